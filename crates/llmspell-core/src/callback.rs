@@ -1,0 +1,67 @@
+//! A ticket for a script function; the function never leaves its VM.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use crate::error::Result;
+use crate::value::Value;
+
+/// Where the functions behind callbacks live: implemented by an engine's session.
+pub trait CallbackHost: Send + Sync {
+    /// Calls the function with this number on the VM's own thread.
+    fn call(&self, number: u64, arguments: Vec<Value>) -> BoxFuture<'static, Result<Value>>;
+
+    /// Says that nobody holds the ticket any more.
+    fn release(&self, number: u64);
+}
+
+struct Ticket {
+    number: u64,
+    host: Arc<dyn CallbackHost>,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.host.release(self.number);
+    }
+}
+
+/// A script function that the host may call, from any thread, while its session lives.
+#[derive(Clone)]
+pub struct Callback(Arc<Ticket>);
+
+impl Callback {
+    /// A ticket for the function with this number. To be called by engines.
+    #[must_use]
+    pub fn new(number: u64, host: Arc<dyn CallbackHost>) -> Self {
+        Self(Arc::new(Ticket { number, host }))
+    }
+
+    /// The number the engine gave the function.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.0.number
+    }
+
+    /// Calls the function and waits for what it returns.
+    ///
+    /// # Errors
+    /// What the function raised, or that its session is gone.
+    pub async fn call(&self, arguments: Vec<Value>) -> Result<Value> {
+        self.0.host.call(self.0.number, arguments).await
+    }
+}
+
+impl PartialEq for Callback {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for Callback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Callback({})", self.0.number)
+    }
+}

@@ -1,0 +1,396 @@
+//! The only way to the world: what one run may do, what it has done, and how to stop it.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use futures_util::stream::{self, BoxStream, StreamExt};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::capability::{Console, GatedConsole, GatedModels, Models, Modules, ReplyStream, StreamRecord};
+use crate::chat::{Delta, Usage};
+use crate::convert::{from_value, to_value};
+use crate::effect::{Ask, Effect, EntryId, Journal, Lookup, MemoryJournal, Permit, Task};
+use crate::error::{Error, Result};
+use crate::limits::{Limits, Meter};
+use crate::outcome::{LogEntry, LogLevel};
+use crate::permission::Permissions;
+use crate::value::Map;
+
+/// The spell that runs, as it may know itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpellInfo {
+    /// Its name.
+    pub name: String,
+    /// Its version, from the manifest.
+    pub version: Option<String>,
+    /// This run's id.
+    pub run_id: String,
+    /// Its folder.
+    pub dir: Option<PathBuf>,
+}
+
+/// What a run says while it runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The spell printed.
+    Output {
+        /// The text, with its line ends.
+        text: String,
+    },
+    /// The spell logged.
+    Log(LogEntry),
+    /// A piece of a model's answer arrived.
+    Chunk {
+        /// The new text alone.
+        text: String,
+    },
+    /// A model call ended.
+    Usage {
+        /// What it used.
+        usage: Usage,
+    },
+}
+
+/// Where a run's events go. Called on the script's thread: it should hand over and return.
+pub trait Sink: Send + Sync {
+    /// Takes one event.
+    fn emit(&self, event: Event);
+}
+
+struct Silent;
+
+impl Sink for Silent {
+    fn emit(&self, _: Event) {}
+}
+
+struct NoModules;
+
+impl Modules for NoModules {
+    fn read(&self, _: &str) -> Result<Option<String>> {
+        Ok(None)
+    }
+}
+
+struct Inner {
+    spell: SpellInfo,
+    permissions: Permissions,
+    meter: Meter,
+    cancellation: CancellationToken,
+    task: Task,
+    journal: Arc<dyn Journal>,
+    sink: Arc<dyn Sink>,
+    models: Option<Arc<dyn Models>>,
+    console: Option<Arc<dyn Console>>,
+    modules: Arc<dyn Modules>,
+    state: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
+    children: Mutex<Vec<Weak<Inner>>>,
+}
+
+/// What one run may do, and the only way in which it can do it. Cheap to clone.
+#[derive(Clone)]
+pub struct Context(Arc<Inner>);
+
+/// Makes a [`Context`]. Nothing is ambient; without a call to a setter there is
+///
+/// - no permission, no model, no console, no module;
+/// - the default [`Limits`];
+/// - a journal in memory, and events go nowhere.
+#[must_use]
+pub struct ContextBuilder {
+    spell: SpellInfo,
+    permissions: Permissions,
+    limits: Limits,
+    journal: Option<Arc<dyn Journal>>,
+    sink: Arc<dyn Sink>,
+    models: Option<Arc<dyn Models>>,
+    console: Option<Arc<dyn Console>>,
+    modules: Arc<dyn Modules>,
+}
+
+impl ContextBuilder {
+    /// Says which spell runs.
+    pub fn spell(mut self, spell: SpellInfo) -> Self {
+        self.spell = spell;
+        self
+    }
+
+    /// Sets what the user granted.
+    pub fn permissions(mut self, permissions: Permissions) -> Self {
+        self.permissions = permissions;
+        self
+    }
+
+    /// Sets what the run may use.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets where effects are written down.
+    pub fn journal(mut self, journal: Arc<dyn Journal>) -> Self {
+        self.journal = Some(journal);
+        self
+    }
+
+    /// Sets where events go.
+    pub fn sink(mut self, sink: Arc<dyn Sink>) -> Self {
+        self.sink = sink;
+        self
+    }
+
+    /// Gives it models.
+    pub fn models(mut self, models: Arc<dyn Models>) -> Self {
+        self.models = Some(models);
+        self
+    }
+
+    /// Gives it a console to read from.
+    pub fn console(mut self, console: Arc<dyn Console>) -> Self {
+        self.console = Some(console);
+        self
+    }
+
+    /// Gives it the modules of its folder.
+    pub fn modules(mut self, modules: Arc<dyn Modules>) -> Self {
+        self.modules = modules;
+        self
+    }
+
+    /// Makes the context and starts its wall clock.
+    #[must_use]
+    pub fn build(self) -> Context {
+        Context(Arc::new(Inner {
+            spell: self.spell,
+            permissions: self.permissions,
+            meter: Meter::new(self.limits),
+            cancellation: CancellationToken::new(),
+            task: Task::main(),
+            journal: self.journal.unwrap_or_else(|| Arc::new(MemoryJournal::default())),
+            sink: self.sink,
+            models: self.models,
+            console: self.console,
+            modules: self.modules,
+            state: Mutex::default(),
+            children: Mutex::default(),
+        }))
+    }
+}
+
+impl Context {
+    /// A builder; its documentation lists the defaults.
+    pub fn builder() -> ContextBuilder {
+        ContextBuilder {
+            spell: SpellInfo::default(),
+            permissions: Permissions::default(),
+            limits: Limits::default(),
+            journal: None,
+            sink: Arc::new(Silent),
+            models: None,
+            console: None,
+            modules: Arc::new(NoModules),
+        }
+    }
+
+    /// A context for a child run: the same world with these permissions and limits, cancelled with its parent.
+    #[must_use]
+    pub fn child(&self, spell: SpellInfo, permissions: Permissions, limits: Limits) -> Self {
+        let parent = &self.0;
+        let child = Arc::new(Inner {
+            spell,
+            permissions,
+            meter: Meter::new(limits),
+            cancellation: parent.cancellation.child_token(),
+            task: parent.task.child(),
+            journal: Arc::clone(&parent.journal),
+            sink: Arc::clone(&parent.sink),
+            models: parent.models.clone(),
+            console: parent.console.clone(),
+            modules: Arc::clone(&parent.modules),
+            state: Mutex::default(),
+            children: Mutex::default(),
+        });
+        let mut children = lock(&parent.children);
+        children.retain(|child| child.strong_count() > 0);
+        children.push(Arc::downgrade(&child));
+        drop(children);
+        if parent.cancellation.is_cancelled() {
+            child.meter.cancel();
+        }
+        Self(child)
+    }
+
+    /// The spell that runs.
+    #[must_use]
+    pub fn spell(&self) -> &SpellInfo {
+        &self.0.spell
+    }
+
+    /// What the user granted.
+    #[must_use]
+    pub fn permissions(&self) -> &Permissions {
+        &self.0.permissions
+    }
+
+    /// What the run has used.
+    #[must_use]
+    pub fn meter(&self) -> &Meter {
+        &self.0.meter
+    }
+
+    /// The files the spell brings along.
+    #[must_use]
+    pub fn modules(&self) -> &dyn Modules {
+        &*self.0.modules
+    }
+
+    /// Language models, behind the gate.
+    #[must_use]
+    pub fn models(&self) -> GatedModels<'_> {
+        GatedModels(self)
+    }
+
+    /// The console, behind the gate.
+    #[must_use]
+    pub fn console(&self) -> GatedConsole<'_> {
+        GatedConsole(self)
+    }
+
+    /// Hands an event to whoever listens.
+    pub fn emit(&self, event: Event) {
+        self.0.sink.emit(event);
+    }
+
+    /// Logs a line, charged to the `output` limit.
+    ///
+    /// # Errors
+    /// When the output limit is reached.
+    pub fn log(&self, level: LogLevel, message: String, fields: Map) -> Result<()> {
+        let bytes: usize =
+            fields.iter().map(|(name, value)| name.len() + value.as_str().map_or(8, str::len)).sum();
+        self.meter().charge_output((message.len() + bytes) as u64)?;
+        let spell = self.spell();
+        self.emit(Event::Log(LogEntry {
+            time: LogEntry::now(),
+            level,
+            message,
+            fields,
+            spell: spell.name.clone(),
+            run_id: spell.run_id.clone(),
+        }));
+        Ok(())
+    }
+
+    /// What a bridge keeps for this run, made when first asked for. One value a type.
+    #[must_use]
+    pub fn state<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        let mut state = lock(&self.0.state);
+        let kept = state.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default()));
+        Arc::clone(kept).downcast().unwrap_or_default()
+    }
+
+    /// Stops the run and its children: scripts at their next interrupt, calls where they wait.
+    pub fn cancel(&self) {
+        self.0.meter.cancel();
+        self.0.cancellation.cancel();
+        for child in lock(&self.0.children).drain(..).filter_map(|child| child.upgrade()) {
+            Self(child).cancel();
+        }
+    }
+
+    /// Completes when the run is cancelled.
+    #[must_use]
+    pub fn cancellation(&self) -> &CancellationToken {
+        &self.0.cancellation
+    }
+
+    pub(crate) fn models_capability(&self) -> Option<&dyn Models> {
+        self.0.models.as_deref()
+    }
+
+    pub(crate) fn console_capability(&self) -> Option<&dyn Console> {
+        self.0.console.as_deref()
+    }
+
+    /// The gate: every touch of the world passes here. In order: may the run still act, was it done before, the real
+    /// thing, write it down. Permission and charges come first, in the capability's own gated view, which knows them.
+    pub(crate) async fn gate<T, F>(&self, ask: Ask, live: impl FnOnce(Permit) -> F) -> Result<T>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Future<Output = Result<T>>,
+    {
+        match self.begin(ask)? {
+            (Lookup::Recorded(answer), _) => from_value(answer?),
+            (Lookup::Live(entry), permit) => {
+                let result = self.until_cancelled(live(permit)).await;
+                self.record(entry, &result)?;
+                result
+            }
+        }
+    }
+
+    /// The gate for an answer that comes in pieces.
+    pub(crate) async fn open_stream<F>(
+        &self,
+        ask: Ask,
+        asked_tokens: u64,
+        live: impl FnOnce(Permit) -> F,
+    ) -> Result<ReplyStream>
+    where
+        F: Future<Output = Result<BoxStream<'static, Result<Delta>>>>,
+    {
+        match self.begin(ask)? {
+            (Lookup::Recorded(answer), _) => {
+                let record: StreamRecord = from_value(answer?)?;
+                let pieces = stream::iter(record.deltas.into_iter().map(Ok).chain(record.error.map(Err)));
+                Ok(ReplyStream::new(self.clone(), None, asked_tokens, pieces.boxed()))
+            }
+            (Lookup::Live(entry), permit) => match self.until_cancelled(live(permit)).await {
+                Ok(pieces) => Ok(ReplyStream::new(self.clone(), Some(entry), asked_tokens, pieces)),
+                Err(error) => {
+                    self.record::<StreamRecord>(entry, &Err(error.clone()))?;
+                    Err(error)
+                }
+            },
+        }
+    }
+
+    fn begin(&self, ask: Ask) -> Result<(Lookup, Permit)> {
+        self.meter().state()?;
+        let path = self.0.task.next_effect();
+        let permit = Permit::new(path.clone());
+        let effect =
+            Effect { path, capability: ask.capability, operation: ask.operation, request: ask.request };
+        Ok((self.0.journal.begin(effect)?, permit))
+    }
+
+    async fn until_cancelled<T>(&self, live: impl Future<Output = Result<T>>) -> Result<T> {
+        self.0.cancellation.run_until_cancelled(live).await.unwrap_or_else(|| Err(Error::cancelled()))
+    }
+
+    pub(crate) fn record<T: Serialize>(&self, entry: EntryId, result: &Result<T>) -> Result<()> {
+        let answer = match result {
+            Ok(value) => Ok(to_value(value)?),
+            Err(error) => Err(error.clone()),
+        };
+        self.0.journal.finish(entry, answer)
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("spell", &self.0.spell)
+            .field("meter", &self.0.meter)
+            .finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,32 @@
+//! The contract of llmspell: what a script engine, a bridge, a capability and a host program say to each other.
+//!
+//! This crate knows no engine, no HTTP and no provider. A script touches the world only through its [`Context`];
+//! each touch passes one gate, which checks, charges and writes down.
+
+pub mod bridge;
+mod callback;
+pub mod capability;
+pub mod chat;
+mod context;
+mod convert;
+mod cpu;
+pub mod effect;
+mod engine;
+mod error;
+mod limits;
+mod object;
+mod outcome;
+mod permission;
+mod value;
+
+pub use bridge::{Bridge, BridgeSet, Method};
+pub use callback::{Callback, CallbackHost};
+pub use context::{Context, ContextBuilder, Event, Sink, SpellInfo};
+pub use convert::{from_value, into_value, to_value};
+pub use engine::{Diagnostic, Engine, EngineDescriptor, EngineRegistry, MAX_SOURCE, Session, Source};
+pub use error::{CallInfo, Error, ErrorKind, Frame, Place, Result};
+pub use limits::{Limit, Limits, Meter, Work};
+pub use object::{Class, HostObject, Object};
+pub use outcome::{LogEntry, LogLevel, Outcome};
+pub use permission::Permissions;
+pub use value::{MAX_DEPTH, Map, Value};

@@ -1,0 +1,466 @@
+//! What a run may use, and the meter that holds it to that.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::chat::Usage;
+use crate::cpu::thread_cpu;
+use crate::error::{Error, Result};
+
+/// The things that are limited, named by what they bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// Time on a processor.
+    Cpu,
+    /// Time on the clock.
+    Wall,
+    /// Memory of the script's VM and of what the host holds for it.
+    Memory,
+    /// Bytes printed and logged.
+    Output,
+    /// Tasks and promises alive at once.
+    Tasks,
+    /// Calls to models.
+    ModelCalls,
+    /// Tokens read and written by models.
+    Tokens,
+    /// US dollars spent on models.
+    Cost,
+}
+
+const ALL: [Limit; 8] = [
+    Limit::Cpu,
+    Limit::Wall,
+    Limit::Memory,
+    Limit::Output,
+    Limit::Tasks,
+    Limit::ModelCalls,
+    Limit::Tokens,
+    Limit::Cost,
+];
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cpu => "cpu",
+            Self::Wall => "wall",
+            Self::Memory => "memory",
+            Self::Output => "output",
+            Self::Tasks => "tasks",
+            Self::ModelCalls => "model_calls",
+            Self::Tokens => "tokens",
+            Self::Cost => "cost",
+        })
+    }
+}
+
+/// What one run may use. The same in debug and release builds.
+///
+/// The defaults are: cpu 30 s, wall 10 min, memory 128 MB, output 16 MB, tasks 10,000, model calls 1,000;
+/// tokens and cost have none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Time on a processor. Waiting is free.
+    pub cpu: Duration,
+    /// Time on the clock, waiting included.
+    pub wall: Duration,
+    /// Bytes.
+    pub memory: u64,
+    /// Bytes printed and logged.
+    pub output: u64,
+    /// Tasks alive at once.
+    pub tasks: u32,
+    /// Calls to models.
+    pub model_calls: u32,
+    /// Tokens read and written.
+    pub tokens: Option<u64>,
+    /// US dollars.
+    pub cost: Option<f64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            cpu: Duration::from_secs(30),
+            wall: Duration::from_secs(600),
+            memory: 128 * 1024 * 1024,
+            output: 16 * 1024 * 1024,
+            tasks: 10_000,
+            model_calls: 1_000,
+            tokens: None,
+            cost: None,
+        }
+    }
+}
+
+impl Limits {
+    fn describe(&self, limit: Limit) -> String {
+        match limit {
+            Limit::Cpu => duration(self.cpu),
+            Limit::Wall => duration(self.wall),
+            Limit::Memory => bytes(self.memory),
+            Limit::Output => bytes(self.output),
+            Limit::Tasks => self.tasks.to_string(),
+            Limit::ModelCalls => self.model_calls.to_string(),
+            Limit::Tokens => self.tokens.unwrap_or(u64::MAX).to_string(),
+            Limit::Cost => format!("${:.4}", self.cost.unwrap_or(f64::INFINITY)),
+        }
+    }
+
+    fn error(&self, limit: Limit) -> Error {
+        Error::limit(limit, self.describe(limit))
+    }
+}
+
+fn duration(span: Duration) -> String {
+    if span.as_millis().is_multiple_of(1000) {
+        format!("{}s", span.as_secs())
+    } else {
+        format!("{}ms", span.as_millis())
+    }
+}
+
+fn bytes(count: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB")];
+    UNITS
+        .iter()
+        .find(|(unit, _)| count >= *unit && count.is_multiple_of(*unit))
+        .map_or_else(|| format!("{count} bytes"), |(unit, name)| format!("{}{name}", count / unit))
+}
+
+const NOT_TRIPPED: u8 = u8::MAX;
+const CANCELLED: u8 = u8::MAX - 1;
+
+/// Counts what a run uses and says when it must stop.
+///
+/// The script's thread brackets each stretch of work with [`work`](Meter::work). The engine's interrupt reads
+/// [`must_check`](Meter::must_check), one relaxed load, and calls [`check`](Meter::check) only when it is set: by
+/// the watchdog, a host function, or a cancellation. Once tripped, a meter stays tripped.
+#[derive(Debug)]
+pub struct Meter {
+    limits: Limits,
+    started: Instant,
+    must_check: AtomicBool,
+    tripped: AtomicU8,
+    /// Nanoseconds charged by finished stretches of work.
+    cpu: AtomicU64,
+    /// Nanoseconds since `started` at which the current stretch began, plus one; 0 when there is none.
+    working_since: AtomicU64,
+    /// The thread's processor clock at that moment, in nanoseconds.
+    cpu_at_start: AtomicU64,
+    output: AtomicU64,
+    tasks: AtomicU64,
+    model_calls: AtomicU64,
+    usage: Mutex<Usage>,
+}
+
+impl Meter {
+    /// A meter that starts its wall clock now.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            started: Instant::now(),
+            must_check: AtomicBool::new(false),
+            tripped: AtomicU8::new(NOT_TRIPPED),
+            cpu: AtomicU64::new(0),
+            working_since: AtomicU64::new(0),
+            cpu_at_start: AtomicU64::new(0),
+            output: AtomicU64::new(0),
+            tasks: AtomicU64::new(0),
+            model_calls: AtomicU64::new(0),
+            usage: Mutex::default(),
+        }
+    }
+
+    /// The limits it holds to.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// When the run began.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// When the wall limit is reached; `None` when that is further off than the clock can tell.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.started.checked_add(self.limits.wall)
+    }
+
+    /// Processor time of the finished stretches of work.
+    #[must_use]
+    pub fn cpu(&self) -> Duration {
+        Duration::from_nanos(self.cpu.load(Ordering::Relaxed))
+    }
+
+    /// What the run's model calls used so far.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many model calls were made.
+    #[must_use]
+    pub fn model_calls(&self) -> u64 {
+        self.model_calls.load(Ordering::Relaxed).min(u64::from(self.limits.model_calls))
+    }
+
+    /// Begins a stretch of work on this thread; it ends when the returned guard is dropped.
+    #[must_use]
+    pub fn work(&self) -> Work<'_> {
+        let since = nanoseconds(self.started.elapsed());
+        self.cpu_at_start.store(nanoseconds(thread_cpu()), Ordering::Relaxed);
+        self.working_since.store(since + 1, Ordering::Relaxed);
+        Work(self)
+    }
+
+    /// Whether the engine's interrupt has to call [`check`](Self::check). One relaxed load.
+    #[must_use]
+    pub fn must_check(&self) -> bool {
+        self.must_check.load(Ordering::Relaxed)
+    }
+
+    /// Says whether the script may go on. To be called on the thread that is at work.
+    ///
+    /// # Errors
+    /// The limit that was reached, or the cancellation; the same one each time.
+    pub fn check(&self) -> Result<()> {
+        self.state()?;
+        let spent = self.cpu().saturating_add(self.stretch());
+        if spent >= self.limits.cpu {
+            return Err(self.trip(Limit::Cpu));
+        }
+        if self.started.elapsed() >= self.limits.wall {
+            return Err(self.trip(Limit::Wall));
+        }
+        self.must_check.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The limit or cancellation that ended the run, if one did.
+    ///
+    /// # Errors
+    /// That limit or cancellation.
+    pub fn state(&self) -> Result<()> {
+        match self.tripped.load(Ordering::Acquire) {
+            NOT_TRIPPED => Ok(()),
+            CANCELLED => Err(Error::cancelled()),
+            index => Err(self.limits.error(ALL[usize::from(index)])),
+        }
+    }
+
+    /// Called by the watchdog every few milliseconds: asks the script's thread to check when a limit may have been
+    /// reached. Returns whether the run is at work right now.
+    pub fn watch(&self) -> bool {
+        let since = self.working_since.load(Ordering::Relaxed);
+        if since == 0 {
+            return false;
+        }
+        let now = self.started.elapsed();
+        // The clock runs at least as fast as the processor time that the thread will read for itself.
+        let at_work = now.saturating_sub(Duration::from_nanos(since - 1));
+        if self.cpu().saturating_add(at_work) >= self.limits.cpu || now >= self.limits.wall {
+            self.must_check.store(true, Ordering::Relaxed);
+        }
+        true
+    }
+
+    /// How long a limit has been over while the script's thread has not obeyed.
+    /// The command ends its own process when this grows too large.
+    #[must_use]
+    pub fn overdue(&self) -> Duration {
+        let since = self.working_since.load(Ordering::Relaxed);
+        if since == 0 {
+            return Duration::ZERO;
+        }
+        let now = self.started.elapsed();
+        let at_work = now.saturating_sub(Duration::from_nanos(since - 1));
+        let cpu = self.cpu().saturating_add(at_work).saturating_sub(self.limits.cpu);
+        cpu.max(now.saturating_sub(self.limits.wall))
+    }
+
+    /// Ends the run by a limit and returns its error. The first reason to end a run stays the reason.
+    pub fn trip(&self, limit: Limit) -> Error {
+        let index = ALL.iter().position(|known| *known == limit).and_then(|at| u8::try_from(at).ok());
+        self.stop(index.unwrap_or_default())
+    }
+
+    /// Ends the run by a cancellation.
+    pub fn cancel(&self) {
+        self.stop(CANCELLED);
+    }
+
+    fn stop(&self, reason: u8) -> Error {
+        let _ = self.tripped.compare_exchange(NOT_TRIPPED, reason, Ordering::AcqRel, Ordering::Acquire);
+        self.must_check.store(true, Ordering::Release);
+        self.state().err().unwrap_or_else(Error::cancelled)
+    }
+
+    /// Charges bytes that are about to be printed or logged.
+    ///
+    /// # Errors
+    /// When the `output` limit is reached.
+    pub fn charge_output(&self, bytes: u64) -> Result<()> {
+        self.charge(&self.output, bytes, self.limits.output, Limit::Output)
+    }
+
+    /// Says whether the host may allocate this much for the script at once.
+    ///
+    /// # Errors
+    /// When it is more than the `memory` limit.
+    pub fn allow_memory(&self, bytes: u64) -> Result<()> {
+        self.state()?;
+        if bytes > self.limits.memory { Err(self.trip(Limit::Memory)) } else { Ok(()) }
+    }
+
+    /// Counts one more task alive; the count falls when the guard is dropped.
+    ///
+    /// # Errors
+    /// When the `tasks` limit is reached.
+    pub fn start_task(&self) -> Result<()> {
+        self.charge(&self.tasks, 1, u64::from(self.limits.tasks), Limit::Tasks)
+    }
+
+    /// Counts one task less.
+    pub fn end_task(&self) {
+        let _ = self.tasks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |alive| alive.checked_sub(1));
+    }
+
+    /// Reserves one call to a model before it is made.
+    ///
+    /// # Errors
+    /// When the limit on calls is reached, or the tokens or the money are already spent.
+    pub fn reserve_model_call(&self) -> Result<()> {
+        self.state()?;
+        let usage = self.usage();
+        if self.limits.tokens.is_some_and(|limit| usage.input_tokens + usage.output_tokens >= limit) {
+            return Err(self.trip(Limit::Tokens));
+        }
+        if self.limits.cost.is_some_and(|limit| usage.cost_usd.unwrap_or(0.0) >= limit) {
+            return Err(self.trip(Limit::Cost));
+        }
+        self.charge(&self.model_calls, 1, u64::from(self.limits.model_calls), Limit::ModelCalls)
+    }
+
+    /// Adds what a finished call used.
+    pub fn settle(&self, used: &Usage) {
+        let mut total = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        total.input_tokens = total.input_tokens.saturating_add(used.input_tokens);
+        total.output_tokens = total.output_tokens.saturating_add(used.output_tokens);
+        total.cached_tokens = total.cached_tokens.saturating_add(used.cached_tokens);
+        total.reasoning_tokens = total.reasoning_tokens.saturating_add(used.reasoning_tokens);
+        total.estimated |= used.estimated;
+        if let Some(cost) = used.cost_usd.filter(|cost| cost.is_finite() && *cost >= 0.0) {
+            total.cost_usd = Some(total.cost_usd.unwrap_or(0.0) + cost);
+        }
+    }
+
+    /// Processor time of the current stretch of work, read on its own thread.
+    fn stretch(&self) -> Duration {
+        if self.working_since.load(Ordering::Relaxed) == 0 {
+            return Duration::ZERO;
+        }
+        thread_cpu().saturating_sub(Duration::from_nanos(self.cpu_at_start.load(Ordering::Relaxed)))
+    }
+
+    fn charge(&self, counter: &AtomicU64, amount: u64, limit: u64, name: Limit) -> Result<()> {
+        self.state()?;
+        counter
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                used.checked_add(amount).filter(|total| *total <= limit)
+            })
+            .map(drop)
+            .map_err(|_| self.trip(name))
+    }
+}
+
+/// A stretch of work on the script's thread; charges the processor time it took when dropped.
+#[derive(Debug)]
+pub struct Work<'a>(&'a Meter);
+
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        self.0.cpu.fetch_add(nanoseconds(self.0.stretch()), Ordering::Relaxed);
+        self.0.working_since.store(0, Ordering::Relaxed);
+    }
+}
+
+fn nanoseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meter(limits: Limits) -> Meter {
+        Meter::new(limits)
+    }
+
+    #[test]
+    fn a_charge_that_does_not_fit_ends_the_run_and_every_later_question_says_so() {
+        let meter = meter(Limits { output: 10, ..Limits::default() });
+        meter.charge_output(10).unwrap();
+        let error = meter.charge_output(1).unwrap_err();
+        assert_eq!(error.kind().as_str(), "limit.output");
+        assert_eq!(error.message(), "the spell reached its output limit of 10 bytes");
+        assert_eq!(meter.charge_output(0).unwrap_err().kind(), error.kind());
+        assert!(meter.must_check());
+    }
+
+    #[test]
+    fn the_first_reason_stays_the_reason() {
+        let meter = meter(Limits::default());
+        meter.trip(Limit::Memory);
+        meter.cancel();
+        assert_eq!(meter.state().unwrap_err().kind(), crate::ErrorKind::Limit(Limit::Memory));
+    }
+
+    #[test]
+    fn waiting_is_free_and_work_is_charged() {
+        let meter = meter(Limits { cpu: Duration::from_millis(5), ..Limits::default() });
+        assert!(!meter.watch());
+        let work = meter.work();
+        while meter.check().is_ok() {
+            std::hint::black_box(());
+        }
+        drop(work);
+        assert!(meter.cpu() >= Duration::from_millis(5));
+        assert_eq!(meter.state().unwrap_err().message(), "the spell reached its cpu limit of 5ms");
+    }
+
+    #[test]
+    fn the_watchdog_asks_for_a_check_only_when_time_may_be_up() {
+        let meter = meter(Limits { cpu: Duration::ZERO, ..Limits::default() });
+        let _work = meter.work();
+        assert!(!meter.must_check());
+        assert!(meter.watch());
+        assert!(meter.must_check());
+    }
+
+    #[test]
+    fn tokens_are_refused_once_spent_and_never_credited() {
+        let meter = meter(Limits { tokens: Some(10), ..Limits::default() });
+        meter.reserve_model_call().unwrap();
+        meter.settle(&Usage { input_tokens: 6, output_tokens: 4, cost_usd: Some(-5.0), ..Usage::default() });
+        assert_eq!(meter.usage().cost_usd, None);
+        assert_eq!(meter.reserve_model_call().unwrap_err().kind().as_str(), "limit.tokens");
+    }
+
+    #[test]
+    fn sizes_are_written_as_a_person_would() {
+        assert_eq!(bytes(64 << 20), "64MB");
+        assert_eq!(bytes(1000), "1000 bytes");
+        assert_eq!(duration(Duration::from_millis(1500)), "1500ms");
+    }
+}

@@ -1,0 +1,138 @@
+//! What a run came to.
+
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::chat::Usage;
+use crate::error::Error;
+use crate::value::{Map, Value};
+
+/// How much a log entry matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    /// For the spell's author.
+    Debug,
+    /// Worth knowing.
+    Info,
+    /// Worth a look.
+    Warn,
+    /// Something failed.
+    Error,
+}
+
+impl LogLevel {
+    /// The level's name, as scripts and JSON write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// One line of a spell's log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogEntry {
+    /// When, in seconds since 1970.
+    pub time: f64,
+    /// How much it matters.
+    pub level: LogLevel,
+    /// What happened.
+    pub message: String,
+    /// Data beside the message.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub fields: Map,
+    /// The spell.
+    pub spell: String,
+    /// The run.
+    pub run_id: String,
+}
+
+impl LogEntry {
+    pub(crate) fn now() -> f64 {
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+    }
+}
+
+/// Everything a run came to. Serialisable whole.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Outcome {
+    /// The run's id.
+    pub run_id: String,
+    /// The spell's name.
+    pub spell: String,
+    /// What the spell returned.
+    pub value: Value,
+    /// Why it failed, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Error>,
+    /// What its model calls used.
+    pub usage: Usage,
+    /// How many model calls it made.
+    pub model_calls: u64,
+    /// Time on the clock, in seconds.
+    #[serde(with = "seconds")]
+    pub duration: Duration,
+    /// Time on a processor, in seconds.
+    #[serde(with = "seconds")]
+    pub cpu: Duration,
+    /// What it logged.
+    pub logs: Vec<LogEntry>,
+    /// What it printed.
+    pub output: String,
+}
+
+impl Outcome {
+    /// The value, or the error.
+    ///
+    /// # Errors
+    /// When the spell failed.
+    pub fn into_result(self) -> crate::Result<Value> {
+        match self.error {
+            Some(error) => Err(error),
+            None => Ok(self.value),
+        }
+    }
+}
+
+mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(span.as_secs_f64())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        Duration::try_from_secs_f64(f64::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_survives_json() {
+        let outcome = Outcome {
+            run_id: "r1".into(),
+            value: Value::List(vec![Value::Nil, Value::from("x")]),
+            error: Some(Error::runtime("boom")),
+            duration: Duration::from_millis(1500),
+            output: "hi\n".into(),
+            ..Outcome::default()
+        };
+        let text = serde_json::to_string(&outcome).unwrap();
+        let back: Outcome = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_string(&back).unwrap(), text);
+        assert_eq!(back.value, outcome.value);
+        assert_eq!(back.into_result().unwrap_err().message(), "boom");
+    }
+}
