@@ -28,4 +28,4 @@ pub use llmspell_core::*;
 pub use llmspell_llm as llm;
 pub use run::{Cast, Events, Run};
 pub use runtime::{Runtime, RuntimeBuilder};
-pub use spell::{Manifest, ParamSpec, ParamType, Spell};
+pub use spell::{LimitsAsked, Manifest, ParamSpec, ParamType, Spell, parse_size, parse_span};

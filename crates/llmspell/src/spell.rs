@@ -11,7 +11,7 @@ use llmspell_core::capability::Modules;
 use llmspell_core::{Error, Map, Result, Source};
 
 pub(crate) use folder::Folder;
-pub use manifest::Manifest;
+pub use manifest::{LimitsAsked, Manifest, parse_size, parse_span};
 pub use params::{ParamSpec, ParamType};
 
 /// Entry files in the order in which they are looked for.

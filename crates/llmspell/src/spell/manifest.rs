@@ -249,7 +249,7 @@ fn count<T: serde::de::DeserializeOwned>(key: &str, value: Value) -> Result<T> {
 ///
 /// # Errors
 /// When it is none of those, or not above zero and below a year.
-pub(crate) fn parse_span(text: &str) -> Result<Duration> {
+pub fn parse_span(text: &str) -> Result<Duration> {
     let (number, unit) = number_and_unit(text);
     let seconds = match unit {
         "" | "s" => 1.0,
@@ -267,7 +267,7 @@ pub(crate) fn parse_span(text: &str) -> Result<Duration> {
 ///
 /// # Errors
 /// When it is none of those.
-pub(crate) fn parse_size(text: &str) -> Result<u64> {
+pub fn parse_size(text: &str) -> Result<u64> {
     let (number, unit) = number_and_unit(text);
     let unit = match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 1.0,
