@@ -86,6 +86,7 @@ struct Inner {
     journal: Arc<dyn Journal>,
     sink: Arc<dyn Sink>,
     models: Option<Arc<dyn Models>>,
+    default_model: Option<String>,
     console: Option<Arc<dyn Console>>,
     modules: Arc<dyn Modules>,
     state: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
@@ -109,6 +110,7 @@ pub struct ContextBuilder {
     journal: Option<Arc<dyn Journal>>,
     sink: Arc<dyn Sink>,
     models: Option<Arc<dyn Models>>,
+    default_model: Option<String>,
     console: Option<Arc<dyn Console>>,
     modules: Arc<dyn Modules>,
 }
@@ -150,6 +152,12 @@ impl ContextBuilder {
         self
     }
 
+    /// Sets the model that is used when a request names none: `provider/model`, or a name the default provider knows.
+    pub fn default_model(mut self, model: Option<String>) -> Self {
+        self.default_model = model;
+        self
+    }
+
     /// Gives it a console to read from.
     pub fn console(mut self, console: Arc<dyn Console>) -> Self {
         self.console = Some(console);
@@ -174,6 +182,7 @@ impl ContextBuilder {
             journal: self.journal.unwrap_or_else(|| Arc::new(MemoryJournal::default())),
             sink: self.sink,
             models: self.models,
+            default_model: self.default_model,
             console: self.console,
             modules: self.modules,
             state: Mutex::default(),
@@ -192,6 +201,7 @@ impl Context {
             journal: None,
             sink: Arc::new(Silent),
             models: None,
+            default_model: None,
             console: None,
             modules: Arc::new(NoModules),
         }
@@ -210,6 +220,7 @@ impl Context {
             journal: Arc::clone(&parent.journal),
             sink: Arc::clone(&parent.sink),
             models: parent.models.clone(),
+            default_model: parent.default_model.clone(),
             console: parent.console.clone(),
             modules: Arc::clone(&parent.modules),
             state: Mutex::default(),
@@ -310,6 +321,10 @@ impl Context {
 
     pub(crate) fn models_capability(&self) -> Option<&dyn Models> {
         self.0.models.as_deref()
+    }
+
+    pub(crate) fn default_model(&self) -> Option<&str> {
+        self.0.default_model.as_deref()
     }
 
     pub(crate) fn console_capability(&self) -> Option<&dyn Console> {

@@ -147,6 +147,8 @@ pub struct Meter {
     limits: Limits,
     started: Instant,
     must_check: AtomicBool,
+    /// Nanoseconds since `started` at which `must_check` was set.
+    asked_at: AtomicU64,
     tripped: AtomicU8,
     /// Nanoseconds charged by finished stretches of work.
     cpu: AtomicU64,
@@ -168,6 +170,7 @@ impl Meter {
             limits,
             started: Instant::now(),
             must_check: AtomicBool::new(false),
+            asked_at: AtomicU64::new(0),
             tripped: AtomicU8::new(NOT_TRIPPED),
             cpu: AtomicU64::new(0),
             working_since: AtomicU64::new(0),
@@ -270,23 +273,32 @@ impl Meter {
         // The clock runs at least as fast as the processor time that the thread will read for itself.
         let at_work = now.saturating_sub(Duration::from_nanos(since - 1));
         if self.cpu().saturating_add(at_work) >= self.limits.cpu || now >= self.limits.wall {
-            self.must_check.store(true, Ordering::Relaxed);
+            self.ask();
         }
         true
     }
 
-    /// How long a limit has been over while the script's thread has not obeyed.
-    /// The command ends its own process when this grows too large.
+    /// Asks the script's thread to check, and notes since when.
+    fn ask(&self) {
+        if !self.must_check() {
+            self.asked_at.store(nanoseconds(self.started.elapsed()), Ordering::Relaxed);
+        }
+        self.must_check.store(true, Ordering::Release);
+    }
+
+    /// The reason to stop, when the script's thread is at work and has not answered [`must_check`](Self::must_check)
+    /// for this long: an uninterruptible native holds it. The command ends its own process then.
     #[must_use]
-    pub fn overdue(&self) -> Duration {
-        let since = self.working_since.load(Ordering::Relaxed);
-        if since == 0 {
-            return Duration::ZERO;
+    pub fn overdue(&self, patience: Duration) -> Option<Error> {
+        if self.working_since.load(Ordering::Relaxed) == 0 || !self.must_check() {
+            return None;
         }
         let now = self.started.elapsed();
-        let at_work = now.saturating_sub(Duration::from_nanos(since - 1));
-        let cpu = self.cpu().saturating_add(at_work).saturating_sub(self.limits.cpu);
-        cpu.max(now.saturating_sub(self.limits.wall))
+        if now.saturating_sub(Duration::from_nanos(self.asked_at.load(Ordering::Relaxed))) < patience {
+            return None;
+        }
+        let limit = if now >= self.limits.wall { Limit::Wall } else { Limit::Cpu };
+        Some(self.state().err().unwrap_or_else(|| self.limits.error(limit)))
     }
 
     /// Ends the run by a limit and returns its error. The first reason to end a run stays the reason.
@@ -302,7 +314,7 @@ impl Meter {
 
     fn stop(&self, reason: u8) -> Error {
         let _ = self.tripped.compare_exchange(NOT_TRIPPED, reason, Ordering::AcqRel, Ordering::Acquire);
-        self.must_check.store(true, Ordering::Release);
+        self.ask();
         self.state().err().unwrap_or_else(Error::cancelled)
     }
 

@@ -102,12 +102,13 @@ impl<'a> GatedModels<'a> {
         Ok(self.capability()?.providers())
     }
 
-    /// Finds what is meant by a provider and a model; what is absent is the default.
+    /// Finds what is meant by a provider and a model; what is absent is the run's default, or the provider's.
     ///
     /// # Errors
     /// When there is no such provider or model; the error names near or usable ones.
     pub fn resolve(&self, provider: Option<&str>, model: Option<&str>) -> Result<ModelRef> {
-        self.capability()?.resolve(provider, model)
+        let unnamed = provider.is_none() && model.is_none();
+        self.capability()?.resolve(provider, if unnamed { self.0.default_model() } else { model })
     }
 
     /// Counts the tokens of a text.

@@ -1,0 +1,173 @@
+//! A VM that stays open: evaluate, set, read and call piece by piece from any thread.
+
+use std::sync::Arc;
+
+use futures_util::future::LocalBoxFuture;
+use llmspell_core::{
+    Bridge, BridgeSet, Context, Error, LogLevel, Map, Outcome, Result, Session, Source, Value,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::run::{Prepared, data, outcome};
+use crate::sink::Collector;
+use crate::watchdog::Slot;
+
+/// A session on its worker thread, with its bridges initialised.
+pub(crate) struct Opened {
+    /// Taken when the session ends.
+    session: Option<Box<dyn Session>>,
+    bridges: Vec<Arc<Bridge>>,
+    cx: Context,
+    slot: Arc<Slot>,
+}
+
+impl Opened {
+    pub(crate) fn new(prepared: Prepared, cx: Context, slot: Arc<Slot>) -> Result<Self> {
+        let shared = &prepared.runtime.0;
+        let bridges = shared.bridges.list();
+        let session = slot.watched(&cx, || {
+            BridgeSet::initialise(&bridges, &cx)?;
+            let session = prepared.engine.open(&bridges, cx.clone())?;
+            for function in &shared.functions {
+                session.register(function.clone())?;
+            }
+            for (name, value) in prepared.globals {
+                session.set(name, value)?;
+            }
+            Ok::<_, Error>(session)
+        })?;
+        Ok(Self { session: Some(session), bridges, cx, slot })
+    }
+
+    pub(crate) async fn eval(&self, source: &Source) -> Result<Value> {
+        self.drive(self.session()?.eval(source)).await
+    }
+
+    async fn drive(&self, future: LocalBoxFuture<'_, Result<Value>>) -> Result<Value> {
+        self.slot.drive(&self.cx, future).await
+    }
+
+    fn session(&self) -> Result<&dyn Session> {
+        self.session.as_deref().ok_or_else(|| Error::internal("the session has ended"))
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let session = self.session.take();
+        self.slot.watched(&self.cx, || drop(session));
+        for error in BridgeSet::clean_up(&self.bridges, &self.cx) {
+            // The run has ended; its log is where its owner looks. A full log has said enough.
+            let _ = self.cx.log(LogLevel::Error, format!("cleaning up failed: {error}"), Map::new());
+        }
+    }
+}
+
+type Command = Box<dyn for<'a> FnOnce(&'a Opened) -> LocalBoxFuture<'a, ()> + Send>;
+
+/// A VM kept open on its worker thread. Its limits count from when it was opened. Dropping it ends it.
+#[derive(Debug)]
+pub struct Live {
+    commands: mpsc::UnboundedSender<Command>,
+    cx: Context,
+    said: Arc<Collector>,
+}
+
+impl Live {
+    pub(crate) async fn open(prepared: Prepared, cx: Context, said: Arc<Collector>) -> Result<Self> {
+        let (commands, mut received) = mpsc::unbounded_channel::<Command>();
+        let (sender, opened) = oneshot::channel();
+        let inside = cx.clone();
+        prepared.runtime.clone().0.workers.post(move |slot| {
+            Box::pin(async move {
+                match Opened::new(prepared, inside, slot) {
+                    Ok(opened) => {
+                        let _ = sender.send(Ok(()));
+                        while let Some(command) = received.recv().await {
+                            command(&opened).await;
+                        }
+                    }
+                    Err(error) => drop(sender.send(Err(error))),
+                }
+            })
+        })?;
+        opened.await.map_err(|_| gone())??;
+        Ok(Self { commands, cx, said })
+    }
+
+    /// Runs a source and returns what it returns.
+    ///
+    /// # Errors
+    /// What the script raised, or the limit it reached.
+    pub async fn eval(&self, source: Source) -> Result<Value> {
+        self.ask(move |opened| Box::pin(async move { opened.eval(&source).await.and_then(data) })).await
+    }
+
+    /// Sets a global variable.
+    ///
+    /// # Errors
+    /// When the name belongs to a bridge, or the value does not fit the language.
+    pub async fn set(&self, name: &str, value: impl Into<Value>) -> Result<()> {
+        let (name, value) = (name.to_owned(), value.into());
+        self.ask(move |opened| Box::pin(async move { opened.session()?.set(&name, value) })).await
+    }
+
+    /// Reads a global variable; nil when there is none.
+    ///
+    /// # Errors
+    /// When what it holds is not data.
+    pub async fn get(&self, name: &str) -> Result<Value> {
+        let name = name.to_owned();
+        self.ask(move |opened| Box::pin(async move { opened.session()?.get(&name).and_then(data) })).await
+    }
+
+    /// Calls a global function.
+    ///
+    /// # Errors
+    /// When there is none, or what it raised.
+    pub async fn call(&self, name: &str, arguments: Vec<Value>) -> Result<Value> {
+        let name = name.to_owned();
+        self.ask(move |opened| {
+            Box::pin(
+                async move { opened.drive(opened.session()?.call(&name, arguments)).await.and_then(data) },
+            )
+        })
+        .await
+    }
+
+    /// Ends the session and returns what it came to: the value, the output and logs, and what it used.
+    #[must_use]
+    pub fn finish(self, value: Value) -> Outcome {
+        outcome(&self.cx, &self.said, Ok(value))
+    }
+
+    /// Stops what the session is doing; it is of no use afterwards.
+    pub fn cancel(&self) {
+        self.cx.cancel();
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        command: impl for<'a> FnOnce(&'a Opened) -> LocalBoxFuture<'a, Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let (sender, answer) = oneshot::channel();
+        let command: Command = Box::new(move |opened| {
+            Box::pin(async move {
+                // Nobody waits for the answer any more when this fails.
+                let _ = sender.send(command(opened).await);
+            })
+        });
+        self.commands.send(command).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.cx.cancel();
+    }
+}
+
+fn gone() -> Error {
+    Error::internal("the session's worker is gone")
+}

@@ -1,0 +1,279 @@
+//! One run of a spell, from the outside: what it gets, and the handle that waits for it or stops it.
+
+use std::sync::Arc;
+
+use llmspell_core::effect::Journal;
+use llmspell_core::{Context, Error, Event, Limits, Map, Outcome, Permissions, Result, SpellInfo, Value};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::live::{Live, Opened};
+use crate::runtime::Runtime;
+use crate::sink::Collector;
+use crate::spell::Spell;
+
+/// A spell about to run, and what it gets: no parameters, no permissions, the default limits under the manifest's.
+#[must_use = "a cast does nothing until it is started"]
+#[derive(Debug)]
+pub struct Cast {
+    runtime: Runtime,
+    spell: Spell,
+    params: Map,
+    permissions: Permissions,
+    limits: Limits,
+    model: Option<String>,
+    journal: Option<JournalArc>,
+}
+
+/// So that [`Cast`] can be `Debug`.
+struct JournalArc(Arc<dyn Journal>);
+
+impl std::fmt::Debug for JournalArc {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Journal")
+    }
+}
+
+impl Cast {
+    pub(crate) fn new(runtime: Runtime, spell: Spell) -> Self {
+        let limits = spell.manifest().limits.over(Limits::default());
+        let model = spell.manifest().model.clone();
+        let permissions = Permissions::default();
+        Self { runtime, spell, params: Map::new(), permissions, limits, model, journal: None }
+    }
+
+    /// Sets a parameter.
+    pub fn param(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.params.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Sets parameters.
+    pub fn params(mut self, params: Map) -> Self {
+        self.params.extend(params);
+        self
+    }
+
+    /// Sets what the user granted.
+    pub fn permissions(mut self, permissions: Permissions) -> Self {
+        self.permissions = permissions;
+        self
+    }
+
+    /// Changes the limits; they begin as the defaults with the manifest's over them.
+    pub fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
+        change(&mut self.limits);
+        self
+    }
+
+    /// Sets the model used when a request names none, over the manifest's.
+    pub fn model(mut self, model: impl Into<String>) -> Self {
+        self.model = Some(model.into());
+        self
+    }
+
+    /// Sets where effects are written down; a journal in memory otherwise.
+    pub fn journal(mut self, journal: Arc<dyn Journal>) -> Self {
+        self.journal = Some(JournalArc(journal));
+        self
+    }
+
+    /// Starts the run.
+    pub fn start(self) -> Run {
+        self.start_with(None)
+    }
+
+    /// Starts the run and listens to what it says while it runs.
+    pub fn start_with_events(self) -> (Run, Events) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (self.start_with(Some(sender)), Events(receiver))
+    }
+
+    fn start_with(self, listener: Option<mpsc::UnboundedSender<Event>>) -> Run {
+        let (cx, said) = self.context(listener);
+        let (sender, receiver) = oneshot::channel();
+        let source = self.spell.source().clone();
+        let ended = Arc::clone(&said);
+        let run = Run { cx: cx.clone(), said: Arc::clone(&said), outcome: receiver, detached: false };
+        let prepared = self.prepare(&cx);
+        let posted = prepared.and_then(|prepared| {
+            let cx = cx.clone();
+            prepared.runtime.clone().0.workers.post(move |slot| {
+                Box::pin(async move {
+                    let result = match Opened::new(prepared, cx.clone(), slot) {
+                        Ok(opened) => opened.eval(&source).await,
+                        Err(error) => Err(error),
+                    };
+                    let _ = sender.send(outcome(&cx, &ended, result));
+                })
+            })
+        });
+        match posted {
+            Ok(()) => run,
+            Err(error) => {
+                let (sender, receiver) = oneshot::channel();
+                let _ = sender.send(outcome(&cx, &said, Err(error)));
+                Run { cx, said, outcome: receiver, detached: false }
+            }
+        }
+    }
+
+    /// Opens the spell's VM without running its script, to evaluate piece by piece.
+    ///
+    /// # Errors
+    /// When a parameter is wrong, or there is no engine or VM for the spell.
+    pub async fn open(self) -> Result<Live> {
+        let (cx, said) = self.context(None);
+        let prepared = self.prepare(&cx)?;
+        Live::open(prepared, cx, said).await
+    }
+
+    fn context(&self, listener: Option<mpsc::UnboundedSender<Event>>) -> (Context, Arc<Collector>) {
+        let said = Arc::new(Collector::new(listener));
+        let shared = &self.runtime.0;
+        let info = SpellInfo {
+            name: self.spell.name().to_owned(),
+            version: self.spell.manifest().version.clone(),
+            run_id: uuid::Uuid::now_v7().simple().to_string(),
+            dir: self.spell.dir().map(std::path::Path::to_owned),
+        };
+        let mut builder = Context::builder()
+            .spell(info)
+            .permissions(self.permissions.clone())
+            .limits(self.limits.clone())
+            .default_model(self.model.clone())
+            .sink(Arc::clone(&said) as Arc<dyn llmspell_core::Sink>);
+        if let Some(journal) = &self.journal {
+            builder = builder.journal(Arc::clone(&journal.0));
+        }
+        if let Some(models) = &shared.models {
+            builder = builder.models(Arc::clone(models));
+        }
+        if let Some(console) = &shared.console {
+            builder = builder.console(Arc::clone(console));
+        }
+        if let Some(modules) = self.spell.modules() {
+            builder = builder.modules(modules);
+        }
+        (builder.build(), said)
+    }
+
+    fn prepare(self, cx: &Context) -> Result<Prepared> {
+        let engine = self.runtime.engine_for(&self.spell)?;
+        let params = self.spell.params(self.params)?;
+        let spell = llmspell_core::to_value(cx.spell())?;
+        Ok(Prepared {
+            runtime: self.runtime,
+            engine,
+            globals: [("params", Value::Map(params)), ("spell", spell)],
+        })
+    }
+}
+
+/// What a worker needs to open a session.
+pub(crate) struct Prepared {
+    pub(crate) runtime: Runtime,
+    pub(crate) engine: Arc<dyn llmspell_core::Engine>,
+    pub(crate) globals: [(&'static str, Value); 2],
+}
+
+pub(crate) fn outcome(cx: &Context, said: &Collector, result: Result<Value>) -> Outcome {
+    let (value, error) = match result.and_then(data) {
+        Ok(value) => (value, None),
+        Err(error) => (Value::Nil, Some(error)),
+    };
+    let said = said.take();
+    let meter = cx.meter();
+    Outcome {
+        run_id: cx.spell().run_id.clone(),
+        spell: cx.spell().name.clone(),
+        value,
+        error,
+        usage: meter.usage(),
+        model_calls: meter.model_calls(),
+        duration: meter.started().elapsed(),
+        cpu: meter.cpu(),
+        logs: said.logs,
+        output: said.output,
+    }
+}
+
+/// A value that may leave the run: functions and host objects die with it.
+pub(crate) fn data(value: Value) -> Result<Value> {
+    fn plain(value: &Value) -> Result<()> {
+        match value {
+            Value::List(values) => values.iter().try_for_each(plain),
+            Value::Map(values) => values.values().try_for_each(plain),
+            Value::Callback(_) | Value::Object(_) => {
+                Err(Error::runtime(format!("a {} cannot leave the script: only data can", value.type_name())))
+            }
+            _ => Ok(()),
+        }
+    }
+    plain(&value)?;
+    Ok(value)
+}
+
+/// A run under way. Dropping it cancels the run and closes its sockets, unless it was [detached](Run::detach).
+#[derive(Debug)]
+pub struct Run {
+    cx: Context,
+    said: Arc<Collector>,
+    outcome: oneshot::Receiver<Outcome>,
+    detached: bool,
+}
+
+impl Run {
+    /// The run's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.cx.spell().run_id
+    }
+
+    /// Waits for the end.
+    pub async fn outcome(mut self) -> Outcome {
+        match (&mut self.outcome).await {
+            Ok(outcome) => outcome,
+            Err(_) => outcome(&self.cx, &self.said, Err(Error::internal("the worker lost the run"))),
+        }
+    }
+
+    /// Stops the run. Its outcome comes at once, with an error of kind `cancelled`.
+    pub fn cancel(&self) {
+        self.cx.cancel();
+    }
+
+    /// A function that stops the run from elsewhere.
+    pub fn canceller(&self) -> impl Fn() + Send + Sync + Clone + use<> {
+        let cx = self.cx.clone();
+        move || cx.cancel()
+    }
+
+    /// Lets the run go on without anybody waiting for it.
+    pub fn detach(mut self) {
+        self.detached = true;
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if !self.detached {
+            self.cx.cancel();
+        }
+    }
+}
+
+/// What a run says while it runs, in order. Ends when the run has ended.
+#[derive(Debug)]
+pub struct Events(mpsc::UnboundedReceiver<Event>);
+
+impl Events {
+    /// The next event; `None` when the run has ended.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.0.recv().await
+    }
+
+    /// The next event that has already come.
+    pub fn try_next(&mut self) -> Option<Event> {
+        self.0.try_recv().ok()
+    }
+}

@@ -1,0 +1,185 @@
+//! What all runs share.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use llmspell_core::capability::{Console, Models};
+use llmspell_core::{Bridge, BridgeSet, Engine, EngineDescriptor, EngineRegistry, Error, Method, Result};
+
+use crate::live::Live;
+use crate::run::Cast;
+use crate::spell::Spell;
+use crate::watchdog::{Stuck, Watchdog};
+use crate::worker::Workers;
+
+pub(crate) struct Shared {
+    pub(crate) engines: EngineRegistry,
+    pub(crate) bridges: BridgeSet,
+    pub(crate) functions: Vec<Method>,
+    pub(crate) models: Option<Arc<dyn Models>>,
+    pub(crate) console: Option<Arc<dyn Console>>,
+    pub(crate) workers: Workers,
+}
+
+/// Engines, bridges, models and worker threads that any number of runs share. Cheap to clone.
+///
+/// Threads start when there is work for them and end when the last clone and the last run are gone.
+#[derive(Clone)]
+pub struct Runtime(pub(crate) Arc<Shared>);
+
+impl Runtime {
+    /// A builder; its documentation lists the defaults.
+    pub fn builder() -> RuntimeBuilder {
+        RuntimeBuilder {
+            workers: None,
+            engines: Vec::new(),
+            bridges: Vec::new(),
+            functions: Vec::new(),
+            models: None,
+            console: None,
+            stuck: None,
+        }
+    }
+
+    /// Prepares a run of a spell.
+    pub fn cast(&self, spell: Spell) -> Cast {
+        Cast::new(self.clone(), spell)
+    }
+
+    /// Opens a VM of this engine, by name, and keeps it open until the handle is dropped.
+    ///
+    /// # Errors
+    /// When there is no such engine, or its VM cannot be made.
+    pub async fn open(&self, engine: &str) -> Result<Live> {
+        let engine = self.0.engines.by_name(engine)?;
+        let script = Spell::from_source(&format!("live.{}", engine.descriptor().extensions[0]), "")?;
+        self.cast(script).open().await
+    }
+
+    /// The engines there are; more may be registered at any time.
+    #[must_use]
+    pub fn engines(&self) -> &EngineRegistry {
+        &self.0.engines
+    }
+
+    /// The bridges that new runs get; more may be added at any time.
+    #[must_use]
+    pub fn bridges(&self) -> &BridgeSet {
+        &self.0.bridges
+    }
+
+    pub(crate) fn engine_for(&self, spell: &Spell) -> Result<Arc<dyn Engine>> {
+        match &spell.manifest().engine {
+            Some(name) => self.0.engines.by_name(name).or_else(|_| self.0.engines.by_language(name)),
+            None => self.0.engines.by_extension(spell.extension()),
+        }
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime").field("engines", &self.0.engines).finish_non_exhaustive()
+    }
+}
+
+type EngineFactory = Box<dyn Fn() -> Arc<dyn Engine> + Send + Sync>;
+
+/// Makes a [`Runtime`]. Without a call to a setter there are
+///
+/// - as many worker threads as processors;
+/// - the engines and bridges this build has;
+/// - no host functions, no models, no console.
+#[must_use]
+pub struct RuntimeBuilder {
+    workers: Option<usize>,
+    engines: Vec<(EngineDescriptor, EngineFactory)>,
+    bridges: Vec<Bridge>,
+    functions: Vec<Method>,
+    models: Option<Arc<dyn Models>>,
+    console: Option<Arc<dyn Console>>,
+    stuck: Option<Stuck>,
+}
+
+impl RuntimeBuilder {
+    /// Sets the most worker threads; at least one.
+    pub fn workers(mut self, most: usize) -> Self {
+        self.workers = Some(most);
+        self
+    }
+
+    /// Gives spells language models.
+    pub fn models(mut self, models: Arc<dyn Models>) -> Self {
+        self.models = Some(models);
+        self
+    }
+
+    /// Gives spells a console to read from.
+    pub fn console(mut self, console: Arc<dyn Console>) -> Self {
+        self.console = Some(console);
+        self
+    }
+
+    /// Adds an engine beside the built-in ones.
+    pub fn engine(
+        mut self,
+        descriptor: EngineDescriptor,
+        factory: impl Fn() -> Arc<dyn Engine> + Send + Sync + 'static,
+    ) -> Self {
+        self.engines.push((descriptor, Box::new(factory)));
+        self
+    }
+
+    /// Adds a bridge beside the built-in ones.
+    pub fn bridge(mut self, bridge: Bridge) -> Self {
+        self.bridges.push(bridge);
+        self
+    }
+
+    /// Adds a host function that scripts call by its own name.
+    pub fn function(mut self, function: Method) -> Self {
+        self.functions.push(function);
+        self
+    }
+
+    /// Sets what to do when a run has not obeyed a limit for this long, because a native that cannot be interrupted
+    /// holds its thread. Called on the watchdog's thread; a program that must be safe ends its process.
+    pub fn on_stuck(mut self, after: Duration, call: impl Fn(&Error) + Send + Sync + 'static) -> Self {
+        self.stuck = Some(Stuck { after, call: Box::new(call) });
+        self
+    }
+
+    /// Makes the runtime. Starts nothing yet.
+    ///
+    /// # Errors
+    /// When two engines or two bridges claim the same name.
+    pub fn build(self) -> Result<Runtime> {
+        let engines = EngineRegistry::new();
+        for (descriptor, factory) in llmspell_engines::ENGINES {
+            engines.register(descriptor.clone(), factory)?;
+        }
+        for (descriptor, factory) in self.engines {
+            engines.register(descriptor, factory)?;
+        }
+        let bridges = BridgeSet::new();
+        bridges.add_all(llmspell_bridges::BRIDGES.iter().map(|bridge| bridge()))?;
+        bridges.add_all(self.bridges)?;
+        let workers = self
+            .workers
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+        Ok(Runtime(Arc::new(Shared {
+            engines,
+            bridges,
+            functions: self.functions,
+            models: self.models,
+            console: self.console,
+            workers: Workers::new(workers, Watchdog::new(self.stuck)),
+        })))
+    }
+}
+
+impl fmt::Debug for RuntimeBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RuntimeBuilder").field("workers", &self.workers).finish_non_exhaustive()
+    }
+}

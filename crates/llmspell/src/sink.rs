@@ -1,0 +1,44 @@
+//! Keeps what a run says for its outcome, and hands it on to whoever listens.
+
+use std::sync::{Mutex, PoisonError};
+
+use llmspell_core::{Event, LogEntry, Sink};
+use tokio::sync::mpsc;
+
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    pub(crate) output: String,
+    pub(crate) logs: Vec<LogEntry>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Collector {
+    said: Mutex<Said>,
+    listener: Option<mpsc::UnboundedSender<Event>>,
+}
+
+impl Collector {
+    pub(crate) fn new(listener: Option<mpsc::UnboundedSender<Event>>) -> Self {
+        Self { said: Mutex::default(), listener }
+    }
+
+    pub(crate) fn take(&self) -> Said {
+        std::mem::take(&mut self.said.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Sink for Collector {
+    fn emit(&self, event: Event) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        match &event {
+            Event::Output { text } => said.output.push_str(text),
+            Event::Log(entry) => said.logs.push(entry.clone()),
+            Event::Chunk { .. } | Event::Usage { .. } => {}
+        }
+        drop(said);
+        if let Some(listener) = &self.listener {
+            // A listener that went away has heard enough.
+            let _ = listener.send(event);
+        }
+    }
+}

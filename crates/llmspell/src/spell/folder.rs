@@ -1,0 +1,99 @@
+//! A spell's own folder, opened once: every file in it is opened beneath that handle.
+
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use llmspell_core::capability::Modules;
+use llmspell_core::{Error, MAX_SOURCE, Result};
+
+use super::{ENTRIES, MANIFEST, Manifest};
+
+#[derive(Debug)]
+pub(crate) struct Folder {
+    dir: Dir,
+    path: PathBuf,
+}
+
+impl Folder {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(|error| {
+            Error::load(format!("cannot open {}: {error}", path.display())).with_source(error)
+        })?;
+        Ok(Self { dir, path: path.to_owned() })
+    }
+
+    /// The text of a regular file in the folder; `None` when there is none, or when the path leads outside.
+    pub(crate) fn text(&self, path: &str) -> Result<Option<String>> {
+        let shown = || self.path.join(path).display().to_string();
+        // Looked at before it is opened: opening a FIFO would wait for a writer.
+        match self.dir.metadata(path) {
+            Ok(metadata) if metadata.is_file() => {}
+            _ => return Ok(None),
+        }
+        let failed = |error: std::io::Error| {
+            Error::load(format!("cannot read {}: {error}", shown())).with_source(error)
+        };
+        let file = match self.dir.open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut bytes = Vec::new();
+        file.take(MAX_SOURCE + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > MAX_SOURCE {
+            return Err(Error::load(format!("{} is larger than {} MB", shown(), MAX_SOURCE >> 20)));
+        }
+        let text = String::from_utf8(bytes).map_err(|error| {
+            Error::load(format!(
+                "{} is not UTF-8 text, from byte {}",
+                shown(),
+                error.utf8_error().valid_up_to()
+            ))
+        })?;
+        Ok(Some(text))
+    }
+
+    /// The entry script: the manifest's, or the first of the usual names.
+    pub(crate) fn entry(&self, manifest: &Manifest, dir: &Path) -> Result<String> {
+        if let Some(entry) = &manifest.entry {
+            return Ok(entry.clone());
+        }
+        let found =
+            ENTRIES.into_iter().find(|name| self.dir.metadata(name).is_ok_and(|found| found.is_file()));
+        found.map(str::to_owned).ok_or_else(|| {
+            Error::load(format!("{} is not a spell: it has no entry script", dir.display()))
+                .hint(format!("add one of {}, or name it as `entry` in {MANIFEST}", ENTRIES.join(", ")))
+        })
+    }
+}
+
+impl Modules for Folder {
+    fn read(&self, path: &str) -> Result<Option<String>> {
+        self.text(path)
+    }
+}
+
+/// The error for a spell that is not there, with the nearest names beside it.
+pub(super) fn missing(path: &Path, dir: &Path) -> Error {
+    let error = Error::load(format!("there is no spell at {}", path.display()));
+    let wanted = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let Ok(dir) = Dir::open_ambient_dir(dir, ambient_authority()) else {
+        return error.hint("a spell is a folder with a main script, or a script file");
+    };
+    let mut near: Vec<(f64, String)> = dir
+        .entries()
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .map(|name| (strsim::jaro_winkler(&wanted, &name), name))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .collect();
+    near.sort_by(|a, b| b.0.total_cmp(&a.0));
+    match near.first() {
+        Some((_, name)) => error.hint(format!("did you mean {}?", path.with_file_name(name).display())),
+        None => error.hint("a spell is a folder with a main script, or a script file"),
+    }
+}

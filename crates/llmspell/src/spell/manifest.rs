@@ -1,0 +1,386 @@
+//! `spell.yaml`.
+
+use std::time::Duration;
+
+use llmspell_core::{Error, Limits, Map, Permissions, Result, Value, from_value};
+use serde::{Deserialize, Serialize};
+
+use super::params::ParamSpec;
+
+/// What a spell says of itself. Everything is optional.
+///
+/// Unknown keys are kept as [`warnings`](Self::warnings); unknown permission keys are errors.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Manifest {
+    /// Its name.
+    pub name: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// What it does.
+    pub description: Option<String>,
+    /// Who wrote it.
+    pub author: Option<String>,
+    /// The engine that runs it, where the entry's extension does not say it.
+    pub engine: Option<String>,
+    /// The script that runs first, inside the spell's folder.
+    pub entry: Option<String>,
+    /// What it takes.
+    pub parameters: Vec<ParamSpec>,
+    /// What it asks for. Nothing of it holds until the user grants it.
+    pub permissions: Permissions,
+    /// The limits it sets itself.
+    pub limits: LimitsAsked,
+    /// The model it wants when the user names none.
+    pub model: Option<String>,
+    /// What was not understood.
+    pub warnings: Vec<String>,
+}
+
+/// The limits a manifest sets; what is absent stays as the user or the defaults have it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct LimitsAsked {
+    /// Time on a processor.
+    pub cpu: Option<Duration>,
+    /// Time on the clock.
+    pub wall: Option<Duration>,
+    /// Bytes.
+    pub memory: Option<u64>,
+    /// Bytes printed and logged.
+    pub output: Option<u64>,
+    /// Tasks alive at once.
+    pub tasks: Option<u32>,
+    /// Calls to models.
+    pub model_calls: Option<u32>,
+    /// Tokens.
+    pub tokens: Option<u64>,
+    /// US dollars.
+    pub cost: Option<f64>,
+}
+
+impl LimitsAsked {
+    /// Puts what is set here over other limits.
+    #[must_use]
+    pub fn over(&self, base: Limits) -> Limits {
+        Limits {
+            cpu: self.cpu.unwrap_or(base.cpu),
+            wall: self.wall.unwrap_or(base.wall),
+            memory: self.memory.unwrap_or(base.memory),
+            output: self.output.unwrap_or(base.output),
+            tasks: self.tasks.unwrap_or(base.tasks),
+            model_calls: self.model_calls.unwrap_or(base.model_calls),
+            tokens: self.tokens.or(base.tokens),
+            cost: self.cost.or(base.cost),
+        }
+    }
+}
+
+/// The keys that API.md's manifest has beside those read here; they are understood later, and are no mistake.
+const LATER: [&str; 6] = ["license", "tags", "homepage", "returns", "capabilities", "models"];
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Written {
+    name: Option<String>,
+    version: Option<Value>,
+    description: Option<String>,
+    author: Option<String>,
+    engine: Option<String>,
+    entry: Option<String>,
+    parameters: Value,
+    permissions: Permissions,
+    limits: Map,
+    timeout: Value,
+    memory_limit: Value,
+}
+
+const READ: [&str; 11] = [
+    "name",
+    "version",
+    "description",
+    "author",
+    "engine",
+    "entry",
+    "parameters",
+    "permissions",
+    "limits",
+    "timeout",
+    "memory_limit",
+];
+
+impl Manifest {
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// When it is not YAML within the budgets, repeats a key, or a field is of the wrong shape; the error names it.
+    pub fn parse(text: &str) -> Result<Self> {
+        let read: Option<Map> = serde_saphyr::from_str(text)
+            .map_err(|error| Error::config(error.without_snippet().to_string().trim_end().to_owned()))?;
+        let mut map = read.unwrap_or_default();
+        let model = map.get("models").and_then(|models| models.get("default")).and_then(Value::as_str);
+        let model = model.map(str::to_owned);
+        let mut warnings: Vec<_> = map
+            .keys()
+            .filter(|key| !READ.contains(&key.as_str()) && !LATER.contains(&key.as_str()))
+            .map(|key| format!("unknown key `{key}`"))
+            .collect();
+        map.retain(|key, _| READ.contains(&key.as_str()));
+        let written: Written = from_value(Value::Map(map)).map_err(as_config)?;
+        let mut limits = limits(written.limits)?;
+        if !written.timeout.is_nil() {
+            limits.wall = Some(span("timeout", &written.timeout)?);
+        }
+        if !written.memory_limit.is_nil() {
+            limits.memory = Some(size("memory_limit", &written.memory_limit)?);
+        }
+        Ok(Self {
+            name: written.name,
+            version: written.version.map(plain),
+            description: written.description,
+            author: written.author,
+            engine: written.engine,
+            entry: written.entry.map(inside).transpose()?,
+            parameters: parameters(written.parameters, &mut warnings)?,
+            permissions: written.permissions,
+            limits,
+            model,
+            warnings,
+        })
+    }
+}
+
+/// Errors of shape come from the conversion of arguments; here they are the manifest's.
+fn as_config(error: Error) -> Error {
+    Error::config(error.message())
+}
+
+/// `version: 1.2` is a number in YAML.
+fn plain(value: Value) -> String {
+    match value {
+        Value::Str(text) => text,
+        other => serde_json::to_string(&other).unwrap_or_default(),
+    }
+}
+
+fn inside(entry: String) -> Result<String> {
+    let parts = || entry.split(['/', '\\']);
+    if entry.starts_with(['/', '~'])
+        || entry.contains(':')
+        || parts().any(|part| part == ".." || part.is_empty())
+    {
+        return Err(Error::config(format!("`entry`: `{entry}` does not stay inside the spell's folder")));
+    }
+    Ok(entry)
+}
+
+/// A map of name to declaration, or a list of declarations with names.
+fn parameters(written: Value, warnings: &mut Vec<String>) -> Result<Vec<ParamSpec>> {
+    let declared: Vec<(String, Value)> = match written {
+        Value::Nil => Vec::new(),
+        Value::Map(map) => map.into_iter().collect(),
+        Value::List(list) => list
+            .into_iter()
+            .enumerate()
+            .map(|(at, item)| match item.get("name").and_then(Value::as_str) {
+                Some(name) => Ok((name.to_owned(), item)),
+                None => Err(Error::config(format!("`parameters`: item {} has no `name`", at + 1))),
+            })
+            .collect::<Result<_>>()?,
+        other => {
+            return Err(Error::config(format!(
+                "`parameters`: expected table or list, found {}",
+                other.type_name()
+            )));
+        }
+    };
+    declared
+        .into_iter()
+        .map(|(name, spec)| {
+            let spec = match spec {
+                Value::Nil => ParamSpec::default(),
+                // `name: string` for short.
+                Value::Str(kind) => {
+                    from_value(Value::Map(Map::from_iter([("type".to_owned(), Value::Str(kind))])))
+                        .map_err(|error| named(&name, error))?
+                }
+                Value::Map(mut spec) => {
+                    let unknown = spec.keys().filter(|key| !ParamSpec::KEYS.contains(&key.as_str()));
+                    warnings.extend(unknown.map(|key| format!("unknown key `parameters.{name}.{key}`")));
+                    spec.retain(|key, _| ParamSpec::KEYS.contains(&key.as_str()));
+                    from_value(Value::Map(spec)).map_err(|error| named(&name, error))?
+                }
+                spec => from_value(spec).map_err(|error| named(&name, error))?,
+            };
+            ParamSpec { name, ..spec }.checked()
+        })
+        .collect()
+}
+
+fn named(name: &str, error: Error) -> Error {
+    as_config(error).prefixed(format_args!("`parameters.{name}`: "))
+}
+
+fn limits(written: Map) -> Result<LimitsAsked> {
+    let mut limits = LimitsAsked::default();
+    for (name, value) in written {
+        let key = format!("limits.{name}");
+        match name.as_str() {
+            "cpu" => limits.cpu = Some(span(&key, &value)?),
+            "wall" => limits.wall = Some(span(&key, &value)?),
+            "memory" => limits.memory = Some(size(&key, &value)?),
+            "output" => limits.output = Some(size(&key, &value)?),
+            "tasks" => limits.tasks = Some(count(&key, value)?),
+            "model_calls" => limits.model_calls = Some(count(&key, value)?),
+            "tokens" => limits.tokens = Some(count(&key, value)?),
+            "cost" => limits.cost = Some(count(&key, value)?),
+            _ => {
+                return Err(Error::config(format!("`limits`: there is no limit `{name}`"))
+                    .hint("the limits are cpu, wall, memory, output, tasks, model_calls, tokens, cost"));
+            }
+        }
+    }
+    Ok(limits)
+}
+
+fn count<T: serde::de::DeserializeOwned>(key: &str, value: Value) -> Result<T> {
+    from_value(value).map_err(|error| as_config(error).prefixed(format_args!("`{key}`: ")))
+}
+
+/// A span of time, as `60`, `"60s"`, `"1.5m"`, `"250ms"` or `"2h"`; a bare number is seconds.
+///
+/// # Errors
+/// When it is none of those, or not above zero and below a year.
+pub fn parse_span(text: &str) -> Result<Duration> {
+    let (number, unit) = number_and_unit(text);
+    let seconds = match unit {
+        "" | "s" => 1.0,
+        "ms" => 0.001,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => f64::NAN,
+    };
+    let span = number.map(|number| number * seconds).filter(|span| *span > 0.0 && *span < 366.0 * 86_400.0);
+    span.map(Duration::from_secs_f64)
+        .ok_or_else(|| Error::config(format!("expected a time such as 60s, 250ms or 2m, found {text:?}")))
+}
+
+/// A size, as `128MB`, `64KB`, `1GB` or bytes; powers of 1024, with or without the `i`.
+///
+/// # Errors
+/// When it is none of those.
+pub fn parse_size(text: &str) -> Result<u64> {
+    let (number, unit) = number_and_unit(text);
+    let unit = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kb" | "kib" => 1024.0,
+        "m" | "mb" | "mib" => 1024.0 * 1024.0,
+        "g" | "gb" | "gib" => 1024.0 * 1024.0 * 1024.0,
+        _ => f64::NAN,
+    };
+    let size = number.map(|number| number * unit).filter(|size| *size >= 1.0 && *size < 1e15);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked to be between 1 and 1e15"
+    )]
+    size.map(|size| size as u64)
+        .ok_or_else(|| Error::config(format!("expected a size such as 128MB or 64KB, found {text:?}")))
+}
+
+fn number_and_unit(text: &str) -> (Option<f64>, &str) {
+    let text = text.trim();
+    let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    (number.parse().ok(), unit.trim())
+}
+
+fn span(key: &str, value: &Value) -> Result<Duration> {
+    parse_span(&plain(value.clone())).map_err(|error| error.prefixed(format_args!("`{key}`: ")))
+}
+
+fn size(key: &str, value: &Value) -> Result<u64> {
+    parse_size(&plain(value.clone())).map_err(|error| error.prefixed(format_args!("`{key}`: ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ParamType;
+    use super::*;
+
+    #[test]
+    fn a_manifest_is_read_whole() {
+        let manifest = Manifest::parse(
+            "name: web\nversion: 1.2\ndescription: d\nentry: lib/main.luau\n\
+             parameters:\n  url: {type: string, required: true, pattern: '^https?://'}\n  style: {enum: [brief, detailed], default: brief}\n  n: integer\n\
+             permissions: {net: [example.com]}\nlimits: {wall: 60s, memory: 64MB, cost: 0.5}\nmodels: {default: openai/gpt}\ntags: [a]\n",
+        )
+        .unwrap();
+        assert_eq!(manifest.version.as_deref(), Some("1.2"));
+        assert_eq!(manifest.parameters.len(), 3);
+        assert_eq!(manifest.parameters[1].default, Some("brief".into()));
+        assert_eq!(manifest.parameters[2].kind, ParamType::Integer);
+        assert_eq!(manifest.permissions.net, ["example.com"]);
+        assert_eq!(manifest.limits.wall, Some(Duration::from_secs(60)));
+        assert_eq!(manifest.limits.memory, Some(64 << 20));
+        assert_eq!(manifest.model.as_deref(), Some("openai/gpt"));
+        assert!(manifest.warnings.is_empty());
+    }
+
+    #[test]
+    fn older_shapes_are_understood() {
+        let manifest = Manifest::parse(
+            "timeout: 60\nmemory_limit: 128MB\ncapabilities: [llm.chat]\nparameters: [{name: a}]",
+        )
+        .unwrap();
+        assert_eq!(manifest.limits.wall, Some(Duration::from_secs(60)));
+        assert_eq!(manifest.limits.memory, Some(128 << 20));
+        assert_eq!(manifest.parameters[0].name, "a");
+    }
+
+    #[test]
+    fn unknown_keys_warn_and_wrong_ones_are_named() {
+        let manifest = Manifest::parse("nmae: x\nparameters: {n: {type: integer, minimum: 1}}").unwrap();
+        assert_eq!(manifest.warnings, ["unknown key `nmae`", "unknown key `parameters.n.minimum`"]);
+        assert_eq!(Manifest::parse("").unwrap(), Manifest::default());
+        for (text, message) in [
+            (
+                "permissions: {network: [a]}",
+                "`permissions`: `Permissions` has no field `network`; it has `net`, `read`, `write`, `env`, `run`, `mcp`",
+            ),
+            ("limits: {time: 5}", "`limits`: there is no limit `time`"),
+            (
+                "limits: {wall: soon}",
+                "`limits.wall`: expected a time such as 60s, 250ms or 2m, found \"soon\"",
+            ),
+            ("entry: ../x.luau", "`entry`: `../x.luau` does not stay inside the spell's folder"),
+            ("parameters: {a: {type: text}}", "`parameters.a`: `type`: expected \"string\" or \"int\" or"),
+            (
+                "parameters: {a: {type: integer, default: x}}",
+                "`parameters.a`: `default`: expected integer, found \"x\"",
+            ),
+            ("parameters: {a: {pattern: '('}}", "`parameters.a`: `pattern`: "),
+            ("name: [", ""),
+            ("name: a\nname: b", "duplicate"),
+        ] {
+            let error = Manifest::parse(text).unwrap_err();
+            assert!(error.message().contains(message) && error.is_config(), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn times_and_sizes_have_units() {
+        for (text, millis) in
+            [("60", 60_000), ("1.5s", 1500), ("250ms", 250), ("2m", 120_000), ("1h", 3_600_000)]
+        {
+            assert_eq!(parse_span(text).unwrap(), Duration::from_millis(millis));
+        }
+        for bad in ["", "-1", "0", "1e9", "5 parsecs", "999999h"] {
+            assert!(parse_span(bad).is_err(), "{bad}");
+        }
+        for (text, bytes) in [("64MB", 64 << 20), ("1.5 KiB", 1536), ("100", 100), ("1g", 1 << 30)] {
+            assert_eq!(parse_size(text).unwrap(), bytes);
+        }
+        for bad in ["", "0", "12 XB", "-5"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+}

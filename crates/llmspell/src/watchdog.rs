@@ -1,0 +1,178 @@
+//! The thread that owns deadlines, because a busy VM cannot be asked to keep its own.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::task::{self, Poll};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use llmspell_core::{Context, Error, Result};
+
+/// How often a run at work is looked at. A limit is noticed at most this late.
+const TICK: Duration = Duration::from_millis(5);
+
+/// Called when a run has not obeyed a limit for longer than it may: an uninterruptible native holds its thread.
+pub(crate) type OnStuck = Box<dyn Fn(&Error) + Send + Sync>;
+
+pub(crate) struct Stuck {
+    pub(crate) after: Duration,
+    pub(crate) call: OnStuck,
+}
+
+/// What one worker thread is doing right now.
+pub(crate) struct Slot {
+    at_work: Mutex<Option<Context>>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// Whether the thread sleeps until somebody works.
+    parked: AtomicBool,
+    thread: OnceLock<Thread>,
+    slots: Mutex<Vec<Weak<Slot>>>,
+    stuck: Option<Stuck>,
+}
+
+/// Looks at the runs at work every few milliseconds, and sleeps while there are none.
+pub(crate) struct Watchdog(Arc<Shared>);
+
+impl Watchdog {
+    pub(crate) fn new(stuck: Option<Stuck>) -> Self {
+        Self(Arc::new(Shared {
+            parked: AtomicBool::new(false),
+            thread: OnceLock::new(),
+            slots: Mutex::default(),
+            stuck,
+        }))
+    }
+
+    /// A place for one more worker; the first one starts the thread.
+    pub(crate) fn slot(&self) -> io::Result<Arc<Slot>> {
+        let slot = Arc::new(Slot { at_work: Mutex::default(), shared: Arc::clone(&self.0) });
+        let mut slots = lock(&self.0.slots);
+        slots.push(Arc::downgrade(&slot));
+        if self.0.thread.get().is_none() {
+            let shared = Arc::downgrade(&self.0);
+            let handle =
+                thread::Builder::new().name("spell-watchdog".into()).spawn(move || watch(&shared))?;
+            let _ = self.0.thread.set(handle.thread().clone());
+        }
+        Ok(slot)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+}
+
+fn watch(shared: &Weak<Shared>) {
+    while let Some(shared) = shared.upgrade() {
+        if shared.tick() {
+            drop(shared);
+            thread::sleep(TICK);
+            continue;
+        }
+        shared.parked.store(true, Ordering::Relaxed);
+        // Against a worker that began after this thread looked: it sees `parked`, or this thread sees its work.
+        fence(Ordering::SeqCst);
+        let idle = !shared.tick();
+        drop(shared);
+        if idle {
+            thread::park();
+        }
+    }
+}
+
+impl Shared {
+    /// Looks at every worker once; says whether any is at work.
+    fn tick(&self) -> bool {
+        let mut slots = lock(&self.slots);
+        slots.retain(|slot| slot.strong_count() > 0);
+        let slots: Vec<_> = slots.iter().filter_map(Weak::upgrade).collect();
+        let mut at_work = false;
+        for cx in slots.iter().filter_map(|slot| lock(&slot.at_work).clone()) {
+            at_work |= cx.meter().watch();
+            if let Some(stuck) = &self.stuck
+                && let Some(error) = cx.meter().overdue(stuck.after)
+            {
+                (stuck.call)(&error);
+            }
+        }
+        at_work
+    }
+}
+
+impl Slot {
+    fn begin(&self, cx: &Context) {
+        *lock(&self.at_work) = Some(cx.clone());
+        fence(Ordering::SeqCst);
+        if self.shared.parked.load(Ordering::Relaxed)
+            && self.shared.parked.swap(false, Ordering::Relaxed)
+            && let Some(thread) = self.shared.thread.get()
+        {
+            thread.unpark();
+        }
+    }
+
+    fn end(&self) {
+        *lock(&self.at_work) = None;
+    }
+
+    /// Runs a piece of work that does not wait, watched and charged to the run.
+    pub(crate) fn watched<T>(&self, cx: &Context, work: impl FnOnce() -> T) -> T {
+        let charged = cx.meter().work();
+        self.begin(cx);
+        let result = work();
+        self.end();
+        drop(charged);
+        result
+    }
+
+    /// Drives a future of a run: each poll is watched and charged, and the first limit, cancellation or deadline that
+    /// is reached drops it.
+    pub(crate) async fn drive<T>(&self, cx: &Context, future: impl Future<Output = Result<T>>) -> Result<T> {
+        let watched = Watched { slot: self, cx, future: Box::pin(future) };
+        let deadline = async {
+            match cx.meter().deadline() {
+                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = cx.cancellation().cancelled() => Err(cx.meter().state().err().unwrap_or_else(Error::cancelled)),
+            result = watched => result,
+            () = deadline => Err(cx.meter().trip(llmspell_core::Limit::Wall)),
+        }
+    }
+}
+
+struct Watched<'a, F> {
+    slot: &'a Slot,
+    cx: &'a Context,
+    future: Pin<Box<F>>,
+}
+
+impl<T, F: Future<Output = Result<T>>> Future for Watched<'_, F> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<Result<T>> {
+        let (slot, cx) = (self.slot, self.cx);
+        let polled = slot.watched(cx, || self.future.as_mut().poll(task));
+        // A limit wins over whatever the script made of it.
+        match cx.meter().state() {
+            Ok(()) => polled,
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

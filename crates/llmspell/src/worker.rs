@@ -1,0 +1,106 @@
+//! Worker threads: one current-thread runtime each, where VMs live and never leave.
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::LocalBoxFuture;
+use llmspell_core::{Error, Result};
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+use crate::watchdog::{Slot, Watchdog};
+
+/// Scripts recurse on the native stack when they compile, and values when they convert.
+const STACK_BYTES: usize = 8 * 1024 * 1024;
+
+type Job = Box<dyn FnOnce(Arc<Slot>) -> LocalBoxFuture<'static, ()> + Send>;
+
+struct Worker {
+    jobs: mpsc::UnboundedSender<Job>,
+    /// Jobs posted and not yet ended.
+    load: Arc<AtomicUsize>,
+}
+
+/// The worker threads of a runtime, started one by one as there is work for them.
+pub(crate) struct Workers {
+    most: usize,
+    started: Mutex<Vec<Worker>>,
+    watchdog: Watchdog,
+}
+
+impl Workers {
+    pub(crate) fn new(most: usize, watchdog: Watchdog) -> Self {
+        Self { most: most.max(1), started: Mutex::default(), watchdog }
+    }
+
+    /// Runs a job on the least busy worker.
+    pub(crate) fn post(
+        &self,
+        job: impl FnOnce(Arc<Slot>) -> LocalBoxFuture<'static, ()> + Send + 'static,
+    ) -> Result<()> {
+        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        let idlest = started.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed));
+        let idle = idlest.is_some_and(|worker| worker.load.load(Ordering::Relaxed) == 0);
+        if !idle && started.len() < self.most {
+            let worker = self.start(started.len())?;
+            worker.post(Box::new(job));
+            started.push(worker);
+        } else if let Some(worker) = idlest {
+            worker.post(Box::new(job));
+        }
+        Ok(())
+    }
+
+    fn start(&self, number: usize) -> Result<Worker> {
+        let failed = |error: std::io::Error| {
+            Error::new(llmspell_core::ErrorKind::Io, format!("cannot start a worker thread: {error}"))
+                .with_source(error)
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let slot = self.watchdog.slot().map_err(failed)?;
+        let load = Arc::new(AtomicUsize::new(0));
+        let (jobs, posted) = mpsc::unbounded_channel();
+        let ended = Arc::clone(&load);
+        std::thread::Builder::new()
+            .name(format!("spell-worker-{number}"))
+            .stack_size(STACK_BYTES)
+            .spawn(move || LocalSet::new().block_on(&runtime, serve(posted, &slot, &ended)))
+            .map_err(failed)?;
+        Ok(Worker { jobs, load })
+    }
+}
+
+impl Worker {
+    fn post(&self, job: Job) {
+        self.load.fetch_add(1, Ordering::Relaxed);
+        // A worker ends only when its sender is dropped, so it is there to receive.
+        let _ = self.jobs.send(job);
+    }
+}
+
+async fn serve(mut posted: mpsc::UnboundedReceiver<Job>, slot: &Arc<Slot>, load: &Arc<AtomicUsize>) {
+    while let Some(job) = posted.recv().await {
+        let task = job(Arc::clone(slot));
+        let ended = Ended(Arc::clone(load));
+        tokio::task::spawn_local(async move {
+            let _ended = ended;
+            task.await;
+        });
+    }
+}
+
+/// Counts a job as ended however it ends: done, panicked, or dropped with its thread.
+struct Ended(Arc<AtomicUsize>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Workers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Workers").field("most", &self.most).finish_non_exhaustive()
+    }
+}
