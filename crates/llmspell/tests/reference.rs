@@ -1,6 +1,5 @@
 //! The generated reference: up to date, complete, and readable.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![expect(clippy::disallowed_methods, reason = "reads the repository that it belongs to")]
 
 use std::collections::BTreeSet;
