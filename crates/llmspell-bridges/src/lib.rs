@@ -1,6 +1,16 @@
-//! Host functions for scripts, one file a bridge.
+//! What spells can call, one file a bridge.
+//!
+//! A bridge is a module under `#[bridge]`: its functions, their documentation and their types are the one definition
+//! that engines, type files and reference pages read. It reaches the world only through the context it is handed.
+#![allow(clippy::module_inception, reason = "a bridge's file holds the module that `#[bridge]` describes")]
+
+pub mod console;
+pub mod json;
+pub mod llm;
+pub mod log;
 
 use llmspell_core::Bridge;
 
-/// The bridges of this build, in the order in which they start.
-pub const BRIDGES: &[fn() -> Bridge] = &[];
+/// All bridges, in the order in which sessions start them. A new bridge is a file and a line here.
+pub const BRIDGES: &[fn() -> Bridge] =
+    &[llm::llm::bridge, json::json::bridge, log::log::bridge, console::console::bridge];

@@ -257,6 +257,13 @@ impl Method {
         self
     }
 
+    /// Sets the version that brought it.
+    #[must_use]
+    pub fn since(mut self, version: &'static str) -> Self {
+        self.since = version;
+        self
+    }
+
     /// Adds a parameter.
     #[must_use]
     pub fn param<T: FromArgument>(mut self, name: &'static str) -> Self {

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::limits::{Limits, Meter};
 use crate::outcome::{LogEntry, LogLevel};
 use crate::permission::Permissions;
-use crate::value::Map;
+use crate::value::{Map, Value};
 
 /// The spell that runs, as it may know itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -282,8 +282,7 @@ impl Context {
     /// # Errors
     /// When the output limit is reached.
     pub fn log(&self, level: LogLevel, message: String, fields: Map) -> Result<()> {
-        let bytes: usize =
-            fields.iter().map(|(name, value)| name.len() + value.as_str().map_or(8, str::len)).sum();
+        let bytes: usize = fields.iter().map(|(name, value)| name.len() + weight(value)).sum();
         self.meter().charge_output((message.len() + bytes) as u64)?;
         let spell = self.spell();
         self.emit(Event::Log(LogEntry {
@@ -403,6 +402,17 @@ impl fmt::Debug for Context {
             .field("spell", &self.0.spell)
             .field("meter", &self.0.meter)
             .finish_non_exhaustive()
+    }
+}
+
+/// About how many bytes a value takes in a log.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::Str(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::List(items) => items.iter().map(weight).sum(),
+        Value::Map(entries) => entries.iter().map(|(name, value)| name.len() + weight(value)).sum(),
+        _ => 8,
     }
 }
 

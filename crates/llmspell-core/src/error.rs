@@ -38,6 +38,8 @@ pub enum ErrorKind {
     Cancelled,
     /// A callback asked to stop.
     Stopped,
+    /// A text is not what it should be: JSON that does not parse, for example.
+    Parse,
     /// Reading or writing outside the gate failed (stdin closed, for example).
     Io,
     /// No usable provider, or one that is not known.
@@ -93,6 +95,7 @@ const KINDS: &[(ErrorKind, &str)] = &[
     (ErrorKind::Limit(Limit::Cost), "limit.cost"),
     (ErrorKind::Cancelled, "cancelled"),
     (ErrorKind::Stopped, "stopped"),
+    (ErrorKind::Parse, "parse"),
     (ErrorKind::Io, "io"),
     (ErrorKind::NoProvider, "no_provider"),
     (ErrorKind::UnknownModel, "unknown_model"),

@@ -1,0 +1,107 @@
+//! The `json` bridge.
+
+mod decode;
+mod encode;
+
+use llmspell_core::bridge::FromArgument;
+use llmspell_core::{Error, Result, Value};
+use llmspell_macros::bridge;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Deserialize;
+
+/// Reads and writes JSON, strictly by RFC 8259.
+#[bridge]
+#[since("0.1")]
+pub mod json {
+    use llmspell_core::{Context, Result, Value};
+
+    use super::{Data, EncodeOptions, Text, decode, encode};
+
+    /// Writes a value as JSON text.
+    ///
+    /// Raises an error that names the path (`$.a[2].b`, items counted from 1) when the value holds what JSON cannot:
+    /// NaN, infinity, bytes that are not text, functions, host objects, or itself.
+    ///
+    /// ```luau
+    /// assert(json.encode({1, 2, {name = "Ada"}}) == '[1,2,{"name":"Ada"}]')
+    /// assert(json.encode({name = json.null}) == '{"name":null}')
+    /// assert(json.encode({}) == "{}")
+    /// assert(json.encode({1, 2}, {pretty = true}) == "[\n  1,\n  2\n]")
+    /// assert(not pcall(json.encode, {print}))
+    /// ```
+    pub fn encode(cx: &Context, value: Data, options: Option<EncodeOptions>) -> Result<String> {
+        encode::encode(cx.meter(), &value.0, options.unwrap_or_default().pretty)
+    }
+
+    /// Reads a value from JSON text.
+    ///
+    /// A null inside is `json.null`; an empty array stays an array. Where a name comes twice the last one counts.
+    /// Fails with the kind `parse` when the text is not JSON, nests deeper than 127 levels, or holds an integer too
+    /// large to be kept exactly.
+    ///
+    /// ```luau
+    /// local value = json.decode('{"names": ["Ada", null]}')
+    /// assert(value.names[1] == "Ada" and value.names[2] == json.null)
+    ///
+    /// local nothing, err = json.decode("{oops}")
+    /// assert(nothing == nil and err.kind == "parse")
+    /// ```
+    pub fn decode(cx: &Context, text: Text) -> Result<Value> {
+        decode::decode(cx.meter(), &text.0)
+    }
+
+    /// Marks a list as an array, so that an empty one is written `[]`.
+    ///
+    /// ```luau
+    /// assert(json.encode({names = json.array({})}) == '{"names":[]}')
+    /// ```
+    pub fn array(list: Vec<Value>) -> Result<Vec<Value>> {
+        Ok(list)
+    }
+
+    /// JSON's null, for places inside lists and tables where `nil` would leave a hole.
+    #[constant]
+    pub fn null() -> Result<Value> {
+        Ok(Value::Nil)
+    }
+}
+
+/// How to write JSON.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EncodeOptions {
+    /// Whether to put each item on a line of its own, indented by two spaces.
+    pub pretty: bool,
+}
+
+/// Any value as the script gave it, so that the encoder can say where it holds what is not data.
+#[derive(Debug)]
+pub struct Data(Value);
+
+impl FromArgument for Data {
+    fn from_argument(value: Value) -> Result<Self> {
+        Ok(Self(value))
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        <Value as FromArgument>::schema(generator)
+    }
+}
+
+/// A text that need not be UTF-8: if it is not, then it is not JSON either, which is no wrong use.
+#[derive(Debug)]
+pub struct Text(Vec<u8>);
+
+impl FromArgument for Text {
+    fn from_argument(value: Value) -> Result<Self> {
+        match value {
+            Value::Str(text) => Ok(Self(text.into_bytes())),
+            Value::Bytes(bytes) => Ok(Self(bytes)),
+            other => Err(Error::argument(format!("expected string, found {}", other.type_name()))),
+        }
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        <String as FromArgument>::schema(generator)
+    }
+}

@@ -1,0 +1,105 @@
+//! The `log` and `console` bridges.
+
+use std::sync::{Arc, Mutex};
+
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use llmspell_core::capability::Console;
+use llmspell_core::effect::Permit;
+use llmspell_core::{Context, Limits, Result, Value};
+use serde_json::json;
+
+use crate::world::{Heard, call, function, refusal, value};
+
+async fn logged(method: &str, arguments: Vec<Value>) -> Result<Vec<String>> {
+    let heard = Arc::<Heard>::default();
+    let cx = Context::builder().sink(Arc::clone(&heard) as _).build();
+    call(&cx, method, arguments).await.map(|_| heard.lines())
+}
+
+#[tokio::test]
+async fn log_lines_carry_fields_however_they_are_given() {
+    let text = |text: &str| Value::from(text);
+    let function = || function(|_| Ok(Value::Nil));
+    let cases = [
+        ("log.debug", vec![text("a")], "debug a {}"),
+        ("log.info", vec![text("a"), value(json!({"b": 1}))], "info a {\"b\":1}"),
+        (
+            "log.warn",
+            vec![text("a"), text("b"), 1.into(), text("c"), true.into()],
+            "warn a {\"b\":1,\"c\":true}",
+        ),
+        ("log.error", vec![text("a"), text("b")], "error a {\"b\":null}"),
+        ("log.info", vec![text("a"), Value::List(vec![])], "info a {}"),
+        ("log.info", vec![text("a"), Value::Nil], "info a {}"),
+        (
+            "log.info",
+            vec![text("a"), text("f"), vec![function(), f64::NAN.into(), Value::Bytes(vec![255])].into()],
+            "info a {\"f\":[\"<function>\",\"NaN\",\"<1 bytes>\"]}",
+        ),
+    ];
+    for (method, arguments, expected) in cases {
+        assert_eq!(logged(method, arguments).await.unwrap(), [expected]);
+    }
+}
+
+#[tokio::test]
+async fn wrong_fields_are_named() {
+    let cases = [
+        (vec![1.into()], "argument 1 (`message`): expected string, found integer"),
+        (
+            vec!["a".into(), 5.into()],
+            "argument 2 (`fields`): expected table or the name of a field, found integer",
+        ),
+        (
+            vec!["a".into(), "b".into(), 1.into(), value(json!({}))],
+            "argument 4 (`fields`): expected the name of a field, found table",
+        ),
+    ];
+    for (arguments, message) in cases {
+        let result = logged("log.info", arguments).await.map(|_| Value::Nil);
+        assert_eq!(refusal(result), format!("argument: {message}"));
+    }
+}
+
+#[tokio::test]
+async fn logging_counts_as_output() {
+    let cx = Context::builder().limits(Limits { output: 100, ..Limits::default() }).build();
+    let fields = value(json!({"deep": [{"text": "x".repeat(200)}]}));
+    let error = call(&cx, "log.info", vec!["a".into(), fields]).await.unwrap_err();
+    assert_eq!(error.kind().as_str(), "limit.output");
+}
+
+/// Answers with these lines, then ends.
+struct Typed {
+    lines: Mutex<std::vec::IntoIter<&'static str>>,
+    prompts: Mutex<Vec<String>>,
+}
+
+impl Console for Typed {
+    fn read_line(&self, _: Permit, prompt: String) -> BoxFuture<'static, Result<Option<String>>> {
+        self.prompts.lock().unwrap().push(prompt);
+        let line = self.lines.lock().unwrap().next();
+        ready(Ok(line.map(str::to_owned))).boxed()
+    }
+}
+
+#[tokio::test]
+async fn the_console_writes_and_reads_lines() {
+    let heard = Arc::<Heard>::default();
+    let typed = Arc::new(Typed { lines: Mutex::new(vec!["Ada", ""].into_iter()), prompts: Mutex::default() });
+    let cx = Context::builder().sink(Arc::clone(&heard) as _).console(Arc::clone(&typed) as _).build();
+    call(&cx, "console.write", vec!["a\n".into()]).await.unwrap();
+    assert_eq!(heard.lines(), ["output \"a\\n\""]);
+
+    let read = |arguments| call(&cx, "console.read_line", arguments);
+    assert_eq!(read(vec!["Name? ".into()]).await.unwrap(), Value::from("Ada"));
+    assert_eq!(read(vec![]).await.unwrap(), Value::from(""));
+    assert_eq!(read(vec![]).await.unwrap(), Value::Nil, "the end of input");
+    assert_eq!(*typed.prompts.lock().unwrap(), ["Name? ", "", ""]);
+}
+
+#[tokio::test]
+async fn without_a_console_reading_says_so() {
+    let result = call(&Context::builder().build(), "console.read_line", vec![]).await;
+    assert_eq!(refusal(result), "io: there is no console to read from");
+}

@@ -1,0 +1,365 @@
+//! From a module to the builder calls that describe it.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::ext::IdentExt;
+use syn::{
+    Attribute, Error, Expr, ExprLit, FnArg, Ident, ImplItem, Item, ItemImpl, ItemMod, Lit, LitStr, Meta, Pat,
+    ReceiverKind, Result, ReturnType, Signature, Type, Visibility, parse_quote,
+};
+
+pub(crate) fn expand(arguments: &TokenStream, module: TokenStream) -> Result<TokenStream> {
+    if !arguments.is_empty() {
+        return Err(Error::new_spanned(arguments, "`#[bridge]` takes no arguments"));
+    }
+    let mut module: ItemMod = syn::parse2(module)?;
+    let name = module.ident.unraw().to_string();
+    let about = doc(&module.attrs);
+    let since = take_since(&mut module.attrs)?;
+    let Some((_, items)) = &mut module.content else {
+        return Err(Error::new_spanned(&module.ident, "a bridge is written in place: `mod name { … }`"));
+    };
+
+    let structs: Vec<(Ident, String)> = items.iter().filter_map(struct_with_doc).collect();
+    let mut parts = Vec::new();
+    let mut classes: Vec<Item> = Vec::new();
+    for item in &mut *items {
+        match item {
+            Item::Fn(function) if is_public(&function.vis) => {
+                if take(&mut function.attrs, "constant") {
+                    let field = field(&function.sig, &function.attrs, None)?;
+                    parts.push(quote!(.constant(#field)));
+                } else {
+                    let method = method(&function.sig, &mut function.attrs, None, since.as_ref())?;
+                    parts.push(quote!(.method(#method)));
+                }
+            }
+            Item::Impl(object) if find(&object.attrs, "object").is_some() => {
+                classes.push(Item::Verbatim(class(object, &structs, since.as_ref())?));
+                let object = &object.self_ty;
+                parts.push(quote!(.class(<#object as ::llmspell_core::HostObject>::class())));
+            }
+            _ => {}
+        }
+    }
+    items.append(&mut classes);
+    items.push(parse_quote! {
+        /// The bridge as data: its name, documentation, methods, constants and classes.
+        #[allow(unused_mut)]
+        #[must_use]
+        pub fn bridge() -> ::llmspell_core::Bridge {
+            ::llmspell_core::Bridge::new(#name).doc(#about) #(#parts)*
+        }
+    });
+    Ok(quote!(#module))
+}
+
+/// The class of an `#[object] impl`, and the traits that let its values cross to scripts.
+fn class(object: &mut ItemImpl, structs: &[(Ident, String)], since: Option<&LitStr>) -> Result<TokenStream> {
+    take(&mut object.attrs, "object");
+    let this = &*object.self_ty;
+    let name = match this {
+        Type::Path(path) if object.trait_.is_none() && object.generics.params.is_empty() => {
+            path.path.get_ident()
+        }
+        _ => None,
+    };
+    let Some(name) = name else {
+        return Err(Error::new_spanned(this, "`#[object]` goes on the plain `impl Type` of this module"));
+    };
+    let Some((_, doc)) = structs.iter().find(|(known, _)| known == name) else {
+        return Err(Error::new_spanned(name, "an object's struct stands in the same module as its `impl`"));
+    };
+    let name = name.unraw().to_string();
+
+    let (mut methods, mut fields) = (Vec::new(), Vec::new());
+    for item in &mut object.items {
+        match item {
+            ImplItem::Fn(function) if is_public(&function.vis) => {
+                if take(&mut function.attrs, "field") {
+                    fields.push(field(&function.sig, &function.attrs, Some(this))?);
+                } else {
+                    methods.push(method(&function.sig, &mut function.attrs, Some(this), since)?);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(quote! {
+        impl ::llmspell_core::HostObject for #this {
+            #[allow(unused_mut)]
+            fn class() -> &'static ::llmspell_core::Class {
+                static CLASS: ::std::sync::LazyLock<::llmspell_core::Class> =
+                    ::std::sync::LazyLock::new(|| ::llmspell_core::Class {
+                        name: #name,
+                        doc: #doc,
+                        methods: ::std::vec![#(#methods),*],
+                        fields: ::std::vec![#(#fields),*],
+                    });
+                &CLASS
+            }
+        }
+
+        impl ::llmspell_core::bridge::IntoReturn for #this {
+            fn into_return(self) -> ::llmspell_core::Result<::llmspell_core::Value> {
+                ::llmspell_core::bridge::return_object(self)
+            }
+
+            fn schema(_: &mut ::schemars::SchemaGenerator) -> ::schemars::Schema {
+                ::llmspell_core::bridge::object_schema::<Self>()
+            }
+        }
+    })
+}
+
+fn method(
+    signature: &Signature,
+    attributes: &mut Vec<Attribute>,
+    object: Option<&Type>,
+    since: Option<&LitStr>,
+) -> Result<TokenStream> {
+    let call = Call::read(signature, object)?;
+    let (name, doc, params, call) = (&call.name, doc(attributes), &call.params, call.closure());
+    let make = if signature.asyncness.is_some() { quote!(future) } else { quote!(sync) };
+    let own = take_since(attributes)?;
+    let since = own.as_ref().or(since).into_iter();
+    Ok(quote!(::llmspell_core::Method::#make(#name, #call) #(#params)* .doc(#doc) #(.since(#since))*))
+}
+
+fn field(signature: &Signature, attributes: &[Attribute], object: Option<&Type>) -> Result<TokenStream> {
+    let call = Call::read(signature, object)?;
+    if let Some(word) = &signature.asyncness {
+        return Err(Error::new_spanned(word, "what is read without a call cannot wait"));
+    }
+    if !call.params.is_empty() {
+        return Err(Error::new_spanned(&signature.inputs, "what is read without a call takes no arguments"));
+    }
+    let (name, doc, call) = (&call.name, doc(attributes), call.closure());
+    Ok(quote!(::llmspell_core::bridge::Field::new(#name, #doc, #call)))
+}
+
+/// How to call one function with the arguments of a script.
+struct Call {
+    name: String,
+    function: TokenStream,
+    is_async: bool,
+    /// Statements that read the arguments.
+    reads: Vec<TokenStream>,
+    /// What the function is called with.
+    values: Vec<TokenStream>,
+    /// Builder calls that describe the parameters.
+    params: Vec<TokenStream>,
+}
+
+impl Call {
+    fn read(signature: &Signature, object: Option<&Type>) -> Result<Self> {
+        if !signature.generics.params.is_empty() {
+            return Err(Error::new_spanned(&signature.generics, "scripts cannot call a generic function"));
+        }
+        match &signature.output {
+            ReturnType::Type(_, result) if is_named(result, "Result") => {}
+            ReturnType::Type(_, other) => {
+                return Err(Error::new_spanned(other, "what scripts call returns `Result<T>`"));
+            }
+            ReturnType::Default => {
+                return Err(Error::new_spanned(&signature.ident, "what scripts call returns `Result<T>`"));
+            }
+        }
+        let ident = &signature.ident;
+        let mut call = Self {
+            name: ident.unraw().to_string(),
+            function: object.map_or_else(|| quote!(#ident), |object| quote!(<#object>::#ident)),
+            is_async: signature.asyncness.is_some(),
+            reads: Vec::new(),
+            values: Vec::new(),
+            params: Vec::new(),
+        };
+        match (object, signature.receiver()) {
+            (None, _) => {}
+            (Some(object), Some(this)) if matches!(this.kind, ReceiverKind::Reference(_, _, None)) => {
+                call.reads.push(quote!(let this = arguments.take_self::<#object>()?;));
+                call.values.push(quote!(&this));
+            }
+            (Some(_), this) => {
+                let message = "what scripts call on an object takes `&self`";
+                return Err(this.map_or_else(
+                    || Error::new_spanned(ident, message),
+                    |this| Error::new_spanned(this, message),
+                ));
+            }
+        }
+        for (at, input) in signature.inputs.iter().enumerate() {
+            if let FnArg::Typed(param) = input {
+                let last = at + 1 == signature.inputs.len();
+                call.param(&param.pat, &param.ty, last)?;
+            }
+        }
+        Ok(call)
+    }
+
+    fn param(&mut self, pattern: &Pat, ty: &Type, last: bool) -> Result<()> {
+        let borrowed = matches!(ty, Type::Reference(reference) if is_named(&reference.elem, "Context"));
+        if borrowed || is_named(ty, "Context") {
+            if borrowed == self.is_async {
+                let message = "the context is `cx: &Context` in a `fn` and `cx: Context` in an `async fn`";
+                return Err(Error::new_spanned(ty, message));
+            }
+            self.values.push(quote!(cx));
+            return Ok(());
+        }
+        let Pat::Ident(pattern) = pattern else {
+            return Err(Error::new_spanned(pattern, "a parameter has a plain name: scripts see it"));
+        };
+        let (ident, name) = (&pattern.ident, pattern.ident.unraw().to_string());
+        if !is_named(ty, "Rest") {
+            self.reads.push(quote!(let #ident: #ty = arguments.take(#name)?;));
+            self.params.push(quote!(.param::<#ty>(#name)));
+        } else if last {
+            self.reads.push(quote!(let #ident = arguments.rest();));
+            self.params.push(quote!(.rest(#name)));
+        } else {
+            return Err(Error::new_spanned(ty, "`Rest` takes all arguments that are left, so it comes last"));
+        }
+        self.values.push(quote!(#ident));
+        Ok(())
+    }
+
+    fn closure(&self) -> TokenStream {
+        let Self { function, reads, values, .. } = self;
+        let takes_context = values.iter().any(|value| value.to_string() == "cx");
+        let cx = if takes_context { quote!(cx) } else { quote!(_) };
+        if self.is_async {
+            quote!(|#cx, mut arguments| async move {
+                #(#reads)*
+                arguments.end()?;
+                #function(#(#values),*).await
+            })
+        } else {
+            quote!(|#cx, mut arguments| {
+                #(#reads)*
+                arguments.end()?;
+                #function(#(#values),*)
+            })
+        }
+    }
+}
+
+fn is_public(visibility: &Visibility) -> bool {
+    matches!(visibility, Visibility::Public(_))
+}
+
+/// Whether the type's last word is this one, whatever path leads to it.
+fn is_named(ty: &Type, name: &str) -> bool {
+    matches!(ty, Type::Path(path) if path.path.segments.last().is_some_and(|word| word.ident == name))
+}
+
+fn struct_with_doc(item: &Item) -> Option<(Ident, String)> {
+    match item {
+        Item::Struct(item) => Some((item.ident.clone(), doc(&item.attrs))),
+        _ => None,
+    }
+}
+
+fn find(attributes: &[Attribute], word: &str) -> Option<usize> {
+    attributes.iter().position(|attribute| attribute.path().is_ident(word))
+}
+
+/// Takes a word such as `#[field]` off an item; says whether it was there.
+fn take(attributes: &mut Vec<Attribute>, word: &str) -> bool {
+    find(attributes, word).map(|at| attributes.remove(at)).is_some()
+}
+
+fn take_since(attributes: &mut Vec<Attribute>) -> Result<Option<LitStr>> {
+    find(attributes, "since").map(|at| attributes.remove(at).parse_args()).transpose()
+}
+
+/// The lines of the `///` comments.
+fn doc(attributes: &[Attribute]) -> String {
+    let lines: Vec<String> = attributes
+        .iter()
+        .filter_map(|attribute| match &attribute.meta {
+            Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
+                Expr::Lit(ExprLit { lit: Lit::Str(line), .. }) => Some(line.value()),
+                _ => None,
+            },
+            _ => None,
+        })
+        .collect();
+    let lines: Vec<&str> = lines.iter().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+    lines.join("\n").trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong, and the words of the source that the compiler would underline.
+    fn refused(source: &str) -> (String, String) {
+        let error = expand(&TokenStream::new(), source.parse().unwrap()).unwrap_err();
+        (error.to_string(), error.span().source_text().unwrap_or_default())
+    }
+
+    #[test]
+    fn wrong_use_is_explained_at_the_words_that_are_wrong() {
+        let cases = [
+            ("mod a;", "a bridge is written in place: `mod name { … }`", "a"),
+            ("mod a { pub fn f() -> String { x } }", "what scripts call returns `Result<T>`", "String"),
+            ("mod a { pub fn f() {} }", "what scripts call returns `Result<T>`", "f"),
+            (
+                "mod a { pub async fn f(cx: &Context) -> Result<()> { x } }",
+                "the context is `cx: &Context` in a `fn` and `cx: Context` in an `async fn`",
+                "&Context",
+            ),
+            (
+                "mod a { pub fn f((x, y): Pair) -> Result<()> { x } }",
+                "a parameter has a plain name: scripts see it",
+                "(x, y)",
+            ),
+            (
+                "mod a { pub fn f(all: Rest, n: i64) -> Result<()> { x } }",
+                "`Rest` takes all arguments that are left, so it comes last",
+                "Rest",
+            ),
+            (
+                "mod a { pub fn f<T: Clone>(n: T) -> Result<()> { x } }",
+                "scripts cannot call a generic function",
+                "<T: Clone>",
+            ),
+            (
+                "mod a { #[constant] pub fn f(n: i64) -> Result<()> { x } }",
+                "what is read without a call takes no arguments",
+                "n: i64",
+            ),
+            (
+                "mod a { #[object] impl Far { } }",
+                "an object's struct stands in the same module as its `impl`",
+                "Far",
+            ),
+            (
+                "mod a { struct O; #[object] impl O { pub fn f(&mut self) -> Result<()> { x } } }",
+                "what scripts call on an object takes `&self`",
+                "&mut self",
+            ),
+            (
+                "mod a { struct O; #[object] impl O { #[field] pub async fn f(&self) -> Result<()> { x } } }",
+                "what is read without a call cannot wait",
+                "async",
+            ),
+        ];
+        for (source, message, words) in cases {
+            assert_eq!(refused(source), (message.to_owned(), words.to_owned()), "{source}");
+        }
+    }
+
+    #[test]
+    fn the_attribute_takes_no_arguments() {
+        let error = expand(
+            &quote!(name = "x"),
+            quote!(
+                mod a {}
+            ),
+        )
+        .unwrap_err();
+        assert_eq!(error.to_string(), "`#[bridge]` takes no arguments");
+    }
+}
