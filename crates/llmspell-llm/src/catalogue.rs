@@ -1,0 +1,126 @@
+//! What is known of models without asking: windows, limits, abilities and prices, from a list kept in the source.
+//!
+//! `cargo xtask catalogue` makes the list anew.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use llmspell_core::chat::{Capabilities, ModelInfo, Usage};
+use serde::Deserialize;
+
+/// The list as it is kept: the providers' models by name.
+#[derive(Deserialize)]
+struct List {
+    #[serde(borrow)]
+    models: BTreeMap<&'static str, BTreeMap<&'static str, Row>>,
+}
+
+/// Context window, most output, abilities (`t`ools, `v`ision, `r`easoning, `j`son schema), and US dollars for a
+/// million tokens of input, output and cached input.
+#[derive(Deserialize)]
+struct Row(Option<u64>, Option<u64>, &'static str, Option<f64>, Option<f64>, Option<f64>);
+
+/// Read at the first question, once.
+static LIST: LazyLock<BTreeMap<&'static str, BTreeMap<&'static str, Row>>> = LazyLock::new(|| {
+    // A test reads the list, so a release never comes here with one that is broken.
+    serde_json::from_str::<List>(include_str!("catalogue/models.json"))
+        .map(|list| list.models)
+        .unwrap_or_default()
+});
+
+/// The provider whose models the list has under another name.
+fn listed_as(provider: &str) -> &str {
+    if provider == "openai-responses" { "openai" } else { provider }
+}
+
+/// What is known of a model.
+pub(crate) fn find(provider: &str, model: &str) -> Option<ModelInfo> {
+    let Row(context_window, max_output, abilities, input_price, output_price, cached_input_price) =
+        LIST.get(listed_as(provider))?.get(model)?;
+    let has = |letter| abilities.contains(letter);
+    Some(ModelInfo {
+        id: format!("{provider}/{model}"),
+        name: model.to_owned(),
+        provider: provider.to_owned(),
+        context_window: *context_window,
+        max_output: *max_output,
+        capabilities: Some(Capabilities {
+            tools: has('t'),
+            vision: has('v'),
+            reasoning: has('r'),
+            json_schema: has('j'),
+        }),
+        input_price: *input_price,
+        output_price: *output_price,
+        cached_input_price: *cached_input_price,
+    })
+}
+
+/// The names of a provider's models.
+pub(crate) fn names(provider: &str) -> impl Iterator<Item = &'static str> {
+    LIST.get(listed_as(provider)).into_iter().flat_map(|models| models.keys().copied())
+}
+
+/// What a provider says of a model, and from the list what it does not say.
+pub(crate) fn complete(provider: &str, said: ModelInfo) -> ModelInfo {
+    let known = find(provider, &said.name).unwrap_or_default();
+    ModelInfo {
+        id: format!("{provider}/{}", said.name),
+        provider: provider.to_owned(),
+        context_window: said.context_window.or(known.context_window),
+        max_output: said.max_output.or(known.max_output),
+        capabilities: said.capabilities.or(known.capabilities),
+        input_price: said.input_price.or(known.input_price),
+        output_price: said.output_price.or(known.output_price),
+        cached_input_price: said.cached_input_price.or(known.cached_input_price),
+        name: said.name,
+    }
+}
+
+/// US dollars for what a call used; `None` when the model has no known price.
+pub(crate) fn cost(model: &ModelInfo, usage: &Usage) -> Option<f64> {
+    let (input_price, output_price) = (model.input_price?, model.output_price?);
+    let cached = usage.cached_tokens.min(usage.input_tokens);
+    let fresh = usage.input_tokens - cached;
+    let cached_price = model.cached_input_price.unwrap_or(input_price);
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+    let millions = |tokens: u64| tokens as f64 / 1e6;
+    Some(
+        millions(fresh) * input_price
+            + millions(cached) * cached_price
+            + millions(usage.output_tokens) * output_price,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PROVIDERS;
+
+    #[test]
+    fn the_list_is_small_and_reads() {
+        let text = include_str!("catalogue/models.json");
+        assert!(text.len() < 150_000, "{} bytes", text.len());
+        let list: List = serde_json::from_str(text).unwrap();
+        assert!(list.models.keys().all(|name| PROVIDERS.iter().any(|row| row.name == *name)));
+        assert!(list.models["openai"].len() > 20);
+    }
+
+    #[test]
+    fn a_known_model_has_a_window_and_prices() {
+        let model = find("openai", "gpt-4o").unwrap();
+        assert_eq!(model.context_window, Some(128_000));
+        assert_eq!(
+            model.capabilities.map(|can| (can.tools, can.vision, can.reasoning)),
+            Some((true, true, false))
+        );
+        let usage = Usage { input_tokens: 1_000, output_tokens: 100, cached_tokens: 400, ..Usage::default() };
+        let cost = cost(&model, &usage).unwrap();
+        assert!((cost - (600.0 * 2.5 + 400.0 * 1.25 + 100.0 * 10.0) / 1e6).abs() < 1e-12, "{cost}");
+    }
+
+    #[test]
+    fn a_model_without_a_price_costs_an_unknown_amount() {
+        assert_eq!(cost(&ModelInfo::default(), &Usage::default()), None);
+    }
+}

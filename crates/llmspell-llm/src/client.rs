@@ -1,0 +1,506 @@
+//! The client: all providers behind one door, with retries, queues, time limits and prices.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, join_all};
+use futures_util::stream::{self, BoxStream, StreamExt};
+use llmspell_core::capability::{ModelListing, ModelRef, Models, ProviderInfo};
+use llmspell_core::chat::{ChatRequest, Delta, ModelInfo, Reply, Usage};
+use llmspell_core::effect::Permit;
+use llmspell_core::{Error, ErrorKind, Result};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::catalogue;
+use crate::config::{ProviderConfig, Timeouts};
+use crate::count::{count_request, count_tokens};
+use crate::http::HttpProvider;
+use crate::mock::{self, Mock};
+use crate::ollama::Ollama;
+use crate::provider::{Attempt, Provider};
+use crate::providers::{ProviderRow, ShapeKind};
+use crate::resolve::{named, near_hint, resolve};
+use crate::retry::{RetryPolicy, Tries};
+use crate::transport::Transport;
+
+/// Pieces of a stream that may wait for whoever reads them; more are left in the socket.
+const WAITING_PIECES: usize = 64;
+
+/// How long a provider may take to list its models when a wrong name is to be explained.
+const EXPLAINING: Duration = Duration::from_secs(3);
+
+/// All the providers that a program set up.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    /// The default first.
+    entries: Vec<Entry>,
+    retry: RetryPolicy,
+    timeouts: Timeouts,
+    io: Option<Handle>,
+}
+
+/// A provider that can be used.
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) default_model: String,
+    pub(crate) is_mock: bool,
+    found_by: String,
+    base_url: Option<String>,
+    local: bool,
+    explicit: bool,
+    provider: Arc<dyn Provider>,
+    slots: Semaphore,
+}
+
+impl Entry {
+    /// What is known of a model without asking.
+    pub(crate) fn model(&self, name: &str) -> Option<ModelInfo> {
+        if self.is_mock {
+            return mock::models().into_iter().find(|model| model.name == name);
+        }
+        catalogue::find(&self.name, name)
+    }
+
+    fn cost(&self, model: &str, usage: &Usage) -> Option<f64> {
+        if self.local {
+            return Some(0.0);
+        }
+        catalogue::cost(&self.model(model)?, usage)
+    }
+}
+
+/// Sets up a [`Client`].
+///
+/// Without more: no provider, two retries, ten minutes a call, 32 calls in flight to a provider, and calls run on
+/// the runtime that asks.
+pub struct ClientBuilder {
+    configs: Vec<ProviderConfig>,
+    entries: Vec<Entry>,
+    default: Option<String>,
+    retry: RetryPolicy,
+    timeouts: Timeouts,
+    max_in_flight: usize,
+    io: Option<Handle>,
+}
+
+impl ClientBuilder {
+    /// Adds a provider. The first one is the default.
+    #[must_use]
+    pub fn provider(mut self, config: ProviderConfig) -> Self {
+        self.configs.push(config);
+        self
+    }
+
+    /// Adds the provider `mock`, after the others.
+    #[must_use]
+    pub fn mock(self, mock: Mock) -> Self {
+        let mut this = self.custom(mock::NAME, Arc::new(mock));
+        if let Some(entry) = this.entries.last_mut() {
+            entry.is_mock = true;
+            entry.default_model = mock::DEFAULT_MODEL.to_owned();
+            entry.found_by = "built in".to_owned();
+        }
+        this
+    }
+
+    /// Adds a provider of the program's own, after those that are configured.
+    #[must_use]
+    pub fn custom(mut self, name: impl Into<String>, provider: Arc<dyn Provider>) -> Self {
+        self.entries.push(Entry {
+            name: name.into(),
+            default_model: String::new(),
+            is_mock: false,
+            found_by: "the host program".to_owned(),
+            base_url: None,
+            local: false,
+            explicit: false,
+            provider,
+            slots: Semaphore::new(0),
+        });
+        self
+    }
+
+    /// Names the default provider.
+    #[must_use]
+    pub fn default_provider(mut self, name: impl Into<String>) -> Self {
+        self.default = Some(name.into());
+        self
+    }
+
+    /// Sets how failed calls are tried again.
+    #[must_use]
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
+        self
+    }
+
+    /// Sets how long calls may take.
+    #[must_use]
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// Sets how many calls each provider may have in flight; more wait in line, within their time limit.
+    #[must_use]
+    pub fn max_in_flight(mut self, calls: usize) -> Self {
+        self.max_in_flight = calls.clamp(1, Semaphore::MAX_PERMITS);
+        self
+    }
+
+    /// Sets the runtime whose threads drive the sockets.
+    #[must_use]
+    pub fn io(mut self, runtime: Handle) -> Self {
+        self.io = Some(runtime);
+        self
+    }
+
+    /// Makes the client. No socket is opened and no TLS set up before the first call.
+    ///
+    /// # Errors
+    /// When two providers have one name, or the default is none of them.
+    pub fn build(self) -> Result<Client> {
+        let transport = Arc::new(Transport::new(self.timeouts));
+        let mut entries: Vec<Entry> =
+            self.configs.into_iter().map(|config| entry(config, &transport)).collect();
+        entries.extend(self.entries);
+        for entry in &mut entries {
+            entry.slots = Semaphore::new(self.max_in_flight);
+        }
+        for (at, entry) in entries.iter().enumerate() {
+            if entries[..at].iter().any(|other| other.name == entry.name) {
+                let message = format!("two providers are named `{}`", entry.name);
+                return Err(Error::new(ErrorKind::Conflict, message));
+            }
+        }
+        if let Some(default) = self.default {
+            named(&entries, &default)?;
+            entries.sort_by_key(|entry| entry.name != default);
+        }
+        Ok(Client(Arc::new(Inner { entries, retry: self.retry, timeouts: self.timeouts, io: self.io })))
+    }
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder").field("providers", &self.configs).finish_non_exhaustive()
+    }
+}
+
+fn entry(config: ProviderConfig, transport: &Arc<Transport>) -> Entry {
+    Entry {
+        name: config.name.clone(),
+        default_model: config.default_model.clone(),
+        is_mock: false,
+        found_by: config.found_by.clone(),
+        base_url: Some(config.base_url.to_string()),
+        local: config.local,
+        explicit: config.explicit,
+        provider: match config.shape {
+            ShapeKind::Ollama => Arc::new(Ollama::new(config, Arc::clone(transport))),
+            _ => Arc::new(HttpProvider::new(config, Arc::clone(transport))),
+        },
+        slots: Semaphore::new(0),
+    }
+}
+
+impl Client {
+    /// Begins to set up a client.
+    #[must_use]
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder {
+            configs: Vec::new(),
+            entries: Vec::new(),
+            default: None,
+            retry: RetryPolicy::default(),
+            timeouts: Timeouts::default(),
+            max_in_flight: 32,
+            io: None,
+        }
+    }
+
+    /// Runs work where the sockets are driven; it ends when the future is dropped.
+    fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> AbortOnDropHandle<T> {
+        AbortOnDropHandle::new(match &self.0.io {
+            Some(runtime) => runtime.spawn(work),
+            None => tokio::spawn(work),
+        })
+    }
+
+    async fn chat_now(self, request: ChatRequest) -> Result<Reply> {
+        let mut call = Call::begin(&self, &request)?;
+        let attempt = attempt(request);
+        let asked = Arc::clone(&attempt.request);
+        let provider = &call.entry.provider;
+        let result = call.tries(|| provider.chat(attempt.clone())).await;
+        match result {
+            Ok(reply) => Ok(call.complete(reply, &asked)),
+            Err(error) => Err(call.explain(error, &asked, "").await),
+        }
+    }
+
+    async fn stream_now(self, request: ChatRequest, pieces: mpsc::Sender<Result<Delta>>) {
+        let begun = Call::begin(&self, &request);
+        let attempt = attempt(request);
+        let asked = Arc::clone(&attempt.request);
+        let mut call = match begun {
+            Ok(call) => call,
+            Err(error) => return drop(pieces.send(Err(error)).await),
+        };
+        let mut text = String::new();
+        if let Err(error) = call.pump(attempt, &pieces, &mut text).await {
+            let error = call.explain(error, &asked, &text).await;
+            // Whoever would read it may be gone.
+            let _ = pieces.send(Err(error)).await;
+        }
+    }
+}
+
+fn attempt(request: ChatRequest) -> Attempt {
+    // Unguessable is not needed, only that no two calls share one.
+    let number = RandomState::new().build_hasher().finish();
+    Attempt { request: Arc::new(request), idempotency_key: format!("llmspell-{number:016x}").into() }
+}
+
+/// One call, over all its tries.
+struct Call<'a> {
+    entry: &'a Entry,
+    tries: Tries,
+    deadline: Instant,
+    limit: Duration,
+    slot: Option<SemaphorePermit<'a>>,
+}
+
+impl<'a> Call<'a> {
+    fn begin(client: &'a Client, request: &ChatRequest) -> Result<Self> {
+        let entry = named(&client.0.entries, request.provider.as_deref().unwrap_or_default())?;
+        let limit = request.timeout.map_or(client.0.timeouts.total, |limit| limit.duration());
+        let deadline = Instant::now() + limit;
+        Ok(Self { entry, tries: Tries::new(client.0.retry, deadline), deadline, limit, slot: None })
+    }
+
+    fn overdue(&self) -> Error {
+        let message = format!(
+            "{}: the call took longer than its limit of {} s",
+            self.entry.name,
+            self.limit.as_secs_f64()
+        );
+        Error::new(ErrorKind::Timeout, message).with_retryable(true)
+    }
+
+    /// Tries until it works, is not to be tried again, or the time is up.
+    async fn tries<T>(&mut self, each: impl Fn() -> BoxFuture<'static, Result<T>>) -> Result<T> {
+        let slot = timeout_at(self.deadline, self.entry.slots.acquire()).await.map_err(|_| self.overdue())?;
+        self.slot = slot.ok();
+        loop {
+            self.tries.begin();
+            match timeout_at(self.deadline, each()).await {
+                Ok(Ok(done)) => return Ok(done),
+                Ok(Err(error)) => self.tries.wait(error).await?,
+                Err(_) => return Err(self.overdue()),
+            }
+        }
+    }
+
+    /// Sends the pieces of an answer on. It is tried again only while there was none.
+    async fn pump(
+        &mut self,
+        attempt: Attempt,
+        pieces: &mpsc::Sender<Result<Delta>>,
+        text: &mut String,
+    ) -> Result<()> {
+        let provider = Arc::clone(&self.entry.provider);
+        let asked = Arc::clone(&attempt.request);
+        let (mut delta, mut rest) = self
+            .tries(|| {
+                let opening = provider.stream(attempt.clone());
+                Box::pin(async move {
+                    let mut rest = opening.await?;
+                    let first = rest.next().await.unwrap_or_else(|| Err(cut()))?;
+                    Ok((first, rest))
+                })
+            })
+            .await?;
+        loop {
+            if let Delta::Text { text: more } = &delta {
+                text.push_str(more);
+            }
+            let (item, over) = match delta {
+                Delta::End { reply } => (Delta::End { reply: Box::new(self.complete(*reply, &asked)) }, true),
+                piece => (piece, false),
+            };
+            if pieces.send(Ok(item)).await.is_err() || over {
+                return Ok(());
+            }
+            let next = timeout_at(self.deadline, rest.next()).await.map_err(|_| self.overdue())?;
+            delta = next.unwrap_or_else(|| Err(cut()))?;
+        }
+    }
+
+    fn complete(&self, mut reply: Reply, asked: &ChatRequest) -> Reply {
+        let model = asked.model.clone().unwrap_or_default();
+        reply.usage.cost_usd = self.entry.cost(&model, &reply.usage);
+        reply.provider.clone_from(&self.entry.name);
+        reply.attempts = self.tries.made();
+        if reply.model.is_empty() {
+            reply.model = model;
+        }
+        reply
+    }
+
+    /// Adds what is known of the call, and what the user can do.
+    async fn explain(&self, mut error: Error, asked: &ChatRequest, partial: &str) -> Error {
+        let model = asked.model.as_deref().unwrap_or_default();
+        let call = error.call_mut();
+        call.provider = Some(self.entry.name.clone());
+        call.attempts = self.tries.made();
+        if !partial.is_empty() {
+            let mut usage = Usage {
+                input_tokens: count_request(asked),
+                output_tokens: count_tokens(partial),
+                estimated: true,
+                ..Usage::default()
+            };
+            usage.cost_usd = self.entry.cost(model, &usage);
+            call.partial = Some(partial.to_owned());
+            call.usage = Some(usage);
+        }
+        match error.kind() {
+            ErrorKind::Auth => {
+                match ProviderRow::find(&self.entry.name).filter(|row| !row.key_env.is_empty()) {
+                    Some(row) => error.hint(format!("is `{}` right?", row.key_env)),
+                    None => error,
+                }
+            }
+            ErrorKind::UnknownModel => match self.near(model).await {
+                Some(hint) => error.hint(hint),
+                None => error,
+            },
+            _ => error,
+        }
+    }
+
+    /// Names near a wrong one: of the catalogue, or where that has none, of the provider itself.
+    async fn near(&self, model: &str) -> Option<String> {
+        let name = &self.entry.name;
+        let known = catalogue::names(name).filter(|known| *known != model);
+        if let Some(hint) = near_hint(name, model, known) {
+            return Some(hint);
+        }
+        let listed = tokio::time::timeout(EXPLAINING, self.entry.provider.models()).await.ok()?.ok()?;
+        near_hint(name, model, listed.iter().map(|model| model.name.as_str()))
+    }
+}
+
+fn cut() -> Error {
+    Error::new(ErrorKind::StreamInterrupted, "the stream ended before the model had finished")
+        .with_retryable(true)
+}
+
+impl Models for Client {
+    fn providers(&self) -> Vec<ProviderInfo> {
+        let info = |entry: &Entry| ProviderInfo {
+            name: entry.name.clone(),
+            default_model: entry.default_model.clone(),
+            found_by: entry.found_by.clone(),
+            base_url: entry.base_url.clone(),
+        };
+        self.0.entries.iter().map(info).collect()
+    }
+
+    fn resolve(&self, provider: Option<&str>, model: Option<&str>) -> Result<ModelRef> {
+        resolve(&self.0.entries, provider, model)
+    }
+
+    fn chat(&self, _: Permit, request: ChatRequest) -> BoxFuture<'static, Result<Reply>> {
+        let this = self.clone();
+        Box::pin(
+            async move { this.spawn(this.clone().chat_now(request)).await.unwrap_or_else(|_| Err(lost())) },
+        )
+    }
+
+    fn stream(
+        &self,
+        _: Permit,
+        request: ChatRequest,
+    ) -> BoxFuture<'static, Result<BoxStream<'static, Result<Delta>>>> {
+        let this = self.clone();
+        Box::pin(async move {
+            let (sender, mut pieces) = mpsc::channel(WAITING_PIECES);
+            let task = this.spawn(this.clone().stream_now(request, sender));
+            let first = pieces.recv().await.unwrap_or_else(|| Err(lost()))?;
+            // The task lives as long as the stream: dropping it closes the socket.
+            let rest = stream::unfold((pieces, task), |(mut pieces, task)| async move {
+                pieces.recv().await.map(|piece| (piece, (pieces, task)))
+            });
+            Ok(stream::iter([Ok(first)]).chain(rest).boxed())
+        })
+    }
+
+    fn list(&self, _: Permit, provider: Option<String>) -> BoxFuture<'static, Result<ModelListing>> {
+        let this = self.clone();
+        Box::pin(async move {
+            if let Some(name) = &provider {
+                named(&this.0.entries, name)?;
+            }
+            this.spawn(this.clone().list_now(provider)).await.map_err(|_| lost())
+        })
+    }
+
+    fn count_tokens(&self, text: &str, _: &ModelRef) -> u64 {
+        count_tokens(text)
+    }
+}
+
+impl Client {
+    async fn list_now(self, provider: Option<String>) -> ModelListing {
+        let asked = self.0.entries.iter().filter(|entry| match &provider {
+            Some(name) => entry.name == *name,
+            None => !entry.explicit,
+        });
+        let nothing = ChatRequest::default();
+        let listed = join_all(asked.map(|entry| {
+            let request = ChatRequest { provider: Some(entry.name.clone()), ..ChatRequest::default() };
+            let (client, nothing) = (&self, &nothing);
+            async move {
+                let mut call = Call::begin(client, &request)?;
+                match call.tries(|| entry.provider.models()).await {
+                    Ok(models) => {
+                        Ok(models.into_iter().map(|model| catalogue::complete(&entry.name, model)).collect())
+                    }
+                    Err(error) => Err(call.explain(error, nothing, "").await),
+                }
+            }
+        }));
+        let mut listing = ModelListing::default();
+        for models in listed.await as Vec<Result<Vec<ModelInfo>>> {
+            match models {
+                Ok(models) => listing.models.extend(models),
+                Err(error) => listing.errors.push(error),
+            }
+        }
+        listing
+    }
+}
+
+/// A task that ended without a word: it panicked, or its runtime was shut down.
+fn lost() -> Error {
+    Error::internal("the call ended without an answer")
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.0.entries.iter().map(|entry| entry.name.as_str()).collect();
+        f.debug_struct("Client").field("providers", &names).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,205 @@
+//! What a provider needs to be called, and how long a call may take.
+
+use std::fmt;
+use std::time::Duration;
+
+use llmspell_core::{Error, Result};
+use reqwest::Url;
+use secrecy::SecretString;
+
+use crate::providers::{ProviderRow, ShapeKind};
+
+/// A provider to use, and the key for it.
+#[derive(Clone)]
+pub struct ProviderConfig {
+    pub(crate) name: String,
+    pub(crate) shape: ShapeKind,
+    pub(crate) key: Option<SecretString>,
+    pub(crate) base_url: Url,
+    pub(crate) default_model: String,
+    pub(crate) found_by: String,
+    pub(crate) local: bool,
+    pub(crate) explicit: bool,
+}
+
+impl ProviderConfig {
+    /// A provider of the built-in list, at its own address, with its own default model and no key.
+    #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "a test parses the address of each row")]
+    pub fn from_row(row: &ProviderRow) -> Self {
+        Self {
+            name: row.name.to_owned(),
+            shape: row.shape,
+            key: None,
+            base_url: row.base_url.parse().expect("the address of a row is a URL"),
+            default_model: row.default_model.to_owned(),
+            found_by: "configuration".to_owned(),
+            local: row.local,
+            explicit: row.explicit,
+        }
+    }
+
+    /// A provider of any name that speaks one of the known shapes.
+    ///
+    /// # Errors
+    /// When the address is not one that can be called.
+    pub fn new(name: impl Into<String>, shape: ShapeKind, base_url: &str) -> Result<Self> {
+        let base_url = parse_base_url(base_url)?;
+        Ok(Self {
+            name: name.into(),
+            shape,
+            key: None,
+            base_url,
+            default_model: String::new(),
+            found_by: "configuration".to_owned(),
+            local: shape == ShapeKind::Ollama,
+            explicit: false,
+        })
+    }
+
+    /// Sets the key. It goes to the origin of the base URL and nowhere else.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<SecretString>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Sets the address.
+    ///
+    /// # Errors
+    /// When it is not one that can be called.
+    pub fn base_url(mut self, base_url: &str) -> Result<Self> {
+        self.base_url = parse_base_url(base_url)?;
+        Ok(self)
+    }
+
+    /// Sets the model used when none is named.
+    #[must_use]
+    pub fn default_model(mut self, model: impl Into<String>) -> Self {
+        self.default_model = model.into();
+        self
+    }
+
+    /// Sets where it was found, in words for the user.
+    #[must_use]
+    pub fn found_by(mut self, found_by: impl Into<String>) -> Self {
+        self.found_by = found_by.into();
+        self
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// The key is not shown.
+impl fmt::Debug for ProviderConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProviderConfig")
+            .field("name", &self.name)
+            .field("shape", &self.shape)
+            .field("key", &self.key.as_ref().map(|_| "[hidden]"))
+            .field("base_url", &self.base_url.as_str())
+            .field("default_model", &self.default_model)
+            .field("found_by", &self.found_by)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How long a call may wait for each thing it waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a connection to be made. Default 10 s.
+    pub connect: Duration,
+    /// From the request until the answer begins; a whole answer is written before it begins. Default 5 min.
+    pub first_byte: Duration,
+    /// Between two reads of an answer. Pings count as life. Default 60 s.
+    pub idle: Duration,
+    /// For the whole call, retries and queueing included; pings do not stretch it. Default 10 min.
+    pub total: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            first_byte: Duration::from_secs(300),
+            idle: Duration::from_secs(60),
+            total: Duration::from_secs(600),
+        }
+    }
+}
+
+/// Reads an address as users write it: a lone `host:port` is `http`.
+pub(crate) fn parse_base_url(text: &str) -> Result<Url> {
+    let text = text.trim();
+    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let bad = |why: &str| {
+        // The text is not shown: an address may carry a password.
+        Error::config(format!("the base URL {why}")).hint("an example: `https://api.openai.com/v1`")
+    };
+    let url = Url::parse(&with_scheme).map_err(|error| bad(&format!("does not parse: {error}")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(bad("is neither http nor https"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(bad("must not hold a user or password"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(bad("must not have a query or a fragment"));
+    }
+    Ok(url)
+}
+
+/// Whether an address is on this machine.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    url.host_str().is_some_and(|host| {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_read_as_users_write_it() {
+        for (text, url) in [
+            ("https://api.openai.com/v1", "https://api.openai.com/v1"),
+            ("127.0.0.1:11434", "http://127.0.0.1:11434/"),
+            ("localhost:1", "http://localhost:1/"),
+        ] {
+            assert_eq!(parse_base_url(text).unwrap().as_str(), url);
+        }
+        for (text, message) in [
+            ("http://", "the base URL does not parse: empty host"),
+            ("ftp://x", "the base URL is neither http nor https"),
+            ("http://me:secret@x/", "the base URL must not hold a user or password"),
+            ("http://x/?key=secret", "the base URL must not have a query or a fragment"),
+        ] {
+            assert_eq!(parse_base_url(text).unwrap_err().to_string(), message);
+        }
+    }
+
+    #[test]
+    fn loopback_is_told_by_the_address() {
+        for (url, expected) in [
+            ("http://127.0.0.1:1/", true),
+            ("http://[::1]:1/", true),
+            ("http://localhost/", true),
+            ("http://127.0.0.1.example.com/", false),
+            ("http://10.0.0.1/", false),
+        ] {
+            assert_eq!(is_loopback(&Url::parse(url).unwrap()), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn debug_does_not_show_the_key() {
+        let config = ProviderConfig::from_row(&crate::PROVIDERS[0]).key("sk-canary");
+        assert!(!format!("{config:?}").contains("canary"));
+    }
+}

@@ -1,0 +1,242 @@
+//! An answer while it is being put together.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use llmspell_core::chat::{Delta, FinishReason, Part, Reply, ToolCall, Usage};
+use llmspell_core::{Error, ErrorKind, Result};
+use serde_json::Value as Json;
+
+use crate::count::count_tokens;
+
+/// What has been read of an answer so far. Shapes add to it; the reader takes the news out.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    text: String,
+    reasoning: String,
+    /// By the index that the provider gives them, which is the model's order.
+    calls: BTreeMap<u64, CallDraft>,
+    /// Thoughts that are to be carried back, by index.
+    thoughts: BTreeMap<u64, ThoughtDraft>,
+    /// Why the model stopped, once it has.
+    pub(crate) finish: Option<FinishReason>,
+    pub(crate) tokens: Tokens,
+    pub(crate) id: Option<String>,
+    pub(crate) model: Option<String>,
+    /// Whether the model said anything at all, be it an empty text.
+    pub(crate) answered: bool,
+    /// Whether the mark was seen with which this shape ends a stream.
+    pub(crate) ended: bool,
+    news: VecDeque<Delta>,
+}
+
+/// A tool call whose arguments are still arriving.
+#[derive(Debug, Default)]
+pub(crate) struct CallDraft {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) arguments: String,
+    pub(crate) signature: Option<String>,
+}
+
+/// A thought that is still arriving.
+#[derive(Debug, Default)]
+pub(crate) struct ThoughtDraft {
+    pub(crate) text: String,
+    pub(crate) signature: String,
+}
+
+/// What the provider says the answer used; what it does not say, or says wrongly, is `None`.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Tokens {
+    pub(crate) input: Option<u64>,
+    pub(crate) output: Option<u64>,
+    pub(crate) cached: Option<u64>,
+    pub(crate) reasoning: Option<u64>,
+}
+
+/// More than any model reads: a count beyond it is a mistake of the provider.
+const MOST_TOKENS: u64 = 100_000_000;
+
+/// A count of tokens as a provider writes it; negative, broken and absurd ones are none.
+pub(crate) fn count(json: &Json) -> Option<u64> {
+    json.as_u64()
+        .or_else(|| {
+            let number = json.as_f64()?;
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "in range by the test"
+            )]
+            (number >= 0.0 && number <= MOST_TOKENS as f64).then_some(number as u64)
+        })
+        .filter(|count| *count <= MOST_TOKENS)
+}
+
+impl Draft {
+    /// Adds text of the answer.
+    pub(crate) fn add_text(&mut self, text: &str) {
+        self.answered = true;
+        if !text.is_empty() {
+            self.text.push_str(text);
+            self.news.push_back(Delta::Text { text: text.to_owned() });
+        }
+    }
+
+    /// Adds text of the thought before the answer.
+    pub(crate) fn add_reasoning(&mut self, text: &str) {
+        self.answered = true;
+        if !text.is_empty() {
+            self.reasoning.push_str(text);
+            self.news.push_back(Delta::Reasoning { text: text.to_owned() });
+        }
+    }
+
+    /// The tool call with this index, begun if it is new.
+    pub(crate) fn call(&mut self, index: u64) -> &mut CallDraft {
+        self.answered = true;
+        self.calls.entry(index).or_default()
+    }
+
+    /// The tool call with this index, if one was begun.
+    pub(crate) fn begun_call(&mut self, index: u64) -> Option<&mut CallDraft> {
+        self.calls.get_mut(&index)
+    }
+
+    /// The index of a tool call that comes after all there are.
+    pub(crate) fn next_call(&self) -> u64 {
+        self.calls.last_key_value().map_or(0, |(last, _)| last.saturating_add(1))
+    }
+
+    /// The thought with this index, begun if it is new.
+    pub(crate) fn thought(&mut self, index: u64) -> &mut ThoughtDraft {
+        self.answered = true;
+        self.thoughts.entry(index).or_default()
+    }
+
+    /// The next piece that nobody has seen.
+    pub(crate) fn take_news(&mut self) -> Option<Delta> {
+        self.news.pop_front()
+    }
+
+    /// The whole answer. `asked` is the question's tokens, as counted here.
+    ///
+    /// # Errors
+    /// When the model said nothing.
+    pub(crate) fn into_reply(self, asked: u64) -> Result<Reply> {
+        if !self.answered {
+            return Err(
+                Error::new(ErrorKind::EmptyResponse, "the model's answer is empty").with_retryable(true)
+            );
+        }
+        let usage = self.usage(asked);
+        let mut tool_calls: Vec<ToolCall> = Vec::with_capacity(self.calls.len());
+        for (index, call) in self.calls {
+            // Some providers give no id; the answer to a call needs one to point at.
+            let id = if call.id.is_empty() { format!("call_{index}") } else { call.id };
+            let arguments = parse_arguments(call.arguments);
+            tool_calls.push(ToolCall { id, name: call.name, arguments, signature: call.signature });
+        }
+        let finish_reason = match self.finish.unwrap_or_default() {
+            FinishReason::Stop if !tool_calls.is_empty() => FinishReason::ToolCalls,
+            reason => reason,
+        };
+        let reasoning_parts = self
+            .thoughts
+            .into_values()
+            .filter(|thought| !thought.signature.is_empty())
+            .map(|thought| Part::Reasoning { text: thought.text, signature: Some(thought.signature) })
+            .collect();
+        Ok(Reply {
+            text: self.text,
+            model: self.model.unwrap_or_default(),
+            finish_reason,
+            tool_calls,
+            reasoning: (!self.reasoning.is_empty()).then_some(self.reasoning),
+            reasoning_parts,
+            usage,
+            id: self.id,
+            ..Reply::default()
+        })
+    }
+
+    fn usage(&self, asked: u64) -> Usage {
+        let written = count_tokens(&self.text)
+            + count_tokens(&self.reasoning)
+            + self
+                .calls
+                .values()
+                .map(|call| count_tokens(&call.name) + count_tokens(&call.arguments))
+                .sum::<u64>();
+        // A provider that counts none where there was some does not count.
+        let input = self.tokens.input.filter(|tokens| *tokens > 0);
+        let output = self.tokens.output.filter(|tokens| *tokens > 0 || written == 0);
+        let input_tokens = input.unwrap_or(asked);
+        let output_tokens = output.unwrap_or(written);
+        Usage {
+            input_tokens,
+            output_tokens,
+            cached_tokens: self.tokens.cached.unwrap_or(0).min(input_tokens),
+            reasoning_tokens: self.tokens.reasoning.unwrap_or(0).min(output_tokens),
+            cost_usd: None,
+            estimated: input.is_none() || output.is_none(),
+        }
+    }
+}
+
+/// Arguments as an object, or as the text they are when the model's JSON is none.
+fn parse_arguments(text: String) -> Json {
+    if text.trim().is_empty() {
+        return Json::Object(serde_json::Map::new());
+    }
+    match serde_json::from_str(&text) {
+        Ok(object @ Json::Object(_)) => object,
+        _ => Json::String(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn counts_that_cannot_be_are_none() {
+        for (written, expected) in [
+            (json!(3), Some(3)),
+            (json!(3.0), Some(3)),
+            (json!(-1), None),
+            (json!(1e300), None),
+            (json!(u64::MAX), None),
+            (json!("3"), None),
+            (json!(null), None),
+        ] {
+            assert_eq!(count(&written), expected, "{written}");
+        }
+    }
+
+    #[test]
+    fn usage_that_is_missing_or_absurd_is_estimated() {
+        let usage = |input, output| {
+            let mut draft =
+                Draft { tokens: Tokens { input, output, ..Tokens::default() }, ..Draft::default() };
+            draft.add_text("12345678");
+            let usage = draft.into_reply(7).unwrap().usage;
+            (usage.input_tokens, usage.output_tokens, usage.estimated)
+        };
+        assert_eq!(usage(Some(5), Some(1)), (5, 1, false));
+        assert_eq!(usage(None, Some(1)), (7, 1, true));
+        assert_eq!(usage(Some(0), Some(0)), (7, 2, true));
+    }
+
+    #[test]
+    fn arguments_are_an_object_or_the_raw_text() {
+        for (text, expected) in [
+            ("", json!({})),
+            (r#"{"a":1}"#, json!({"a": 1})),
+            (r#"{"a":"#, json!(r#"{"a":"#)),
+            ("[1]", json!("[1]")),
+        ] {
+            assert_eq!(parse_arguments(text.into()), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Turns what a provider or the network says went wrong into a kind of error.
+//!
+//! Messages are built from parts that are known to be harmless; a body is quoted short and escaped, and the key is
+//! struck out of whatever a provider says.
+
+use std::error::Error as StdError;
+use std::fmt::Write as _;
+use std::io;
+
+use llmspell_core::{CallInfo, Error, ErrorKind};
+use reqwest::header::HeaderMap;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value as Json;
+
+use crate::provider::Unanswered;
+use crate::retry::retry_after;
+
+/// The most bytes of a body that an error quotes.
+const MOST_QUOTED: usize = 200;
+
+/// The most characters of a provider's own message that an error repeats.
+const MOST_MESSAGE: usize = 1_000;
+
+/// Bytes as they may stand in a message: short, on one line, nothing in them acted on.
+pub(crate) fn quote(bytes: &[u8]) -> String {
+    let cut = &bytes[..bytes.len().min(MOST_QUOTED)];
+    let more = if cut.len() < bytes.len() { "…" } else { "" };
+    format!("`{}`{more}", escape(&String::from_utf8_lossy(cut)))
+}
+
+/// A text with control characters and direction marks shown as escapes.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control()
+            || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        {
+            let _ = write!(escaped, "{}", letter.escape_default());
+        } else {
+            escaped.push(letter);
+        }
+    }
+    escaped
+}
+
+/// Strikes the key out of a text, unless it is too short to be one.
+pub(crate) fn without_key(text: &str, key: Option<&SecretString>) -> String {
+    match key.map(ExposeSecret::expose_secret) {
+        Some(key) if key.len() >= 8 => text.replace(key, "[key]"),
+        _ => text.to_owned(),
+    }
+}
+
+/// What an answer with a status that is no success means.
+pub(crate) fn from_status(
+    status: u16,
+    headers: &HeaderMap,
+    body: &[u8],
+    key: Option<&SecretString>,
+) -> Error {
+    // The key is struck out first: a cut through the middle of it would hide it from the search.
+    let text = without_key(&String::from_utf8_lossy(body), key);
+    let json: Json = serde_json::from_str(&text).unwrap_or_default();
+    let said = Said::read(&json);
+    let kind = kind_of(Some(status), &said);
+    let message = match (&said.message, text.trim()) {
+        (Some(message), _) => escape(message),
+        (None, "") => "no message".to_owned(),
+        (None, text) => quote(text.as_bytes()),
+    };
+    let header = |name: &str| headers.get(name)?.to_str().ok().map(str::to_owned);
+    let mut error = match status {
+        300..=399 => Error::new(
+            ErrorKind::BadResponse,
+            format!(
+                "answered {status} with a redirect, which is not followed: it could lead the key elsewhere"
+            ),
+        )
+        .hint("is the base URL right?"),
+        _ => Error::new(kind, format!("answered {status}: {message}")).with_retryable(is_passing(kind)),
+    };
+    if matches!(status, 404 | 405) && kind == ErrorKind::BadRequest {
+        error = error.hint("is the base URL right?");
+    }
+    error.with_call(CallInfo {
+        status: Some(status),
+        request_id: header("x-request-id").or_else(|| header("request-id")),
+        retry_after: retry_after(header).map(|wait| wait.as_secs_f64()),
+        ..CallInfo::default()
+    })
+}
+
+/// What an error means that a provider puts into an answer that began well.
+pub(crate) fn from_body(json: &Json, key: Option<&SecretString>) -> Error {
+    let said = Said::read(json);
+    let kind = kind_of(said.status, &said);
+    let message = match &said.message {
+        Some(message) => escape(&without_key(message, key)),
+        None => quote(without_key(&json.to_string(), key).as_bytes()),
+    };
+    Error::new(kind, format!("broke off: {message}")).with_retryable(is_passing(kind))
+}
+
+/// Whether a body is an error in the place of an answer.
+pub(crate) fn is_error(json: &Json) -> bool {
+    json["type"] == "error" || json["error"].is_object() || json["error"].is_string()
+}
+
+/// The parts of an error that providers agree on well enough.
+#[derive(Debug, Default)]
+struct Said {
+    message: Option<String>,
+    /// Types and codes, in lower case.
+    code: String,
+    status: Option<u16>,
+}
+
+impl Said {
+    fn read(json: &Json) -> Self {
+        // Gemini wraps errors of a stream in a list.
+        let json = json.get(0).unwrap_or(json);
+        let error = if json["error"].is_null() { json } else { &json["error"] };
+        let message = [&error["message"], error, &json["message"], &json["detail"]]
+            .into_iter()
+            .find_map(Json::as_str)
+            .map(|message| message.chars().take(MOST_MESSAGE).collect());
+        let mut code = String::new();
+        for part in [&error["type"], &error["code"], &error["status"]] {
+            if let Some(part) = part.as_str() {
+                code.push_str(&part.to_lowercase());
+                code.push(' ');
+            }
+        }
+        for detail in error["details"].as_array().into_iter().flatten() {
+            code.push_str(&detail["reason"].as_str().unwrap_or_default().to_lowercase());
+        }
+        let status = error["code"].as_u64().and_then(|code| u16::try_from(code).ok());
+        Self { message, code, status }
+    }
+
+    fn mentions(&self, words: &[&str]) -> bool {
+        words.iter().any(|word| self.code.contains(word))
+    }
+
+    fn says(&self, words: &[&str]) -> bool {
+        let message = self.message.as_deref().unwrap_or_default().to_lowercase();
+        words.iter().any(|word| message.contains(word))
+    }
+}
+
+fn kind_of(status: Option<u16>, said: &Said) -> ErrorKind {
+    if said.mentions(&["insufficient_quota", "billing", "insufficient_balance", "credit"])
+        || said.says(&[
+            "credit balance is too low",
+            "exceeded your current quota, please check your plan and billing",
+        ]) && !said.says(&["retry in"])
+    {
+        return ErrorKind::Quota;
+    }
+    if said.mentions(&["model_not_found", "api_key_invalid"]) {
+        let auth = said.mentions(&["api_key_invalid"]);
+        return if auth { ErrorKind::Auth } else { ErrorKind::UnknownModel };
+    }
+    match status {
+        Some(401 | 403) => ErrorKind::Auth,
+        Some(402) => ErrorKind::Quota,
+        Some(404) if said.mentions(&["not_found"]) || said.says(&["model"]) => ErrorKind::UnknownModel,
+        Some(429) => ErrorKind::RateLimited,
+        Some(408 | 409 | 500..=599) => ErrorKind::Overloaded,
+        Some(_) => ErrorKind::BadRequest,
+        None if said.mentions(&["rate_limit", "resource_exhausted"]) => ErrorKind::RateLimited,
+        None if said.mentions(&["authentication", "permission", "invalid_api_key"]) => ErrorKind::Auth,
+        None if said.mentions(&["not_found"]) => ErrorKind::UnknownModel,
+        None if said.mentions(&["invalid_request", "invalid_argument", "context_length"]) => {
+            ErrorKind::BadRequest
+        }
+        // Overloaded, failed inside, or not said: none of them is the request's fault.
+        None => ErrorKind::Overloaded,
+    }
+}
+
+/// Whether an error of this kind may be gone at the next try.
+fn is_passing(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::RateLimited | ErrorKind::Overloaded)
+}
+
+/// What a request that got no answer means.
+pub(crate) fn from_transport(error: &reqwest::Error, address: &str) -> Error {
+    let cause = root_cause(error);
+    if let Some(tls) = find::<rustls::Error>(error) {
+        return Error::new(
+            ErrorKind::Network,
+            format!("no secure connection to {address}: {}", escape(&tls.to_string())),
+        );
+    }
+    if error.is_connect() {
+        let why = if error.is_timeout() { "it took too long".to_owned() } else { cause };
+        return Error::new(ErrorKind::Network, format!("no connection to {address}: {why}"))
+            .with_retryable(true);
+    }
+    // A reset is how a machine says that it took nothing in; a quiet close may come after the work was done.
+    let reset = find::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::ConnectionReset);
+    let lost = Error::new(ErrorKind::Network, format!("the connection to {address} was lost: {cause}"))
+        .with_retryable(true);
+    if reset { lost } else { lost.with_source(Unanswered) }
+}
+
+/// The innermost cause alone: the outer ones repeat the address, and could repeat more.
+pub(crate) fn root_cause(error: &(dyn StdError + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    escape(&innermost.to_string())
+}
+
+/// The first error of this type among an error and its causes. An `io::Error` hides the one it carries from
+/// `source`, so that is looked into as well.
+fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<T>() {
+            return Some(found);
+        }
+        let carried = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(found) = carried.and_then(|carried| find::<T>(carried)) {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_status_and_what_the_provider_says_give_the_kind() {
+        use ErrorKind::*;
+        for (status, body, kind) in [
+            (400, json!({"error": {"message": "bad"}}), BadRequest),
+            (
+                400,
+                json!({"error": {"message": "no", "status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}}),
+                Auth,
+            ),
+            (401, json!({"error": {"message": "no"}}), Auth),
+            (402, json!({"error": {"message": "pay"}}), Quota),
+            (403, json!({"error": {"message": "no"}}), Auth),
+            (404, json!({"error": {"code": "model_not_found", "message": "no"}}), UnknownModel),
+            (
+                404,
+                json!({"type": "error", "error": {"type": "not_found_error", "message": "model: x"}}),
+                UnknownModel,
+            ),
+            (404, json!({"error": "model 'x' not found"}), UnknownModel),
+            (404, json!({"detail": "Not Found"}), BadRequest),
+            (413, json!({"error": {"message": "long"}}), BadRequest),
+            (422, json!({"detail": "what"}), BadRequest),
+            (429, json!({"error": {"message": "slow"}}), RateLimited),
+            (429, json!({"error": {"type": "insufficient_quota", "message": "pay"}}), Quota),
+            (
+                400,
+                json!({"error": {"type": "invalid_request_error", "message": "Your credit balance is too low"}}),
+                Quota,
+            ),
+            (500, json!({}), Overloaded),
+            (529, json!({"error": {"type": "overloaded_error"}}), Overloaded),
+        ] {
+            let error = from_status(status, &HeaderMap::new(), body.to_string().as_bytes(), None);
+            assert_eq!(error.kind(), kind, "{status} {body}");
+            assert_eq!(error.is_retryable(), matches!(kind, RateLimited | Overloaded), "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn an_error_inside_an_answer_is_told_by_its_type() {
+        use ErrorKind::*;
+        for (body, kind) in [
+            (json!({"type": "error", "error": {"type": "overloaded_error", "message": "m"}}), Overloaded),
+            (json!({"error": {"type": "rate_limit_error", "message": "m"}}), RateLimited),
+            (json!({"error": {"code": 429, "message": "m"}}), RateLimited),
+            (json!({"error": {"type": "invalid_request_error", "message": "m"}}), BadRequest),
+            (json!({"error": {"type": "authentication_error", "message": "m"}}), Auth),
+            (json!({"error": "out of memory"}), Overloaded),
+            (json!([{"error": {"code": 503, "message": "m", "status": "UNAVAILABLE"}}]), Overloaded),
+        ] {
+            assert_eq!(from_body(&body, None).kind(), kind, "{body}");
+        }
+    }
+
+    #[test]
+    fn the_providers_words_are_kept_and_the_key_is_not() {
+        let key = SecretString::from("sk-canary-123");
+        let body = br#"{"error": {"message": "Incorrect API key provided: sk-canary-123.\u001b[31m"}}"#;
+        let error = from_status(401, &HeaderMap::new(), body, Some(&key));
+        assert_eq!(error.to_string(), r"answered 401: Incorrect API key provided: [key].\u{1b}[31m");
+    }
+
+    #[test]
+    fn a_body_is_quoted_short_and_escaped() {
+        assert_eq!(quote(b"<html>\n\x1b[0m"), r"`<html>\n\u{1b}[0m`");
+        assert_eq!(quote(&[b'x'; 300]), format!("`{}`…", "x".repeat(200)));
+    }
+}

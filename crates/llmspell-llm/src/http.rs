@@ -1,0 +1,332 @@
+//! A provider behind HTTP: a shape, an address, a key and the transport.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use llmspell_core::chat::{Delta, ModelInfo, Reply};
+use llmspell_core::{Error, ErrorKind, Result};
+use reqwest::Url;
+use secrecy::ExposeSecret;
+use serde_json::Value as Json;
+
+use crate::config::ProviderConfig;
+use crate::count::count_request;
+use crate::draft::Draft;
+use crate::error::{from_body, from_status, is_error, quote, without_key};
+use crate::frames::{Frame, Frames};
+use crate::provider::{Attempt, Provider};
+use crate::shape::{Shape, shape_of};
+use crate::transport::{BodyError, Incoming, Outgoing, Transport, headers};
+
+/// The most bytes of an error's body that are read.
+const MOST_ERROR_BODY: usize = 64 << 10;
+
+/// How long the end of a stream's body is waited for after the answer is whole, so that its connection can be used
+/// again.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// A provider that is called over HTTP.
+#[derive(Clone)]
+pub(crate) struct HttpProvider(Arc<Inner>);
+
+struct Inner {
+    config: ProviderConfig,
+    shape: &'static dyn Shape,
+    transport: Arc<Transport>,
+}
+
+/// A request as a shape has it.
+pub(crate) struct Ask<'a> {
+    path: Vec<Cow<'a, str>>,
+    query: Option<&'static str>,
+    body: Option<&'a Json>,
+    idempotency_key: Option<&'a str>,
+}
+
+impl<'a> Ask<'a> {
+    /// Reads what is at a path.
+    pub(crate) fn get(path: &[&'a str]) -> Self {
+        Self {
+            path: path.iter().copied().map(Cow::Borrowed).collect(),
+            query: None,
+            body: None,
+            idempotency_key: None,
+        }
+    }
+
+    /// Posts to a path, without changing anything there.
+    pub(crate) fn post(path: &[&'a str], body: &'a Json) -> Self {
+        Self { body: Some(body), ..Self::get(path) }
+    }
+}
+
+impl Provider for HttpProvider {
+    fn chat(&self, attempt: Attempt) -> BoxFuture<'static, Result<Reply>> {
+        let this = self.clone();
+        Box::pin(async move {
+            let body = this.0.shape.body(&this.0.config, &attempt.request, false)?;
+            this.chat_with(attempt, body).await
+        })
+    }
+
+    fn stream(&self, attempt: Attempt) -> BoxFuture<'static, Result<BoxStream<'static, Result<Delta>>>> {
+        let this = self.clone();
+        Box::pin(async move {
+            let body = this.0.shape.body(&this.0.config, &attempt.request, true)?;
+            this.stream_with(attempt, body).await
+        })
+    }
+
+    fn models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>>> {
+        let this = self.clone();
+        Box::pin(async move {
+            let json = this.whole(&Ask::get(this.0.shape.models_path())).await?;
+            Ok(this.0.shape.models(&json))
+        })
+    }
+}
+
+impl HttpProvider {
+    pub(crate) fn new(config: ProviderConfig, transport: Arc<Transport>) -> Self {
+        let shape = shape_of(config.shape);
+        Self(Arc::new(Inner { config, shape, transport }))
+    }
+
+    /// Asks for a whole answer with a body that is already written.
+    pub(crate) async fn chat_with(&self, attempt: Attempt, body: Json) -> Result<Reply> {
+        let model = attempt.request.model.as_deref().unwrap_or_default();
+        let json = self.whole(&self.ask(model, false, &body, &attempt)).await?;
+        let mut draft = Draft::default();
+        self.0.shape.whole(&json, &mut draft).map_err(|error| self.named(error))?;
+        draft.into_reply(count_request(&attempt.request)).map_err(|error| self.named(error))
+    }
+
+    /// Asks for an answer piece by piece with a body that is already written.
+    pub(crate) async fn stream_with(
+        &self,
+        attempt: Attempt,
+        body: Json,
+    ) -> Result<BoxStream<'static, Result<Delta>>> {
+        let model = attempt.request.model.as_deref().unwrap_or_default();
+        let mut incoming = self.send(&self.ask(model, true, &body, &attempt)).await?;
+        let content_type = incoming.content_type();
+        let framing = self.0.shape.framing();
+        if !framing.is_named(&content_type) {
+            let beginning = incoming.beginning(MOST_ERROR_BODY).await;
+            return Err(
+                self.not_understood(&beginning, &format!("a stream was asked for, `{content_type}` came"))
+            );
+        }
+        let reading = Reading {
+            provider: self.clone(),
+            incoming,
+            frames: Frames::new(framing),
+            draft: Draft::default(),
+            asked: count_request(&attempt.request),
+        };
+        let pieces = stream::unfold(Some(reading), |reading| async move {
+            let mut reading = reading?;
+            match reading.next().await {
+                Ok(end @ Delta::End { .. }) => Some((Ok(end), None)),
+                Ok(delta) => Some((Ok(delta), Some(reading))),
+                Err(error) => Some((Err(reading.provider.named(error)), None)),
+            }
+        });
+        Ok(pieces.boxed())
+    }
+
+    /// Sends a request and reads the JSON of a whole answer.
+    pub(crate) async fn whole(&self, ask: &Ask<'_>) -> Result<Json> {
+        let mut incoming = self.send(ask).await?;
+        let content_type = incoming.content_type();
+        let (bytes, end) = incoming.body().await;
+        if !content_type.is_empty() && !content_type.ends_with("json") {
+            return Err(self.not_understood(&bytes, &format!("JSON was asked for, `{content_type}` came")));
+        }
+        match end {
+            Ok(()) => {}
+            Err(BodyError::Cut(cause)) => {
+                return Err(self.not_understood(&bytes, &format!("the answer was cut off ({cause})")));
+            }
+            Err(BodyError::TooLarge) => {
+                return Err(self.not_understood(&bytes, "the answer is larger than 64 MiB"));
+            }
+            Err(BodyError::Idle(limit)) => return Err(self.named(idle(limit))),
+        }
+        let json: Json = serde_json::from_slice(&bytes)
+            .map_err(|error| self.not_understood(&bytes, &format!("the answer is no JSON ({error})")))?;
+        if is_error(&json) {
+            return Err(self.named(from_body(&json, self.0.config.key.as_ref())));
+        }
+        Ok(json)
+    }
+
+    async fn send(&self, ask: &Ask<'_>) -> Result<Incoming> {
+        let outgoing = self.outgoing(ask)?;
+        let mut incoming = self.0.transport.send(outgoing).await.map_err(|error| self.named(error))?;
+        let status = incoming.status();
+        if (200..300).contains(&status) {
+            return Ok(incoming);
+        }
+        let body = incoming.beginning(MOST_ERROR_BODY).await;
+        Err(self.named(from_status(status, incoming.headers(), &body, self.0.config.key.as_ref())))
+    }
+
+    fn ask<'a>(&self, model: &'a str, stream: bool, body: &'a Json, attempt: &'a Attempt) -> Ask<'a> {
+        let shape = self.0.shape;
+        let key = Some(&*attempt.idempotency_key);
+        Ask {
+            path: shape.path(model, stream),
+            query: shape.query(stream),
+            body: Some(body),
+            idempotency_key: key,
+        }
+    }
+
+    fn outgoing(&self, ask: &Ask<'_>) -> Result<Outgoing> {
+        let config = &self.0.config;
+        let mut url = self.url(&ask.path)?;
+        url.set_query(ask.query);
+        let mut pairs = self.0.shape.headers(config.key.as_ref().map(ExposeSecret::expose_secret));
+        pairs.extend(ask.idempotency_key.map(|key| ("idempotency-key", key.to_owned())));
+        let headers = headers(pairs).map_err(|error| self.named(error))?;
+        let body = ask
+            .body
+            .map(serde_json::to_vec)
+            .transpose()
+            .map_err(|error| Error::internal(error.to_string()))?;
+        Ok(Outgoing { url, headers, body })
+    }
+
+    /// The address of a path below the base URL. Segments are escaped, so a model's name stays one.
+    fn url(&self, path: &[Cow<'_, str>]) -> Result<Url> {
+        let base = &self.0.config.base_url;
+        let mut url = base.clone();
+        {
+            let given: Vec<&str> =
+                base.path_segments().into_iter().flatten().filter(|part| !part.is_empty()).collect();
+            let implied = self.0.shape.implied_path(&given);
+            let mut segments =
+                url.path_segments_mut().map_err(|()| Error::config("the base URL cannot be called"))?;
+            segments.pop_if_empty().extend(implied).extend(path.iter());
+        }
+        // The key is bound to this origin.
+        if url.origin() != base.origin() {
+            return Err(Error::internal("a request would leave the origin of its provider"));
+        }
+        Ok(url)
+    }
+
+    fn not_understood(&self, bytes: &[u8], why: &str) -> Error {
+        if let Ok(json) = serde_json::from_slice::<Json>(bytes)
+            && is_error(&json)
+        {
+            return self.named(from_body(&json, self.0.config.key.as_ref()));
+        }
+        let text = without_key(&String::from_utf8_lossy(bytes), self.0.config.key.as_ref());
+        let found = if text.is_empty() { "nothing".to_owned() } else { quote(text.as_bytes()) };
+        self.named(Error::new(ErrorKind::BadResponse, format!("{why}: {found}")).with_retryable(true))
+    }
+
+    fn named(&self, mut error: Error) -> Error {
+        error.call_mut().provider.get_or_insert_with(|| self.0.config.name.clone());
+        error.prefixed(format_args!("{}: ", self.0.config.name))
+    }
+}
+
+fn idle(limit: std::time::Duration) -> Error {
+    Error::new(
+        ErrorKind::Timeout,
+        format!("nothing came for {} s in the middle of the answer", limit.as_secs_f64()),
+    )
+    .with_retryable(true)
+}
+
+fn interrupted(why: &str) -> Error {
+    Error::new(ErrorKind::StreamInterrupted, format!("the stream ended before the model had finished{why}"))
+        .with_retryable(true)
+}
+
+/// An answer that is being streamed.
+struct Reading {
+    provider: HttpProvider,
+    incoming: Incoming,
+    frames: Frames,
+    draft: Draft,
+    asked: u64,
+}
+
+impl Reading {
+    async fn next(&mut self) -> Result<Delta> {
+        loop {
+            if let Some(delta) = self.draft.take_news() {
+                return Ok(delta);
+            }
+            if self.draft.ended {
+                let _ = tokio::time::timeout(LAST_WORDS, self.incoming.read(|_| {})).await;
+                let reply = std::mem::take(&mut self.draft).into_reply(self.asked)?;
+                return Ok(Delta::End { reply: Box::new(reply) });
+            }
+            if let Some(frame) = self.frames.next()? {
+                self.frame(&frame)?;
+                continue;
+            }
+            let frames = &mut self.frames;
+            match self.incoming.read(|bytes| frames.push(bytes)).await {
+                Ok(true) => {}
+                Ok(false) => self.end(None)?,
+                Err(BodyError::Cut(cause)) => self.end(Some(cause))?,
+                Err(BodyError::Idle(limit)) => return Err(idle(limit)),
+                Err(BodyError::TooLarge) => {
+                    return Err(Error::new(ErrorKind::BadStream, "the stream is larger than 64 MiB"));
+                }
+            }
+        }
+    }
+
+    fn frame(&mut self, frame: &Frame) -> Result<()> {
+        let shape = self.provider.0.shape;
+        if frame.data.trim() == "[DONE]" {
+            self.draft.ended |= shape.ends_with_finish();
+            return Ok(());
+        }
+        if frame.data.trim().is_empty() {
+            return Ok(());
+        }
+        let json: Json = serde_json::from_str(&frame.data)
+            .ok()
+            .filter(|json: &Json| json.is_object() || is_error(json.get(0).unwrap_or(&Json::Null)))
+            .ok_or_else(|| {
+                let data = without_key(&frame.data, self.provider.0.config.key.as_ref());
+                let message = format!(
+                    "chunk {} of the stream is no JSON object: {}",
+                    frame.number,
+                    quote(data.as_bytes())
+                );
+                Error::new(ErrorKind::BadStream, message)
+            })?;
+        if frame.event == "error" || is_error(json.get(0).unwrap_or(&json)) {
+            return Err(from_body(&json, self.provider.0.config.key.as_ref()));
+        }
+        shape.piece(&json, &mut self.draft)
+    }
+
+    /// The connection is at its end: is the answer?
+    fn end(&mut self, cause: Option<String>) -> Result<()> {
+        let why = cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
+        if let Ok(Some(frame)) = self.frames.rest()
+            && let Err(error) = self.frame(&frame)
+        {
+            // Half a chunk is what a cut looks like; anything else it said is worth more.
+            return Err(if error.kind() == ErrorKind::BadStream { interrupted(&why) } else { error });
+        }
+        let finished = self.provider.0.shape.ends_with_finish() && self.draft.finish.is_some();
+        if self.draft.ended || finished {
+            self.draft.ended = true;
+            return Ok(());
+        }
+        Err(interrupted(&why))
+    }
+}

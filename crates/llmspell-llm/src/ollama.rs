@@ -1,0 +1,145 @@
+//! Ollama: sizes the model's context to the request, which the server would otherwise cut without a word.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use llmspell_core::chat::{ChatRequest, Delta, ModelInfo, Reply};
+use llmspell_core::{Error, ErrorKind, Result};
+use serde_json::{Value as Json, json};
+
+use crate::config::ProviderConfig;
+use crate::count::count_request;
+use crate::draft::count;
+use crate::http::{Ask, HttpProvider};
+use crate::provider::{Attempt, Provider};
+use crate::shape::shape_of;
+use crate::transport::Transport;
+
+/// The context asked for when the request needs no more.
+const USUAL_CONTEXT: u64 = 8_192;
+
+/// What is kept free for the answer when the request does not say.
+const USUAL_ANSWER: u64 = 1_024;
+
+/// Ollama's own API behind HTTP.
+#[derive(Clone)]
+pub(crate) struct Ollama {
+    http: HttpProvider,
+    config: ProviderConfig,
+    /// The most each model can take, as the server said.
+    windows: Arc<Mutex<HashMap<String, Option<u64>>>>,
+}
+
+impl Ollama {
+    pub(crate) fn new(config: ProviderConfig, transport: Arc<Transport>) -> Self {
+        Self { http: HttpProvider::new(config.clone(), transport), config, windows: Arc::default() }
+    }
+
+    async fn body(&self, request: &ChatRequest, stream: bool) -> Result<Json> {
+        let mut body = shape_of(self.config.shape).body(&self.config, request, stream)?;
+        let window = self.window(request.model.as_deref().unwrap_or_default()).await?;
+        body["options"]["num_ctx"] = context(request, window)
+            .map_err(|error| error.prefixed(format_args!("{}: ", self.config.name)))?
+            .into();
+        Ok(body)
+    }
+
+    /// The most tokens a model can take, asked once. A server that does not say is not asked again.
+    async fn window(&self, model: &str) -> Result<Option<u64>> {
+        let known = self.windows.lock().unwrap_or_else(PoisonError::into_inner).get(model).copied();
+        if let Some(window) = known {
+            return Ok(window);
+        }
+        let window = match self.http.whole(&Ask::post(&["api", "show"], &json!({"model": model}))).await {
+            Ok(shown) => shown["model_info"].as_object().and_then(|info| {
+                info.iter()
+                    .find(|(name, _)| name.ends_with(".context_length"))
+                    .and_then(|(_, size)| count(size))
+            }),
+            // Servers that only speak like Ollama may not have it.
+            Err(error) if matches!(error.kind(), ErrorKind::BadRequest | ErrorKind::BadResponse) => None,
+            Err(error) => return Err(error),
+        };
+        self.windows.lock().unwrap_or_else(PoisonError::into_inner).insert(model.to_owned(), window);
+        Ok(window)
+    }
+}
+
+impl Provider for Ollama {
+    fn chat(&self, attempt: Attempt) -> BoxFuture<'static, Result<Reply>> {
+        let this = self.clone();
+        Box::pin(async move {
+            let body = this.body(&attempt.request, false).await?;
+            this.http.chat_with(attempt, body).await
+        })
+    }
+
+    fn stream(&self, attempt: Attempt) -> BoxFuture<'static, Result<BoxStream<'static, Result<Delta>>>> {
+        let this = self.clone();
+        Box::pin(async move {
+            let body = this.body(&attempt.request, true).await?;
+            this.http.stream_with(attempt, body).await
+        })
+    }
+
+    fn models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>>> {
+        self.http.models()
+    }
+}
+
+/// The context to ask for: as usual, or what the request needs.
+///
+/// # Errors
+/// When the model cannot take that much.
+fn context(request: &ChatRequest, window: Option<u64>) -> Result<u64> {
+    let asked = count_request(request);
+    let needed = asked + request.max_tokens.map_or(USUAL_ANSWER, u64::from);
+    let window = window.unwrap_or(u64::MAX);
+    // An answer that nobody gave a length may be short; a question cannot.
+    let least = if request.max_tokens.is_some() { needed } else { asked };
+    if least > window {
+        return Err(Error::new(
+            ErrorKind::BadRequest,
+            format!("the request needs about {least} tokens of context and the model has {window}"),
+        )
+        .hint("shorten the conversation, lower `max_tokens`, or use a model with a larger context"));
+    }
+    // In steps, as the server loads the model anew for each size.
+    let steps = needed.next_multiple_of(2_048);
+    Ok(steps.max(USUAL_CONTEXT).min(window))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_context_fits_the_request_and_the_model() {
+        let request =
+            |bytes: usize, max_tokens| ChatRequest { max_tokens, ..ChatRequest::prompt("x".repeat(bytes)) };
+        for (bytes, max_tokens, window, expected) in [
+            (4, None, None, Ok(8_192)),
+            (4, None, Some(2_048), Ok(2_048)),
+            (40_000, None, Some(131_072), Ok(12_288)),
+            (40_000, Some(10_000), Some(131_072), Ok(20_480)),
+            (
+                40_000,
+                None,
+                Some(8_192),
+                Err("the request needs about 10004 tokens of context and the model has 8192"),
+            ),
+            (
+                4_000,
+                Some(8_000),
+                Some(8_192),
+                Err("the request needs about 9004 tokens of context and the model has 8192"),
+            ),
+        ] {
+            let found =
+                context(&request(bytes, max_tokens), window).map_err(|error| error.message().to_owned());
+            assert_eq!(found, expected.map_err(str::to_owned), "{bytes} {max_tokens:?} {window:?}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What a provider of models can do.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use llmspell_core::Result;
+use llmspell_core::chat::{ChatRequest, Delta, ModelInfo, Reply};
+
+/// One try of one call.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// What is asked; its `model` is the provider's own name.
+    pub request: Arc<ChatRequest>,
+    /// The same for each try of one call, so that a provider can tell a repeat.
+    pub idempotency_key: Arc<str>,
+}
+
+/// A provider: asks once, never retries, and says what went wrong by the kind of error.
+///
+/// Dropping a future or a stream cancels the call and closes its socket.
+pub trait Provider: Send + Sync {
+    /// Asks for a whole answer.
+    fn chat(&self, attempt: Attempt) -> BoxFuture<'static, Result<Reply>>;
+
+    /// Asks for an answer piece by piece. The last piece is [`Delta::End`]; without it the answer was cut.
+    fn stream(&self, attempt: Attempt) -> BoxFuture<'static, Result<BoxStream<'static, Result<Delta>>>>;
+
+    /// Lists the models it offers, as far as it says.
+    fn models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>>>;
+}
+
+/// The source of an error whose request may have reached the provider, and may have been paid for, though no byte
+/// of an answer came.
+#[derive(Debug)]
+pub struct Unanswered;
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the request was sent and not answered")
+    }
+}
+
+impl std::error::Error for Unanswered {}

@@ -1,0 +1,222 @@
+//! The providers there are: one row of data each.
+
+/// The API a provider speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShapeKind {
+    /// OpenAI's chat completions, which most others speak too.
+    OpenAiChat,
+    /// OpenAI's Responses.
+    OpenAiResponses,
+    /// Anthropic's messages.
+    Anthropic,
+    /// Gemini's `generateContent`.
+    Gemini,
+    /// Ollama's own API.
+    Ollama,
+}
+
+/// A provider that llmspell knows how to call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProviderRow {
+    /// Its name in `provider/model`.
+    pub name: &'static str,
+    /// The API it speaks.
+    pub shape: ShapeKind,
+    /// The environment variable that holds its key; empty where it takes none.
+    pub key_env: &'static str,
+    /// The environment variable that replaces its address.
+    pub base_url_env: &'static str,
+    /// The environment variable that names the model to use.
+    pub model_env: &'static str,
+    /// Its address.
+    pub base_url: &'static str,
+    /// The model used when none is named.
+    pub default_model: &'static str,
+    /// Whether it runs on the user's own machine and costs nothing.
+    pub local: bool,
+    /// Whether it is another way to one that is listed already, so that only who names it means it.
+    pub explicit: bool,
+}
+
+/// Every provider, in the order in which they are looked for.
+pub const PROVIDERS: &[ProviderRow] = &[
+    ProviderRow {
+        name: "openai",
+        shape: ShapeKind::OpenAiChat,
+        key_env: "OPENAI_API_KEY",
+        base_url_env: "OPENAI_BASE_URL",
+        model_env: "OPENAI_MODEL",
+        base_url: "https://api.openai.com/v1",
+        default_model: "gpt-5.4-mini",
+        local: false,
+        explicit: false,
+    },
+    ProviderRow {
+        name: "anthropic",
+        shape: ShapeKind::Anthropic,
+        key_env: "ANTHROPIC_API_KEY",
+        base_url_env: "ANTHROPIC_BASE_URL",
+        model_env: "ANTHROPIC_MODEL",
+        base_url: "https://api.anthropic.com/v1",
+        default_model: "claude-sonnet-5",
+        local: false,
+        explicit: false,
+    },
+    ProviderRow {
+        name: "gemini",
+        shape: ShapeKind::Gemini,
+        key_env: "GEMINI_API_KEY",
+        base_url_env: "GEMINI_BASE_URL",
+        model_env: "GEMINI_MODEL",
+        base_url: "https://generativelanguage.googleapis.com/v1beta",
+        default_model: "gemini-flash-latest",
+        local: false,
+        explicit: false,
+    },
+    compatible(
+        "groq",
+        "GROQ_API_KEY",
+        "GROQ_BASE_URL",
+        "GROQ_MODEL",
+        "https://api.groq.com/openai/v1",
+        "openai/gpt-oss-120b",
+    ),
+    compatible(
+        "mistral",
+        "MISTRAL_API_KEY",
+        "MISTRAL_BASE_URL",
+        "MISTRAL_MODEL",
+        "https://api.mistral.ai/v1",
+        "mistral-small-latest",
+    ),
+    compatible(
+        "deepseek",
+        "DEEPSEEK_API_KEY",
+        "DEEPSEEK_BASE_URL",
+        "DEEPSEEK_MODEL",
+        "https://api.deepseek.com/v1",
+        "deepseek-chat",
+    ),
+    compatible("xai", "XAI_API_KEY", "XAI_BASE_URL", "XAI_MODEL", "https://api.x.ai/v1", "grok-4.5-latest"),
+    compatible(
+        "openrouter",
+        "OPENROUTER_API_KEY",
+        "OPENROUTER_BASE_URL",
+        "OPENROUTER_MODEL",
+        "https://openrouter.ai/api/v1",
+        "openrouter/auto",
+    ),
+    compatible(
+        "together",
+        "TOGETHER_API_KEY",
+        "TOGETHER_BASE_URL",
+        "TOGETHER_MODEL",
+        "https://api.together.xyz/v1",
+        "openai/gpt-oss-120b",
+    ),
+    compatible(
+        "fireworks",
+        "FIREWORKS_API_KEY",
+        "FIREWORKS_BASE_URL",
+        "FIREWORKS_MODEL",
+        "https://api.fireworks.ai/inference/v1",
+        "accounts/fireworks/models/gpt-oss-120b",
+    ),
+    compatible(
+        "cerebras",
+        "CEREBRAS_API_KEY",
+        "CEREBRAS_BASE_URL",
+        "CEREBRAS_MODEL",
+        "https://api.cerebras.ai/v1",
+        "gpt-oss-120b",
+    ),
+    compatible(
+        "moonshot",
+        "MOONSHOT_API_KEY",
+        "MOONSHOT_BASE_URL",
+        "MOONSHOT_MODEL",
+        "https://api.moonshot.ai/v1",
+        "kimi-k2.6",
+    ),
+    ProviderRow {
+        name: "openai-responses",
+        shape: ShapeKind::OpenAiResponses,
+        key_env: "OPENAI_API_KEY",
+        base_url_env: "OPENAI_BASE_URL",
+        model_env: "OPENAI_MODEL",
+        base_url: "https://api.openai.com/v1",
+        default_model: "gpt-5.4-mini",
+        local: false,
+        explicit: true,
+    },
+    ProviderRow {
+        name: "ollama",
+        shape: ShapeKind::Ollama,
+        key_env: "",
+        base_url_env: "OLLAMA_HOST",
+        model_env: "OLLAMA_MODEL",
+        base_url: "http://127.0.0.1:11434",
+        default_model: "llama3.2",
+        local: true,
+        explicit: false,
+    },
+];
+
+/// A provider that speaks OpenAI's chat completions.
+const fn compatible(
+    name: &'static str,
+    key_env: &'static str,
+    base_url_env: &'static str,
+    model_env: &'static str,
+    base_url: &'static str,
+    default_model: &'static str,
+) -> ProviderRow {
+    ProviderRow {
+        name,
+        shape: ShapeKind::OpenAiChat,
+        key_env,
+        base_url_env,
+        model_env,
+        base_url,
+        default_model,
+        local: false,
+        explicit: false,
+    }
+}
+
+impl ProviderRow {
+    /// The row with this name.
+    ///
+    /// ```
+    /// use llmspell_llm::ProviderRow;
+    /// assert_eq!(ProviderRow::find("groq").map(|row| row.key_env), Some("GROQ_API_KEY"));
+    /// ```
+    #[must_use]
+    pub fn find(name: &str) -> Option<&'static Self> {
+        PROVIDERS.iter().find(|row| row.name == name)
+    }
+
+    /// What a user does to make it usable.
+    #[must_use]
+    pub fn how_to_get(&self) -> String {
+        if self.local {
+            format!("start it at {}, or set `{}`", self.base_url, self.base_url_env)
+        } else {
+            format!("set `{}` to its key", self.key_env)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_addresses_parse() {
+        for (at, row) in PROVIDERS.iter().enumerate() {
+            assert!(!PROVIDERS[..at].iter().any(|other| other.name == row.name), "{}", row.name);
+            assert!(!row.name.contains('/'), "{}", row.name);
+            assert!(reqwest::Url::parse(row.base_url).is_ok(), "{}", row.base_url);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Finds which provider and model a name means.
+
+use llmspell_core::capability::ModelRef;
+use llmspell_core::{Error, ErrorKind, Result};
+
+use crate::client::Entry;
+use crate::mock;
+use crate::providers::{PROVIDERS, ProviderRow};
+
+/// Finds what is meant by a provider and a model; what is absent is the default, which is the first entry.
+///
+/// A model that the catalogue lacks is let through, for catalogues age; only the mock knows all it has.
+pub(crate) fn resolve(entries: &[Entry], provider: Option<&str>, model: Option<&str>) -> Result<ModelRef> {
+    let provider = provider.filter(|name| !name.is_empty());
+    let model = model.filter(|name| !name.is_empty());
+    let (entry, model) = match (provider, model) {
+        (Some(provider), model) => {
+            let entry = named(entries, provider)?;
+            // `provider/model` may repeat the provider; any other slash belongs to the model's name.
+            let own = model.map(|model| {
+                strip(model, provider).filter(|_| entry.model(model).is_none()).unwrap_or(model)
+            });
+            (entry, own)
+        }
+        (None, None) => (first(entries)?, None),
+        (None, Some(model)) => by_model(entries, model)?,
+    };
+    let model = model.unwrap_or(&entry.default_model);
+    if model.is_empty() {
+        let message = format!("`{}` has no default model", entry.name);
+        return Err(
+            Error::new(ErrorKind::UnknownModel, message).hint(format!("name one: `{}/…`", entry.name))
+        );
+    }
+    if entry.is_mock && entry.model(model).is_none() {
+        let models = mock::models();
+        let names = models.iter().map(|model| model.name.as_str());
+        return Err(unknown_model(&entry.name, model, names));
+    }
+    Ok(ModelRef { provider: entry.name.clone(), model: model.to_owned() })
+}
+
+/// A name without a provider beside it: `provider/model`, or a model of the default provider.
+fn by_model<'a>(entries: &'a [Entry], name: &'a str) -> Result<(&'a Entry, Option<&'a str>)> {
+    let default = first(entries)?;
+    let Some((before, rest)) = name.split_once('/') else { return Ok((default, Some(name))) };
+    if let Some(entry) = entries.iter().find(|entry| entry.name == before) {
+        return Ok((entry, Some(rest)));
+    }
+    // Routers and hosts have models named `maker/model`, and a maker may be a provider as well.
+    if default.model(name).is_none() && ProviderRow::find(before).is_some() {
+        named(entries, before)?;
+    }
+    Ok((default, Some(name)))
+}
+
+fn strip<'a>(model: &'a str, provider: &str) -> Option<&'a str> {
+    model.strip_prefix(provider)?.strip_prefix('/')
+}
+
+fn first(entries: &[Entry]) -> Result<&Entry> {
+    entries.first().ok_or_else(|| {
+        Error::new(ErrorKind::NoProvider, "no provider of models is set up")
+            .hint(format!("{}, or set `MOCK_LLM=true` to try without one", PROVIDERS[0].how_to_get()))
+    })
+}
+
+/// The provider of this name.
+///
+/// # Errors
+/// When it cannot be used; the error says how to get it and which can be.
+pub(crate) fn named<'a>(entries: &'a [Entry], name: &str) -> Result<&'a Entry> {
+    if let Some(entry) = entries.iter().find(|entry| entry.name == name) {
+        return Ok(entry);
+    }
+    let usable = match entries {
+        [] => "no other is usable".to_owned(),
+        some => format!("usable now: {}", list(some.iter().map(|entry| entry.name.as_str()))),
+    };
+    if let Some(row) = ProviderRow::find(name) {
+        return Err(Error::new(ErrorKind::NoProvider, format!("the provider `{name}` is not set up"))
+            .hint(row.how_to_get())
+            .hint(usable));
+    }
+    let known = entries.iter().map(|entry| entry.name.as_str()).chain(PROVIDERS.iter().map(|row| row.name));
+    let mut error = Error::new(ErrorKind::NoProvider, format!("there is no provider `{name}`"));
+    if let Some(near) = near(name, known).first() {
+        error = error.hint(format!("did you mean `{near}`?"));
+    }
+    Err(error.hint(usable))
+}
+
+/// A model that its provider does not know, with the names that are near it.
+pub(crate) fn unknown_model<'a>(provider: &str, model: &str, known: impl Iterator<Item = &'a str>) -> Error {
+    let error = Error::new(ErrorKind::UnknownModel, format!("`{provider}` has no model `{model}`"));
+    match near_hint(provider, model, known) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+/// A hint that offers the names near a wrong one, or some names when none is near.
+pub(crate) fn near_hint<'a>(
+    provider: &str,
+    model: &str,
+    known: impl Iterator<Item = &'a str>,
+) -> Option<String> {
+    let known: Vec<&str> = known.collect();
+    let full = |name: &&str| format!("{provider}/{name}");
+    let near = near(model, known.iter().copied());
+    if !near.is_empty() {
+        return Some(format!("did you mean {}?", list(near.iter().map(full))));
+    }
+    (!known.is_empty()).then(|| format!("it has {}", list(known.iter().take(3).map(full))))
+}
+
+/// The names that look like a wrong one, the likest first, at most three.
+fn near<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    const LIKE: f64 = 0.6;
+    let wrong = wrong.to_lowercase();
+    let mut scored: Vec<(f64, &str)> = known
+        .map(|name| {
+            let lower = name.to_lowercase();
+            let part = if wrong.len() >= 3 && lower.contains(&wrong) { 0.65 } else { 0.0 };
+            (strsim::normalized_damerau_levenshtein(&wrong, &lower).max(part), name)
+        })
+        .filter(|(score, _)| *score >= LIKE)
+        .collect();
+    scored.sort_by(|one, other| other.0.total_cmp(&one.0).then(one.1.cmp(other.1)));
+    scored.dedup_by(|one, other| one.1 == other.1);
+    scored.truncate(3);
+    scored.into_iter().map(|(_, name)| name).collect()
+}
+
+fn list(names: impl Iterator<Item = impl std::fmt::Display>) -> String {
+    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}

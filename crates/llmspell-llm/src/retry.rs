@@ -1,0 +1,228 @@
+//! The one layer that tries again.
+
+use std::time::{Duration, SystemTime};
+
+use llmspell_core::{Error, ErrorKind, Result};
+use tokio::time::Instant;
+
+use crate::provider::Unanswered;
+
+/// The most tries of one call, whatever the configuration says.
+const MOST_ATTEMPTS: u32 = 10;
+
+/// The longest wait that a provider may ask for; beyond it the error is handed on at once.
+const LONGEST_WAIT: Duration = Duration::from_secs(120);
+
+/// How failed calls are tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Tries after the first one. Default 2, at most 9.
+    pub retries: u32,
+    /// The longest first wait; each later one may be twice as long. Default 500 ms.
+    pub base: Duration,
+    /// The longest wait when the provider asks for none. Default 20 s.
+    pub most: Duration,
+    /// Whether to try again, once, when a request was sent and no byte came back: it may be paid for twice.
+    /// Default no.
+    pub repeat_paid: bool,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            retries: 2,
+            base: Duration::from_millis(500),
+            most: Duration::from_secs(20),
+            repeat_paid: false,
+        }
+    }
+}
+
+impl RetryPolicy {
+    /// A policy that never tries again.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { retries: 0, ..Self::default() }
+    }
+}
+
+/// The tries of one call.
+#[derive(Debug)]
+pub(crate) struct Tries {
+    policy: RetryPolicy,
+    deadline: Instant,
+    made: u32,
+    not_understood: u32,
+    unanswered: u32,
+}
+
+impl Tries {
+    pub(crate) fn new(policy: RetryPolicy, deadline: Instant) -> Self {
+        Self { policy, deadline, made: 0, not_understood: 0, unanswered: 0 }
+    }
+
+    /// Counts a try that begins.
+    pub(crate) fn begin(&mut self) {
+        self.made += 1;
+    }
+
+    /// How many tries there were.
+    pub(crate) fn made(&self) -> u32 {
+        self.made
+    }
+
+    /// Waits until the call may be tried again.
+    ///
+    /// # Errors
+    /// The same error, when it is not to be tried again or the wait would be too long.
+    pub(crate) async fn wait(&mut self, error: Error) -> Result<()> {
+        let Some(wait) = self.next_wait(&error) else { return Err(error) };
+        if Instant::now() + wait >= self.deadline {
+            let hint = format!(
+                "not tried again: a wait of {:.1} s would outlast the call's time limit",
+                wait.as_secs_f64()
+            );
+            return Err(error.hint(hint));
+        }
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+
+    fn next_wait(&mut self, error: &Error) -> Option<Duration> {
+        if !error.is_retryable() || self.made > self.policy.retries || self.made >= MOST_ATTEMPTS {
+            return None;
+        }
+        let unanswered = std::error::Error::source(error).is_some_and(|source| source.is::<Unanswered>());
+        let again = match error.kind() {
+            _ if unanswered => {
+                self.unanswered += 1;
+                self.policy.repeat_paid && self.unanswered == 1
+            }
+            ErrorKind::RateLimited | ErrorKind::Overloaded | ErrorKind::Network => true,
+            ErrorKind::BadResponse => {
+                self.not_understood += 1;
+                self.not_understood == 1
+            }
+            _ => false,
+        };
+        if !again {
+            return None;
+        }
+        match error.call().and_then(|call| call.retry_after).map(Duration::try_from_secs_f64) {
+            Some(Ok(asked)) if asked > LONGEST_WAIT => None,
+            // A little later than asked, each caller by another little, so that they do not come all at once.
+            Some(Ok(asked)) => Some(asked + asked.min(Duration::from_secs(2)).mul_f64(fastrand::f64() / 8.0)),
+            Some(Err(_)) | None => Some(self.backoff()),
+        }
+    }
+
+    /// Anything from nothing to a ceiling that doubles with each try.
+    fn backoff(&self) -> Duration {
+        let doubled = 2_u32.saturating_pow(self.made.saturating_sub(1).min(16));
+        self.policy.base.saturating_mul(doubled).min(self.policy.most).mul_f64(fastrand::f64())
+    }
+}
+
+/// How long a provider asks to wait. What cannot be understood is as if it were not there.
+pub(crate) fn retry_after(header: impl Fn(&str) -> Option<String>) -> Option<Duration> {
+    let seconds = |text: String, scale: f64| {
+        let number: f64 = text.trim().parse().ok()?;
+        Duration::try_from_secs_f64(number * scale).ok()
+    };
+    header("retry-after-ms").and_then(|text| seconds(text, 0.001)).or_else(|| {
+        let text = header("retry-after")?;
+        seconds(text.clone(), 1.0).or_else(|| {
+            let date = httpdate::parse_http_date(text.trim()).ok()?;
+            date.duration_since(SystemTime::now()).ok()
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use llmspell_core::CallInfo;
+
+    fn overloaded(retry_after: Option<f64>) -> Error {
+        Error::new(ErrorKind::Overloaded, "busy")
+            .with_retryable(true)
+            .with_call(CallInfo { retry_after, ..CallInfo::default() })
+    }
+
+    /// How long each wait was, until the error is handed on.
+    async fn waits(policy: RetryPolicy, error: &Error, limit: Duration) -> Vec<Duration> {
+        let mut tries = Tries::new(policy, Instant::now() + limit);
+        let mut waits = Vec::new();
+        loop {
+            tries.begin();
+            let before = Instant::now();
+            if tries.wait(error.clone()).await.is_err() {
+                return waits;
+            }
+            waits.push(before.elapsed());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_grow_and_differ_and_end() {
+        fastrand::seed(7);
+        let hour = Duration::from_secs(3_600);
+        let policy = RetryPolicy { retries: 1_000, ..RetryPolicy::default() };
+        let found = waits(policy, &overloaded(None), hour).await;
+        assert_eq!(found.len(), 9, "ten tries at most");
+        for (at, wait) in found.iter().enumerate() {
+            let ceiling = Duration::from_millis(501) * 2_u32.pow(u32::try_from(at).unwrap());
+            assert!(*wait <= ceiling.min(Duration::from_secs(21)), "{at}: {wait:?}");
+        }
+        assert!(found.windows(2).any(|pair| pair[0] != pair[1]));
+        assert_eq!(waits(RetryPolicy::default(), &overloaded(None), hour).await.len(), 2);
+        assert_eq!(waits(RetryPolicy::none(), &overloaded(None), hour).await.len(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_the_provider_asks_for_is_kept_unless_it_is_too_long() {
+        let policy = RetryPolicy { retries: 1, ..RetryPolicy::default() };
+        let minute = Duration::from_secs(60);
+        let found = waits(policy, &overloaded(Some(2.0)), minute).await;
+        assert!(found[0] >= Duration::from_secs(2) && found[0] < Duration::from_millis(2_300), "{found:?}");
+        assert_eq!(waits(policy, &overloaded(Some(86_400.0)), minute * 10_000).await, []);
+        assert_eq!(waits(policy, &overloaded(Some(61.0)), minute).await, [], "past the deadline");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_may_pass_is_tried_again() {
+        let sent = Error::new(ErrorKind::Network, "lost").with_retryable(true).with_source(Unanswered);
+        let garbled = Error::new(ErrorKind::BadResponse, "html").with_retryable(true);
+        let refused = Error::new(ErrorKind::Network, "refused").with_retryable(true);
+        let tls = Error::new(ErrorKind::Network, "certificate");
+        let policy = RetryPolicy { retries: 5, ..RetryPolicy::default() };
+        let paid = RetryPolicy { repeat_paid: true, ..policy };
+        for (name, policy, error, expected) in [
+            ("refused", policy, &refused, 5),
+            ("certificate", policy, &tls, 0),
+            ("sent and lost", policy, &sent, 0),
+            ("sent and lost, repeats allowed", paid, &sent, 1),
+            ("garbled", policy, &garbled, 1),
+        ] {
+            assert_eq!(waits(policy, error, Duration::from_secs(3_600)).await.len(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_read_in_every_form_and_garbage_is_none() {
+        let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
+        for (name, value, from, to) in [
+            ("retry-after", "2", 2.0, 2.0),
+            ("retry-after", "1.5", 1.5, 1.5),
+            ("retry-after", "86400", 86_400.0, 86_400.0),
+            ("retry-after-ms", "250", 0.25, 0.25),
+            ("retry-after", date.as_str(), 97.0, 100.0),
+        ] {
+            let found = retry_after(|asked| (asked == name).then(|| value.to_owned())).unwrap().as_secs_f64();
+            assert!((from..=to).contains(&found), "{value}: {found}");
+        }
+        for garbage in ["", "-1", "NaN", "inf", "1e400", "soon", "Sun, 06 Nov 1994 08:49:37 GMT", "1e300"] {
+            assert_eq!(retry_after(|_| Some(garbage.to_owned())), None, "{garbage}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The APIs that providers speak. A shape is pure translation: it does no IO and keeps no state.
+
+mod anthropic;
+mod gemini;
+mod ollama;
+mod openai;
+mod responses;
+
+use std::borrow::Cow;
+
+use llmspell_core::chat::{ChatRequest, Content, ModelInfo, Part};
+use llmspell_core::{Error, ErrorKind, Result};
+use serde_json::Value as Json;
+
+use crate::config::ProviderConfig;
+use crate::draft::Draft;
+use crate::frames::Framing;
+use crate::providers::ShapeKind;
+
+/// Writes requests and reads answers as one API has them.
+pub(crate) trait Shape: Send + Sync {
+    /// What is put between an address as users write it, whose path is `given`, and the path of a call.
+    fn implied_path(&self, given: &[&str]) -> Option<&'static str>;
+
+    /// The path of a call, in segments.
+    fn path<'a>(&self, model: &'a str, stream: bool) -> Vec<Cow<'a, str>>;
+
+    /// The query of a call.
+    fn query(&self, _stream: bool) -> Option<&'static str> {
+        None
+    }
+
+    /// The path at which models are listed.
+    fn models_path(&self) -> &'static [&'static str];
+
+    /// The headers of a call; the key goes into one of them.
+    fn headers(&self, key: Option<&str>) -> Vec<(&'static str, String)>;
+
+    /// The body of a call.
+    ///
+    /// # Errors
+    /// When the request asks for something that the API cannot do.
+    fn body(&self, config: &ProviderConfig, request: &ChatRequest, stream: bool) -> Result<Json>;
+
+    /// How a streamed answer is framed.
+    fn framing(&self) -> Framing {
+        Framing::Events
+    }
+
+    /// Whether a stream is whole once it said why the model stopped, though nothing marks its end.
+    fn ends_with_finish(&self) -> bool;
+
+    /// Reads a whole answer.
+    ///
+    /// # Errors
+    /// When it holds none.
+    fn whole(&self, json: &Json, draft: &mut Draft) -> Result<()>;
+
+    /// Reads one chunk of a streamed answer. What is not known is left alone.
+    ///
+    /// # Errors
+    /// When the chunk says that the call failed.
+    fn piece(&self, json: &Json, draft: &mut Draft) -> Result<()>;
+
+    /// Reads a list of models; names are the provider's own.
+    fn models(&self, json: &Json) -> Vec<ModelInfo>;
+}
+
+/// The shape of this kind.
+pub(crate) fn shape_of(kind: ShapeKind) -> &'static dyn Shape {
+    match kind {
+        ShapeKind::OpenAiChat => &openai::OpenAiChat,
+        ShapeKind::OpenAiResponses => &responses::OpenAiResponses,
+        ShapeKind::Anthropic => &anthropic::Anthropic,
+        ShapeKind::Gemini => &gemini::Gemini,
+        ShapeKind::Ollama => &ollama::Ollama,
+    }
+}
+
+/// A JSON object that leaves out what is not there.
+#[derive(Debug, Default)]
+struct Object(serde_json::Map<String, Json>);
+
+impl Object {
+    fn set(mut self, name: &str, value: impl Into<Json>) -> Self {
+        self.0.insert(name.to_owned(), value.into());
+        self
+    }
+
+    fn set_some(self, name: &str, value: Option<impl Into<Json>>) -> Self {
+        match value {
+            Some(value) => self.set(name, value),
+            None => self,
+        }
+    }
+
+    fn set_list<T: Into<Json>>(self, name: &str, values: Vec<T>) -> Self {
+        if values.is_empty() { self } else { self.set(name, values) }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn json(self) -> Json {
+        Json::Object(self.0)
+    }
+}
+
+/// A message's content as parts.
+fn parts(content: &Content) -> Vec<Part> {
+    match content {
+        Content::Text(text) => vec![Part::Text { text: text.clone() }],
+        Content::Parts(parts) => parts.clone(),
+    }
+}
+
+/// A tool's schema as the APIs want it: an object, even where the tool takes nothing.
+fn parameters(schema: &Json) -> Json {
+    match schema {
+        Json::Object(_) => schema.clone(),
+        _ => serde_json::json!({"type": "object", "properties": {}}),
+    }
+}
+
+/// Arguments as the text that a model wrote.
+fn arguments_text(arguments: &Json) -> String {
+    match arguments {
+        Json::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Arguments as the object that an API insists on; text that never parsed is carried inside one.
+fn arguments_object(arguments: &Json) -> Json {
+    match arguments {
+        Json::Object(_) => arguments.clone(),
+        other => serde_json::json!({"raw": other}),
+    }
+}
+
+fn misplaced(part: &Part, role: &str) -> Error {
+    let what = match part {
+        Part::Text { .. } => "text",
+        Part::Image { .. } => "an image",
+        Part::ToolCall(_) => "a tool call",
+        Part::ToolResult { .. } => "a tool result",
+        Part::Reasoning { .. } => "reasoning",
+    };
+    Error::new(ErrorKind::BadRequest, format!("a message of role `{role}` cannot hold {what}"))
+}
+
+/// A text field, where it is one.
+fn text(json: &Json) -> Option<String> {
+    json.as_str().map(str::to_owned)
+}
+
+/// An empty answer to a whole request.
+fn empty(what: &str) -> Error {
+    Error::new(ErrorKind::EmptyResponse, format!("the answer holds {what}")).with_retryable(true)
+}
+
+/// Models from a list of objects that have their name in one of these fields.
+fn named_models<'a>(list: &'a Json, field: &str) -> impl Iterator<Item = (&'a Json, String)> {
+    list.as_array().into_iter().flatten().filter_map(move |model| {
+        Some((model, model[field].as_str()?.to_owned())).filter(|(_, name)| !name.is_empty())
+    })
+}

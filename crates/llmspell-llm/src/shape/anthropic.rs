@@ -1,0 +1,269 @@
+//! Anthropic's messages.
+
+use std::borrow::Cow;
+
+use llmspell_core::Result;
+use llmspell_core::chat::{ChatRequest, Effort, FinishReason, Message, ModelInfo, Part, Role};
+use serde_json::{Value as Json, json};
+
+use super::openai::effort;
+use super::{Object, Shape, arguments_object, empty, misplaced, named_models, parameters, parts, text};
+use crate::catalogue;
+use crate::config::ProviderConfig;
+use crate::draft::{Draft, count};
+
+pub(super) struct Anthropic;
+
+/// The version of the API that this file speaks.
+const VERSION: &str = "2023-06-01";
+
+/// How much the model may write when nobody says: the API insists on a number.
+const DEFAULT_MAX_TOKENS: u64 = 8_192;
+
+/// Marks, in our words, a thought that the provider shows only sealed.
+const SEALED: &str = "sealed:";
+
+impl Shape for Anthropic {
+    fn implied_path(&self, given: &[&str]) -> Option<&'static str> {
+        // The provider's own tools take an address without the version.
+        (given.last() != Some(&"v1")).then_some("v1")
+    }
+
+    fn path<'a>(&self, _: &'a str, _: bool) -> Vec<Cow<'a, str>> {
+        vec!["messages".into()]
+    }
+
+    fn models_path(&self) -> &'static [&'static str] {
+        &["models"]
+    }
+
+    fn headers(&self, key: Option<&str>) -> Vec<(&'static str, String)> {
+        let mut headers = vec![("anthropic-version", VERSION.to_owned())];
+        headers.extend(key.map(|key| ("x-api-key", key.to_owned())));
+        headers
+    }
+
+    fn body(&self, config: &ProviderConfig, request: &ChatRequest, stream: bool) -> Result<Json> {
+        let model = request.model.as_deref().unwrap_or_default();
+        let mut system: Vec<Cow<'_, str>> =
+            request.system.as_deref().map(Cow::Borrowed).into_iter().collect();
+        let mut messages: Vec<Json> = Vec::new();
+        for message in &request.messages {
+            match message.role {
+                Role::System => system.push(message.joined_text()),
+                Role::User | Role::Tool => push(&mut messages, "user", write(message, "user")?),
+                Role::Assistant => push(&mut messages, "assistant", write(message, "assistant")?),
+            }
+        }
+        let tools: Vec<Json> = request
+            .tools
+            .iter()
+            .map(|tool| json!({"name": tool.name, "description": tool.description, "input_schema": parameters(&tool.parameters)}))
+            .collect();
+        let most = catalogue::find(&config.name, model).and_then(|known| known.max_output);
+        let usual = most.map_or(DEFAULT_MAX_TOKENS, |most| most.min(DEFAULT_MAX_TOKENS));
+        let thinking = request.reasoning.and_then(|how| thinking(model, how));
+        let budget = thinking.as_ref().and_then(|thinking| thinking["budget_tokens"].as_u64()).unwrap_or(0);
+        let max_tokens = request.max_tokens.map_or(usual + budget, u64::from);
+        let adaptive = thinking.as_ref().is_some_and(|thinking| thinking["type"] == "adaptive");
+        let body = Object::default()
+            .set("model", model)
+            .set("max_tokens", max_tokens)
+            .set_some("system", (!system.is_empty()).then(|| system.join("\n\n")))
+            .set("messages", messages)
+            .set_some("temperature", request.temperature)
+            .set_some("top_p", request.top_p)
+            .set_list("stop_sequences", request.stop.clone())
+            .set_some("thinking", thinking)
+            .set_some(
+                "output_config",
+                request.reasoning.filter(|_| adaptive).map(|how| json!({"effort": effort(how)})),
+            )
+            .set_list("tools", tools);
+        Ok(if stream { body.set("stream", true) } else { body }.json())
+    }
+
+    fn ends_with_finish(&self) -> bool {
+        false
+    }
+
+    fn whole(&self, json: &Json, draft: &mut Draft) -> Result<()> {
+        read_message(json, draft);
+        let blocks = json["content"].as_array().map(Vec::as_slice).unwrap_or_default();
+        for (index, block) in blocks.iter().enumerate() {
+            read_block(index as u64, block, draft);
+        }
+        if let Some(reason) = json["stop_reason"].as_str() {
+            draft.finish = Some(finish(reason));
+        }
+        // To say nothing is a way to end a turn, if the model says that it did.
+        draft.answered |=
+            json["content"].is_array() && draft.finish.is_some_and(|reason| reason != FinishReason::Stop);
+        if draft.answered { Ok(()) } else { Err(empty("no content")) }
+    }
+
+    fn piece(&self, json: &Json, draft: &mut Draft) -> Result<()> {
+        let index = json["index"].as_u64().unwrap_or_default();
+        match json["type"].as_str().unwrap_or_default() {
+            "message_start" => read_message(&json["message"], draft),
+            "content_block_start" => read_block(index, &json["content_block"], draft),
+            "content_block_delta" => read_delta(index, &json["delta"], draft),
+            "message_delta" => {
+                read_usage(&json["usage"], draft);
+                if let Some(reason) = json["delta"]["stop_reason"].as_str() {
+                    draft.answered = true;
+                    draft.finish = Some(finish(reason));
+                }
+            }
+            "message_stop" => draft.ended = true,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn models(&self, json: &Json) -> Vec<ModelInfo> {
+        named_models(&json["data"], "id")
+            .map(|(model, name)| ModelInfo {
+                name,
+                context_window: count(&model["max_input_tokens"]),
+                max_output: count(&model["max_tokens"]),
+                ..ModelInfo::default()
+            })
+            .collect()
+    }
+}
+
+/// Adds to the last message when it is of the same role: results of several tools belong into one.
+fn push(messages: &mut Vec<Json>, role: &str, blocks: Vec<Json>) {
+    match messages.last_mut() {
+        Some(last) if last["role"] == role => {
+            if let Some(content) = last["content"].as_array_mut() {
+                content.extend(blocks);
+            }
+        }
+        _ => messages.push(json!({"role": role, "content": blocks})),
+    }
+}
+
+fn write(message: &Message, role: &str) -> Result<Vec<Json>> {
+    let mut blocks = Vec::new();
+    for part in parts(&message.content) {
+        blocks.push(match part {
+            // The API refuses a text that is empty.
+            Part::Text { text } if text.is_empty() => continue,
+            Part::Text { text } => json!({"type": "text", "text": text}),
+            Part::Image { mime, data } if role == "user" => {
+                json!({"type": "image", "source": {"type": "base64", "media_type": mime, "data": data}})
+            }
+            Part::ToolCall(call) if role == "assistant" => {
+                json!({"type": "tool_use", "id": call.id, "name": call.name, "input": arguments_object(&call.arguments)})
+            }
+            Part::ToolResult { id, content, is_error } if role == "user" => {
+                json!({"type": "tool_result", "tool_use_id": id, "content": content, "is_error": is_error})
+            }
+            // A thought that is not signed is not taken back.
+            Part::Reasoning { signature: None, .. } => continue,
+            Part::Reasoning { text, signature: Some(signature) } if role == "assistant" => {
+                match signature.strip_prefix(SEALED) {
+                    Some(data) => json!({"type": "redacted_thinking", "data": data}),
+                    None => json!({"type": "thinking", "thinking": text, "signature": signature}),
+                }
+            }
+            other => return Err(misplaced(&other, role)),
+        });
+    }
+    Ok(blocks)
+}
+
+/// How the model is told to think. Models before 4.6 take a budget, later ones an effort.
+fn thinking(model: &str, how: Effort) -> Option<Json> {
+    const BY_BUDGET: [&str; 8] =
+        ["claude-3", "-4-5", "-4-1", "-4-0", "opus-4-2", "sonnet-4-2", "haiku-4", "claude-2"];
+    let budget = match how {
+        Effort::None => return None,
+        Effort::Low => 1_024,
+        Effort::Medium => 8_000,
+        Effort::High => 24_000,
+    };
+    Some(if BY_BUDGET.iter().any(|part| model.contains(part)) {
+        json!({"type": "enabled", "budget_tokens": budget})
+    } else {
+        json!({"type": "adaptive", "display": "summarized"})
+    })
+}
+
+fn read_message(message: &Json, draft: &mut Draft) {
+    draft.id = text(&message["id"]);
+    draft.model = text(&message["model"]);
+    read_usage(&message["usage"], draft);
+}
+
+/// Usage comes in two events; the later one counts for what it repeats.
+fn read_usage(usage: &Json, draft: &mut Draft) {
+    if !usage["input_tokens"].is_null() {
+        let cached = count(&usage["cache_read_input_tokens"]);
+        let stored = count(&usage["cache_creation_input_tokens"]).unwrap_or(0);
+        let fresh = count(&usage["input_tokens"]);
+        draft.tokens.input = fresh.map(|fresh| fresh + cached.unwrap_or(0) + stored);
+        draft.tokens.cached = cached;
+    }
+    if !usage["output_tokens"].is_null() {
+        draft.tokens.output = count(&usage["output_tokens"]);
+    }
+}
+
+/// Reads a block, which a whole answer has at once and a stream begins with.
+fn read_block(index: u64, block: &Json, draft: &mut Draft) {
+    match block["type"].as_str().unwrap_or_default() {
+        "text" => draft.add_text(block["text"].as_str().unwrap_or_default()),
+        "thinking" => {
+            read_thought(index, block, draft);
+        }
+        "redacted_thinking" => {
+            draft.thought(index).signature =
+                format!("{SEALED}{}", block["data"].as_str().unwrap_or_default());
+        }
+        "tool_use" => {
+            let call = draft.call(index);
+            call.id = text(&block["id"]).unwrap_or_default();
+            call.name = text(&block["name"]).unwrap_or_default();
+            // A stream begins with an empty object and sends the arguments as text.
+            if block["input"].as_object().is_some_and(|input| !input.is_empty()) {
+                call.arguments = block["input"].to_string();
+            }
+        }
+        _ => {}
+    }
+}
+
+fn read_delta(index: u64, delta: &Json, draft: &mut Draft) {
+    match delta["type"].as_str().unwrap_or_default() {
+        "text_delta" => draft.add_text(delta["text"].as_str().unwrap_or_default()),
+        "thinking_delta" | "signature_delta" => read_thought(index, delta, draft),
+        // Other blocks than tool calls, which are not read, send such pieces too.
+        "input_json_delta" => {
+            if let Some(call) = draft.begun_call(index) {
+                call.arguments.push_str(delta["partial_json"].as_str().unwrap_or_default());
+            }
+        }
+        _ => {}
+    }
+}
+
+fn read_thought(index: u64, json: &Json, draft: &mut Draft) {
+    let thought = json["thinking"].as_str().unwrap_or_default();
+    draft.add_reasoning(thought);
+    let kept = draft.thought(index);
+    kept.text.push_str(thought);
+    kept.signature.push_str(json["signature"].as_str().unwrap_or_default());
+}
+
+fn finish(reason: &str) -> FinishReason {
+    match reason {
+        "end_turn" | "stop_sequence" => FinishReason::Stop,
+        "max_tokens" | "model_context_window_exceeded" => FinishReason::Length,
+        "tool_use" => FinishReason::ToolCalls,
+        "refusal" => FinishReason::Refusal,
+        _ => FinishReason::Other,
+    }
+}

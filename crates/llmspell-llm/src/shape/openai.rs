@@ -1,0 +1,254 @@
+//! OpenAI's chat completions, as OpenAI and the many that speak like it have them.
+
+use std::borrow::Cow;
+
+use llmspell_core::Result;
+use llmspell_core::chat::{ChatRequest, Effort, FinishReason, Message, ModelInfo, Part, Role};
+use serde_json::{Value as Json, json};
+
+use super::{Object, Shape, arguments_text, empty, misplaced, named_models, parameters, parts, text};
+use crate::config::ProviderConfig;
+use crate::draft::{Draft, count};
+
+pub(super) struct OpenAiChat;
+
+impl Shape for OpenAiChat {
+    fn implied_path(&self, given: &[&str]) -> Option<&'static str> {
+        given.is_empty().then_some("v1")
+    }
+
+    fn path<'a>(&self, _: &'a str, _: bool) -> Vec<Cow<'a, str>> {
+        vec!["chat".into(), "completions".into()]
+    }
+
+    fn models_path(&self) -> &'static [&'static str] {
+        &["models"]
+    }
+
+    fn headers(&self, key: Option<&str>) -> Vec<(&'static str, String)> {
+        bearer(key)
+    }
+
+    fn body(&self, config: &ProviderConfig, request: &ChatRequest, stream: bool) -> Result<Json> {
+        let mut messages = Vec::with_capacity(request.messages.len() + 1);
+        messages.extend(request.system.as_ref().map(|text| json!({"role": "system", "content": text})));
+        for message in &request.messages {
+            write_message(message, &mut messages)?;
+        }
+        let tools: Vec<Json> = request
+            .tools
+            .iter()
+            .map(|tool| {
+                let function = json!({"name": tool.name, "description": tool.description, "parameters": parameters(&tool.parameters)});
+                json!({"type": "function", "function": function})
+            })
+            .collect();
+        // OpenAI's own reasoning models refuse the old name, and most others do not know the new one.
+        let own = config.base_url.host_str().is_some_and(|host| host.ends_with("openai.com"));
+        let max_tokens = if own { "max_completion_tokens" } else { "max_tokens" };
+        let body = Object::default()
+            .set_some("model", request.model.as_deref())
+            .set("messages", messages)
+            .set_some("temperature", request.temperature)
+            .set_some("top_p", request.top_p)
+            .set_some(max_tokens, request.max_tokens)
+            .set_list("stop", request.stop.clone())
+            .set_some("seed", request.seed)
+            .set_some("reasoning_effort", request.reasoning.map(effort))
+            .set_list("tools", tools);
+        let body = if stream {
+            body.set("stream", true).set("stream_options", json!({"include_usage": true}))
+        } else {
+            body
+        };
+        Ok(body.json())
+    }
+
+    fn ends_with_finish(&self) -> bool {
+        true
+    }
+
+    fn whole(&self, json: &Json, draft: &mut Draft) -> Result<()> {
+        read_frame(json, draft);
+        let choice = &json["choices"][0];
+        if choice.is_null() {
+            return Err(empty("no choices"));
+        }
+        let message = &choice["message"];
+        read_content(message, draft);
+        read_finish(choice, draft);
+        let silent = !draft.answered && matches!(draft.finish, None | Some(FinishReason::Stop));
+        if silent {
+            return Err(empty("no content"));
+        }
+        draft.answered = true;
+        Ok(())
+    }
+
+    fn piece(&self, json: &Json, draft: &mut Draft) -> Result<()> {
+        read_frame(json, draft);
+        let choice = &json["choices"][0];
+        if !choice.is_null() {
+            draft.answered = true;
+            read_content(&choice["delta"], draft);
+            read_finish(choice, draft);
+        }
+        Ok(())
+    }
+
+    fn models(&self, json: &Json) -> Vec<ModelInfo> {
+        // OpenAI answers with an object, some others with the bare list.
+        let list = if json.is_array() { json } else { &json["data"] };
+        named_models(list, "id")
+            .map(|(model, name)| {
+                let window =
+                    [&model["context_length"], &model["context_window"], &model["max_context_length"]];
+                let context_window =
+                    window.into_iter().find_map(count).or_else(|| count(&model["meta"]["n_ctx"]));
+                ModelInfo { name, context_window, ..ModelInfo::default() }
+            })
+            .collect()
+    }
+}
+
+/// The key in the header that most providers want it in.
+pub(super) fn bearer(key: Option<&str>) -> Vec<(&'static str, String)> {
+    key.map(|key| ("authorization", format!("Bearer {key}"))).into_iter().collect()
+}
+
+pub(super) fn effort(effort: Effort) -> &'static str {
+    match effort {
+        Effort::None => "none",
+        Effort::Low => "low",
+        Effort::Medium => "medium",
+        Effort::High => "high",
+    }
+}
+
+fn write_message(message: &Message, messages: &mut Vec<Json>) -> Result<()> {
+    match message.role {
+        Role::System => messages.push(json!({"role": "system", "content": message.joined_text()})),
+        Role::User | Role::Tool => write_user(message, messages)?,
+        Role::Assistant => {
+            let mut calls = Vec::new();
+            for part in parts(&message.content) {
+                match part {
+                    // Thoughts are shown by this API and not taken back.
+                    Part::Text { .. } | Part::Reasoning { .. } => {}
+                    Part::ToolCall(call) => calls.push(json!({
+                        "type": "function",
+                        "id": call.id,
+                        "function": {"name": call.name, "arguments": arguments_text(&call.arguments)},
+                    })),
+                    other => return Err(misplaced(&other, "assistant")),
+                }
+            }
+            let written = Object::default()
+                .set("role", "assistant")
+                .set("content", message.joined_text())
+                .set_list("tool_calls", calls);
+            messages.push(written.json());
+        }
+    }
+    Ok(())
+}
+
+/// A user's message; results of tools become messages of their own, as the API has them.
+fn write_user(message: &Message, messages: &mut Vec<Json>) -> Result<()> {
+    let mut said = Vec::new();
+    for part in parts(&message.content) {
+        match part {
+            Part::Text { text } => said.push(json!({"type": "text", "text": text})),
+            Part::Image { mime, data } => {
+                said.push(
+                    json!({"type": "image_url", "image_url": {"url": format!("data:{mime};base64,{data}")}}),
+                );
+            }
+            Part::ToolResult { id, content, .. } => {
+                messages.push(json!({"role": "tool", "tool_call_id": id, "content": content}));
+            }
+            other => return Err(misplaced(&other, "user")),
+        }
+    }
+    let plain = said.iter().all(|part| part["type"] == "text");
+    match (said.len(), plain) {
+        (0, _) => {}
+        // Text alone goes as a string: not every server takes a list.
+        (_, true) => messages.push(json!({"role": "user", "content": message.joined_text()})),
+        _ => messages.push(json!({"role": "user", "content": said})),
+    }
+    Ok(())
+}
+
+fn read_frame(json: &Json, draft: &mut Draft) {
+    if let Some(id) = text(&json["id"]) {
+        draft.id.get_or_insert(id);
+    }
+    if let Some(model) = text(&json["model"]) {
+        draft.model.get_or_insert(model);
+    }
+    let usage = if json["usage"].is_object() { &json["usage"] } else { &json["x_groq"]["usage"] };
+    if usage.is_object() {
+        draft.tokens.input = count(&usage["prompt_tokens"]);
+        draft.tokens.output = count(&usage["completion_tokens"]);
+        draft.tokens.cached = count(&usage["prompt_tokens_details"]["cached_tokens"])
+            .or_else(|| count(&usage["prompt_cache_hit_tokens"]));
+        draft.tokens.reasoning = count(&usage["completion_tokens_details"]["reasoning_tokens"]);
+    }
+}
+
+/// Reads a message or a delta: they hold the same fields.
+fn read_content(message: &Json, draft: &mut Draft) {
+    for field in ["reasoning_content", "reasoning"] {
+        if let Some(thought) = message[field].as_str() {
+            draft.add_reasoning(thought);
+            break;
+        }
+    }
+    match &message["content"] {
+        Json::String(text) => draft.add_text(text),
+        // Mistral's way to tell thought from text.
+        Json::Array(chunks) => {
+            for chunk in chunks {
+                for thought in chunk["thinking"].as_array().into_iter().flatten() {
+                    draft.add_reasoning(thought["text"].as_str().unwrap_or_default());
+                }
+                draft.add_text(chunk["text"].as_str().unwrap_or_default());
+            }
+        }
+        _ => {}
+    }
+    if let Some(refusal) = message["refusal"].as_str() {
+        draft.add_text(refusal);
+        draft.finish = Some(FinishReason::Refusal);
+    }
+    for (at, call) in message["tool_calls"].as_array().into_iter().flatten().enumerate() {
+        let begun = draft.call(call["index"].as_u64().unwrap_or(at as u64));
+        // The id and the name come once; a repeat of them is not more of them.
+        if begun.id.is_empty() {
+            begun.id = text(&call["id"]).unwrap_or_default();
+        }
+        if begun.name.is_empty() {
+            begun.name = text(&call["function"]["name"]).unwrap_or_default();
+        }
+        match &call["function"]["arguments"] {
+            Json::String(more) => begun.arguments.push_str(more),
+            Json::Object(whole) => begun.arguments = Json::Object(whole.clone()).to_string(),
+            _ => {}
+        }
+    }
+}
+
+fn read_finish(choice: &Json, draft: &mut Draft) {
+    let Some(reason) = choice["finish_reason"].as_str() else { return };
+    if draft.finish == Some(FinishReason::Refusal) {
+        return;
+    }
+    draft.finish = Some(match reason {
+        "stop" | "eos" | "end_turn" => FinishReason::Stop,
+        "length" | "max_tokens" | "model_length" => FinishReason::Length,
+        "tool_calls" | "function_call" => FinishReason::ToolCalls,
+        "content_filter" => FinishReason::ContentFilter,
+        _ => FinishReason::Other,
+    });
+}

@@ -1,0 +1,200 @@
+//! OpenAI's Responses.
+
+use std::borrow::Cow;
+
+use llmspell_core::chat::{ChatRequest, FinishReason, ModelInfo, Part, Role};
+use llmspell_core::{Error, ErrorKind, Result};
+use serde_json::{Value as Json, json};
+
+use super::openai::{OpenAiChat, bearer, effort};
+use super::{Object, Shape, arguments_text, empty, misplaced, parameters, parts, text};
+use crate::config::ProviderConfig;
+use crate::draft::{Draft, count};
+use crate::error::from_body;
+
+pub(super) struct OpenAiResponses;
+
+impl Shape for OpenAiResponses {
+    fn implied_path(&self, given: &[&str]) -> Option<&'static str> {
+        given.is_empty().then_some("v1")
+    }
+
+    fn path<'a>(&self, _: &'a str, _: bool) -> Vec<Cow<'a, str>> {
+        vec!["responses".into()]
+    }
+
+    fn models_path(&self) -> &'static [&'static str] {
+        OpenAiChat.models_path()
+    }
+
+    fn headers(&self, key: Option<&str>) -> Vec<(&'static str, String)> {
+        bearer(key)
+    }
+
+    fn body(&self, _: &ProviderConfig, request: &ChatRequest, stream: bool) -> Result<Json> {
+        if !request.stop.is_empty() {
+            return Err(Error::new(ErrorKind::Unsupported, "the Responses API knows no `stop` texts")
+                .hint("use the provider `openai`"));
+        }
+        let mut input = Vec::new();
+        for message in &request.messages {
+            let role = match message.role {
+                Role::System => "system",
+                Role::User | Role::Tool => "user",
+                Role::Assistant => "assistant",
+            };
+            let mut said = Vec::new();
+            for part in parts(&message.content) {
+                match part {
+                    Part::Text { text } if role == "assistant" => {
+                        said.push(json!({"type": "output_text", "text": text}))
+                    }
+                    Part::Text { text } => said.push(json!({"type": "input_text", "text": text})),
+                    Part::Image { mime, data } if role != "assistant" => {
+                        said.push(
+                            json!({"type": "input_image", "image_url": format!("data:{mime};base64,{data}")}),
+                        );
+                    }
+                    Part::ToolCall(call) if role == "assistant" => input.push(json!({
+                        "type": "function_call",
+                        "call_id": call.id,
+                        "name": call.name,
+                        "arguments": arguments_text(&call.arguments),
+                    })),
+                    Part::ToolResult { id, content, .. } if role == "user" => {
+                        input.push(json!({"type": "function_call_output", "call_id": id, "output": content}));
+                    }
+                    // Thoughts live on the provider's side or not at all.
+                    Part::Reasoning { .. } => {}
+                    other => return Err(misplaced(&other, role)),
+                }
+            }
+            if !said.is_empty() {
+                input.push(json!({"type": "message", "role": role, "content": said}));
+            }
+        }
+        let tools: Vec<Json> = request
+            .tools
+            .iter()
+            .map(|tool| {
+                json!({
+                    "type": "function",
+                    "name": tool.name,
+                    "description": tool.description,
+                    "parameters": parameters(&tool.parameters),
+                    "strict": false,
+                })
+            })
+            .collect();
+        let body = Object::default()
+            .set_some("model", request.model.as_deref())
+            .set_some("instructions", request.system.as_deref())
+            .set("input", input)
+            .set("store", false)
+            .set_some("temperature", request.temperature)
+            .set_some("top_p", request.top_p)
+            .set_some("max_output_tokens", request.max_tokens)
+            .set_some("reasoning", request.reasoning.map(|how| json!({"effort": effort(how)})))
+            .set_list("tools", tools);
+        Ok(if stream { body.set("stream", true) } else { body }.json())
+    }
+
+    fn ends_with_finish(&self) -> bool {
+        false
+    }
+
+    fn whole(&self, json: &Json, draft: &mut Draft) -> Result<()> {
+        let output = json["output"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if output.is_empty() && json["status"] != "failed" {
+            return Err(empty("no output"));
+        }
+        for (index, item) in output.iter().enumerate() {
+            read_item(index as u64, item, draft);
+        }
+        read_end(json, draft)
+    }
+
+    fn piece(&self, json: &Json, draft: &mut Draft) -> Result<()> {
+        let index = json["output_index"].as_u64().unwrap_or_default();
+        let delta = json["delta"].as_str().unwrap_or_default();
+        match json["type"].as_str().unwrap_or_default() {
+            "response.output_text.delta" => draft.add_text(delta),
+            "response.refusal.delta" => {
+                draft.add_text(delta);
+                draft.finish = Some(FinishReason::Refusal);
+            }
+            "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
+                draft.add_reasoning(delta)
+            }
+            "response.output_item.added" if json["item"]["type"] == "function_call" => {
+                let call = draft.call(index);
+                call.id = text(&json["item"]["call_id"]).unwrap_or_default();
+                call.name = text(&json["item"]["name"]).unwrap_or_default();
+            }
+            "response.function_call_arguments.delta" => draft.call(index).arguments.push_str(delta),
+            // The whole of it, which is what counts if a delta was lost.
+            "response.output_item.done" if json["item"]["type"] == "function_call" => {
+                read_item(index, &json["item"], draft);
+            }
+            "response.completed" | "response.incomplete" | "response.failed" => {
+                draft.ended = true;
+                return read_end(&json["response"], draft);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn models(&self, json: &Json) -> Vec<ModelInfo> {
+        OpenAiChat.models(json)
+    }
+}
+
+fn read_item(index: u64, item: &Json, draft: &mut Draft) {
+    match item["type"].as_str().unwrap_or_default() {
+        "message" => {
+            for part in item["content"].as_array().into_iter().flatten() {
+                if let Some(refusal) = part["refusal"].as_str() {
+                    draft.add_text(refusal);
+                    draft.finish = Some(FinishReason::Refusal);
+                } else {
+                    draft.add_text(part["text"].as_str().unwrap_or_default());
+                }
+            }
+        }
+        "reasoning" => {
+            let summary = item["summary"].as_array().into_iter().flatten();
+            for part in summary.chain(item["content"].as_array().into_iter().flatten()) {
+                draft.add_reasoning(part["text"].as_str().unwrap_or_default());
+            }
+        }
+        "function_call" => {
+            let call = draft.call(index);
+            call.id = text(&item["call_id"]).unwrap_or_default();
+            call.name = text(&item["name"]).unwrap_or_default();
+            call.arguments = text(&item["arguments"]).unwrap_or_default();
+        }
+        _ => {}
+    }
+}
+
+/// Reads what a response says of itself when it is at its end.
+fn read_end(response: &Json, draft: &mut Draft) -> Result<()> {
+    draft.id = text(&response["id"]);
+    draft.model = text(&response["model"]);
+    let usage = &response["usage"];
+    draft.tokens.input = count(&usage["input_tokens"]);
+    draft.tokens.output = count(&usage["output_tokens"]);
+    draft.tokens.cached = count(&usage["input_tokens_details"]["cached_tokens"]);
+    draft.tokens.reasoning = count(&usage["output_tokens_details"]["reasoning_tokens"]);
+    let stopped = match (response["status"].as_str(), response["incomplete_details"]["reason"].as_str()) {
+        (Some("failed"), _) => return Err(from_body(response, None)),
+        (Some("incomplete"), Some("max_output_tokens")) => FinishReason::Length,
+        (Some("incomplete"), Some("content_filter")) => FinishReason::ContentFilter,
+        (Some("incomplete" | "cancelled"), _) => FinishReason::Other,
+        _ => FinishReason::Stop,
+    };
+    draft.answered |= stopped != FinishReason::Stop;
+    draft.finish.get_or_insert(stopped);
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! Reduces the model list of the Python package `litellm` (MIT) to the providers and fields that llmspell serves.
+//!
+//! ```text
+//! pip download --no-deps litellm && unzip litellm-*.whl
+//! cargo xtask catalogue litellm/model_prices_and_context_window_backup.json 1.109.1 2026-11-22
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::{Value as Json, json};
+
+const OUTPUT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/llmspell-llm/src/catalogue/models.json");
+
+/// Our name of a provider, and litellm's.
+const PROVIDERS: &[(&str, &str)] = &[
+    ("anthropic", "anthropic"),
+    ("cerebras", "cerebras"),
+    ("deepseek", "deepseek"),
+    ("fireworks", "fireworks_ai"),
+    ("gemini", "gemini"),
+    ("groq", "groq"),
+    ("mistral", "mistral"),
+    ("moonshot", "moonshot"),
+    ("openai", "openai"),
+    ("openrouter", "openrouter"),
+    ("together", "together_ai"),
+    ("xai", "xai"),
+];
+
+/// Writes the reduced list into the source.
+#[expect(clippy::disallowed_methods, reason = "a chore reads and writes the source tree")]
+pub(crate) fn write(list: &str, version: &str, date: &str) -> Result<String, String> {
+    let text = std::fs::read_to_string(list).map_err(|error| format!("{list}: {error}"))?;
+    let all: Json = serde_json::from_str(&text).map_err(|error| format!("{list}: {error}"))?;
+    let reduced = reduce(&all, version, date);
+    std::fs::write(Path::new(OUTPUT), &reduced).map_err(|error| format!("{OUTPUT}: {error}"))?;
+    Ok(format!("wrote {} bytes", reduced.len()))
+}
+
+/// The reduced list: one model a line, so that a change shows in a diff.
+fn reduce(all: &Json, version: &str, date: &str) -> String {
+    let mut models: BTreeMap<&str, BTreeMap<&str, Json>> = BTreeMap::new();
+    for (name, model) in all.as_object().into_iter().flatten() {
+        let known = PROVIDERS.iter().find(|(_, theirs)| model["litellm_provider"] == *theirs);
+        let Some((ours, theirs)) = known else { continue };
+        let is_chat = matches!(model["mode"].as_str(), Some("chat" | "responses"));
+        // Templates for prices of models that users trained themselves.
+        if !is_chat || name.starts_with("ft:") || name.contains("fireworks-ai-") {
+            continue;
+        }
+        let name = name.strip_prefix(&format!("{theirs}/")).unwrap_or(name);
+        models.entry(ours).or_default().entry(name).or_insert_with(|| row(model));
+    }
+    let mut text = format!(
+        "{{\n\"source\":\"litellm {version}, model_prices_and_context_window_backup.json (MIT License, Berri AI)\",\n\
+         \"date\":\"{date}\",\n\"models\":{{\n"
+    );
+    let providers: Vec<String> = models
+        .iter()
+        .map(|(provider, models)| {
+            let mut lines = format!("{}:{{", json!(provider));
+            let rows: Vec<String> =
+                models.iter().map(|(name, row)| format!("\n{}:{row}", json!(name))).collect();
+            let _ = write!(lines, "{}}}", rows.join(","));
+            lines
+        })
+        .collect();
+    text.push_str(&providers.join(",\n"));
+    text.push_str("}}\n");
+    text
+}
+
+fn row(model: &Json) -> Json {
+    let tokens = |name: &str| model[name].as_u64();
+    // Free of both is a preview without a price, or one that nobody wrote down.
+    let priced = ["input_cost_per_token", "output_cost_per_token"]
+        .iter()
+        .any(|name| model[*name].as_f64() > Some(0.0));
+    let price = |name: &str| {
+        // Prices are for one token there; rounded so that a millionth times a million is whole again.
+        model[name].as_f64().filter(|_| priced).map(|one| (one * 1e6 * 1e6).round() / 1e6)
+    };
+    let abilities: String = [
+        ("supports_function_calling", 't'),
+        ("supports_vision", 'v'),
+        ("supports_reasoning", 'r'),
+        ("supports_response_schema", 'j'),
+    ]
+    .into_iter()
+    .filter(|(field, _)| model[*field] == true)
+    .map(|(_, letter)| letter)
+    .collect();
+    json!([
+        tokens("max_input_tokens").or_else(|| tokens("max_tokens")),
+        tokens("max_output_tokens"),
+        abilities,
+        price("input_cost_per_token"),
+        price("output_cost_per_token"),
+        price("cache_read_input_token_cost"),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_served_chat_models_and_fields_stay() {
+        let all = json!({
+            "gpt-x": {"litellm_provider": "openai", "mode": "chat", "max_input_tokens": 10, "max_output_tokens": 5,
+                "input_cost_per_token": 2.5e-06, "supports_vision": true},
+            "groq/llama": {"litellm_provider": "groq", "mode": "chat", "max_tokens": 7},
+            "ft:gpt-x": {"litellm_provider": "openai", "mode": "chat"},
+            "embed": {"litellm_provider": "openai", "mode": "embedding"},
+            "other": {"litellm_provider": "bedrock", "mode": "chat"},
+        });
+        assert_eq!(
+            reduce(&all, "1.0", "2026-01-01"),
+            r#"{
+"source":"litellm 1.0, model_prices_and_context_window_backup.json (MIT License, Berri AI)",
+"date":"2026-01-01",
+"models":{
+"groq":{
+"llama":[7,null,"",null,null,null]},
+"openai":{
+"gpt-x":[10,5,"v",2.5,null,null]}}}
+"#
+        );
+    }
+}
