@@ -31,11 +31,20 @@ impl Selection {
     /// Finds the model that a request means: what it leaves open is what the run has chosen.
     pub(super) fn resolve(cx: &Context, provider: Option<&str>, model: Option<&str>) -> Result<ModelRef> {
         let chosen = Self::chosen(cx);
-        match (provider, model, &chosen) {
-            (None, None, Some(chosen)) => Ok(chosen.clone()),
-            (Some(provider), None, Some(chosen)) if chosen.provider == provider => Ok(chosen.clone()),
-            (None, Some(model), Some(chosen)) if !names_provider(cx, model)? => {
-                cx.models().resolve(Some(&chosen.provider), Some(model))
+        match (provider, model) {
+            (None, None) => chosen.map_or_else(|| cx.models().resolve(None, None), Ok),
+            (Some(provider), None) => match chosen {
+                Some(chosen) if chosen.provider == provider => Ok(chosen),
+                _ => cx.models().resolve(Some(provider), None),
+            },
+            (None, Some(model)) if !names_provider(cx, model)? => {
+                let provider = match chosen {
+                    Some(chosen) => Some(chosen.provider),
+                    // Most likely a provider that does not exist, which the models explain best.
+                    None if model.contains('/') => None,
+                    None => Some(cx.models().resolve(None, None)?.provider),
+                };
+                cx.models().resolve(provider.as_deref(), Some(model))
             }
             _ => cx.models().resolve(provider, model),
         }

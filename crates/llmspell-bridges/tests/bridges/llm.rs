@@ -173,6 +173,21 @@ async fn the_choice_of_provider_and_model_holds_for_the_run() {
 }
 
 #[tokio::test]
+async fn the_default_of_the_run_says_whose_models_are_meant() {
+    let models = Arc::<Scripted>::default();
+    let cx = Context::builder()
+        .models(Arc::clone(&models) as Arc<dyn Models>)
+        .default_model(Some("far/wide".into()))
+        .build();
+    for options in [json!({}), json!({"model": "thin"}), json!({"model": "near/large"})] {
+        call(&cx, "llm.chat", vec!["Hi".into(), value(options)]).await.unwrap();
+    }
+    assert_eq!(models.asked(), ["far/wide: Hi", "far/thin: Hi", "near/large: Hi"]);
+    let error = call(&cx, "llm.set_model", vec!["moon/dust".into()]).await;
+    assert_eq!(refusal(error), "no_provider: no provider `moon`; there are near, far");
+}
+
+#[tokio::test]
 async fn providers_and_models_are_listed_and_one_failure_hides_nothing() {
     let heard = Arc::<Heard>::default();
     let models: Arc<dyn Models> = Arc::<Scripted>::default();

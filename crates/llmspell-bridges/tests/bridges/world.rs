@@ -118,7 +118,8 @@ impl Scripted {
     }
 }
 
-const PROVIDERS: [(&str, &[&str]); 2] = [("near", &["small", "large"]), ("far", &["wide", "org/deep"])];
+const PROVIDERS: [(&str, &[&str]); 2] =
+    [("near", &["small", "large"]), ("far", &["wide", "org/deep", "thin"])];
 
 impl Models for Scripted {
     fn providers(&self) -> Vec<ProviderInfo> {
