@@ -464,9 +464,13 @@ impl Models for Client {
 
 impl Client {
     async fn list_now(self, provider: Option<String>) -> ModelListing {
-        let asked = self.0.entries.iter().filter(|entry| match &provider {
+        let entries = &self.0.entries;
+        let repeats = |entry: &Entry| {
+            entry.explicit && entries.iter().any(|other| !other.explicit && other.base_url == entry.base_url)
+        };
+        let asked = entries.iter().filter(|entry| match &provider {
             Some(name) => entry.name == *name,
-            None => !entry.explicit,
+            None => !repeats(entry),
         });
         let nothing = ChatRequest::default();
         let listed = join_all(asked.map(|entry| {
