@@ -16,6 +16,7 @@
 //! ```
 
 mod live;
+pub mod reference;
 mod run;
 mod runtime;
 mod sink;

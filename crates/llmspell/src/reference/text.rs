@@ -1,0 +1,217 @@
+//! Plain text for a terminal of 80 columns.
+
+use std::fmt::Write;
+
+use llmspell_core::bridge::{Bridge, Field, Method};
+use llmspell_core::{Class, Error, ErrorKind, Result};
+
+use super::types::{Named, Shape, Types};
+use super::{constant, remarks, signature, summary};
+
+const WIDTH: usize = 80;
+
+/// What can be asked for, by its full name.
+enum Topic<'a> {
+    Bridge(&'a Bridge),
+    Constant(&'a Field),
+    Method(&'a Method),
+    Class(&'a Class),
+    Type(Named),
+}
+
+/// What `query` names: a bridge (`llm`), a method (`llm.chat`), an object (`llm.Conversation`), one of its methods
+/// (`llm.Conversation:send`) or a type (`llm.ChatRequest`). Without a query, all bridges.
+///
+/// ```
+/// let bridges = [llmspell::Bridge::new("empty").doc("Does nothing.")];
+/// assert_eq!(llmspell::reference::text(&bridges, None).unwrap(), "empty  Does nothing.\n");
+/// assert_eq!(llmspell::reference::text(&bridges, Some("empty")).unwrap(), "empty\n\nDoes nothing.\n");
+/// ```
+///
+/// # Errors
+/// When nothing has that name; the error names near ones.
+pub fn text(bridges: &[Bridge], query: Option<&str>) -> Result<String> {
+    let Some(query) = query else {
+        let entries: Vec<_> = bridges.iter().map(|bridge| (bridge.name.to_owned(), bridge.doc)).collect();
+        return Ok(list(&entries));
+    };
+    let topics: Vec<(String, Topic<'_>)> = bridges.iter().flat_map(topics).collect();
+    let wanted = plain(query);
+    match topics.iter().find(|(name, _)| plain(name) == wanted) {
+        Some((name, topic)) => Ok(page(name, topic)),
+        None => Err(unknown(query, topics.iter().map(|(name, _)| name.as_str()))),
+    }
+}
+
+/// Names are compared without regard to case, underscores and the kind of dot, so that `llm.streamChat` is found too.
+fn plain(name: &str) -> String {
+    name.chars()
+        .filter(|letter| *letter != '_')
+        .map(|letter| if letter == ':' { '.' } else { letter })
+        .collect::<String>()
+        .to_lowercase()
+}
+
+fn topics(bridge: &Bridge) -> Vec<(String, Topic<'_>)> {
+    let mut topics = vec![(bridge.name.to_owned(), Topic::Bridge(bridge))];
+    let path = |name: &str| format!("{}.{name}", bridge.name);
+    topics.extend(bridge.constants.iter().map(|field| (path(field.name), Topic::Constant(field))));
+    topics.extend(bridge.methods.iter().map(|method| (path(method.name), Topic::Method(method))));
+    for class in &bridge.classes {
+        topics.push((path(class.name), Topic::Class(class)));
+        let path = |dot, name| path(&format!("{}{dot}{name}", class.name));
+        topics.extend(class.fields.iter().map(|field| (path('.', field.name), Topic::Constant(field))));
+        topics.extend(class.methods.iter().map(|method| (path(':', method.name), Topic::Method(method))));
+    }
+    topics.extend(types_of(bridge).into_iter().map(|named| (path(&named.name), Topic::Type(named))));
+    topics
+}
+
+fn types_of(bridge: &Bridge) -> Vec<Named> {
+    let mut types = Types::new();
+    let of_classes = bridge.classes.iter().flat_map(|class| &class.methods);
+    for method in bridge.methods.iter().chain(of_classes) {
+        signature("", method, &mut types, WIDTH);
+    }
+    for field in bridge.classes.iter().flat_map(|class| &class.fields).chain(&bridge.constants) {
+        types.given(field.schema);
+    }
+    types.named()
+}
+
+fn unknown<'a>(query: &str, names: impl Iterator<Item = &'a str>) -> Error {
+    let wanted = plain(query);
+    let likeness = |name: &str| {
+        let name = plain(name);
+        let last = name.rsplit('.').next().unwrap_or_default();
+        strsim::jaro_winkler(&wanted, &name).max(strsim::jaro_winkler(&wanted, last))
+    };
+    let mut near: Vec<(f64, &str)> =
+        names.map(|name| (likeness(name), name)).filter(|(likeness, _)| *likeness > 0.8).collect();
+    near.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    let near: Vec<String> = near.iter().take(3).map(|(_, name)| format!("`{name}`")).collect();
+    let error = Error::new(ErrorKind::NotFound, format!("nothing is named `{query}`"));
+    match near.as_slice() {
+        [] => error.hint("`llmspell doc` lists all bridges"),
+        near => error.hint(format!("did you mean {}?", near.join(" or "))),
+    }
+}
+
+fn page(name: &str, topic: &Topic<'_>) -> String {
+    let mut types = Types::new();
+    match topic {
+        Topic::Bridge(bridge) => {
+            let constants =
+                bridge.constants.iter().map(|field| (format!("{name}.{}", field.name), field.doc));
+            let methods = bridge.methods.iter().map(|method| (format!("{name}.{}", method.name), method.doc));
+            let classes = bridge.classes.iter().map(|class| (format!("{name}.{}", class.name), class.doc));
+            entry(name, bridge.doc, &constants.chain(methods).chain(classes).collect::<Vec<_>>())
+        }
+        Topic::Constant(field) => entry(&constant(name, field, &mut types), field.doc, &[]),
+        Topic::Class(class) => {
+            let fields = class.fields.iter().map(|field| (format!("{name}.{}", field.name), field.doc));
+            let methods = class.methods.iter().map(|method| (format!("{name}:{}", method.name), method.doc));
+            entry(name, class.doc, &fields.chain(methods).collect::<Vec<_>>())
+        }
+        Topic::Method(method) => {
+            let signature = signature(name, method, &mut types, WIDTH);
+            let mut page = entry(&signature, method.doc, &[]);
+            let _ = write!(page, "\n{}\n", remarks(method));
+            for named in types.named().iter().filter(|named| mentions(&signature, &named.name)) {
+                page.push('\n');
+                page.push_str(&describe(named));
+            }
+            page
+        }
+        Topic::Type(named) => describe(named),
+    }
+}
+
+fn mentions(signature: &str, name: &str) -> bool {
+    signature.split(|letter: char| !letter.is_alphanumeric()).any(|word| word == name)
+}
+
+/// A heading, its documentation, and a list of what belongs to it.
+fn entry(heading: &str, doc: &str, parts: &[(String, &str)]) -> String {
+    let mut page = format!("{heading}\n\n{}", prose(doc));
+    if !parts.is_empty() {
+        page.push('\n');
+        page.push_str(&list(parts));
+    }
+    page
+}
+
+/// Names in a column, and beside each what it does.
+fn list(entries: &[(String, &str)]) -> String {
+    let width = entries.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 2;
+    let mut out = String::new();
+    for (name, doc) in entries {
+        let _ = write!(out, "{name:width$}");
+        out.push_str(wrapped(summary(doc), width).trim_start());
+    }
+    out
+}
+
+fn describe(named: &Named) -> String {
+    let mut out = format!("{}\n", named.name);
+    out.push_str(&wrapped(&named.doc, 4));
+    match &named.shape {
+        Shape::Record(parts) | Shape::Words(parts) => {
+            for part in parts {
+                let colon = if part.ty.is_empty() { "" } else { ": " };
+                let _ = writeln!(out, "    {}{colon}{}", part.name, part.ty);
+                out.push_str(&wrapped(&part.doc, 8));
+            }
+        }
+        Shape::Other(ty) => {
+            let _ = writeln!(out, "    {ty}");
+        }
+    }
+    out
+}
+
+/// Markdown as plain text: paragraphs wrapped, examples indented.
+fn prose(markdown: &str) -> String {
+    let mut out = String::new();
+    let mut paragraph = String::new();
+    let mut example = false;
+    for line in markdown.lines() {
+        if line.starts_with("```") {
+            example = !example;
+        } else if example {
+            out.push_str(format!("    {line}").trim_end());
+            out.push('\n');
+        } else if line.trim().is_empty() {
+            out.push_str(&wrapped(&std::mem::take(&mut paragraph), 0));
+            out.push('\n');
+        } else {
+            paragraph.push_str(line);
+            paragraph.push(' ');
+        }
+    }
+    out + &wrapped(&paragraph, 0)
+}
+
+/// Text in lines of at most 80 columns where words allow, all of them indented.
+fn wrapped(text: &str, indent: usize) -> String {
+    let mut out = String::new();
+    let mut column = 0;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length <= WIDTH {
+            out.push(' ');
+            column += 1 + length;
+        } else {
+            if column > 0 {
+                out.push('\n');
+            }
+            let _ = write!(out, "{:indent$}", "");
+            column = indent + length;
+        }
+        out.push_str(word);
+    }
+    if column > 0 {
+        out.push('\n');
+    }
+    out
+}

@@ -1,0 +1,273 @@
+//! JSON Schema in the words of Luau.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use llmspell_core::bridge::{Method, TypeOf};
+use schemars::SchemaGenerator;
+use schemars::generate::SchemaSettings;
+use serde_json::Value as Json;
+
+/// Writes types and gathers the records that they name.
+pub(super) struct Types {
+    /// Types of arguments: what has a default may be left out.
+    taken: SchemaGenerator,
+    /// Types of results: what is always there is there.
+    given: SchemaGenerator,
+}
+
+/// A record, a set of names, or another type that has a name of its own.
+pub(super) struct Named {
+    pub(super) name: String,
+    pub(super) doc: String,
+    pub(super) shape: Shape,
+}
+
+pub(super) enum Shape {
+    /// A table with these fields.
+    Record(Vec<Part>),
+    /// One of these texts.
+    Words(Vec<Part>),
+    /// Any other type, written out.
+    Other(String),
+}
+
+/// One field of a record or one word of a set.
+pub(super) struct Part {
+    pub(super) name: String,
+    pub(super) ty: String,
+    pub(super) doc: String,
+}
+
+impl Types {
+    pub(super) fn new() -> Self {
+        Self {
+            taken: SchemaSettings::default().into_generator(),
+            given: SchemaSettings::default().for_serialize().into_generator(),
+        }
+    }
+
+    /// The type of an argument.
+    pub(super) fn taken(&mut self, schema: TypeOf) -> String {
+        Type::of(schema(&mut self.taken).as_value()).text()
+    }
+
+    /// The type of a result.
+    pub(super) fn given(&mut self, schema: TypeOf) -> String {
+        Type::of(schema(&mut self.given).as_value()).text()
+    }
+
+    /// What a call gives: the value and the error, one of which is nil, or the error alone.
+    pub(super) fn returns(&mut self, method: &Method) -> String {
+        let Some(schema) = method.returns else { return "Error?".to_owned() };
+        let mut ty = Type::of(schema(&mut self.given).as_value());
+        ty.optional = true;
+        format!("({}, Error?)", ty.text())
+    }
+
+    /// The named types that were met so far, by name. Where a type is both taken and given, fields that may be left
+    /// out are shown as such.
+    pub(super) fn named(&self) -> Vec<Named> {
+        let mut schemas: BTreeMap<&String, &Json> = self.given.definitions().iter().collect();
+        schemas.extend(self.taken.definitions());
+        schemas.into_iter().map(|(name, schema)| named(name, schema)).collect()
+    }
+}
+
+fn named(name: &str, schema: &Json) -> Named {
+    let words: Option<Vec<Part>> = list(schema, "oneOf")
+        .map(|word| Some(Part { name: quoted(word.get("const")?), ty: String::new(), doc: doc(word) }))
+        .collect();
+    let shape = match words {
+        Some(words) if !words.is_empty() => Shape::Words(words),
+        _ if schema.get("properties").is_some() => Shape::Record(fields(schema)),
+        _ => Shape::Other(Type::of(schema).text()),
+    };
+    Named { name: name.to_owned(), doc: doc(schema), shape }
+}
+
+fn fields(schema: &Json) -> Vec<Part> {
+    let required: Vec<&str> = list(schema, "required").filter_map(Json::as_str).collect();
+    let properties = schema.get("properties").and_then(Json::as_object).into_iter().flatten();
+    properties
+        .map(|(name, schema)| {
+            let mut ty = Type::of(schema);
+            ty.optional |= !required.contains(&name.as_str());
+            Part { name: name.clone(), ty: ty.text(), doc: doc(schema) }
+        })
+        .collect()
+}
+
+fn doc(schema: &Json) -> String {
+    let text = schema.get("description").and_then(Json::as_str).unwrap_or_default();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn list<'a>(schema: &'a Json, key: &str) -> impl Iterator<Item = &'a Json> {
+    schema.get(key).and_then(Json::as_array).into_iter().flatten()
+}
+
+fn quoted(text: &Json) -> String {
+    text.to_string()
+}
+
+/// A Luau type while it is put together: a union of types, and whether nil is one of them.
+#[derive(Default)]
+struct Type {
+    members: Vec<String>,
+    optional: bool,
+}
+
+const ANY: &str = "any";
+
+impl Type {
+    fn of(schema: &Json) -> Self {
+        let mut ty = Self::default();
+        ty.read(schema);
+        if ty.members.is_empty() && !ty.optional {
+            ty.add(ANY);
+        }
+        ty
+    }
+
+    fn read(&mut self, schema: &Json) {
+        let keyword = |key: &str| schema.get(key).and_then(Json::as_str);
+        match (keyword("x-llmspell"), keyword("title"), keyword("$ref")) {
+            (Some("function"), _, _) => return self.add("(...any) -> ...any"),
+            (Some("object"), Some(class), _) => return self.add(class),
+            (_, _, Some(path)) => {
+                let name = path.rsplit('/').next().unwrap_or(path);
+                let rest = record(schema);
+                return self.add(&if rest == "{}" { name.to_owned() } else { format!("{name} & {rest}") });
+            }
+            _ => {}
+        }
+        if let Some(text) = schema.get("const") {
+            return self.add(&quoted(text));
+        }
+        let mut alternatives = ["anyOf", "oneOf"].into_iter().flat_map(|key| list(schema, key)).peekable();
+        if alternatives.peek().is_some() {
+            return alternatives.for_each(|member| self.read(member));
+        }
+        if schema.get("enum").is_some() {
+            return list(schema, "enum").for_each(|word| self.add(&quoted(word)));
+        }
+        match schema.get("type") {
+            Some(Json::String(word)) => self.word(word, schema),
+            Some(Json::Array(words)) => {
+                words.iter().filter_map(Json::as_str).for_each(|word| self.word(word, schema));
+            }
+            _ => self.add(ANY),
+        }
+    }
+
+    fn word(&mut self, word: &str, schema: &Json) {
+        match word {
+            "null" => self.optional = true,
+            "integer" | "number" => self.add("number"),
+            "array" => {
+                let items =
+                    schema.get("items").map_or_else(|| ANY.to_owned(), |items| Self::of(items).text());
+                self.add(&format!("{{{items}}}"));
+            }
+            "object" if schema.get("properties").is_some() => self.add(&record(schema)),
+            "object" => {
+                let values = schema.get("additionalProperties").filter(|values| values.is_object());
+                let values = values.map_or_else(|| ANY.to_owned(), |values| Self::of(values).text());
+                self.add(&format!("{{[string]: {values}}}"));
+            }
+            plain => self.add(plain),
+        }
+    }
+
+    fn add(&mut self, member: &str) {
+        if !self.members.iter().any(|known| known == member) {
+            self.members.push(member.to_owned());
+        }
+    }
+
+    fn text(&self) -> String {
+        match (self.members.as_slice(), self.optional) {
+            ([], _) => "nil".to_owned(),
+            ([one], false) => one.clone(),
+            // `any` holds nil already.
+            ([one], true) if one == ANY => one.clone(),
+            ([one], true) => format!("{}?", enclosed(one)),
+            (several, optional) => {
+                let members: Vec<_> = several.iter().map(|one| enclosed(one)).collect();
+                let union = members.join(" | ");
+                if optional { format!("({union})?") } else { union }
+            }
+        }
+    }
+}
+
+/// A function or an intersection stands in parentheses where it is one of several types.
+fn enclosed(member: &str) -> Cow<'_, str> {
+    let alone = member.starts_with('{') || !(member.contains(" -> ") || member.contains(" & "));
+    if alone { member.into() } else { format!("({member})").into() }
+}
+
+/// A table with these fields, on one line.
+fn record(schema: &Json) -> String {
+    let fields: Vec<String> =
+        fields(schema).into_iter().map(|field| format!("{}: {}", field.name, field.ty)).collect();
+    if fields.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", fields.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_schema_has_a_luau_type() {
+        let cases = [
+            (json!({}), "any"),
+            (json!(true), "any"),
+            (json!({"type": "string"}), "string"),
+            (json!({"type": ["integer", "null"]}), "number?"),
+            (json!({"type": "null"}), "nil"),
+            (json!({"type": "array", "items": {"type": "boolean"}}), "{boolean}"),
+            (json!({"type": "array", "items": {"type": ["string", "null"]}}), "{string?}"),
+            (json!({"type": "object"}), "{[string]: any}"),
+            (json!({"type": "object", "additionalProperties": {"type": "number"}}), "{[string]: number}"),
+            (
+                json!({
+                    "type": "object", "required": ["a"],
+                    "properties": {"a": {"type": "string"}, "b": {"type": "string"}}
+                }),
+                "{ a: string, b: string? }",
+            ),
+            (json!({"$ref": "#/$defs/Message"}), "Message"),
+            (json!({"anyOf": [{"$ref": "#/$defs/Message"}, {"type": "null"}]}), "Message?"),
+            (
+                json!({"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "null"}]}),
+                "(string | number)?",
+            ),
+            (json!({"enum": ["a", "b"]}), r#""a" | "b""#),
+            (json!({"oneOf": [{"const": "a"}, {"const": "b"}]}), r#""a" | "b""#),
+            (
+                json!({
+                    "$ref": "#/$defs/Call", "required": ["type"],
+                    "properties": {"type": {"const": "call"}}
+                }),
+                r#"Call & { type: "call" }"#,
+            ),
+            (
+                json!({"anyOf": [
+                    {"$ref": "#/$defs/Call", "properties": {"type": {"const": "call"}}},
+                    {"x-llmspell": "function"}
+                ]}),
+                r#"(Call & { type: "call"? }) | ((...any) -> ...any)"#,
+            ),
+            (json!({"x-llmspell": "function"}), "(...any) -> ...any"),
+            (json!({"anyOf": [{"x-llmspell": "function"}, {"type": "null"}]}), "((...any) -> ...any)?"),
+            (json!({"x-llmspell": "object", "title": "Agent"}), "Agent"),
+        ];
+        for (schema, expected) in cases {
+            assert_eq!(Type::of(&schema).text(), expected, "{schema}");
+        }
+    }
+}

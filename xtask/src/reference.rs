@@ -1,0 +1,22 @@
+//! Writes the files that are generated from the bridges' own definitions.
+
+use std::fs;
+use std::path::Path;
+
+use llmspell_bridges::BRIDGES;
+
+/// Writes every generated file; says how many there were.
+#[expect(clippy::disallowed_methods, reason = "a chore writes into the repository it belongs to")]
+pub(crate) fn write() -> Result<String, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let bridges: Vec<_> = BRIDGES.iter().map(|bridge| bridge()).collect();
+    let files = llmspell::reference::files(&bridges);
+    for (path, content) in &files {
+        let file = root.join(path);
+        let folder = file.parent().unwrap_or(&root);
+        fs::create_dir_all(folder)
+            .and_then(|()| fs::write(&file, content))
+            .map_err(|error| format!("cannot write {path}: {error}"))?;
+    }
+    Ok(format!("wrote {} files", files.len()))
+}
