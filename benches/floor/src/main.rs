@@ -16,6 +16,6 @@ struct Args {
 #[expect(clippy::disallowed_methods, reason = "the floor has no gate to go through")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let source = std::fs::read_to_string(Args::parse().file)?;
-    mlua::Lua::new().load(source).exec_async().await?;
+    mlua::Lua::new().load(source).exec()?;
     Ok(())
 }
