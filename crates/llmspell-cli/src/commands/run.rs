@@ -37,7 +37,7 @@ pub(crate) struct RunArgs {
     /// The spell: its folder, or a script file
     spell: PathBuf,
     /// Parameters for the spell, as name=value or --name=value
-    #[arg(value_name = "NAME=VALUE", allow_hyphen_values = true)]
+    #[arg(value_name = "NAME=VALUE")]
     words: Vec<String>,
     /// A parameter for the spell
     #[arg(long = "param", value_name = "NAME=VALUE")]
