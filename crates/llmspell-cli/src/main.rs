@@ -15,6 +15,7 @@ mod screen;
 mod signals;
 mod stdout;
 mod terminal;
+mod writer;
 
 use std::process::ExitCode;
 

@@ -267,7 +267,7 @@ async fn follow(
     };
     while let Some(event) = events.try_next() {
         if shown.is_ok() {
-            shown = screen.event(&event).await;
+            shown = screen.event(&event);
         }
     }
     Ended::Run(Box::new(outcome), shown)
@@ -277,7 +277,7 @@ async fn follow(
 async fn show(screen: &mut Screen<'_>, event: Event, events: &mut llmspell::Events) -> std::io::Result<()> {
     let mut next = Some(event);
     while let Some(event) = next {
-        screen.event(&event).await?;
+        screen.event(&event)?;
         next = events.try_next();
     }
     screen.flush().await
