@@ -16,8 +16,6 @@ impl Exit {
     pub(crate) const FAILED: Self = Self(1);
     /// A bug in llmspell.
     pub(crate) const BUG: Self = Self(70);
-    /// Stopped by Ctrl-C or a signal.
-    pub(crate) const INTERRUPTED: Self = Self(130);
     /// Nobody reads what is printed; what a shell says of a program that SIGPIPE ended.
     pub(crate) const UNHEARD: Self = Self(141);
 
@@ -27,6 +25,7 @@ impl Exit {
     const LIMIT: Self = Self(5);
     const PROVIDER: Self = Self(6);
     const REPLAY: Self = Self(8);
+    const INTERRUPTED: Self = Self(130);
 
     /// The code for an error of this kind.
     pub(crate) fn of(kind: ErrorKind) -> Self {

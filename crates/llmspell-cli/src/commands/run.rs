@@ -63,11 +63,11 @@ pub(crate) struct RunArgs {
     /// US dollars that the spell may spend
     #[arg(long, value_name = "USD", value_parser = dollars)]
     max_cost: Option<f64>,
-    #[command(flatten)]
-    allow: Allow,
     /// What to write to stdout
     #[arg(long, value_enum, default_value_t)]
     output: Output,
+    #[command(flatten)]
+    allow: Allow,
 }
 
 /// What the spell may touch; nothing but models without these.
@@ -139,9 +139,7 @@ struct Plan {
 enum Ended {
     /// With an outcome, and what became of stdout.
     Run(Box<Outcome>, std::io::Result<()>),
-    /// By the user, who was not obeyed, or not fast enough.
-    Interrupted,
-    /// It did not obey a limit.
+    /// Not at all: it does not obey a limit or the user. It holds a thread, so the process has to end.
     Stuck(Error),
 }
 
@@ -154,8 +152,6 @@ impl RunArgs {
         };
         let (outcome, shown) = match ended {
             Ended::Run(outcome, shown) => (outcome, shown),
-            // The run holds threads and perhaps stdout: the process ends here.
-            Ended::Interrupted => exit::now(Exit::INTERRUPTED),
             Ended::Stuck(error) => {
                 let outcome = Outcome { error: Some(error.clone()), ..Outcome::default() };
                 let _ = tokio::time::timeout(LAST_WORDS, screen.outcome(&outcome)).await;
@@ -168,7 +164,8 @@ impl RunArgs {
         };
         let heard = written(shown)?;
         Ok(match &outcome.error {
-            Some(error) if heard == Exit::DONE => report.fail(error),
+            // A run that was stopped because nobody reads has no error of its own.
+            Some(error) if heard == Exit::DONE || !error.is_cancelled() => report.fail(error),
             _ => heard,
         })
     }
@@ -223,13 +220,13 @@ impl Plan {
         let interrupted = async {
             interrupts.next().await;
             cancel();
-            let again = interrupts.next();
-            let _ = tokio::time::timeout(PATIENCE, again).await;
+            // A second one, or no end, and the process ends.
+            let _ = tokio::time::timeout(PATIENCE, interrupts.next()).await;
         };
         Ok(tokio::select! {
             biased;
             ended = follow(run, events, questions, screen) => ended,
-            () = interrupted => Ended::Interrupted,
+            () = interrupted => Ended::Stuck(Error::cancelled()),
             Some(error) = was_stuck.recv() => Ended::Stuck(error),
         })
     }
