@@ -48,6 +48,12 @@ impl Object {
         self.class
     }
 
+    /// Where the host value is in memory. Two objects alive are the same when their addresses are.
+    #[must_use]
+    pub fn address(&self) -> usize {
+        Arc::as_ptr(&self.data).cast::<()>().addr()
+    }
+
     /// The host value, when it is a `T`.
     ///
     /// # Errors
