@@ -236,14 +236,21 @@ impl Client {
     }
 
     /// Runs work where the sockets are driven; it ends when the future is dropped.
+    ///
+    /// # Errors
+    /// When there is no runtime to run it on.
     fn spawn<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> AbortOnDropHandle<T> {
-        AbortOnDropHandle::new(match &self.0.io {
-            Some(runtime) => runtime.spawn(work),
-            None => tokio::spawn(work),
-        })
+    ) -> Result<AbortOnDropHandle<T>> {
+        let runtime = match &self.0.io {
+            Some(runtime) => runtime.clone(),
+            None => Handle::try_current().map_err(|_| {
+                Error::internal("a model was called outside of any runtime")
+                    .hint("give the client one with `Client::builder().io(…)`")
+            })?,
+        };
+        Ok(AbortOnDropHandle::new(runtime.spawn(work)))
     }
 
     async fn chat_now(self, request: ChatRequest) -> Result<Reply> {
@@ -434,7 +441,7 @@ impl Models for Client {
     fn chat(&self, _: Permit, request: ChatRequest) -> BoxFuture<'static, Result<Reply>> {
         let this = self.clone();
         Box::pin(
-            async move { this.spawn(this.clone().chat_now(request)).await.unwrap_or_else(|_| Err(lost())) },
+            async move { this.spawn(this.clone().chat_now(request))?.await.unwrap_or_else(|_| Err(lost())) },
         )
     }
 
@@ -446,7 +453,7 @@ impl Models for Client {
         let this = self.clone();
         Box::pin(async move {
             let (sender, mut pieces) = mpsc::channel(WAITING_PIECES);
-            let task = this.spawn(this.clone().stream_now(request, sender));
+            let task = this.spawn(this.clone().stream_now(request, sender))?;
             let first = pieces.recv().await.unwrap_or_else(|| Err(lost()))?;
             // The task lives as long as the stream: dropping it closes the socket.
             let rest = stream::unfold((pieces, task), |(mut pieces, task)| async move {
@@ -462,7 +469,7 @@ impl Models for Client {
             if let Some(name) = &provider {
                 named(&this.0.entries, name)?;
             }
-            this.spawn(this.clone().list_now(provider)).await.map_err(|_| lost())
+            this.spawn(this.clone().list_now(provider))?.await.map_err(|_| lost())
         })
     }
 

@@ -411,6 +411,11 @@ async fn a_connection_that_fails_is_tried_again_unless_the_request_may_have_been
     let plain = client(shape, &server.url.replace("http:", "https:"), |builder| builder);
     let error = plain.ask(false).await.end.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable(), attempts(&server)), (Network, false, 1), "{error:?}");
+    let greeting = server.requests().remove(0);
+    assert!(
+        greeting.contains("h2") && greeting.contains("http/1.1"),
+        "both protocols are offered: {greeting:?}"
+    );
     assert!(error.message().starts_with("p: no secure connection to 127.0.0.1:"), "{error}");
 }
 
