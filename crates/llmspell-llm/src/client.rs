@@ -25,7 +25,7 @@ use crate::ollama::Ollama;
 use crate::provider::{Attempt, Provider};
 use crate::providers::{ProviderRow, ShapeKind};
 use crate::resolve::{named, near_hint, resolve};
-use crate::retry::{RetryPolicy, Tries};
+use crate::retry::{RetryPolicy, Tries, is_unanswered};
 use crate::transport::Transport;
 
 /// Pieces of a stream that may wait for whoever reads them; more are left in the socket.
@@ -377,19 +377,13 @@ impl<'a> Call<'a> {
     /// Adds what is known of the call, and what the user can do.
     async fn explain(&self, mut error: Error, asked: &ChatRequest, partial: &str) -> Error {
         let model = asked.model.as_deref().unwrap_or_default();
+        let usage = self.used(&error, asked, partial);
         let call = error.call_mut();
         call.provider = Some(self.entry.name.clone());
         call.attempts = self.tries.made();
+        call.usage.get_or_insert(usage);
         if !partial.is_empty() {
-            let mut usage = Usage {
-                input_tokens: count_request(asked),
-                output_tokens: count_tokens(partial),
-                estimated: true,
-                ..Usage::default()
-            };
-            usage.cost_usd = self.entry.cost(model, &usage);
             call.partial = Some(partial.to_owned());
-            call.usage = Some(usage);
         }
         match error.kind() {
             ErrorKind::Auth => {
@@ -404,6 +398,23 @@ impl<'a> Call<'a> {
             },
             _ => error,
         }
+    }
+
+    /// What a failed call is taken to have used: nothing, unless the provider had begun to work on it.
+    fn used(&self, error: &Error, asked: &ChatRequest, partial: &str) -> Usage {
+        let begun = error.call().and_then(|call| call.status).is_some_and(|status| status < 300);
+        let late = error.kind() == ErrorKind::Timeout && self.tries.made() > 0;
+        if !begun && !late && !is_unanswered(error) && partial.is_empty() {
+            return Usage::default();
+        }
+        let mut usage = Usage {
+            input_tokens: count_request(asked),
+            output_tokens: count_tokens(partial),
+            estimated: true,
+            ..Usage::default()
+        };
+        usage.cost_usd = self.entry.cost(asked.model.as_deref().unwrap_or_default(), &usage);
+        usage
     }
 
     /// Names near a wrong one: of the catalogue, or where that has none, of the provider itself.
