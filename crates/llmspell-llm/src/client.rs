@@ -81,8 +81,7 @@ impl Entry {
 /// Without more: no provider, two retries, ten minutes a call, 32 calls in flight to a provider, and calls run on
 /// the runtime that asks.
 pub struct ClientBuilder {
-    configs: Vec<ProviderConfig>,
-    entries: Vec<Entry>,
+    sources: Vec<Source>,
     default: Option<String>,
     retry: RetryPolicy,
     timeouts: Timeouts,
@@ -90,40 +89,32 @@ pub struct ClientBuilder {
     io: Option<Handle>,
 }
 
+/// Where a provider comes from.
+enum Source {
+    Config(ProviderConfig),
+    Mock(Mock),
+    Custom(String, Arc<dyn Provider>),
+}
+
 impl ClientBuilder {
-    /// Adds a provider. The first one is the default.
+    /// Adds a provider. The first one that is added is the default.
     #[must_use]
     pub fn provider(mut self, config: ProviderConfig) -> Self {
-        self.configs.push(config);
+        self.sources.push(Source::Config(config));
         self
     }
 
-    /// Adds the provider `mock`, after the others.
+    /// Adds the provider `mock`.
     #[must_use]
-    pub fn mock(self, mock: Mock) -> Self {
-        let mut this = self.custom(mock::NAME, Arc::new(mock));
-        if let Some(entry) = this.entries.last_mut() {
-            entry.is_mock = true;
-            entry.default_model = mock::DEFAULT_MODEL.to_owned();
-            entry.found_by = "built in".to_owned();
-        }
-        this
+    pub fn mock(mut self, mock: Mock) -> Self {
+        self.sources.push(Source::Mock(mock));
+        self
     }
 
-    /// Adds a provider of the program's own, after those that are configured.
+    /// Adds a provider of the program's own.
     #[must_use]
     pub fn custom(mut self, name: impl Into<String>, provider: Arc<dyn Provider>) -> Self {
-        self.entries.push(Entry {
-            name: name.into(),
-            default_model: String::new(),
-            is_mock: false,
-            found_by: "the host program".to_owned(),
-            base_url: None,
-            local: false,
-            explicit: false,
-            provider,
-            slots: Semaphore::new(0),
-        });
+        self.sources.push(Source::Custom(name.into(), provider));
         self
     }
 
@@ -168,12 +159,9 @@ impl ClientBuilder {
     /// When two providers have one name, or the default is none of them.
     pub fn build(self) -> Result<Client> {
         let transport = Arc::new(Transport::new(self.timeouts));
+        let slots = self.max_in_flight;
         let mut entries: Vec<Entry> =
-            self.configs.into_iter().map(|config| entry(config, &transport)).collect();
-        entries.extend(self.entries);
-        for entry in &mut entries {
-            entry.slots = Semaphore::new(self.max_in_flight);
-        }
+            self.sources.into_iter().map(|source| source.entry(&transport, slots)).collect();
         for (at, entry) in entries.iter().enumerate() {
             if entries[..at].iter().any(|other| other.name == entry.name) {
                 let message = format!("two providers are named `{}`", entry.name);
@@ -190,24 +178,46 @@ impl ClientBuilder {
 
 impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientBuilder").field("providers", &self.configs).finish_non_exhaustive()
+        f.debug_struct("ClientBuilder").field("providers", &self.sources.len()).finish_non_exhaustive()
     }
 }
 
-fn entry(config: ProviderConfig, transport: &Arc<Transport>) -> Entry {
-    Entry {
-        name: config.name.clone(),
-        default_model: config.default_model.clone(),
-        is_mock: false,
-        found_by: config.found_by.clone(),
-        base_url: Some(config.base_url.to_string()),
-        local: config.local,
-        explicit: config.explicit,
-        provider: match config.shape {
-            ShapeKind::Ollama => Arc::new(Ollama::new(config, Arc::clone(transport))),
-            _ => Arc::new(HttpProvider::new(config, Arc::clone(transport))),
-        },
-        slots: Semaphore::new(0),
+impl Source {
+    fn entry(self, transport: &Arc<Transport>, slots: usize) -> Entry {
+        let own = |name: String, provider| Entry {
+            name,
+            default_model: String::new(),
+            is_mock: false,
+            found_by: "the host program".to_owned(),
+            base_url: None,
+            local: false,
+            explicit: false,
+            provider,
+            slots: Semaphore::new(slots),
+        };
+        match self {
+            Self::Custom(name, provider) => own(name, provider),
+            Self::Mock(mock) => Entry {
+                default_model: mock::DEFAULT_MODEL.to_owned(),
+                is_mock: true,
+                found_by: "built in".to_owned(),
+                ..own(mock::NAME.to_owned(), Arc::new(mock))
+            },
+            Self::Config(config) => Entry {
+                name: config.name.clone(),
+                default_model: config.default_model.clone(),
+                is_mock: false,
+                found_by: config.found_by.clone(),
+                base_url: Some(config.base_url.to_string()),
+                local: config.local,
+                explicit: config.explicit,
+                provider: match config.shape {
+                    ShapeKind::Ollama => Arc::new(Ollama::new(config, Arc::clone(transport))),
+                    _ => Arc::new(HttpProvider::new(config, Arc::clone(transport))),
+                },
+                slots: Semaphore::new(slots),
+            },
+        }
     }
 }
 
@@ -216,8 +226,7 @@ impl Client {
     #[must_use]
     pub fn builder() -> ClientBuilder {
         ClientBuilder {
-            configs: Vec::new(),
-            entries: Vec::new(),
+            sources: Vec::new(),
             default: None,
             retry: RetryPolicy::default(),
             timeouts: Timeouts::default(),
@@ -464,9 +473,13 @@ impl Models for Client {
 
 impl Client {
     async fn list_now(self, provider: Option<String>) -> ModelListing {
-        let asked = self.0.entries.iter().filter(|entry| match &provider {
+        let entries = &self.0.entries;
+        let repeats = |entry: &Entry| {
+            entry.explicit && entries.iter().any(|other| !other.explicit && other.base_url == entry.base_url)
+        };
+        let asked = entries.iter().filter(|entry| match &provider {
             Some(name) => entry.name == *name,
-            None => !entry.explicit,
+            None => !repeats(entry),
         });
         let nothing = ChatRequest::default();
         let listed = join_all(asked.map(|entry| {

@@ -26,6 +26,8 @@ pub(crate) struct Draft {
     pub(crate) answered: bool,
     /// Whether the mark was seen with which this shape ends a stream.
     pub(crate) ended: bool,
+    /// What the provider says went wrong, in its own words.
+    pub(crate) failed: Option<Json>,
     news: VecDeque<Delta>,
 }
 

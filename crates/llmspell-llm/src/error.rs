@@ -69,6 +69,7 @@ pub(crate) fn from_status(
         (None, text) => quote(text.as_bytes()),
     };
     let header = |name: &str| headers.get(name)?.to_str().ok().map(str::to_owned);
+    let request_id = header("x-request-id").or_else(|| header("request-id"));
     let mut error = match status {
         300..=399 => Error::new(
             ErrorKind::BadResponse,
@@ -84,7 +85,7 @@ pub(crate) fn from_status(
     }
     error.with_call(CallInfo {
         status: Some(status),
-        request_id: header("x-request-id").or_else(|| header("request-id")),
+        request_id: request_id.map(|id| escape(&without_key(&id, key))),
         retry_after: retry_after(header).map(|wait| wait.as_secs_f64()),
         ..CallInfo::default()
     })

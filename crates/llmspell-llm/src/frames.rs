@@ -7,8 +7,6 @@ use std::borrow::Cow;
 
 use llmspell_core::{Error, ErrorKind, Result};
 
-use crate::error::quote;
-
 /// The most bytes one frame may have.
 const MAX_FRAME: usize = 16 << 20;
 
@@ -182,14 +180,8 @@ impl Frames {
             b"event" => self.event = String::from_utf8_lossy(value).into_owned(),
             // The standard has unknown fields ignored; a line that is no field at all is damage.
             _ if name.len() == line.len() && !matches!(name, b"id" | b"retry") => {
-                return Err(Error::new(
-                    ErrorKind::BadStream,
-                    format!(
-                        "chunk {} of the stream has a line that is no field: {}",
-                        self.count + 1,
-                        quote(line)
-                    ),
-                ));
+                let message = format!("chunk {} of the stream has a line that is no field", self.count + 1);
+                return Err(Error::new(ErrorKind::BadStream, message));
             }
             _ => {}
         }
@@ -279,7 +271,7 @@ mod tests {
     fn a_line_that_is_no_field_is_named() {
         let error = read(Framing::Events, &[b"data: a\n\ngarbage\n\n"]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::BadStream);
-        assert_eq!(error.to_string(), "chunk 2 of the stream has a line that is no field: `garbage`");
+        assert_eq!(error.to_string(), "chunk 2 of the stream has a line that is no field");
     }
 
     #[test]

@@ -100,6 +100,9 @@ impl HttpProvider {
         let json = self.whole(&self.ask(model, false, &body, &attempt)).await?;
         let mut draft = Draft::default();
         self.0.shape.whole(&json, &mut draft).map_err(|error| self.named(error))?;
+        if let Some(failed) = draft.failed.take() {
+            return Err(self.named(from_body(&failed, self.0.config.key.as_ref())));
+        }
         draft.into_reply(count_request(&attempt.request)).map_err(|error| self.named(error))
     }
 
@@ -310,7 +313,11 @@ impl Reading {
         if frame.event == "error" || is_error(json.get(0).unwrap_or(&json)) {
             return Err(from_body(&json, self.provider.0.config.key.as_ref()));
         }
-        shape.piece(&json, &mut self.draft)
+        shape.piece(&json, &mut self.draft);
+        match self.draft.failed.take() {
+            Some(failed) => Err(from_body(&failed, self.provider.0.config.key.as_ref())),
+            None => Ok(()),
+        }
     }
 
     /// The connection is at its end: is the answer?

@@ -57,10 +57,7 @@ pub(crate) trait Shape: Send + Sync {
     fn whole(&self, json: &Json, draft: &mut Draft) -> Result<()>;
 
     /// Reads one chunk of a streamed answer. What is not known is left alone.
-    ///
-    /// # Errors
-    /// When the chunk says that the call failed.
-    fn piece(&self, json: &Json, draft: &mut Draft) -> Result<()>;
+    fn piece(&self, json: &Json, draft: &mut Draft);
 
     /// Reads a list of models; names are the provider's own.
     fn models(&self, json: &Json) -> Vec<ModelInfo>;

@@ -47,14 +47,12 @@ impl Runtime {
         Cast::new(self.clone(), spell)
     }
 
-    /// Opens a VM of this engine, by name, and keeps it open until the handle is dropped.
+    /// Opens a VM of this engine, by name or language, and keeps it open until the handle is dropped.
     ///
     /// # Errors
     /// When there is no such engine, or its VM cannot be made.
     pub async fn open(&self, engine: &str) -> Result<Live> {
-        let engine = self.0.engines.by_name(engine)?;
-        let script = Spell::from_source(&format!("live.{}", engine.descriptor().extensions[0]), "")?;
-        self.cast(script).open().await
+        self.cast(Spell::blank(engine)).open().await
     }
 
     /// The engines there are; more may be registered at any time.

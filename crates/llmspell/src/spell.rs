@@ -46,6 +46,17 @@ impl Spell {
         })
     }
 
+    /// A spell without a script, for a VM that is fed piece by piece.
+    pub(crate) fn blank(engine: &str) -> Self {
+        Self {
+            manifest: Manifest { engine: Some(engine.to_owned()), ..Manifest::default() },
+            name: "live".to_owned(),
+            source: Source::new("live", ""),
+            dir: None,
+            folder: None,
+        }
+    }
+
     /// Loads a spell from its folder, or from a lone script file.
     ///
     /// # Errors

@@ -102,7 +102,7 @@ impl Shape for Anthropic {
         if draft.answered { Ok(()) } else { Err(empty("no content")) }
     }
 
-    fn piece(&self, json: &Json, draft: &mut Draft) -> Result<()> {
+    fn piece(&self, json: &Json, draft: &mut Draft) {
         let index = json["index"].as_u64().unwrap_or_default();
         match json["type"].as_str().unwrap_or_default() {
             "message_start" => read_message(&json["message"], draft),
@@ -118,7 +118,6 @@ impl Shape for Anthropic {
             "message_stop" => draft.ended = true,
             _ => {}
         }
-        Ok(())
     }
 
     fn models(&self, json: &Json) -> Vec<ModelInfo> {

@@ -99,11 +99,11 @@ impl Shape for Gemini {
     }
 
     fn whole(&self, json: &Json, draft: &mut Draft) -> Result<()> {
-        self.piece(json, draft)?;
+        self.piece(json, draft);
         if draft.answered { Ok(()) } else { Err(empty("no candidates")) }
     }
 
-    fn piece(&self, json: &Json, draft: &mut Draft) -> Result<()> {
+    fn piece(&self, json: &Json, draft: &mut Draft) {
         if let Some(id) = text(&json["responseId"]) {
             draft.id = Some(id);
         }
@@ -131,7 +131,6 @@ impl Shape for Gemini {
             draft.answered = true;
             draft.finish = Some(finish(reason));
         }
-        Ok(())
     }
 
     fn models(&self, json: &Json) -> Vec<ModelInfo> {

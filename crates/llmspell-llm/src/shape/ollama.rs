@@ -73,11 +73,11 @@ impl Shape for Ollama {
     }
 
     fn whole(&self, json: &Json, draft: &mut Draft) -> Result<()> {
-        self.piece(json, draft)?;
+        self.piece(json, draft);
         if draft.answered { Ok(()) } else { Err(empty("no message")) }
     }
 
-    fn piece(&self, json: &Json, draft: &mut Draft) -> Result<()> {
+    fn piece(&self, json: &Json, draft: &mut Draft) {
         if let Some(model) = text(&json["model"]) {
             draft.model.get_or_insert(model);
         }
@@ -106,7 +106,6 @@ impl Shape for Ollama {
             draft.tokens.output = count(&json["eval_count"]);
             draft.tokens.cached = count(&json["prompt_eval_cached_count"]);
         }
-        Ok(())
     }
 
     fn models(&self, json: &Json) -> Vec<ModelInfo> {

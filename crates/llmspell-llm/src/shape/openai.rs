@@ -85,7 +85,7 @@ impl Shape for OpenAiChat {
         Ok(())
     }
 
-    fn piece(&self, json: &Json, draft: &mut Draft) -> Result<()> {
+    fn piece(&self, json: &Json, draft: &mut Draft) {
         read_frame(json, draft);
         let choice = &json["choices"][0];
         if !choice.is_null() {
@@ -93,7 +93,6 @@ impl Shape for OpenAiChat {
             read_content(&choice["delta"], draft);
             read_finish(choice, draft);
         }
-        Ok(())
     }
 
     fn models(&self, json: &Json) -> Vec<ModelInfo> {

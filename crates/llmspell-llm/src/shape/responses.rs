@@ -10,7 +10,6 @@ use super::openai::{OpenAiChat, bearer, effort};
 use super::{Object, Shape, arguments_text, empty, misplaced, parameters, parts, text};
 use crate::config::ProviderConfig;
 use crate::draft::{Draft, count};
-use crate::error::from_body;
 
 pub(super) struct OpenAiResponses;
 
@@ -111,10 +110,11 @@ impl Shape for OpenAiResponses {
         for (index, item) in output.iter().enumerate() {
             read_item(index as u64, item, draft);
         }
-        read_end(json, draft)
+        read_end(json, draft);
+        Ok(())
     }
 
-    fn piece(&self, json: &Json, draft: &mut Draft) -> Result<()> {
+    fn piece(&self, json: &Json, draft: &mut Draft) {
         let index = json["output_index"].as_u64().unwrap_or_default();
         let delta = json["delta"].as_str().unwrap_or_default();
         match json["type"].as_str().unwrap_or_default() {
@@ -138,11 +138,10 @@ impl Shape for OpenAiResponses {
             }
             "response.completed" | "response.incomplete" | "response.failed" => {
                 draft.ended = true;
-                return read_end(&json["response"], draft);
+                read_end(&json["response"], draft);
             }
             _ => {}
         }
-        Ok(())
     }
 
     fn models(&self, json: &Json) -> Vec<ModelInfo> {
@@ -179,7 +178,7 @@ fn read_item(index: u64, item: &Json, draft: &mut Draft) {
 }
 
 /// Reads what a response says of itself when it is at its end.
-fn read_end(response: &Json, draft: &mut Draft) -> Result<()> {
+fn read_end(response: &Json, draft: &mut Draft) {
     draft.id = text(&response["id"]);
     draft.model = text(&response["model"]);
     let usage = &response["usage"];
@@ -188,7 +187,10 @@ fn read_end(response: &Json, draft: &mut Draft) -> Result<()> {
     draft.tokens.cached = count(&usage["input_tokens_details"]["cached_tokens"]);
     draft.tokens.reasoning = count(&usage["output_tokens_details"]["reasoning_tokens"]);
     let stopped = match (response["status"].as_str(), response["incomplete_details"]["reason"].as_str()) {
-        (Some("failed"), _) => return Err(from_body(response, None)),
+        (Some("failed"), _) => {
+            draft.failed = Some(response.clone());
+            FinishReason::Other
+        }
         (Some("incomplete"), Some("max_output_tokens")) => FinishReason::Length,
         (Some("incomplete"), Some("content_filter")) => FinishReason::ContentFilter,
         (Some("incomplete" | "cancelled"), _) => FinishReason::Other,
@@ -196,5 +198,4 @@ fn read_end(response: &Json, draft: &mut Draft) -> Result<()> {
     };
     draft.answered |= stopped != FinishReason::Stop;
     draft.finish.get_or_insert(stopped);
-    Ok(())
 }

@@ -1,0 +1,6 @@
+//! One file a command.
+
+pub(crate) mod check;
+pub(crate) mod models;
+pub(crate) mod providers;
+pub(crate) mod run;

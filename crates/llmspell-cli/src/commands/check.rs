@@ -1,0 +1,104 @@
+//! `llmspell check`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use llmspell::{Diagnostic, Engine, Error, Result, Runtime, Source, Spell};
+
+use crate::args::Format;
+use crate::exit::{self, Exit};
+use crate::report::Report;
+use crate::stdout::print_json;
+
+/// How deep a spell's folder is looked into.
+const DEPTH: usize = 16;
+
+/// Looks for mistakes in a spell without running it
+///
+/// Reads the manifest, the entry script and every module in the spell's folder.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The spell: its folder, or a script file
+    spell: PathBuf,
+    /// Write what was found to stdout as JSON, or say it on stderr
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+}
+
+impl CheckArgs {
+    pub(crate) fn execute(self, report: &Report) -> Result<Exit> {
+        let spell = Spell::load(&self.spell)?;
+        for warning in &spell.manifest().warnings {
+            report.warn(&format!("{}: {warning}", self.spell.join("spell.yaml").display()));
+        }
+        let runtime = Runtime::builder().build()?;
+        let engines = runtime.engines();
+        let engine = match &spell.manifest().engine {
+            Some(name) => engines.by_name(name).or_else(|_| engines.by_language(name))?,
+            None => engines.by_extension(spell.extension())?,
+        };
+        let sources = sources(&self.spell, &spell, &*engine)?;
+        let found: Vec<Diagnostic> = sources.iter().flat_map(|source| engine.check(source)).collect();
+        if self.output == Format::Json {
+            let printed = print_json(&found)?;
+            return Ok(if found.is_empty() { printed } else { Exit::FAILED });
+        }
+        for diagnostic in &found {
+            report.fail(&Error::from(diagnostic.clone()));
+        }
+        if !found.is_empty() {
+            return Ok(Exit::FAILED);
+        }
+        let files = match sources.len() {
+            1 => "1 file".to_owned(),
+            count => format!("{count} files"),
+        };
+        if let Some(note) = report.note(&format!("{}: ok, {files}", spell.name())) {
+            crate::report::say(&note);
+        }
+        Ok(Exit::DONE)
+    }
+}
+
+/// The scripts of a spell, named so that the user finds them: a lone script, or all of its engine's in the folder.
+fn sources(path: &Path, spell: &Spell, engine: &dyn Engine) -> Result<Vec<Source>> {
+    if !path.is_dir() {
+        return Ok(vec![Source::new(path.display().to_string(), spell.source().text.clone())]);
+    }
+    let entry = path.join(&spell.source().name);
+    let mut files = Vec::new();
+    gather(path, engine.descriptor().extensions, DEPTH, &mut files)?;
+    files.retain(|file| *file != entry);
+    files.sort();
+    let modules = files.iter().map(|file| open(file));
+    std::iter::once(Ok(Source::new(entry.display().to_string(), spell.source().text.clone())))
+        .chain(modules)
+        .collect()
+}
+
+/// Adds the files of these extensions beneath a folder; links and hidden names are left out.
+#[expect(clippy::disallowed_methods, reason = "the command reads the folder it was asked to check")]
+fn gather(dir: &Path, extensions: &[&str], depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
+    let failed = |error| exit::io(&format!("cannot read {}", dir.display()), error);
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let (path, kind) = (entry.path(), entry.file_type().map_err(failed)?);
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        let ours = path.extension().and_then(|it| it.to_str()).is_some_and(|it| extensions.contains(&it));
+        if kind.is_file() && ours {
+            files.push(path);
+        } else if kind.is_dir() && depth > 0 {
+            gather(&path, extensions, depth - 1, files)?;
+        }
+    }
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the command reads the folder it was asked to check")]
+fn open(path: &Path) -> Result<Source> {
+    let file = std::fs::File::open(path)
+        .map_err(|error| exit::io(&format!("cannot read {}", path.display()), error))?;
+    Source::from_reader(path.display().to_string(), file)
+}

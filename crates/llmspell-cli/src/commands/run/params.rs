@@ -1,0 +1,89 @@
+//! Parameters from the command line and from a file: data, never source.
+
+use std::fs::File;
+use std::path::Path;
+
+use clap::CommandFactory;
+use llmspell::{Error, Map, Result, Source, Spell, Value};
+
+use crate::args::Cli;
+
+/// Puts the parameters together; what comes later wins: the file, `--param`, the words after the spell.
+pub(super) fn gather(spell: &Spell, file: Option<&Path>, flags: &[String], words: &[String]) -> Result<Map> {
+    let mut params = match file {
+        Some(file) => read(file)?,
+        None => Map::new(),
+    };
+    for flag in flags {
+        let (name, value) = pair(flag).ok_or_else(|| wrong_word(flag))?;
+        params.insert(name.to_owned(), value.into());
+    }
+    let declared: Vec<&str> = spell.manifest().parameters.iter().map(|spec| spec.name.as_str()).collect();
+    for word in words {
+        let (name, value) = match word.strip_prefix('-') {
+            None => pair(word).ok_or_else(|| wrong_word(word))?,
+            Some(rest) => rest
+                .strip_prefix('-')
+                .and_then(pair)
+                .filter(|(name, _)| declared.is_empty() || declared.contains(name))
+                .ok_or_else(|| unknown_flag(word, &declared))?,
+        };
+        params.insert(name.to_owned(), value.into());
+    }
+    Ok(params)
+}
+
+/// Splits `name=value`.
+fn pair(text: &str) -> Option<(&str, &str)> {
+    text.split_once('=').filter(|(name, _)| !name.is_empty())
+}
+
+fn wrong_word(word: &str) -> Error {
+    Error::config(format!("expected name=value for a parameter, found `{word}`"))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a file that the user names on the command line")]
+fn read(path: &Path) -> Result<Map> {
+    let shown = path.display().to_string();
+    let file = File::open(path)
+        .map_err(|error| Error::config(format!("cannot read {shown}: {error}")).with_source(error))?;
+    let text = Source::from_reader(shown.as_str(), file)?.text;
+    match serde_json::from_str(&text) {
+        Ok(Value::Map(params)) => Ok(params),
+        Ok(other) => {
+            Err(Error::config(format!("{shown}: expected a JSON object, found {}", other.type_name())))
+        }
+        Err(error) => Err(Error::config(format!("{shown}: {error}")).with_source(error)),
+    }
+}
+
+/// The error for `--something` that is neither a flag nor a parameter, with the nearest of both.
+fn unknown_flag(word: &str, declared: &[&str]) -> Error {
+    let (flag, value) = word.split_once('=').map_or((word, None), |(flag, value)| (flag, Some(value)));
+    let name = flag.trim_start_matches('-');
+    if value.is_none() && declared.contains(&name) {
+        return Error::config(format!("the parameter `{name}` has no value"))
+            .hint(format!("write {name}=value"));
+    }
+    let error = Error::config(format!("there is no flag or parameter `{flag}`"));
+    let command = Cli::command();
+    let flags = command.find_subcommand("run").into_iter().chain([&command]).flat_map(|command| {
+        command.get_arguments().filter_map(|argument| argument.get_long().map(|long| format!("--{long}")))
+    });
+    let near = flags
+        .chain(declared.iter().map(|name| format!("{name}=…")))
+        .map(|known| {
+            (strsim::jaro_winkler(name, known.trim_start_matches('-').trim_end_matches("=…")), known)
+        })
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    let error = match near {
+        Some((_, known)) => error.hint(format!("did you mean {known}?")),
+        None => error,
+    };
+    match declared {
+        [] if value.is_none() => error.hint(format!("a parameter is given as {name}=value")),
+        [] => error,
+        declared => error.hint(format!("the spell's parameters are {}", declared.join(", "))),
+    }
+}

@@ -1,0 +1,79 @@
+//! The models that the environment offers.
+
+use std::sync::Arc;
+
+use llmspell::Result;
+use llmspell::capability::Models;
+use llmspell::llm::{Client, Mock, MockReason, detect, probe_local};
+
+use crate::environment::Environment;
+
+const MOCK: &str = "mock";
+const OLLAMA: &str = "ollama";
+
+/// Models to call, and what the user should know of them.
+pub(crate) struct Connected {
+    /// The models.
+    pub(crate) models: Arc<dyn Models>,
+    /// The model for requests that name none, as `provider/model`, when it is not for the spell to say.
+    pub(crate) default_model: Option<String>,
+    /// Why they are not real ones.
+    pub(crate) notice: Option<String>,
+}
+
+/// Which models the command line names.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wanted<'a> {
+    /// The provider that is to be the default.
+    pub(crate) provider: Option<&'a str>,
+    /// The model that is to be the default, perhaps with its provider.
+    pub(crate) model: Option<&'a str>,
+}
+
+impl Wanted<'_> {
+    /// Whether this provider is named.
+    fn names(&self, provider: &str) -> bool {
+        let of_model = self.model.and_then(|model| model.split_once('/')).map(|(provider, _)| provider);
+        self.provider == Some(provider) || of_model == Some(provider)
+    }
+}
+
+/// Finds the providers that can be used; the one that is wanted is the default.
+///
+/// # Errors
+/// When `.env` or an address is wrong, or what is wanted cannot be used; the error says what to set, or names near ones.
+pub(crate) async fn models(wanted: Wanted<'_>) -> Result<Connected> {
+    let environment = Environment::load()?;
+    let mut found = detect(|name| environment.get(name))?;
+    let missing_ollama = wanted.names(OLLAMA) && found.providers.iter().all(|known| known.name() != OLLAMA);
+    // A look at this machine costs a connection, so it is taken only when there is nothing else.
+    if found.mock == Some(MockReason::NothingFound) || missing_ollama {
+        found.providers.extend(probe_local().await);
+    }
+    let mut builder = Client::builder().io(tokio::runtime::Handle::current());
+    let mock = found.providers.is_empty();
+    for provider in found.providers {
+        builder = builder.provider(provider);
+    }
+    if mock || wanted.names(MOCK) {
+        builder = builder.mock(Mock::new());
+    }
+    if let Some(provider) = wanted.provider {
+        builder = builder.default_provider(provider);
+    }
+    let client = builder.build()?;
+    let default_model = match (wanted.provider, wanted.model) {
+        // Who asks for the mock does not want what the spell's manifest asks for.
+        (None, None) if found.mock == Some(MockReason::Asked) => Some(client.resolve(Some(MOCK), None)?),
+        (None, None) => None,
+        (provider, model) => Some(client.resolve(provider, model)?),
+    };
+    let notice = found.mock.filter(|_| mock && !wanted.names(MOCK)).map(|reason| match reason {
+        MockReason::Asked => "MOCK_LLM is set: using the mock provider".to_owned(),
+        MockReason::NothingFound => "no key and no local server found: using the mock provider; set \
+             OPENAI_API_KEY (or another provider's key), or run Ollama, for a real model"
+            .to_owned(),
+    });
+    let default_model = default_model.map(|model| model.to_string());
+    Ok(Connected { models: Arc::new(client), default_model, notice })
+}

@@ -1,0 +1,140 @@
+//! What the user types.
+
+use std::io::{BufRead, Read};
+use std::pin::Pin;
+
+use llmspell::capability::Console;
+use llmspell::effect::Permit;
+use llmspell::{Error, ErrorKind, Result};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::exit;
+
+/// The most bytes of one line of input.
+const MAX_LINE: u64 = 16 * 1024 * 1024;
+
+type Line = Result<Option<String>>;
+
+/// A question to the user, on its way to the screen.
+pub(crate) struct Question {
+    /// What to show before the answer is typed.
+    pub(crate) prompt: String,
+    answer: oneshot::Sender<Line>,
+}
+
+/// The console that spells ask: questions go to the screen, which shows them when all that was printed before is out.
+pub(crate) struct Asker(mpsc::UnboundedSender<Question>);
+
+/// The questions that were asked.
+pub(crate) type Questions = mpsc::UnboundedReceiver<Question>;
+
+/// A console and the questions that come from it.
+pub(crate) fn console() -> (Asker, Questions) {
+    let (sender, questions) = mpsc::unbounded_channel();
+    (Asker(sender), questions)
+}
+
+impl Console for Asker {
+    fn read_line(&self, _: Permit, prompt: String) -> Pin<Box<dyn Future<Output = Line> + Send>> {
+        let (answer, line) = oneshot::channel();
+        let asked = self.0.send(Question { prompt, answer });
+        Box::pin(async move {
+            let closed = || Error::new(ErrorKind::Io, "the console is closed");
+            asked.map_err(|_| closed())?;
+            line.await.map_err(|_| closed())?
+        })
+    }
+}
+
+/// Reads stdin on a thread of its own, which starts with the first question. A thread that waits for a line does not
+/// hold the process.
+#[derive(Default)]
+pub(crate) struct Reader(Option<std::sync::mpsc::Sender<Question>>);
+
+impl Reader {
+    /// Answers a question with the next line.
+    ///
+    /// # Errors
+    /// When no thread can be had.
+    pub(crate) fn answer(&mut self, question: Question) -> Result<()> {
+        let sender = match &self.0 {
+            Some(sender) => sender,
+            None => {
+                let (sender, questions) = std::sync::mpsc::channel();
+                std::thread::Builder::new()
+                    .name("stdin".into())
+                    .spawn(move || serve(std::io::stdin().lock(), &questions))
+                    .map_err(|error| exit::io("cannot read stdin", error))?;
+                self.0.insert(sender)
+            }
+        };
+        // The thread goes on as long as it is asked.
+        let _ = sender.send(question);
+        Ok(())
+    }
+}
+
+fn serve(mut input: impl BufRead, questions: &std::sync::mpsc::Receiver<Question>) {
+    // A line whose asker had given up belongs to the next one.
+    let mut unwanted = None;
+    for question in questions {
+        if question.answer.is_closed() {
+            continue;
+        }
+        let line = unwanted.take().unwrap_or_else(|| read_line(&mut input));
+        unwanted = question.answer.send(line).err();
+    }
+}
+
+fn read_line(input: &mut impl BufRead) -> Line {
+    let mut bytes = Vec::new();
+    input
+        .take(MAX_LINE + 1)
+        .read_until(b'\n', &mut bytes)
+        .map_err(|error| exit::io("cannot read stdin", error))?;
+    let bad = |what: &str| Error::new(ErrorKind::Io, format!("the line read from stdin is {what}"));
+    if bytes.len() as u64 > MAX_LINE {
+        return Err(bad("longer than 16 MB"));
+    }
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let mut line = String::from_utf8(bytes).map_err(|_| bad("not UTF-8 text"))?;
+    if line.ends_with('\n') {
+        line.pop();
+        if line.ends_with('\r') {
+            line.pop();
+        }
+    }
+    Ok(Some(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_without_their_ends_until_there_are_no_more() {
+        let mut input = &b"one\ntwo\r\n\nlast"[..];
+        let lines: Vec<_> = std::iter::from_fn(|| read_line(&mut input).unwrap()).collect();
+        assert_eq!(lines, ["one", "two", "", "last"]);
+        let error = read_line(&mut &b"\xff\n"[..]).unwrap_err();
+        assert_eq!(error.message(), "the line read from stdin is not UTF-8 text");
+        let error = read_line(&mut std::io::BufReader::new(std::io::repeat(b'x'))).unwrap_err();
+        assert_eq!(error.message(), "the line read from stdin is longer than 16 MB");
+    }
+
+    #[test]
+    fn a_question_that_nobody_waits_for_takes_no_line() {
+        let (sender, questions) = std::sync::mpsc::channel();
+        let (given_up, gone) = oneshot::channel();
+        drop(gone);
+        let (answer, mut line) = oneshot::channel();
+        for answer in [given_up, answer] {
+            sender.send(Question { prompt: String::new(), answer }).unwrap();
+        }
+        drop(sender);
+        serve(&b"first\n"[..], &questions);
+        assert_eq!(line.try_recv().unwrap().unwrap().as_deref(), Some("first"));
+    }
+}

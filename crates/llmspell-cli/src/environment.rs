@@ -1,0 +1,85 @@
+//! The environment, and the `.env` of the working folder behind it.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::ErrorKind;
+
+use llmspell::{Error, Result, Source};
+
+const FILE: &str = ".env";
+
+/// The process's environment with `.env` behind it: what the real one has is never overridden.
+pub(crate) struct Environment {
+    file: HashMap<String, String>,
+}
+
+impl Environment {
+    /// Reads `.env`, if there is one.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read or understood; the error says the line, and never what is on it.
+    #[expect(clippy::disallowed_methods, reason = "the command's own configuration, not a spell's file")]
+    pub(crate) fn load() -> Result<Self> {
+        match File::open(FILE) {
+            Ok(file) => Ok(Self { file: parse(&Source::from_reader(FILE, file)?.text)? }),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self { file: HashMap::new() }),
+            Err(error) => {
+                Err(Error::config(format!("cannot read {FILE}: {error}")).with_source(error).hint(format!(
+                    "make {FILE} a file that you may read, or remove it: settings may come from the environment"
+                )))
+            }
+        }
+    }
+
+    /// The value of a variable.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    pub(crate) fn get(&self, name: &str) -> Option<String> {
+        match std::env::var_os(name) {
+            Some(value) => value.into_string().ok(),
+            None => self.file.get(name).cloned(),
+        }
+    }
+}
+
+fn parse(text: &str) -> Result<HashMap<String, String>> {
+    let text = text.trim_start_matches('\u{feff}');
+    dotenvy::Iter::new(text.as_bytes()).collect::<Result<_, _>>().map_err(|error| {
+        // The reader tells the statement or its value, which the statement's first line ends with.
+        let line = match &error {
+            dotenvy::Error::LineParse(wrong, _) => wrong.lines().next().map(str::trim).and_then(|wrong| {
+                text.lines()
+                    .position(|line| !line.trim_start().starts_with('#') && line.trim().ends_with(wrong))
+            }),
+            _ => None,
+        };
+        let place = line.map(|line| format!(", line {}", line + 1)).unwrap_or_default();
+        // The line may hold a key, so the error of the reader is not shown.
+        Error::config(format!("{FILE}{place}: expected NAME=value"))
+            .hint("put a value with spaces, quotes or `#` between single quotes")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_names_and_values_is_read() {
+        let read = parse("# keys\nexport A=1\nB='two words'\n\nC=\"x\\ny\"\n").unwrap();
+        let found = |name: &str| read.get(name).map(String::as_str);
+        assert_eq!((found("A"), found("B"), found("C")), (Some("1"), Some("two words"), Some("x\ny")));
+    }
+
+    #[test]
+    fn a_wrong_line_is_told_by_its_number_and_not_shown() {
+        for (text, message) in [
+            ("A=1\n\nOPENAI_API_KEY sk-secret\n", ".env, line 3: expected NAME=value"),
+            ("KEY=a sk-secret\n", ".env, line 1: expected NAME=value"),
+            ("A=1\nB='sk-secret\n", ".env, line 2: expected NAME=value"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error.message(), message);
+            assert!(error.is_config() && error.hints().iter().all(|hint| !hint.contains("secret")));
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! What the command says on stderr: errors, warnings, notes and the spell's log.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use llmspell::{CallInfo, Error, Frame, LogEntry, LogLevel, Value};
+
+use crate::exit::Exit;
+use crate::terminal;
+
+/// Calls of a traceback that are shown; a runaway recursion has thousands.
+const FRAMES: usize = 16;
+
+/// How to talk to the user.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// The least that is said.
+    pub(crate) level: LogLevel,
+    /// Whether stderr shows colour.
+    pub(crate) colour: bool,
+    /// Whether what goes to stderr has to be made safe for a terminal.
+    pub(crate) escape: bool,
+    /// Whether the user wants text as it is, on whichever stream.
+    pub(crate) raw: bool,
+}
+
+impl Report {
+    /// Says what went wrong, and returns the exit code for it.
+    pub(crate) fn fail(&self, error: &Error) -> Exit {
+        say(&self.error(error));
+        Exit::of(error.kind())
+    }
+
+    /// Says that something is not as it should be.
+    pub(crate) fn warn(&self, message: &str) {
+        say(&format!("{} {}\n", self.label(LogLevel::Warn), self.safe(message)));
+    }
+
+    /// An error as the user sees it.
+    pub(crate) fn error(&self, error: &Error) -> String {
+        let mut text = format!("{} {}\n", self.label(LogLevel::Error), self.safe(error.message()));
+        for line in self.details(error) {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "  {}", self.safe(&line));
+        }
+        for hint in error.hints() {
+            let _ = writeln!(text, "{} {}", self.paint(CYAN, "hint:"), self.safe(hint));
+        }
+        text
+    }
+
+    /// Where it happened and what is known beside the message, line by line.
+    fn details(&self, error: &Error) -> Vec<String> {
+        let mut lines = Vec::new();
+        let frames = error.traceback();
+        if let Some(place) =
+            error.place().filter(|place| frames.first().is_none_or(|top| top.place != **place))
+        {
+            lines.push(format!("at {place}"));
+        }
+        lines.extend(frames.iter().take(FRAMES).map(frame));
+        if frames.len() > FRAMES {
+            lines.push(format!("… {} calls more", frames.len() - FRAMES));
+        }
+        if let Some(excerpt) = error.excerpt() {
+            lines.extend(excerpt.lines().map(str::to_owned));
+        }
+        if let Some(value) = error.value() {
+            lines.push(format!("raised {}", json(value)));
+        }
+        lines.extend(error.call().and_then(call));
+        lines
+    }
+
+    /// A line of the spell's log; `None` when it is below what the user wants to hear.
+    pub(crate) fn log(&self, entry: &LogEntry) -> Option<String> {
+        if entry.level < self.level {
+            return None;
+        }
+        let mut line = format!("{} {}", self.label(entry.level), self.safe(&entry.message));
+        for (name, value) in &entry.fields {
+            let _ = write!(line, " {}={}", self.safe(name), self.safe(&field(value)));
+        }
+        line.push('\n');
+        Some(line)
+    }
+
+    /// Something worth knowing; `None` when the user wants to hear only what is wrong.
+    pub(crate) fn note(&self, message: &str) -> Option<String> {
+        let heard = self.level <= LogLevel::Info;
+        heard.then(|| format!("{} {}\n", self.paint(CYAN, "note:"), self.safe(message)))
+    }
+
+    /// Text that a terminal will show and not obey.
+    pub(crate) fn safe<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if self.escape { terminal::escape(text) } else { Cow::Borrowed(text) }
+    }
+
+    fn label(&self, level: LogLevel) -> String {
+        match level {
+            LogLevel::Debug => self.paint(DIM, "debug:"),
+            LogLevel::Info => self.paint(GREEN, "info:"),
+            LogLevel::Warn => self.paint(YELLOW, "warning:"),
+            LogLevel::Error => self.paint(RED, "error:"),
+        }
+    }
+
+    fn paint(&self, style: &str, text: &str) -> String {
+        if self.colour { format!("\u{1b}[{style}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+const RED: &str = "1;31";
+const YELLOW: &str = "1;33";
+const GREEN: &str = "32";
+const CYAN: &str = "36";
+const DIM: &str = "2";
+
+/// Writes to stderr.
+pub(crate) fn say(text: &str) {
+    // Nobody to tell when stderr is gone.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+fn frame(frame: &Frame) -> String {
+    match &frame.function {
+        Some(function) => format!("at {} in {function}", frame.place),
+        None => format!("at {}", frame.place),
+    }
+}
+
+/// `provider openai, status 401, request id r1, 3 attempts`.
+fn call(call: &CallInfo) -> Option<String> {
+    let facts: Vec<String> = [
+        call.provider.as_ref().map(|provider| format!("provider {provider}")),
+        call.status.map(|status| format!("status {status}")),
+        call.request_id.as_ref().map(|id| format!("request id {id}")),
+        (call.attempts > 1).then(|| format!("{} attempts", call.attempts)),
+        call.retry_after.map(|seconds| format!("retry after {seconds}s")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    (!facts.is_empty()).then(|| facts.join(", "))
+}
+
+/// A value in a log line: a simple text as it is, all else as JSON.
+fn field(value: &Value) -> String {
+    match value {
+        Value::Str(text) if !text.is_empty() && !text.contains([' ', '"', '=', '\n']) => text.clone(),
+        value => json(value),
+    }
+}
+
+fn json(value: &Value) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| format!("a {}", value.type_name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use llmspell::{Map, Place};
+
+    use super::*;
+
+    const PLAIN: Report = Report { level: LogLevel::Info, colour: false, escape: false, raw: false };
+
+    fn place(line: u32) -> Place {
+        Place { file: "main.luau".into(), line, column: None }
+    }
+
+    #[test]
+    fn an_error_is_message_place_excerpt_and_hints() {
+        let error = Error::syntax("expected an expression")
+            .at(place(3))
+            .with_excerpt("3 | local x = = 1\n  |           ^")
+            .hint("take out one `=`");
+        let expected = "error: expected an expression\n  at main.luau:3\n  3 | local x = = 1\n    |           ^\n\
+                        hint: take out one `=`\n";
+        assert_eq!(PLAIN.error(&error), expected);
+    }
+
+    #[test]
+    fn a_traceback_is_shown_once_and_not_without_end() {
+        let frame = |line| Frame { place: place(line), function: Some("dig".into()) };
+        let error = Error::runtime("boom").at(place(1)).with_traceback((1..=40).map(frame).collect());
+        let text = PLAIN.error(&error);
+        assert!(text.starts_with("error: boom\n  at main.luau:1 in dig\n  at main.luau:2 in dig\n"));
+        assert!(text.ends_with("  at main.luau:16 in dig\n  … 24 calls more\n"));
+    }
+
+    #[test]
+    fn a_failed_call_says_what_the_provider_knows_of_it() {
+        let info = CallInfo {
+            provider: Some("openai".into()),
+            status: Some(429),
+            request_id: Some("r1".into()),
+            attempts: 3,
+            retry_after: Some(7.5),
+            ..CallInfo::default()
+        };
+        let text = PLAIN.error(&Error::runtime("slow down").with_call(info));
+        let call = "  provider openai, status 429, request id r1, 3 attempts, retry after 7.5s\n";
+        assert_eq!(text, format!("error: slow down\n{call}"));
+    }
+
+    #[test]
+    fn a_terminal_gets_colour_and_no_control_characters_of_others() {
+        let report = Report { colour: true, escape: true, ..PLAIN };
+        let text = report.error(&Error::runtime("\u{1b}[2Jboo").hint("run\u{202e}"));
+        assert_eq!(
+            text,
+            "\u{1b}[1;31merror:\u{1b}[0m \\u{1b}[2Jboo\n\u{1b}[36mhint:\u{1b}[0m run\\u{202e}\n"
+        );
+    }
+
+    #[test]
+    fn a_log_line_has_its_level_message_and_fields() {
+        let entry = |level| LogEntry {
+            time: 0.0,
+            level,
+            message: "read".into(),
+            fields: Map::from_iter([
+                ("file".to_owned(), Value::from("a.txt")),
+                ("note".to_owned(), Value::from("two words")),
+                ("bytes".to_owned(), Value::from(7)),
+            ]),
+            spell: "s".into(),
+            run_id: "r".into(),
+        };
+        let line = "info: read file=a.txt note=\"two words\" bytes=7\n";
+        assert_eq!(PLAIN.log(&entry(LogLevel::Info)).as_deref(), Some(line));
+        assert_eq!(PLAIN.log(&entry(LogLevel::Debug)), None);
+        let quiet = Report { level: LogLevel::Warn, ..PLAIN };
+        assert_eq!((quiet.log(&entry(LogLevel::Info)), quiet.note("n")), (None, None));
+        assert!(quiet.log(&entry(LogLevel::Error)).is_some());
+    }
+}

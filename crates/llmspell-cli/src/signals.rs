@@ -1,0 +1,44 @@
+//! Ctrl-C, and the signals that mean the same.
+
+use std::io;
+
+use tokio::signal;
+
+/// Waits for the user to interrupt. From when it is made, an interrupt no longer ends the process by itself.
+#[cfg(unix)]
+pub(crate) struct Interrupts {
+    interrupt: signal::unix::Signal,
+    terminate: signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Interrupts {
+    pub(crate) fn listen() -> io::Result<Self> {
+        use signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// The next interrupt.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Waits for the user to interrupt. From when it is made, an interrupt no longer ends the process by itself.
+#[cfg(windows)]
+pub(crate) struct Interrupts(signal::windows::CtrlC);
+
+#[cfg(windows)]
+impl Interrupts {
+    pub(crate) fn listen() -> io::Result<Self> {
+        signal::windows::ctrl_c().map(Self)
+    }
+
+    /// The next interrupt.
+    pub(crate) async fn next(&mut self) {
+        self.0.recv().await;
+    }
+}

@@ -1,0 +1,56 @@
+//! Text for terminals: nothing that a spell or a model wrote may move the cursor or hide.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// Columns assumed when the output is no terminal.
+const COLUMNS: usize = 80;
+
+/// Shows control characters and bidirectional overrides as `\u{…}`; newlines and tabs stay.
+pub(crate) fn escape(text: &str) -> Cow<'_, str> {
+    let Some(first) = text.find(acts) else { return Cow::Borrowed(text) };
+    let (mut escaped, rest) = (text[..first].to_owned(), &text[first..]);
+    for letter in rest.chars() {
+        if acts(letter) {
+            // Writing to a string does not fail.
+            let _ = write!(escaped, "\\u{{{:x}}}", u32::from(letter));
+        } else {
+            escaped.push(letter);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// Whether a terminal would act on a character in place of showing it.
+fn acts(letter: char) -> bool {
+    match letter {
+        '\n' | '\t' => false,
+        // Marks, embeddings, overrides and isolates of direction.
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        _ => letter.is_control(),
+    }
+}
+
+/// The width to lay tables out for.
+pub(crate) fn columns() -> usize {
+    terminal_size::terminal_size_of(std::io::stdout())
+        .map_or(COLUMNS, |(terminal_size::Width(columns), _)| columns.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_act_on_is_shown() {
+        for (text, shown) in [
+            ("plain\n\ttext é 漢 👍🏽", "plain\n\ttext é 漢 👍🏽"),
+            ("\u{1b}[31mred", "\\u{1b}[31mred"),
+            ("a\rb\u{7}\u{8}\u{7f}", "a\\u{d}b\\u{7}\\u{8}\\u{7f}"),
+            ("\u{9b}2J", "\\u{9b}2J"),
+            ("user\u{202e}nimda\u{2066}", "user\\u{202e}nimda\\u{2066}"),
+        ] {
+            assert_eq!(escape(text), shown);
+        }
+    }
+}

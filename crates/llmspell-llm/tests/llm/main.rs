@@ -1,0 +1,8 @@
+//! The client against a server that misbehaves in every way it is told to.
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
+
+mod client;
+mod fault_server;
+mod faults;
+mod shapes;
+mod support;

@@ -1,0 +1,236 @@
+//! What goes out and comes in, for each API, whole and as a stream.
+
+use llmspell_core::chat::{
+    ChatRequest, Content, Effort, FinishReason, Message, Part, Role, ToolCall, ToolSpec,
+};
+use llmspell_llm::ShapeKind;
+use serde_json::{Value as Json, json};
+
+use crate::fault_server::{FaultServer, Step, chunked, chunked_head, response};
+use crate::support::{self, Answer, SHAPES, Sample, ask, client, sample, stream_of, stream_script};
+
+/// A conversation that uses everything a request can hold.
+fn everything() -> ChatRequest {
+    let call = ToolCall { id: "c1".into(), name: "add".into(), arguments: json!({"a": 1}), signature: None };
+    ChatRequest {
+        messages: vec![
+            Message::user("hi"),
+            Message {
+                role: Role::Assistant,
+                content: Content::Parts(vec![Part::Text { text: "one moment".into() }, Part::ToolCall(call)]),
+            },
+            Message {
+                role: Role::Tool,
+                content: Content::Parts(vec![Part::ToolResult {
+                    id: "c1".into(),
+                    content: "2".into(),
+                    is_error: false,
+                }]),
+            },
+            Message {
+                role: Role::User,
+                content: Content::Parts(vec![
+                    Part::Text { text: "and this?".into() },
+                    Part::Image { mime: "image/png".into(), data: "AAAA".into() },
+                ]),
+            },
+        ],
+        system: Some("be brief".into()),
+        temperature: Some(0.5),
+        max_tokens: Some(64),
+        tools: vec![ToolSpec {
+            name: "add".into(),
+            description: "adds".into(),
+            parameters: json!({"type": "object"}),
+        }],
+        ..ChatRequest::default()
+    }
+}
+
+fn body_of(request: &str) -> Json {
+    serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap()
+}
+
+#[tokio::test]
+async fn a_request_is_written_as_each_api_has_it() {
+    let tool = json!({"name": "add", "description": "adds", "parameters": {"type": "object"}});
+    let expected = |shape| match shape {
+        ShapeKind::OpenAiChat => (
+            "POST /v1/chat/completions HTTP/1.1",
+            json!({
+                "model": "m",
+                "messages": [
+                    {"role": "system", "content": "be brief"},
+                    {"role": "user", "content": "hi"},
+                    {"role": "assistant", "content": "one moment", "tool_calls": [
+                        {"type": "function", "id": "c1", "function": {"name": "add", "arguments": "{\"a\":1}"}}]},
+                    {"role": "tool", "tool_call_id": "c1", "content": "2"},
+                    {"role": "user", "content": [
+                        {"type": "text", "text": "and this?"},
+                        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]},
+                ],
+                "temperature": 0.5,
+                "max_tokens": 64,
+                "tools": [{"type": "function", "function": tool}],
+            }),
+        ),
+        ShapeKind::OpenAiResponses => (
+            "POST /v1/responses HTTP/1.1",
+            json!({
+                "model": "m",
+                "instructions": "be brief",
+                "input": [
+                    {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]},
+                    {"type": "function_call", "call_id": "c1", "name": "add", "arguments": "{\"a\":1}"},
+                    {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "one moment"}]},
+                    {"type": "function_call_output", "call_id": "c1", "output": "2"},
+                    {"type": "message", "role": "user", "content": [
+                        {"type": "input_text", "text": "and this?"},
+                        {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}]},
+                ],
+                "store": false,
+                "temperature": 0.5,
+                "max_output_tokens": 64,
+                "tools": [{"type": "function", "name": "add", "description": "adds", "parameters": {"type": "object"}, "strict": false}],
+            }),
+        ),
+        ShapeKind::Anthropic => (
+            "POST /v1/messages HTTP/1.1",
+            json!({
+                "model": "m",
+                "max_tokens": 64,
+                "system": "be brief",
+                "messages": [
+                    {"role": "user", "content": [{"type": "text", "text": "hi"}]},
+                    {"role": "assistant", "content": [
+                        {"type": "text", "text": "one moment"},
+                        {"type": "tool_use", "id": "c1", "name": "add", "input": {"a": 1}}]},
+                    {"role": "user", "content": [
+                        {"type": "tool_result", "tool_use_id": "c1", "content": "2", "is_error": false},
+                        {"type": "text", "text": "and this?"},
+                        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}]},
+                ],
+                "temperature": 0.5,
+                "tools": [{"name": "add", "description": "adds", "input_schema": {"type": "object"}}],
+            }),
+        ),
+        ShapeKind::Gemini => (
+            "POST /v1beta/models/m:generateContent HTTP/1.1",
+            json!({
+                "systemInstruction": {"parts": [{"text": "be brief"}]},
+                "contents": [
+                    {"role": "user", "parts": [{"text": "hi"}]},
+                    {"role": "model", "parts": [{"text": "one moment"}, {"functionCall": {"name": "add", "args": {"a": 1}}}]},
+                    {"role": "user", "parts": [{"functionResponse": {"name": "add", "response": {"result": "2"}}}]},
+                    {"role": "user", "parts": [{"text": "and this?"}, {"inlineData": {"mimeType": "image/png", "data": "AAAA"}}]},
+                ],
+                "generationConfig": {"temperature": 0.5, "maxOutputTokens": 64},
+                "tools": [{"functionDeclarations": [
+                    {"name": "add", "description": "adds", "parametersJsonSchema": {"type": "object"}}]}],
+            }),
+        ),
+        ShapeKind::Ollama => (
+            "POST /api/chat HTTP/1.1",
+            json!({
+                "model": "m",
+                "messages": [
+                    {"role": "system", "content": "be brief"},
+                    {"role": "user", "content": "hi"},
+                    {"role": "assistant", "content": "one moment", "tool_calls": [{"function": {"name": "add", "arguments": {"a": 1}}}]},
+                    {"role": "tool", "tool_name": "add", "content": "2"},
+                    {"role": "user", "content": "and this?", "images": ["AAAA"]},
+                ],
+                "stream": false,
+                "options": {"temperature": 0.5, "num_predict": 64, "num_ctx": 8192},
+                "tools": [{"type": "function", "function": tool}],
+            }),
+        ),
+    };
+    for shape in SHAPES {
+        let server =
+            FaultServer::start(support::scripts(shape, vec![response(200, "", &sample(shape).whole)])).await;
+        let client = client(shape, &server.url, |builder| builder);
+        client.ask_whole(everything()).await.unwrap();
+        let requests = server.requests();
+        let request = requests.last().unwrap();
+        let (line, body) = expected(shape);
+        assert_eq!(request.lines().next().unwrap(), line, "{shape:?}");
+        assert_eq!(body_of(request), body, "{shape:?}");
+        assert!(request.contains("idempotency-key: llmspell-"), "{shape:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_reads_the_same_whole_and_streamed() {
+    for shape in SHAPES {
+        let Sample { whole, stream } = sample(shape);
+        let server = FaultServer::start(support::scripts(shape, vec![response(200, "", &whole)])).await;
+        let reply = client(shape, &server.url, |builder| builder).ask_whole(ask()).await.unwrap();
+        let server = FaultServer::start(support::scripts(shape, vec![stream_script(shape, &stream)])).await;
+        let answer = client(shape, &server.url, |builder| builder).ask_stream(ask()).await;
+        let Answer { text, end: Ok(streamed) } = answer else { panic!("{shape:?}: {answer:?}") };
+
+        assert_eq!(text, "grüß 你好 🦀", "{shape:?}");
+        assert_eq!(reply.text, text, "{shape:?}");
+        assert_eq!(reply.usage.input_tokens, 11, "{shape:?}");
+        assert_eq!(reply.usage.output_tokens, 5, "{shape:?}");
+        assert!(!reply.usage.estimated, "{shape:?}");
+        assert_eq!(reply.finish_reason, FinishReason::ToolCalls, "{shape:?}");
+        let calls: Vec<(&str, &Json)> =
+            reply.tool_calls.iter().map(|call| (call.name.as_str(), &call.arguments)).collect();
+        assert_eq!(calls, [("add", &json!({"a": 1})), ("now", &json!({}))], "{shape:?}");
+        assert_eq!(streamed, reply, "{shape:?}");
+    }
+}
+
+#[tokio::test]
+async fn where_the_network_splits_a_stream_makes_no_difference() {
+    for shape in SHAPES {
+        let stream = sample(shape).stream;
+        let bytes = stream.as_bytes();
+        // Each chunk of the coding reaches the reader by itself: first every byte alone, then every place for a cut.
+        let mut splits: Vec<Vec<&[u8]>> = vec![bytes.chunks(1).collect()];
+        splits.extend((1..bytes.len()).step_by(5).map(|at| vec![&bytes[..at], &bytes[at..]]));
+        let scripts = splits.iter().map(|pieces| {
+            let head = chunked_head(stream_of(shape));
+            let pieces = pieces.iter().copied().map(chunked);
+            std::iter::once(head).chain(pieces).chain([chunked(b"")]).collect::<Vec<Step>>()
+        });
+        let server = FaultServer::start(support::scripts(shape, scripts.collect())).await;
+        let client = client(shape, &server.url, |builder| builder);
+        for (at, _) in splits.iter().enumerate() {
+            let answer = client.ask_stream(ask()).await;
+            assert!(answer.end.is_ok(), "{shape:?} split {at}: {answer:?}");
+            assert_eq!(answer.text, "grüß 你好 🦀", "{shape:?} split {at}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn thought_is_asked_for_as_each_model_takes_it() {
+    for (shape, model, path, expected) in [
+        (ShapeKind::OpenAiChat, "m", "/reasoning_effort", json!("low")),
+        (ShapeKind::OpenAiResponses, "m", "/reasoning", json!({"effort": "low"})),
+        (
+            ShapeKind::Anthropic,
+            "claude-sonnet-4-5",
+            "/thinking",
+            json!({"type": "enabled", "budget_tokens": 1024}),
+        ),
+        (ShapeKind::Anthropic, "claude-opus-5", "/output_config", json!({"effort": "low"})),
+        (
+            ShapeKind::Gemini,
+            "m",
+            "/generationConfig/thinkingConfig",
+            json!({"thinkingBudget": 1024, "includeThoughts": true}),
+        ),
+        (ShapeKind::Ollama, "m", "/think", json!(true)),
+    ] {
+        let server =
+            FaultServer::start(support::scripts(shape, vec![response(200, "", &sample(shape).whole)])).await;
+        let request = ChatRequest { reasoning: Some(Effort::Low), model: Some(model.into()), ..ask() };
+        client(shape, &server.url, |builder| builder).ask_whole(request).await.unwrap();
+        let requests = server.requests();
+        assert_eq!(body_of(requests.last().unwrap()).pointer(path), Some(&expected), "{shape:?} {model}");
+    }
+}
