@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use llmspell::LogLevel;
 
 use crate::commands::check::CheckArgs;
+use crate::commands::doc::DocArgs;
 use crate::commands::models::ModelsArgs;
 use crate::commands::providers::ProvidersArgs;
 use crate::commands::run::RunArgs;
@@ -45,6 +46,7 @@ enum Command {
     Check(CheckArgs),
     Models(ModelsArgs),
     Providers(ProvidersArgs),
+    Doc(DocArgs),
 }
 
 /// How a command that prints a table writes it.
@@ -80,6 +82,7 @@ impl Cli {
             Command::Check(args) => args.execute(report),
             Command::Models(args) => args.execute(report).await,
             Command::Providers(args) => args.execute(report).await,
+            Command::Doc(args) => args.execute(),
         };
         result.unwrap_or_else(|error| report.fail(&error))
     }

@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod check;
+pub(crate) mod doc;
 pub(crate) mod models;
 pub(crate) mod providers;
 pub(crate) mod run;

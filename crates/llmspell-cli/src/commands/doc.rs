@@ -1,0 +1,24 @@
+//! `llmspell doc`.
+
+use clap::Args;
+use llmspell::{Bridge, Result, Runtime};
+
+use crate::exit::Exit;
+use crate::stdout::print;
+
+/// Shows what bridges and their methods do
+#[derive(Debug, Args)]
+pub(crate) struct DocArgs {
+    /// A bridge, or one of its methods, such as llm.chat; without it, all bridges in a line each
+    #[arg(value_name = "BRIDGE[.METHOD]")]
+    name: Option<String>,
+}
+
+impl DocArgs {
+    pub(crate) fn execute(self) -> Result<Exit> {
+        let runtime = Runtime::builder().build()?;
+        let bridges: Vec<Bridge> =
+            runtime.bridges().list().iter().map(|bridge| Bridge::clone(bridge)).collect();
+        print(&llmspell::reference::text(&bridges, self.name.as_deref())?)
+    }
+}
