@@ -1,8 +1,9 @@
 //! The command line as it is written; each command turns its part into what it means.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use llmspell::LogLevel;
 
 use crate::commands::check::CheckArgs;
@@ -59,7 +60,44 @@ pub(crate) enum Format {
     Json,
 }
 
+/// The long flags that `run` knows, without dashes.
+pub(crate) fn run_flags() -> Vec<String> {
+    let cli = Cli::command();
+    let run = cli.find_subcommand("run");
+    let flags = cli.get_arguments().chain(run.into_iter().flat_map(clap::Command::get_arguments));
+    let flags = flags.filter_map(|flag| flag.get_long().map(str::to_owned));
+    flags.chain(["help".to_owned()]).collect()
+}
+
+/// Puts `--name=value` for the spell behind `--`, where clap takes it as a word: it refuses flags that it does not know.
+fn arrange(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<OsString> = words.collect();
+    // All flags that may stand before the command are without value.
+    let command = words.iter().skip(1).position(|word| !word.as_encoded_bytes().starts_with(b"-"));
+    let Some(start) = command.map(|at| at + 1).filter(|at| words[*at] == "run") else { return words };
+    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    let flags = run_flags();
+    let is_ours = |word: &OsString| match word.to_str().and_then(|word| word.strip_prefix("--")) {
+        Some(flag) => flags.iter().any(|known| Some(known.as_str()) == flag.split('=').next()),
+        None => true,
+    };
+    let rest = words.split_off(end);
+    let (ours, of_spell): (Vec<_>, Vec<_>) = words.drain(start..).partition(is_ours);
+    words.extend(ours);
+    if !of_spell.is_empty() || !rest.is_empty() {
+        words.push("--".into());
+    }
+    words.extend(of_spell);
+    words.extend(rest.into_iter().skip(1));
+    words
+}
+
 impl Cli {
+    /// Reads the command line. Help, the version and mistakes end the process here.
+    pub(crate) fn read() -> Self {
+        Self::parse_from(arrange(std::env::args_os()))
+    }
+
     /// How to talk to the user.
     pub(crate) fn report(&self) -> Report {
         let stderr = std::io::stderr().is_terminal();
@@ -96,9 +134,24 @@ fn no_color() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
+
+    #[test]
+    fn flags_of_the_spell_go_behind_those_of_the_command() {
+        for (written, arranged) in [
+            ("llmspell run s --name=x -q a=b --raw", "llmspell run s -q a=b --raw -- --name=x"),
+            (
+                "llmspell -q run s --timeout=5s --times=5 -- b=c",
+                "llmspell -q run s --timeout=5s -- --times=5 b=c",
+            ),
+            ("llmspell run s -m x --help", "llmspell run s -m x --help"),
+            ("llmspell models --nmae=x", "llmspell models --nmae=x"),
+            ("llmspell", "llmspell"),
+        ] {
+            let words = arrange(written.split(' ').map(OsString::from));
+            assert_eq!(words, arranged.split(' ').collect::<Vec<_>>());
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -15,16 +15,15 @@ mod screen;
 mod signals;
 mod stdout;
 mod terminal;
+mod writer;
 
 use std::process::ExitCode;
-
-use clap::Parser;
 
 use crate::args::Cli;
 
 fn main() -> ExitCode {
     bug::catch();
-    let cli = Cli::parse();
+    let cli = Cli::read();
     let report = cli.report();
     // I/O is driven by this thread; scripts have threads of their own.
     let io = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

@@ -5,11 +5,11 @@ use std::io::{self, IsTerminal};
 use clap::ValueEnum;
 use llmspell::{Event, Outcome, Value};
 use serde::Serialize;
-use tokio::io::{AsyncWriteExt, Stderr, Stdout};
 
 use crate::console::Question;
 use crate::report::Report;
 use crate::terminal;
+use crate::writer::Writer;
 
 /// What a run writes to stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -23,18 +23,14 @@ pub(crate) enum Output {
     StreamJson,
 }
 
-/// The two streams of a run.
-///
-/// They are written on tokio's blocking thread, so that a reader who has stopped reading stops neither the sockets nor
-/// Ctrl-C.
+/// The two streams of a run. What is added to them goes out with the next [`flush`](Self::flush).
 pub(crate) struct Screen<'a> {
     report: &'a Report,
     output: Output,
-    stdout: Stdout,
-    stderr: Stderr,
-    /// Whether stdout is a terminal that must be kept from obeying the spell.
-    escape: bool,
-    /// Whether a terminal's cursor stands behind text of the spell.
+    writer: Writer,
+    /// Whether stdout is a terminal, where a spell's text must be shown and not obeyed.
+    terminal: bool,
+    /// Whether the cursor stands behind text of the spell.
     mid_line: bool,
     /// What to say when the first model call has been made.
     notice: Option<String>,
@@ -49,16 +45,8 @@ struct LastLine<'a> {
 
 impl<'a> Screen<'a> {
     pub(crate) fn new(report: &'a Report, output: Output) -> Self {
-        let escape = output == Output::Text && io::stdout().is_terminal() && !report.raw;
-        Self {
-            report,
-            output,
-            stdout: tokio::io::stdout(),
-            stderr: tokio::io::stderr(),
-            escape,
-            mid_line: false,
-            notice: None,
-        }
+        let terminal = output == Output::Text && io::stdout().is_terminal();
+        Self { report, output, writer: Writer::default(), terminal, mid_line: false, notice: None }
     }
 
     /// Sets what to say when the first model call has been made; a spell that calls none need not hear it.
@@ -66,24 +54,25 @@ impl<'a> Screen<'a> {
         self.notice = notice;
     }
 
-    /// Shows one event; [`flush`](Self::flush) sends it on its way.
+    /// Adds one event.
     ///
     /// # Errors
-    /// When stdout cannot be written.
-    pub(crate) async fn event(&mut self, event: &Event) -> io::Result<()> {
+    /// When it cannot be written as JSON.
+    pub(crate) fn event(&mut self, event: &Event) -> io::Result<()> {
         if matches!(event, Event::Chunk { .. } | Event::Usage { .. })
             && let Some(notice) = self.notice.take()
         {
-            self.say(self.report.note(&notice)).await?;
+            self.say(self.report.note(&notice));
         }
         if let Event::Log(entry) = event {
-            self.say(self.report.log(entry)).await?;
+            self.say(self.report.log(entry));
         }
         match (self.output, event) {
-            (Output::Text, Event::Output { text }) => self.print(text).await,
-            (Output::StreamJson, event) => self.json_line(event).await,
-            _ => Ok(()),
+            (Output::Text, Event::Output { text }) => self.print(text),
+            (Output::StreamJson, event) => self.json_line(event)?,
+            _ => {}
         }
+        Ok(())
     }
 
     /// Shows what the spell asks.
@@ -91,14 +80,10 @@ impl<'a> Screen<'a> {
     /// # Errors
     /// When stdout cannot be written.
     pub(crate) async fn ask(&mut self, question: &Question) -> io::Result<()> {
-        self.flush().await?;
-        let prompt = self.report.safe(&question.prompt);
-        // Nobody to tell when stderr is gone.
-        let _ = self.stderr.write_all(prompt.as_bytes()).await;
-        let _ = self.stderr.flush().await;
+        self.say(Some(self.report.safe(&question.prompt).into_owned()));
         // What is typed ends with a line end.
         self.mid_line = false;
-        Ok(())
+        self.flush().await
     }
 
     /// Shows what the run came to, but for its error.
@@ -107,16 +92,16 @@ impl<'a> Screen<'a> {
     /// When stdout cannot be written.
     pub(crate) async fn outcome(&mut self, outcome: &Outcome) -> io::Result<()> {
         match self.output {
-            Output::Json => self.json_line(outcome).await?,
-            Output::StreamJson => self.json_line(&LastLine { event: "outcome", outcome }).await?,
+            Output::Json => self.json_line(outcome)?,
+            Output::StreamJson => self.json_line(&LastLine { event: "outcome", outcome })?,
             Output::Text => match &outcome.value {
                 Value::Nil => {}
-                Value::Str(text) => self.print(&format!("{text}\n")).await?,
-                value => self.print(&format!("{}\n", serde_json::to_string_pretty(value)?)).await?,
+                Value::Str(text) => self.print(&format!("{text}\n")),
+                value => self.print(&format!("{}\n", serde_json::to_string_pretty(value)?)),
             },
         }
-        if self.mid_line && outcome.error.is_some() && io::stdout().is_terminal() {
-            self.print("\n").await?;
+        if self.terminal && self.mid_line && outcome.error.is_some() {
+            self.print("\n");
         }
         self.flush().await
     }
@@ -126,33 +111,30 @@ impl<'a> Screen<'a> {
     /// # Errors
     /// When stdout cannot be written.
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
-        self.stdout.flush().await
+        self.writer.flush().await
     }
 
-    async fn print(&mut self, text: &str) -> io::Result<()> {
+    fn print(&mut self, text: &str) {
         if let Some(last) = text.chars().next_back() {
             self.mid_line = last != '\n';
         }
-        if self.escape {
-            self.stdout.write_all(terminal::escape(text).as_bytes()).await
+        if self.terminal && !self.report.raw {
+            self.writer.stdout(terminal::escape(text).as_bytes());
         } else {
-            self.stdout.write_all(text.as_bytes()).await
+            self.writer.stdout(text.as_bytes());
         }
     }
 
-    async fn json_line(&mut self, value: &impl Serialize) -> io::Result<()> {
+    fn json_line(&mut self, value: &impl Serialize) -> io::Result<()> {
         let mut line = serde_json::to_vec(value)?;
         line.push(b'\n');
-        self.stdout.write_all(&line).await
+        self.writer.stdout(&line);
+        Ok(())
     }
 
-    /// Writes to stderr, in order with stdout for those who see both.
-    async fn say(&mut self, text: Option<String>) -> io::Result<()> {
-        let Some(text) = text else { return Ok(()) };
-        self.flush().await?;
-        // Nobody to tell when stderr is gone.
-        let _ = self.stderr.write_all(text.as_bytes()).await;
-        let _ = self.stderr.flush().await;
-        Ok(())
+    fn say(&mut self, text: Option<String>) {
+        if let Some(text) = text {
+            self.writer.stderr(text.as_bytes());
+        }
     }
 }

@@ -24,7 +24,7 @@ use crate::mock::{self, Mock};
 use crate::ollama::Ollama;
 use crate::provider::{Attempt, Provider};
 use crate::providers::{ProviderRow, ShapeKind};
-use crate::resolve::{named, near_hint, resolve};
+use crate::resolve::{known_hint, named, near_hint, resolve};
 use crate::retry::{RetryPolicy, Tries, is_unanswered};
 use crate::transport::Transport;
 
@@ -417,7 +417,7 @@ impl<'a> Call<'a> {
         usage
     }
 
-    /// Names near a wrong one: of the catalogue, or where that has none, of the provider itself.
+    /// Names near a wrong one: of the catalogue, or where that has none, of the provider's own list.
     async fn near(&self, model: &str) -> Option<String> {
         let name = &self.entry.name;
         let known = catalogue::names(name).filter(|known| *known != model);
@@ -425,7 +425,8 @@ impl<'a> Call<'a> {
             return Some(hint);
         }
         let listed = tokio::time::timeout(EXPLAINING, self.entry.provider.models()).await.ok()?.ok()?;
-        near_hint(name, model, listed.iter().map(|model| model.name.as_str()))
+        let listed: Vec<&str> = listed.iter().map(|model| model.name.as_str()).collect();
+        known_hint(name, model, &listed)
     }
 }
 

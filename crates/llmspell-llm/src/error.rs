@@ -171,7 +171,8 @@ fn kind_of(status: Option<u16>, said: &Said) -> ErrorKind {
     match status {
         Some(401 | 403) => ErrorKind::Auth,
         Some(402) => ErrorKind::Quota,
-        Some(404) if said.mentions(&["not_found"]) || said.says(&["model"]) => ErrorKind::UnknownModel,
+        // A wrong address is not found either, and that is another mistake.
+        Some(404) if said.says(&["model"]) => ErrorKind::UnknownModel,
         Some(429) => ErrorKind::RateLimited,
         Some(408 | 409 | 500..=599) => ErrorKind::Overloaded,
         Some(_) => ErrorKind::BadRequest,
@@ -264,6 +265,7 @@ mod tests {
             ),
             (404, json!({"error": "model 'x' not found"}), UnknownModel),
             (404, json!({"detail": "Not Found"}), BadRequest),
+            (404, json!({"error": {"type": "not_found_error", "message": "File Not Found"}}), BadRequest),
             (413, json!({"error": {"message": "long"}}), BadRequest),
             (422, json!({"detail": "what"}), BadRequest),
             (429, json!({"error": {"message": "slow"}}), RateLimited),

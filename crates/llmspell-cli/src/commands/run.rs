@@ -37,7 +37,7 @@ pub(crate) struct RunArgs {
     /// The spell: its folder, or a script file
     spell: PathBuf,
     /// Parameters for the spell, as name=value or --name=value
-    #[arg(value_name = "NAME=VALUE", allow_hyphen_values = true)]
+    #[arg(value_name = "NAME=VALUE")]
     words: Vec<String>,
     /// A parameter for the spell
     #[arg(long = "param", value_name = "NAME=VALUE")]
@@ -267,7 +267,7 @@ async fn follow(
     };
     while let Some(event) = events.try_next() {
         if shown.is_ok() {
-            shown = screen.event(&event).await;
+            shown = screen.event(&event);
         }
     }
     Ended::Run(Box::new(outcome), shown)
@@ -277,7 +277,7 @@ async fn follow(
 async fn show(screen: &mut Screen<'_>, event: Event, events: &mut llmspell::Events) -> std::io::Result<()> {
     let mut next = Some(event);
     while let Some(event) = next {
-        screen.event(&event).await?;
+        screen.event(&event)?;
         next = events.try_next();
     }
     screen.flush().await

@@ -3,10 +3,9 @@
 use std::fs::File;
 use std::path::Path;
 
-use clap::CommandFactory;
 use llmspell::{Error, Map, Result, Source, Spell, Value};
 
-use crate::args::Cli;
+use crate::args;
 
 /// Puts the parameters together; what comes later wins: the file, `--param`, the words after the spell.
 pub(super) fn gather(spell: &Spell, file: Option<&Path>, flags: &[String], words: &[String]) -> Result<Map> {
@@ -66,19 +65,16 @@ fn unknown_flag(word: &str, declared: &[&str]) -> Error {
             .hint(format!("write {name}=value"));
     }
     let error = Error::config(format!("there is no flag or parameter `{flag}`"));
-    let command = Cli::command();
-    let flags = command.find_subcommand("run").into_iter().chain([&command]).flat_map(|command| {
-        command.get_arguments().filter_map(|argument| argument.get_long().map(|long| format!("--{long}")))
-    });
-    let near = flags
-        .chain(declared.iter().map(|name| format!("{name}=…")))
-        .map(|known| {
-            (strsim::jaro_winkler(name, known.trim_start_matches('-').trim_end_matches("=…")), known)
-        })
+    // Of two that are as near, the last is taken: who writes dashes means a flag.
+    let known = declared.iter().map(|name| (*name, format!("{name}=…")));
+    let flags = args::run_flags();
+    let near = known
+        .chain(flags.iter().map(|flag| (flag.as_str(), format!("--{flag}"))))
+        .map(|(known, shown)| (strsim::jaro_winkler(name, known), shown))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0));
     let error = match near {
-        Some((_, known)) => error.hint(format!("did you mean {known}?")),
+        Some((_, shown)) => error.hint(format!("did you mean {shown}?")),
         None => error,
     };
     match declared {

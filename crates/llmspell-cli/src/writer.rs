@@ -1,0 +1,122 @@
+//! Writes to stdout and stderr without holding up anything else.
+
+use std::io::{self, Write};
+use std::sync::mpsc;
+use std::thread;
+
+use tokio::sync::oneshot;
+
+/// Text on its way, in the order in which it is to appear.
+#[derive(Default)]
+struct Batch {
+    pieces: Vec<(Stream, Vec<u8>)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stream {
+    Stdout,
+    Stderr,
+}
+
+type Job = (Batch, oneshot::Sender<io::Result<()>>);
+
+/// Both streams, written in order on a thread that starts with the first text.
+///
+/// A reader who has stopped reading holds up that thread, and not the sockets and Ctrl-C on the thread that asks.
+#[derive(Default)]
+pub(crate) struct Writer {
+    waiting: Batch,
+    thread: Option<mpsc::Sender<Job>>,
+}
+
+impl Writer {
+    /// Adds bytes for stdout; [`flush`](Self::flush) sends them on their way.
+    pub(crate) fn stdout(&mut self, bytes: &[u8]) {
+        self.waiting.add(Stream::Stdout, bytes);
+    }
+
+    /// Adds bytes for stderr; [`flush`](Self::flush) sends them on their way.
+    pub(crate) fn stderr(&mut self, bytes: &[u8]) {
+        self.waiting.add(Stream::Stderr, bytes);
+    }
+
+    /// Waits until everything is out.
+    ///
+    /// # Errors
+    /// When stdout cannot be written. Of stderr nobody could be told.
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
+        if self.waiting.pieces.is_empty() {
+            return Ok(());
+        }
+        let thread = match &self.thread {
+            Some(thread) => thread,
+            None => self.thread.insert(start()?),
+        };
+        let (done, written) = oneshot::channel();
+        // The thread lives as long as its sender, so it is there to answer.
+        let _ = thread.send((std::mem::take(&mut self.waiting), done));
+        written.await.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
+    }
+}
+
+impl Batch {
+    fn add(&mut self, stream: Stream, bytes: &[u8]) {
+        match self.pieces.last_mut() {
+            Some((last, piece)) if *last == stream => piece.extend_from_slice(bytes),
+            _ => self.pieces.push((stream, bytes.to_vec())),
+        }
+    }
+
+    fn write(&self, stdout: &mut impl Write, stderr: &mut impl Write) -> io::Result<()> {
+        let mut result = Ok(());
+        for (stream, bytes) in &self.pieces {
+            match stream {
+                Stream::Stdout if result.is_ok() => {
+                    result = stdout.write_all(bytes).and_then(|()| stdout.flush());
+                }
+                Stream::Stdout => {}
+                Stream::Stderr => drop(stderr.write_all(bytes)),
+            }
+        }
+        result
+    }
+}
+
+fn start() -> io::Result<mpsc::Sender<Job>> {
+    let (sender, jobs) = mpsc::channel::<Job>();
+    thread::Builder::new().name("writer".into()).spawn(move || {
+        for (batch, done) in jobs {
+            // Who asked may have been told to stop meanwhile.
+            let _ = done.send(batch.write(&mut io::stdout(), &mut io::stderr()));
+        }
+    })?;
+    Ok(sender)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_goes_wrong_with_stdout_does_not_silence_stderr() {
+        let mut batch = Batch::default();
+        for (stream, text) in [(Stream::Stdout, "a"), (Stream::Stdout, "b"), (Stream::Stderr, "c")] {
+            batch.add(stream, text.as_bytes());
+        }
+        assert_eq!(batch.pieces.len(), 2);
+        let mut heard = Vec::new();
+        let error = batch.write(&mut Full, &mut heard).unwrap_err();
+        assert_eq!((error.kind(), heard.as_slice()), (io::ErrorKind::StorageFull, &b"c"[..]));
+    }
+}
