@@ -95,6 +95,15 @@ fn calls_sync(bencher: Bencher) {
 }
 
 #[divan::bench]
+fn calls_sync_number(bencher: Bencher) {
+    let session = open();
+    let method = Method::sync("echo", |_, mut arguments| arguments.take::<f64>("number"));
+    session.register(method).unwrap();
+    let script = format!("local f = echo for i = 1, {CALLS} do f(0.5) end");
+    bencher.counter(divan::counter::ItemsCount::new(CALLS)).bench_local(|| run(&*session, &script));
+}
+
+#[divan::bench]
 fn calls_ready_async(bencher: Bencher) {
     calls(bencher, "aa.b");
 }

@@ -226,10 +226,10 @@ mod tests {
                 Some("Luau has no goto; use `continue` or `break`, or a function that returns"),
             ),
             (
-                "const x = 1;\n",
+                "let x = 1;\n",
                 "main.luau:1: Incomplete statement: expected assignment or a function call\n\
-                 \x20 1 | const x = 1;\n\
-                 \x20   | ^^^^^^^^^^^^\n",
+                 \x20 1 | let x = 1;\n\
+                 \x20   | ^^^^^^^^^^\n",
                 Some("this looks like JavaScript, but main.luau is run as Luau"),
             ),
         ];

@@ -23,18 +23,23 @@ pub(super) fn function(host: &Rc<Host>, lua: &Lua, method: &Method, bound: usize
         bound,
     };
     match &method.handler {
-        Handler::Sync(call) => {
-            let (call, returns) = (Arc::clone(call), method.returns.is_some());
+        Handler::Sync(call) if method.returns.is_some() => {
+            let call = Arc::clone(call);
             lua.create_function(move |lua, arguments: MultiValue| {
                 let result =
                     reader.read(lua, arguments).and_then(|arguments| call(&reader.host.cx, arguments));
                 let (value, failure) = settle(&reader.host, lua, result)?;
-                Ok(match (returns, failure.is_nil()) {
-                    (true, true) => MultiValue::from_iter([value]),
-                    (true, false) => MultiValue::from_iter([LuaValue::Nil, failure]),
-                    (false, true) => MultiValue::new(),
-                    (false, false) => MultiValue::from_iter([failure]),
-                })
+                // An `Err` of this kind is pushed as nil and the failure.
+                Ok(if failure.is_nil() { Ok(value) } else { Err(failure) })
+            })
+        }
+        Handler::Sync(call) => {
+            let call = Arc::clone(call);
+            lua.create_function(move |lua, arguments: MultiValue| {
+                let result =
+                    reader.read(lua, arguments).and_then(|arguments| call(&reader.host.cx, arguments));
+                let (_, failure) = settle(&reader.host, lua, result)?;
+                Ok(if failure.is_nil() { MultiValue::new() } else { MultiValue::from_iter([failure]) })
             })
         }
         Handler::Async(call) => {
@@ -63,12 +68,7 @@ impl Reader {
     fn read(&self, lua: &Lua, arguments: MultiValue) -> Result<Arguments> {
         let mut values = Vec::with_capacity(arguments.len());
         for (at, argument) in arguments.into_iter().enumerate() {
-            values.push(match argument {
-                LuaValue::Nil => Value::Nil,
-                LuaValue::Boolean(value) => Value::Bool(value),
-                LuaValue::Number(value) => Value::Num(value),
-                other => from_lua(&self.host, lua, other, || self.name(at))?,
-            });
+            values.push(from_lua(&self.host, lua, argument, || self.name(at))?);
         }
         Ok(Arguments::new(values))
     }

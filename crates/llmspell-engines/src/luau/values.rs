@@ -38,7 +38,33 @@ pub(super) fn from_lua(
 pub(super) fn to_lua(host: &Rc<Host>, lua: &Lua, value: Value) -> Result<LuaValue> {
     match value {
         Value::Nil => Ok(LuaValue::Nil),
-        value => write(host, lua, value).map_err(|trouble| trouble.into_error("the value")),
+        Value::Bool(value) => Ok(LuaValue::Boolean(value)),
+        Value::Num(value) => Ok(LuaValue::Number(value)),
+        value => {
+            host.memory.allow(lua, host.cx.meter(), weight(&value))?;
+            host.memory
+                .unchecked(lua, || write(host, lua, value))
+                .map_err(|error| from_lua_error(host, &error))?
+                .map_err(|trouble| trouble.into_error("the value"))
+        }
+    }
+}
+
+/// About how many bytes a value will take in the VM.
+fn weight(value: &Value) -> usize {
+    const STRING: usize = 32;
+    const TABLE: usize = 64;
+    const SLOT: usize = 16;
+    const NODE: usize = 64;
+    match value {
+        Value::Str(text) => STRING + text.len(),
+        Value::Bytes(bytes) => STRING + bytes.len(),
+        Value::List(items) => TABLE + items.iter().map(|item| SLOT + weight(item)).sum::<usize>(),
+        Value::Map(fields) => {
+            TABLE
+                + fields.iter().map(|(name, value)| NODE + STRING + name.len() + weight(value)).sum::<usize>()
+        }
+        _ => 0,
     }
 }
 
@@ -271,8 +297,8 @@ fn write(host: &Rc<Host>, lua: &Lua, value: Value) -> Crossing<LuaValue> {
             )));
         }
         Value::Num(value) => LuaValue::Number(value),
-        Value::Str(text) => string(host, lua, text.as_bytes())?,
-        Value::Bytes(bytes) => string(host, lua, &bytes)?,
+        Value::Str(text) => LuaValue::String(lua.create_string(text).map_err(failed)?),
+        Value::Bytes(bytes) => LuaValue::String(lua.create_string(bytes).map_err(failed)?),
         Value::List(items) => {
             let table = lua.create_table_with_capacity(items.len(), 0).map_err(failed)?;
             for (at, item) in items.into_iter().enumerate() {
@@ -297,12 +323,6 @@ fn write(host: &Rc<Host>, lua: &Lua, value: Value) -> Crossing<LuaValue> {
         Value::Callback(callback) => function(host, lua, callback).map_err(failed)?,
         Value::Object(object) => LuaValue::UserData(objects::userdata(host, lua, object).map_err(failed)?),
     })
-}
-
-fn string(host: &Host, lua: &Lua, bytes: &[u8]) -> Crossing<LuaValue> {
-    host.memory.allow(lua, host.cx.meter(), bytes.len()).map_err(Trouble::Failed)?;
-    let string = lua.create_string(bytes);
-    string.map(LuaValue::String).map_err(|error| Trouble::Failed(from_lua_error(host, &error)))
 }
 
 /// A ticket back to its function; that of another session becomes a function that calls over there.
