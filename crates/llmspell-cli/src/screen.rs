@@ -30,7 +30,7 @@ pub(crate) struct Screen<'a> {
     writer: Writer,
     /// Whether stdout is a terminal, where a spell's text must be shown and not obeyed.
     terminal: bool,
-    /// Whether the cursor stands behind text of the spell.
+    /// Whether the cursor stands behind text of the spell, or a prompt.
     mid_line: bool,
     /// What to say when the first model call has been made.
     notice: Option<String>,
@@ -81,8 +81,8 @@ impl<'a> Screen<'a> {
     /// When stdout cannot be written.
     pub(crate) async fn ask(&mut self, question: &Question) -> io::Result<()> {
         self.say(Some(self.report.safe(&question.prompt).into_owned()));
-        // What is typed ends with a line end.
-        self.mid_line = false;
+        // An error that comes while it waits begins a line of its own.
+        self.mid_line = true;
         self.flush().await
     }
 
