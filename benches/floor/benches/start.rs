@@ -26,7 +26,12 @@ fn main() {
     }
     println!("floor     {:>8.2?} wall", theirs.wall / RUNS);
     println!("llmspell  {:>8.2?} wall", ours.wall / RUNS);
-    println!("processor time {:.2?} against {:.2?}: {:.2} x", ours.cpu / RUNS, theirs.cpu / RUNS, ours.cpu.as_secs_f64() / theirs.cpu.as_secs_f64());
+    println!(
+        "processor time {:.2?} against {:.2?}: {:.2} x",
+        ours.cpu / RUNS,
+        theirs.cpu / RUNS,
+        ours.cpu.as_secs_f64() / theirs.cpu.as_secs_f64()
+    );
 }
 
 #[derive(Default)]
@@ -66,6 +71,7 @@ fn write(path: &Path, text: &str) {
 fn children_cpu() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks: u64 = [fields[13], fields[14]].iter().map(|field| field.parse::<u64>().expect("a number")).sum();
+    let ticks: u64 =
+        [fields[13], fields[14]].iter().map(|field| field.parse::<u64>().expect("a number")).sum();
     Duration::from_millis(ticks * 10)
 }

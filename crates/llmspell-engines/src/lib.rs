@@ -1,11 +1,33 @@
-//! Script engines, one folder a language.
+//! The script engines, one folder a language. They know no bridge.
+//!
+//! ```
+//! use llmspell_core::EngineRegistry;
+//! let registry = EngineRegistry::new();
+//! llmspell_engines::register_all(&registry)?;
+//! assert_eq!(registry.by_extension("luau")?.descriptor().language, "Luau");
+//! # Ok::<(), llmspell_core::Error>(())
+//! ```
 
 use std::sync::Arc;
 
-use llmspell_core::{Engine, EngineDescriptor};
+use llmspell_core::{Engine, EngineDescriptor, EngineRegistry, Result};
 
-/// An engine's description, and what makes one.
-pub type EngineRow = (EngineDescriptor, fn() -> Arc<dyn Engine>);
+#[cfg(feature = "luau")]
+pub mod luau;
 
-/// The engines of this build.
-pub const ENGINES: &[EngineRow] = &[];
+/// What an engine is, and how to make one.
+pub type Entry = (EngineDescriptor, fn() -> Arc<dyn Engine>);
+
+/// The engines in this build. Adding one is a folder and a line here.
+pub const ENGINES: &[Entry] = &[
+    #[cfg(feature = "luau")]
+    (luau::DESCRIPTOR, || Arc::new(luau::Luau::new())),
+];
+
+/// Puts all of [`ENGINES`] into a registry.
+///
+/// # Errors
+/// When the registry holds an engine that claims the same name, extension or MIME type.
+pub fn register_all(registry: &EngineRegistry) -> Result<()> {
+    ENGINES.iter().try_for_each(|(descriptor, make)| registry.register(descriptor.clone(), make))
+}

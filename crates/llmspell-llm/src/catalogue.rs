@@ -107,6 +107,15 @@ mod tests {
     }
 
     #[test]
+    fn the_default_models_have_prices() {
+        // Of a router's and of a local one's there are none to write down.
+        for row in PROVIDERS.iter().filter(|row| !row.local && row.name != "openrouter") {
+            let model = find(row.name, row.default_model).unwrap_or_default();
+            assert!(model.input_price.is_some(), "{}/{}", row.name, row.default_model);
+        }
+    }
+
+    #[test]
     fn a_known_model_has_a_window_and_prices() {
         let model = find("openai", "gpt-4o").unwrap();
         assert_eq!(model.context_window, Some(128_000));

@@ -24,8 +24,8 @@ use crate::mock::{self, Mock};
 use crate::ollama::Ollama;
 use crate::provider::{Attempt, Provider};
 use crate::providers::{ProviderRow, ShapeKind};
-use crate::resolve::{named, near_hint, resolve};
-use crate::retry::{RetryPolicy, Tries};
+use crate::resolve::{known_hint, named, near_hint, resolve};
+use crate::retry::{RetryPolicy, Tries, is_unanswered};
 use crate::transport::Transport;
 
 /// Pieces of a stream that may wait for whoever reads them; more are left in the socket.
@@ -236,14 +236,21 @@ impl Client {
     }
 
     /// Runs work where the sockets are driven; it ends when the future is dropped.
+    ///
+    /// # Errors
+    /// When there is no runtime to run it on.
     fn spawn<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> AbortOnDropHandle<T> {
-        AbortOnDropHandle::new(match &self.0.io {
-            Some(runtime) => runtime.spawn(work),
-            None => tokio::spawn(work),
-        })
+    ) -> Result<AbortOnDropHandle<T>> {
+        let runtime = match &self.0.io {
+            Some(runtime) => runtime.clone(),
+            None => Handle::try_current().map_err(|_| {
+                Error::internal("a model was called outside of any runtime")
+                    .hint("give the client one with `Client::builder().io(…)`")
+            })?,
+        };
+        Ok(AbortOnDropHandle::new(runtime.spawn(work)))
     }
 
     async fn chat_now(self, request: ChatRequest) -> Result<Reply> {
@@ -370,19 +377,13 @@ impl<'a> Call<'a> {
     /// Adds what is known of the call, and what the user can do.
     async fn explain(&self, mut error: Error, asked: &ChatRequest, partial: &str) -> Error {
         let model = asked.model.as_deref().unwrap_or_default();
+        let usage = self.used(&error, asked, partial);
         let call = error.call_mut();
         call.provider = Some(self.entry.name.clone());
         call.attempts = self.tries.made();
+        call.usage.get_or_insert(usage);
         if !partial.is_empty() {
-            let mut usage = Usage {
-                input_tokens: count_request(asked),
-                output_tokens: count_tokens(partial),
-                estimated: true,
-                ..Usage::default()
-            };
-            usage.cost_usd = self.entry.cost(model, &usage);
             call.partial = Some(partial.to_owned());
-            call.usage = Some(usage);
         }
         match error.kind() {
             ErrorKind::Auth => {
@@ -399,7 +400,24 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Names near a wrong one: of the catalogue, or where that has none, of the provider itself.
+    /// What a failed call is taken to have used: nothing, unless the provider had begun to work on it.
+    fn used(&self, error: &Error, asked: &ChatRequest, partial: &str) -> Usage {
+        let begun = error.call().and_then(|call| call.status).is_some_and(|status| status < 300);
+        let late = error.kind() == ErrorKind::Timeout && self.tries.made() > 0;
+        if !begun && !late && !is_unanswered(error) && partial.is_empty() {
+            return Usage::default();
+        }
+        let mut usage = Usage {
+            input_tokens: count_request(asked),
+            output_tokens: count_tokens(partial),
+            estimated: true,
+            ..Usage::default()
+        };
+        usage.cost_usd = self.entry.cost(asked.model.as_deref().unwrap_or_default(), &usage);
+        usage
+    }
+
+    /// Names near a wrong one: of the catalogue, or where that has none, of the provider's own list.
     async fn near(&self, model: &str) -> Option<String> {
         let name = &self.entry.name;
         let known = catalogue::names(name).filter(|known| *known != model);
@@ -407,7 +425,8 @@ impl<'a> Call<'a> {
             return Some(hint);
         }
         let listed = tokio::time::timeout(EXPLAINING, self.entry.provider.models()).await.ok()?.ok()?;
-        near_hint(name, model, listed.iter().map(|model| model.name.as_str()))
+        let listed: Vec<&str> = listed.iter().map(|model| model.name.as_str()).collect();
+        known_hint(name, model, &listed)
     }
 }
 
@@ -434,7 +453,7 @@ impl Models for Client {
     fn chat(&self, _: Permit, request: ChatRequest) -> BoxFuture<'static, Result<Reply>> {
         let this = self.clone();
         Box::pin(
-            async move { this.spawn(this.clone().chat_now(request)).await.unwrap_or_else(|_| Err(lost())) },
+            async move { this.spawn(this.clone().chat_now(request))?.await.unwrap_or_else(|_| Err(lost())) },
         )
     }
 
@@ -446,7 +465,7 @@ impl Models for Client {
         let this = self.clone();
         Box::pin(async move {
             let (sender, mut pieces) = mpsc::channel(WAITING_PIECES);
-            let task = this.spawn(this.clone().stream_now(request, sender));
+            let task = this.spawn(this.clone().stream_now(request, sender))?;
             let first = pieces.recv().await.unwrap_or_else(|| Err(lost()))?;
             // The task lives as long as the stream: dropping it closes the socket.
             let rest = stream::unfold((pieces, task), |(mut pieces, task)| async move {
@@ -462,7 +481,7 @@ impl Models for Client {
             if let Some(name) = &provider {
                 named(&this.0.entries, name)?;
             }
-            this.spawn(this.clone().list_now(provider)).await.map_err(|_| lost())
+            this.spawn(this.clone().list_now(provider))?.await.map_err(|_| lost())
         })
     }
 

@@ -64,12 +64,12 @@ pub(crate) fn from_status(
     let said = Said::read(&json);
     let kind = kind_of(Some(status), &said);
     let message = match (&said.message, text.trim()) {
-        (Some(message), _) => escape(message),
+        // Again, for what JSON had written with escapes.
+        (Some(message), _) => escape(&without_key(message, key)),
         (None, "") => "no message".to_owned(),
         (None, text) => quote(text.as_bytes()),
     };
     let header = |name: &str| headers.get(name)?.to_str().ok().map(str::to_owned);
-    let request_id = header("x-request-id").or_else(|| header("request-id"));
     let mut error = match status {
         300..=399 => Error::new(
             ErrorKind::BadResponse,
@@ -85,10 +85,16 @@ pub(crate) fn from_status(
     }
     error.with_call(CallInfo {
         status: Some(status),
-        request_id: request_id.map(|id| escape(&without_key(&id, key))),
+        request_id: request_id(headers, key),
         retry_after: retry_after(header).map(|wait| wait.as_secs_f64()),
         ..CallInfo::default()
     })
+}
+
+/// The provider's own id of a request, by which its support finds it.
+pub(crate) fn request_id(headers: &HeaderMap, key: Option<&SecretString>) -> Option<String> {
+    let id = headers.get("x-request-id").or_else(|| headers.get("request-id"))?.to_str().ok()?;
+    Some(escape(&without_key(id, key)))
 }
 
 /// What an error means that a provider puts into an answer that began well.
@@ -165,7 +171,8 @@ fn kind_of(status: Option<u16>, said: &Said) -> ErrorKind {
     match status {
         Some(401 | 403) => ErrorKind::Auth,
         Some(402) => ErrorKind::Quota,
-        Some(404) if said.mentions(&["not_found"]) || said.says(&["model"]) => ErrorKind::UnknownModel,
+        // A wrong address is not found either, and that is another mistake.
+        Some(404) if said.says(&["model"]) => ErrorKind::UnknownModel,
         Some(429) => ErrorKind::RateLimited,
         Some(408 | 409 | 500..=599) => ErrorKind::Overloaded,
         Some(_) => ErrorKind::BadRequest,
@@ -258,6 +265,7 @@ mod tests {
             ),
             (404, json!({"error": "model 'x' not found"}), UnknownModel),
             (404, json!({"detail": "Not Found"}), BadRequest),
+            (404, json!({"error": {"type": "not_found_error", "message": "File Not Found"}}), BadRequest),
             (413, json!({"error": {"message": "long"}}), BadRequest),
             (422, json!({"detail": "what"}), BadRequest),
             (429, json!({"error": {"message": "slow"}}), RateLimited),
@@ -295,7 +303,7 @@ mod tests {
     #[test]
     fn the_providers_words_are_kept_and_the_key_is_not() {
         let key = SecretString::from("sk-canary-123");
-        let body = br#"{"error": {"message": "Incorrect API key provided: sk-canary-123.\u001b[31m"}}"#;
+        let body = br#"{"error": {"message": "Incorrect API key provided: sk\u002dcanary-123.\u001b[31m"}}"#;
         let error = from_status(401, &HeaderMap::new(), body, Some(&key));
         assert_eq!(error.to_string(), r"answered 401: Incorrect API key provided: [key].\u{1b}[31m");
     }

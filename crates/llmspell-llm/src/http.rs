@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 use crate::config::ProviderConfig;
 use crate::count::count_request;
 use crate::draft::Draft;
-use crate::error::{from_body, from_status, is_error, quote, without_key};
+use crate::error::{from_body, from_status, is_error, quote, request_id, without_key};
 use crate::frames::{Frame, Frames};
 use crate::provider::{Attempt, Provider};
 use crate::shape::{Shape, shape_of};
@@ -97,13 +97,18 @@ impl HttpProvider {
     /// Asks for a whole answer with a body that is already written.
     pub(crate) async fn chat_with(&self, attempt: Attempt, body: Json) -> Result<Reply> {
         let model = attempt.request.model.as_deref().unwrap_or_default();
-        let json = self.whole(&self.ask(model, false, &body, &attempt)).await?;
-        let mut draft = Draft::default();
-        self.0.shape.whole(&json, &mut draft).map_err(|error| self.named(error))?;
-        if let Some(failed) = draft.failed.take() {
-            return Err(self.named(from_body(&failed, self.0.config.key.as_ref())));
-        }
-        draft.into_reply(count_request(&attempt.request)).map_err(|error| self.named(error))
+        let mut incoming = self.send(&self.ask(model, false, &body, &attempt)).await?;
+        let head = self.head(&incoming);
+        let read = async {
+            let json = self.read_whole(&mut incoming).await?;
+            let mut draft = Draft::default();
+            self.0.shape.whole(&json, &mut draft)?;
+            match draft.failed.take() {
+                Some(failed) => Err(from_body(&failed, self.0.config.key.as_ref())),
+                None => draft.into_reply(count_request(&attempt.request)),
+            }
+        };
+        read.await.map_err(|error| self.named(head.stamp(error)))
     }
 
     /// Asks for an answer piece by piece with a body that is already written.
@@ -117,13 +122,14 @@ impl HttpProvider {
         let content_type = incoming.content_type();
         let framing = self.0.shape.framing();
         if !framing.is_named(&content_type) {
+            let head = self.head(&incoming);
             let beginning = incoming.beginning(MOST_ERROR_BODY).await;
-            return Err(
-                self.not_understood(&beginning, &format!("a stream was asked for, `{content_type}` came"))
-            );
+            let why = format!("a stream was asked for, `{content_type}` came");
+            return Err(self.named(head.stamp(self.not_understood(&beginning, &why))));
         }
         let reading = Reading {
             provider: self.clone(),
+            head: self.head(&incoming),
             incoming,
             frames: Frames::new(framing),
             draft: Draft::default(),
@@ -134,7 +140,7 @@ impl HttpProvider {
             match reading.next().await {
                 Ok(end @ Delta::End { .. }) => Some((Ok(end), None)),
                 Ok(delta) => Some((Ok(delta), Some(reading))),
-                Err(error) => Some((Err(reading.provider.named(error)), None)),
+                Err(error) => Some((Err(reading.provider.named(reading.head.stamp(error))), None)),
             }
         });
         Ok(pieces.boxed())
@@ -143,27 +149,27 @@ impl HttpProvider {
     /// Sends a request and reads the JSON of a whole answer.
     pub(crate) async fn whole(&self, ask: &Ask<'_>) -> Result<Json> {
         let mut incoming = self.send(ask).await?;
+        let head = self.head(&incoming);
+        self.read_whole(&mut incoming).await.map_err(|error| self.named(head.stamp(error)))
+    }
+
+    async fn read_whole(&self, incoming: &mut Incoming) -> Result<Json> {
         let content_type = incoming.content_type();
         let (bytes, end) = incoming.body().await;
-        if !content_type.is_empty() && !content_type.ends_with("json") {
-            return Err(self.not_understood(&bytes, &format!("JSON was asked for, `{content_type}` came")));
-        }
-        match end {
-            Ok(()) => {}
-            Err(BodyError::Cut(cause)) => {
-                return Err(self.not_understood(&bytes, &format!("the answer was cut off ({cause})")));
+        let why = match end {
+            Ok(()) if !content_type.is_empty() && !content_type.ends_with("json") => {
+                format!("JSON was asked for, `{content_type}` came")
             }
-            Err(BodyError::TooLarge) => {
-                return Err(self.not_understood(&bytes, "the answer is larger than 64 MiB"));
-            }
-            Err(BodyError::Idle(limit)) => return Err(self.named(idle(limit))),
-        }
-        let json: Json = serde_json::from_slice(&bytes)
-            .map_err(|error| self.not_understood(&bytes, &format!("the answer is no JSON ({error})")))?;
-        if is_error(&json) {
-            return Err(self.named(from_body(&json, self.0.config.key.as_ref())));
-        }
-        Ok(json)
+            Ok(()) => match serde_json::from_slice::<Json>(&bytes) {
+                Ok(json) if is_error(&json) => return Err(from_body(&json, self.0.config.key.as_ref())),
+                Ok(json) => return Ok(json),
+                Err(error) => format!("the answer is no JSON ({error})"),
+            },
+            Err(BodyError::Cut(cause)) => format!("the answer was cut off ({cause})"),
+            Err(BodyError::TooLarge) => "the answer is larger than 64 MiB".to_owned(),
+            Err(BodyError::Idle(limit)) => return Err(idle(limit)),
+        };
+        Err(self.not_understood(&bytes, &why))
     }
 
     async fn send(&self, ask: &Ask<'_>) -> Result<Incoming> {
@@ -222,20 +228,43 @@ impl HttpProvider {
         Ok(url)
     }
 
+    /// An answer that is not what was asked for; where it says why, that is the error.
     fn not_understood(&self, bytes: &[u8], why: &str) -> Error {
+        let key = self.0.config.key.as_ref();
         if let Ok(json) = serde_json::from_slice::<Json>(bytes)
             && is_error(&json)
         {
-            return self.named(from_body(&json, self.0.config.key.as_ref()));
+            return from_body(&json, key);
         }
-        let text = without_key(&String::from_utf8_lossy(bytes), self.0.config.key.as_ref());
+        let text = without_key(&String::from_utf8_lossy(bytes), key);
         let found = if text.is_empty() { "nothing".to_owned() } else { quote(text.as_bytes()) };
-        self.named(Error::new(ErrorKind::BadResponse, format!("{why}: {found}")).with_retryable(true))
+        let message = format!("{}: {found}", without_key(why, key));
+        Error::new(ErrorKind::BadResponse, message).with_retryable(true)
+    }
+
+    fn head(&self, incoming: &Incoming) -> Head {
+        let request_id = request_id(incoming.headers(), self.0.config.key.as_ref());
+        Head { status: incoming.status(), request_id }
     }
 
     fn named(&self, mut error: Error) -> Error {
         error.call_mut().provider.get_or_insert_with(|| self.0.config.name.clone());
         error.prefixed(format_args!("{}: ", self.0.config.name))
+    }
+}
+
+/// What the head of an answer said, for errors in what follows it.
+struct Head {
+    status: u16,
+    request_id: Option<String>,
+}
+
+impl Head {
+    fn stamp(&self, mut error: Error) -> Error {
+        let call = error.call_mut();
+        call.status.get_or_insert(self.status);
+        call.request_id = call.request_id.take().or_else(|| self.request_id.clone());
+        error
     }
 }
 
@@ -255,6 +284,7 @@ fn interrupted(why: &str) -> Error {
 /// An answer that is being streamed.
 struct Reading {
     provider: HttpProvider,
+    head: Head,
     incoming: Incoming,
     frames: Frames,
     draft: Draft,

@@ -3,6 +3,11 @@
 //! A provider is one [row](PROVIDERS); the API it speaks is one of five shapes, and a shape is pure translation
 //! (a request to JSON, answer bytes to deltas). Sending, time limits and caps are the transport's; retries, queueing
 //! and prices are the client's. Nothing here reads the environment, prints, or knows a script.
+//!
+//! The shapes are our own and not those of the `genai` crate (0.7.2), which was tried: its translation can be had only
+//! together with its transport and decoders, and those call a stream that was cut a success or end it without a word,
+//! break events where CR and LF arrive apart, stop at a byte that is not UTF-8, skip damaged lines, take in bodies
+//! without bound, and reserve memory by the index of a tool call (620 MB for index 3,000,000).
 
 mod catalogue;
 mod client;

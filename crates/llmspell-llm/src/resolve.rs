@@ -34,8 +34,12 @@ pub(crate) fn resolve(entries: &[Entry], provider: Option<&str>, model: Option<&
     }
     if entry.is_mock && entry.model(model).is_none() {
         let models = mock::models();
-        let names = models.iter().map(|model| model.name.as_str());
-        return Err(unknown_model(&entry.name, model, names));
+        let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
+        let error = Error::new(ErrorKind::UnknownModel, format!("`{}` has no model `{model}`", entry.name));
+        return Err(match known_hint(&entry.name, model, &names) {
+            Some(hint) => error.hint(hint),
+            None => error,
+        });
     }
     Ok(ModelRef { provider: entry.name.clone(), model: model.to_owned() })
 }
@@ -90,28 +94,26 @@ pub(crate) fn named<'a>(entries: &'a [Entry], name: &str) -> Result<&'a Entry> {
     Err(error.hint(usable))
 }
 
-/// A model that its provider does not know, with the names that are near it.
-pub(crate) fn unknown_model<'a>(provider: &str, model: &str, known: impl Iterator<Item = &'a str>) -> Error {
-    let error = Error::new(ErrorKind::UnknownModel, format!("`{provider}` has no model `{model}`"));
-    match near_hint(provider, model, known) {
-        Some(hint) => error.hint(hint),
-        None => error,
-    }
-}
-
-/// A hint that offers the names near a wrong one, or some names when none is near.
+/// A hint that offers the names near a wrong one.
 pub(crate) fn near_hint<'a>(
     provider: &str,
     model: &str,
     known: impl Iterator<Item = &'a str>,
 ) -> Option<String> {
-    let known: Vec<&str> = known.collect();
-    let full = |name: &&str| format!("{provider}/{name}");
-    let near = near(model, known.iter().copied());
-    if !near.is_empty() {
-        return Some(format!("did you mean {}?", list(near.iter().map(full))));
-    }
-    (!known.is_empty()).then(|| format!("it has {}", list(known.iter().take(3).map(full))))
+    let near = near(model, known);
+    (!near.is_empty()).then(|| format!("did you mean {}?", models(provider, &near)))
+}
+
+/// A hint that offers the names near a wrong one, or the first few when none is near.
+pub(crate) fn known_hint(provider: &str, model: &str, known: &[&str]) -> Option<String> {
+    near_hint(provider, model, known.iter().copied()).or_else(|| {
+        let few = &known[..known.len().min(3)];
+        (!few.is_empty()).then(|| format!("it has {}", models(provider, few)))
+    })
+}
+
+fn models(provider: &str, names: &[&str]) -> String {
+    list(names.iter().map(|name| format!("{provider}/{name}")))
 }
 
 /// The names that look like a wrong one, the likest first, at most three.

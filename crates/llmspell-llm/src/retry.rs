@@ -92,7 +92,7 @@ impl Tries {
         if !error.is_retryable() || self.made > self.policy.retries || self.made >= MOST_ATTEMPTS {
             return None;
         }
-        let unanswered = std::error::Error::source(error).is_some_and(|source| source.is::<Unanswered>());
+        let unanswered = is_unanswered(error);
         let again = match error.kind() {
             _ if unanswered => {
                 self.unanswered += 1;
@@ -121,6 +121,11 @@ impl Tries {
         let doubled = 2_u32.saturating_pow(self.made.saturating_sub(1).min(16));
         self.policy.base.saturating_mul(doubled).min(self.policy.most).mul_f64(fastrand::f64())
     }
+}
+
+/// Whether a request may have been served though nothing came back.
+pub(crate) fn is_unanswered(error: &Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<Unanswered>())
 }
 
 /// How long a provider asks to wait. What cannot be understood is as if it were not there.

@@ -163,3 +163,81 @@ fn named_models<'a>(list: &'a Json, field: &str) -> impl Iterator<Item = (&'a Js
         Some((model, model[field].as_str()?.to_owned())).filter(|(_, name)| !name.is_empty())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const KINDS: [ShapeKind; 5] = [
+        ShapeKind::OpenAiChat,
+        ShapeKind::OpenAiResponses,
+        ShapeKind::Anthropic,
+        ShapeKind::Gemini,
+        ShapeKind::Ollama,
+    ];
+
+    /// JSON made of the words that the APIs use, in places where they do not.
+    fn odd_json() -> impl Strategy<Value = Json> {
+        const WORDS: [&str; 24] = [
+            "type",
+            "index",
+            "choices",
+            "delta",
+            "message",
+            "content",
+            "tool_calls",
+            "function",
+            "arguments",
+            "usage",
+            "candidates",
+            "parts",
+            "functionCall",
+            "usageMetadata",
+            "promptTokenCount",
+            "prompt_tokens",
+            "input_tokens",
+            "output",
+            "item",
+            "response",
+            "content_block",
+            "finish_reason",
+            "done",
+            "text",
+        ];
+        let leaf = prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(Json::from),
+            any::<u64>().prop_map(Json::from),
+            any::<f64>().prop_map(Json::from),
+            proptest::sample::select(&WORDS[..]).prop_map(Json::from),
+        ];
+        leaf.prop_recursive(6, 60, 6, |inner| {
+            let name = proptest::sample::select(&WORDS[..]).prop_map(str::to_owned);
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Json::from),
+                proptest::collection::vec((name, inner), 0..8)
+                    .prop_map(|fields| Json::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_makes_a_shape_panic(pieces in proptest::collection::vec(odd_json(), 0..6)) {
+            for kind in KINDS {
+                let mut draft = Draft::default();
+                for piece in &pieces {
+                    shape_of(kind).piece(piece, &mut draft);
+                }
+                let _ = draft.into_reply(1);
+                for piece in &pieces {
+                    let mut draft = Draft::default();
+                    let _ = shape_of(kind).whole(piece, &mut draft);
+                    let _ = draft.into_reply(1);
+                    let _ = shape_of(kind).models(piece);
+                }
+            }
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Sends requests: the one HTTP client, its time limits and its caps.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use llmspell_core::{Error, ErrorKind, Result};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -12,6 +13,9 @@ use crate::error::{from_transport, root_cause};
 
 /// The most bytes an answer may have.
 pub(crate) const MAX_BODY: usize = 64 << 20;
+
+/// How long a connection is kept for the next call.
+const POOL_IDLE: Duration = Duration::from_secs(30);
 
 /// A request ready to be sent.
 #[derive(Debug)]
@@ -72,11 +76,12 @@ impl Transport {
 fn build(timeouts: &Timeouts) -> Result<Client> {
     let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
+    let mut tls = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::internal(format!("TLS cannot be set up: {error}")))?
         .with_root_certificates(roots)
         .with_no_client_auth();
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Client::builder()
         .tls_backend_preconfigured(tls)
         .no_proxy()
@@ -84,6 +89,8 @@ fn build(timeouts: &Timeouts) -> Result<Client> {
         // Retries are made in one layer, and that is not this one.
         .retry(retry::never())
         .connect_timeout(timeouts.connect)
+        // Shorter than servers keep theirs: a request must not meet a connection that is being closed.
+        .pool_idle_timeout(POOL_IDLE)
         .user_agent(concat!("llmspell/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| Error::internal(format!("the HTTP client cannot be set up: {}", root_cause(&error))))
@@ -100,7 +107,7 @@ fn address(url: &Url) -> String {
 pub(crate) struct Incoming {
     response: reqwest::Response,
     received: usize,
-    idle: std::time::Duration,
+    idle: Duration,
 }
 
 /// Why a body ended early.
@@ -109,7 +116,7 @@ pub(crate) enum BodyError {
     /// The connection was lost or the body was shorter than announced.
     Cut(String),
     /// Nothing came for too long.
-    Idle(std::time::Duration),
+    Idle(Duration),
     /// More came than is taken in.
     TooLarge,
 }

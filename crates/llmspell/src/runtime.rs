@@ -153,9 +153,7 @@ impl RuntimeBuilder {
     /// When two engines or two bridges claim the same name.
     pub fn build(self) -> Result<Runtime> {
         let engines = EngineRegistry::new();
-        for (descriptor, factory) in llmspell_engines::ENGINES {
-            engines.register(descriptor.clone(), factory)?;
-        }
+        llmspell_engines::register_all(&engines)?;
         for (descriptor, factory) in self.engines {
             engines.register(descriptor, factory)?;
         }

@@ -120,6 +120,11 @@ impl Slot {
         }
     }
 
+    /// Whether a run holds the worker's thread right now.
+    pub(crate) fn is_at_work(&self) -> bool {
+        lock(&self.at_work).is_some()
+    }
+
     fn end(&self) {
         *lock(&self.at_work) = None;
     }

@@ -20,6 +20,7 @@ struct Worker {
     jobs: mpsc::UnboundedSender<Job>,
     /// Jobs posted and not yet ended.
     load: Arc<AtomicUsize>,
+    slot: Arc<Slot>,
 }
 
 /// The worker threads of a runtime, started one by one as there is work for them.
@@ -40,8 +41,9 @@ impl Workers {
         job: impl FnOnce(Arc<Slot>) -> LocalBoxFuture<'static, ()> + Send + 'static,
     ) -> Result<()> {
         let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
-        let idlest = started.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed));
-        let idle = idlest.is_some_and(|worker| worker.load.load(Ordering::Relaxed) == 0);
+        // A script at work may hold its thread for long; many that wait hold it for moments.
+        let idlest = started.iter().min_by_key(|worker| worker.burden());
+        let idle = idlest.is_some_and(|worker| worker.burden() == (false, 0));
         if !idle && started.len() < self.most {
             let worker = self.start(started.len())?;
             worker.post(Box::new(job));
@@ -61,17 +63,22 @@ impl Workers {
         let slot = self.watchdog.slot().map_err(failed)?;
         let load = Arc::new(AtomicUsize::new(0));
         let (jobs, posted) = mpsc::unbounded_channel();
-        let ended = Arc::clone(&load);
+        let (ended, at_work) = (Arc::clone(&load), Arc::clone(&slot));
         std::thread::Builder::new()
             .name(format!("spell-worker-{number}"))
             .stack_size(STACK_BYTES)
-            .spawn(move || LocalSet::new().block_on(&runtime, serve(posted, &slot, &ended)))
+            .spawn(move || LocalSet::new().block_on(&runtime, serve(posted, &at_work, &ended)))
             .map_err(failed)?;
-        Ok(Worker { jobs, load })
+        Ok(Worker { jobs, load, slot })
     }
 }
 
 impl Worker {
+    /// Whether a script holds the thread right now, and how many jobs it has.
+    fn burden(&self) -> (bool, usize) {
+        (self.slot.is_at_work(), self.load.load(Ordering::Relaxed))
+    }
+
     fn post(&self, job: Job) {
         self.load.fetch_add(1, Ordering::Relaxed);
         // A worker ends only when its sender is dropped, so it is there to receive.

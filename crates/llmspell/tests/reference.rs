@@ -160,6 +160,8 @@ fn things_are_found_by_name_and_near_names_are_offered() {
         ("llm.chat", "llm.chat("),
         ("llm.streamChat", "llm.stream_chat("),
         ("LLM.conversation:send", "llm.Conversation:send("),
+        ("llm.conversation", "llm.conversation("),
+        ("llm.Conversation", "llm.Conversation\n"),
         ("json.null", "json.null: any"),
         ("llm.Role", "Role\n"),
     ];

@@ -98,6 +98,33 @@ async fn an_unknown_model_is_told_with_the_names_near_it() {
 }
 
 #[tokio::test]
+async fn a_model_that_the_catalogue_cannot_guess_is_told_by_the_providers_list() {
+    let refused = response(404, "", r#"{"error": "model 'nothing-like-it' not found"}"#);
+    let listed = response(200, "", r#"{"models": [{"name": "llama3.2"}, {"name": "qwen3"}]}"#);
+    // The model's size is asked for first.
+    let server = FaultServer::start(vec![refused, listed]).await;
+    let client = Client::builder().provider(row("ollama").base_url(&server.url).unwrap()).build().unwrap();
+    let request =
+        ChatRequest { provider: Some("ollama".into()), model: Some("nothing-like-it".into()), ..ask() };
+    let error = client.chat(Permit::for_test(), request).await.unwrap_err();
+    assert_eq!(error.to_string(), "ollama: answered 404: model 'nothing-like-it' not found");
+    assert_eq!(error.hints(), ["it has `ollama/llama3.2`, `ollama/qwen3`"]);
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_sent_is_told_without_it() {
+    let config = row("openai").key("sk-canary\n").base_url("http://127.0.0.1:1").unwrap();
+    let client = Client::builder().provider(config).build().unwrap();
+    let request = ChatRequest { provider: Some("openai".into()), ..ask() };
+    let error = client.chat(Permit::for_test(), request).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.to_string().as_str()),
+        (ErrorKind::Auth, "openai: the key has characters that no key has")
+    );
+    assert!(!format!("{error:?}").contains("canary"));
+}
+
+#[tokio::test]
 async fn a_known_model_has_its_price() {
     let body = json!({"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 1_000_000, "completion_tokens": 100_000}});

@@ -124,7 +124,7 @@ async fn read_request(socket: &mut TcpStream) -> Option<String> {
         bytes.extend_from_slice(&more[..count]);
         // What TLS greets with: no request will follow.
         if bytes[0] == 0x16 {
-            return Some("a TLS greeting".to_owned());
+            return Some(format!("a TLS greeting: {}", String::from_utf8_lossy(&bytes)));
         }
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };

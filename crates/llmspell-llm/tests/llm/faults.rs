@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use llmspell_core::ErrorKind::{self, *};
-use llmspell_core::chat::{ChatRequest, FinishReason};
+use llmspell_core::chat::{ChatRequest, FinishReason, Usage};
 use llmspell_llm::{RetryPolicy, ShapeKind, Timeouts};
 use serde_json::{Value as Json, json};
 
@@ -95,6 +95,7 @@ async fn what_may_pass_is_tried_again_and_what_may_not_is_not() {
                 assert_eq!(error.kind(), kind, "{case}");
                 assert_eq!(attempts(&server), tries, "{case}");
                 let call = error.call().unwrap();
+                assert_eq!(call.usage, Some(Usage::default()), "nothing was used: {case}");
                 assert_eq!(
                     (call.status, call.request_id.as_deref()),
                     (Some(status), Some("req-7")),
@@ -208,7 +209,7 @@ async fn the_ends_of_a_stream_that_count() {
             "[DONE] and nothing else",
             OpenAiChat,
             openai(&[], true),
-            "empty_response retryable=true status=None attempts=1 p: the model's answer is empty",
+            "empty_response retryable=true status=Some(200) attempts=1 p: the model's answer is empty",
         ),
         (
             "an empty text",
@@ -220,7 +221,7 @@ async fn the_ends_of_a_stream_that_count() {
             "stop reason without message_stop",
             Anthropic,
             frames(Anthropic, &[start.clone(), delta.clone()]),
-            "stream_interrupted retryable=true status=None attempts=1 p: the stream ended before the model had finished",
+            "stream_interrupted retryable=true status=Some(200) attempts=1 p: the stream ended before the model had finished",
         ),
         (
             "message_stop",
@@ -233,7 +234,7 @@ async fn the_ends_of_a_stream_that_count() {
             "no finish reason",
             Gemini,
             gemini(Json::Null),
-            "stream_interrupted retryable=true status=None attempts=1 p: the stream ended before the model had finished",
+            "stream_interrupted retryable=true status=Some(200) attempts=1 p: the stream ended before the model had finished",
         ),
     ] {
         let (_server, client) = set_up(shape, vec![stream_script(shape, &stream)]).await;
@@ -398,6 +399,8 @@ async fn a_connection_that_fails_is_tried_again_unless_the_request_may_have_been
         let client = client(shape, &server.url, |builder| builder.retry(retry));
         let error = client.ask(false).await.end.unwrap_err();
         assert_eq!((error.kind(), error.is_retryable()), (Network, true), "{name}: {error:?}");
+        let estimated = error.call().unwrap().usage.as_ref().unwrap().estimated;
+        assert_eq!(estimated, name != "reset", "what may have been served may have to be paid for: {name}");
         assert_eq!(attempts(&server), tries, "{name}: {error:?}");
     }
 
@@ -411,6 +414,11 @@ async fn a_connection_that_fails_is_tried_again_unless_the_request_may_have_been
     let plain = client(shape, &server.url.replace("http:", "https:"), |builder| builder);
     let error = plain.ask(false).await.end.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable(), attempts(&server)), (Network, false, 1), "{error:?}");
+    let greeting = server.requests().remove(0);
+    assert!(
+        greeting.contains("h2") && greeting.contains("http/1.1"),
+        "both protocols are offered: {greeting:?}"
+    );
     assert!(error.message().starts_with("p: no secure connection to 127.0.0.1:"), "{error}");
 }
 

@@ -93,7 +93,7 @@ fn describe_type(page: &mut String, named: &Named) {
             }
         }
         Shape::Other(ty) => {
-            let _ = write!(page, "```luau\n{ty}\n```\n");
+            let _ = write!(page, "```luau\ntype {} = {ty}\n```\n", named.name);
         }
     }
 }

@@ -36,8 +36,10 @@ pub fn text(bridges: &[Bridge], query: Option<&str>) -> Result<String> {
         return Ok(list(&entries));
     };
     let topics: Vec<(String, Topic<'_>)> = bridges.iter().flat_map(topics).collect();
+    // `llm.conversation` is a function and `llm.Conversation` what it makes: the very name counts first.
+    let exact = topics.iter().find(|(name, _)| name == query);
     let wanted = plain(query);
-    match topics.iter().find(|(name, _)| plain(name) == wanted) {
+    match exact.or_else(|| topics.iter().find(|(name, _)| plain(name) == wanted)) {
         Some((name, topic)) => Ok(page(name, topic)),
         None => Err(unknown(query, topics.iter().map(|(name, _)| name.as_str()))),
     }

@@ -1,0 +1,255 @@
+//! Sources to bytecode, and what is said of those that do not compile.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use llmspell_core::{Diagnostic, Error, Place, Result, Source};
+use mlua::chunk::{ChunkMode, Compiler};
+use mlua::{Function, Lua, Value as LuaValue};
+
+use super::errors::from_lua_error;
+use super::host::Host;
+
+/// The most bytes of text and bytecode that are kept.
+const CACHE: usize = 16 * 1024 * 1024;
+
+/// Compiled chunks by content, shared by an engine's sessions. The oldest give way.
+#[derive(Default)]
+pub(super) struct Chunks(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    chunks: HashMap<Arc<str>, Arc<[u8]>>,
+    order: VecDeque<Arc<str>>,
+    bytes: usize,
+}
+
+impl Chunks {
+    /// The bytecode of a source. Bytecode itself is never taken from outside: the VM trusts it.
+    fn compile(&self, text: &str) -> mlua::Result<Arc<[u8]>> {
+        if let Some(known) = self.lock().chunks.get(text) {
+            return Ok(Arc::clone(known));
+        }
+        let code: Arc<[u8]> = compiler().compile(text)?.into();
+        self.lock().keep(text.into(), &code);
+        Ok(code)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn keep(&mut self, text: Arc<str>, code: &Arc<[u8]>) {
+        if self.chunks.insert(Arc::clone(&text), Arc::clone(code)).is_none() {
+            self.bytes += text.len() + code.len();
+            self.order.push_back(text);
+        }
+        while self.bytes > CACHE
+            && let Some(oldest) = self.order.pop_front()
+        {
+            if let Some(code) = self.chunks.remove(&oldest) {
+                self.bytes -= oldest.len() + code.len();
+            }
+        }
+    }
+}
+
+/// How all Luau here is compiled: lines and names for tracebacks, and no inlining, which would blur them.
+pub(super) fn compiler() -> Compiler {
+    Compiler::new().set_optimization_level(1).set_debug_level(1)
+}
+
+/// Loads a source as a function.
+///
+/// # Errors
+/// When it does not compile.
+pub(super) fn load(host: &Host, lua: &Lua, source: &Source) -> Result<Function> {
+    let code = host
+        .chunks
+        .compile(&format!("{}{}", live_globals(lua), source.text))
+        .map_err(|error| Error::from(diagnostic(source, &error)))?;
+    host.files.borrow_mut().insert(source.name.clone());
+    lua.load(&*code)
+        .set_mode(ChunkMode::Binary)
+        .set_name(format!("={}", source.name))
+        .into_function()
+        .map_err(|error| from_lua_error(host, &error))
+}
+
+/// Luau reads a global that its chunk never assigns once, when the chunk is loaded. Those that the host or an earlier
+/// chunk has set may change, so the chunk gets a function before its first line, never called, that assigns them.
+fn live_globals(lua: &Lua) -> String {
+    const KEYWORDS: [&str; 21] = [
+        "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "if", "in", "local",
+        "nil", "not", "or", "repeat", "return", "then", "true", "until", "while",
+    ];
+    let is_name = |name: &String| {
+        !name.starts_with(|c: char| c.is_ascii_digit())
+            && !KEYWORDS.contains(&name.as_str())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    let globals = lua.globals();
+    let mut names: Vec<_> = globals
+        .pairs::<LuaValue, LuaValue>()
+        .filter_map(|pair| Some(pair.ok()?.0.as_string()?.to_string_lossy()))
+        .filter(|name| !name.is_empty() && name != "_G" && is_name(name))
+        .collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    names.sort_unstable();
+    let assigned: String = names.iter().map(|name| format!("{name}=nil ")).collect();
+    format!("do local function _() {assigned}end end ")
+}
+
+/// Looks for mistakes without running anything.
+pub(super) fn check(chunks: &Chunks, source: &Source) -> Option<Diagnostic> {
+    chunks.compile(&source.text).err().map(|error| diagnostic(source, &error))
+}
+
+fn diagnostic(source: &Source, error: &mlua::Error) -> Diagnostic {
+    let text = match error {
+        mlua::Error::SyntaxError { message, .. } => message.clone(),
+        other => other.to_string(),
+    };
+    let (line, message) = split_line(&text).unwrap_or((1, &text));
+    let found = found(message);
+    let column = found.and_then(|found| column_of(&source.text, line, found));
+    Diagnostic {
+        place: Place { file: source.name.clone(), line, column },
+        excerpt: excerpt(&source.text, line, column, found.map_or(1, |found| found.chars().count())),
+        hint: hint(source, line, message),
+        message: message.to_owned(),
+    }
+}
+
+/// Luau writes `:3: Expected …`.
+fn split_line(text: &str) -> Option<(u32, &str)> {
+    let (line, message) = text.strip_prefix(':').unwrap_or(text).split_once(": ")?;
+    Some((line.parse().ok()?, message))
+}
+
+/// The token that the compiler stumbled over: the last that it quotes.
+fn found(message: &str) -> Option<&str> {
+    let (_, rest) = message.rsplit_once("got '")?;
+    rest.find('\'').map(|end| &rest[..end]).filter(|token| !token.is_empty())
+}
+
+/// Where the token is, counted in characters from 1. The compiler names only the line, so where the token occurs more
+/// than once it is asked again with the line broken before each: the mistake moves with what is after the break.
+fn column_of(text: &str, line: u32, token: &str) -> Option<u32> {
+    const TRIES: usize = 16;
+    let start: usize = text.split_inclusive('\n').take(line as usize - 1).map(str::len).sum();
+    let content = text[start..].lines().next()?;
+    let moves = |at: usize| {
+        let broken = format!("{}\n{}", &text[..start + at], &text[start + at..]);
+        match compiler().compile(broken) {
+            Err(mlua::Error::SyntaxError { message, .. }) => {
+                split_line(&message).is_some_and(|(found, _)| found > line)
+            }
+            _ => false,
+        }
+    };
+    let mut places: Vec<_> = content.match_indices(token).map(|(at, _)| at).take(TRIES).collect();
+    if places.len() > 1 {
+        places.retain(|at| moves(*at));
+    }
+    u32::try_from(content[..*places.last()?].chars().count() + 1).ok()
+}
+
+/// The line and the one before it, with a mark below.
+fn excerpt(text: &str, line: u32, column: Option<u32>, width: usize) -> String {
+    let gutter = line.to_string().len() + 2;
+    let mut drawn = String::new();
+    let shown = text.lines().enumerate().map(|(at, text)| (at as u32 + 1, text));
+    for (number, text) in shown.filter(|(number, _)| (line.saturating_sub(1)..=line).contains(number)) {
+        let text: String = text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        drawn.push_str(&format!("{number:>gutter$} | {text}\n"));
+        if number == line {
+            let blank = text.chars().take_while(|c| c.is_whitespace()).count();
+            let (start, width) = match column {
+                Some(column) => (column as usize - 1, width),
+                None => (blank, text.trim().chars().count().max(1)),
+            };
+            drawn.push_str(&format!("{:>gutter$} | {}{}\n", "", " ".repeat(start), "^".repeat(width)));
+        }
+    }
+    drawn
+}
+
+/// What to do about the mistakes that people make who come from elsewhere.
+fn hint(source: &Source, line: u32, message: &str) -> Option<String> {
+    const ELSEWHERE: &[(&[&str], &str)] = &[
+        (&["const ", "let ", "=> ", "function(", "===", "import ", "export "], "JavaScript"),
+        (&["def ", "elif ", "import ", "print \"", "from ", "async def "], "Python"),
+    ];
+    let text = source.text.lines().nth(line as usize - 1).unwrap_or_default().trim_start();
+    let begins = |word: &str| text.starts_with(word);
+    if begins("goto ") || text.contains(" goto ") || begins("::") {
+        return Some("Luau has no goto; use `continue` or `break`, or a function that returns".to_owned());
+    }
+    if text.contains("!=") {
+        return Some("Luau writes `~=` for \"is not\"".to_owned());
+    }
+    if text.contains("++") || text.contains("--") && message.contains("Incomplete statement") {
+        return Some("Luau has no `++`; write `n += 1`".to_owned());
+    }
+    ELSEWHERE
+        .iter()
+        .find(|(words, _)| words.iter().any(|word| begins(word)))
+        .map(|(_, language)| format!("this looks like {language}, but {} is run as Luau", source.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_is_drawn_and_explained() {
+        let cases = [
+            (
+                "print(1)\nlocal x = = 1\n",
+                "main.luau:2:11: Expected identifier when parsing expression, got '='\n\
+                 \x20 1 | print(1)\n\
+                 \x20 2 | local x = = 1\n\
+                 \x20   |           ^\n",
+                None,
+            ),
+            (
+                "for i = 1, 3 do\n  goto done\nend\n",
+                "main.luau:2: Incomplete statement: expected assignment or a function call\n\
+                 \x20 1 | for i = 1, 3 do\n\
+                 \x20 2 |   goto done\n\
+                 \x20   |   ^^^^^^^^^\n",
+                Some("Luau has no goto; use `continue` or `break`, or a function that returns"),
+            ),
+            (
+                "let x = 1;\n",
+                "main.luau:1: Incomplete statement: expected assignment or a function call\n\
+                 \x20 1 | let x = 1;\n\
+                 \x20   | ^^^^^^^^^^\n",
+                Some("this looks like JavaScript, but main.luau is run as Luau"),
+            ),
+        ];
+        for (text, said, hint) in cases {
+            let found = check(&Chunks::default(), &Source::new("main.luau", text)).unwrap();
+            assert_eq!(format!("{}: {}\n{}", found.place, found.message, found.excerpt), said);
+            assert_eq!(found.hint.as_deref(), hint);
+        }
+    }
+
+    #[test]
+    fn the_cache_is_bounded_and_shares_by_content() {
+        let chunks = Chunks::default();
+        let compile = |text: &str| chunks.compile(text).unwrap();
+        let first = compile("return 1");
+        assert!(Arc::ptr_eq(&first, &compile("return 1")));
+        for number in 0..20 {
+            compile(&format!("--{}{number}", "x".repeat(1024 * 1024)));
+        }
+        assert!(chunks.lock().bytes <= CACHE);
+        assert!(!Arc::ptr_eq(&first, &compile("return 1")));
+    }
+}

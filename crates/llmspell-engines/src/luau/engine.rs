@@ -1,0 +1,51 @@
+//! The engine: opens sessions, which share what was compiled.
+
+use std::sync::Arc;
+
+use llmspell_core::{Bridge, Context, Diagnostic, Engine, EngineDescriptor, Result, Session, Source};
+
+use super::compile::{self, Chunks};
+use super::session::LuauSession;
+
+/// What this engine is.
+pub const DESCRIPTOR: EngineDescriptor = EngineDescriptor {
+    name: "luau",
+    language: "Luau",
+    version: "0.740",
+    extensions: &["luau", "lua"],
+    mime_types: &["text/x-luau", "text/x-lua", "application/x-lua"],
+};
+
+/// Runs Luau.
+#[derive(Default)]
+pub struct Luau {
+    chunks: Arc<Chunks>,
+}
+
+impl Luau {
+    /// An engine that has compiled nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl std::fmt::Debug for Luau {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Luau")
+    }
+}
+
+impl Engine for Luau {
+    fn descriptor(&self) -> &EngineDescriptor {
+        &DESCRIPTOR
+    }
+
+    fn check(&self, source: &Source) -> Vec<Diagnostic> {
+        compile::check(&self.chunks, source).into_iter().collect()
+    }
+
+    fn open(&self, bridges: &[Arc<Bridge>], cx: Context) -> Result<Box<dyn Session>> {
+        Ok(Box::new(LuauSession::open(bridges, cx, Arc::clone(&self.chunks))?))
+    }
+}

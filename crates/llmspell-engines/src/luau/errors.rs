@@ -1,0 +1,238 @@
+//! Errors of the host as scripts see them, and errors of scripts as the host sees them.
+
+use std::rc::Rc;
+
+use llmspell_core::{Error, ErrorKind, Frame, Limit, Place, Result, Value};
+use mlua::{AnyUserData, Lua, Table, Value as LuaValue};
+
+use super::host::Host;
+use super::{sandbox, values};
+
+/// What Luau calls an allocation that the memory limit refused.
+const OUT_OF_MEMORY: &str = "not enough memory";
+/// The most frames of a traceback that are kept.
+const MAX_FRAMES: usize = 32;
+/// The most stack levels that are looked at for them.
+const MAX_LEVELS: usize = 256;
+
+/// Wraps an error so that it can be raised in the VM.
+pub(super) fn to_lua_error(error: Error) -> mlua::Error {
+    mlua::Error::external(error)
+}
+
+/// The error that came out of the VM.
+pub(super) fn from_lua_error(host: &Host, error: &mlua::Error) -> Error {
+    match error {
+        mlua::Error::CallbackError { cause, .. } | mlua::Error::WithContext { cause, .. } => {
+            from_lua_error(host, cause)
+        }
+        mlua::Error::ExternalError(cause) => match cause.downcast_ref::<Error>() {
+            Some(error) => error.clone(),
+            None => Error::runtime(cause.to_string()),
+        },
+        mlua::Error::MemoryError(_) => host.cx.meter().trip(Limit::Memory),
+        mlua::Error::RuntimeError(message) => from_text(host, message),
+        other => Error::runtime(other.to_string()),
+    }
+}
+
+/// An error that a host function raises: it says where the script called.
+pub(super) fn raise(host: &Host, lua: &Lua, error: Error) -> mlua::Error {
+    let error = if error.is_final() { host.end(lua, error) } else { locate(lua, error) };
+    to_lua_error(error)
+}
+
+/// Adds where the running script is, unless the error already says.
+pub(super) fn locate(lua: &Lua, error: Error) -> Error {
+    let frames = frames(lua);
+    let error = match frames.first() {
+        Some(frame) => error.at(frame.place.clone()),
+        None => error,
+    };
+    if error.traceback().is_empty() { error.with_traceback(frames) } else { error }
+}
+
+/// The stack of the running script, innermost first, without what is not the script's own.
+pub(super) fn frames(lua: &Lua) -> Vec<Frame> {
+    let own = |level| {
+        lua.inspect_stack(level, |debug| {
+            let source = debug.source();
+            let file = source.source.as_deref()?.strip_prefix('=')?;
+            if source.what == "C" || file == sandbox::PRELUDE {
+                return None;
+            }
+            let line = u32::try_from(debug.current_line()?).ok()?;
+            let function = debug.names().name.filter(|name| !name.is_empty()).map(|name| name.into_owned());
+            Some(Frame { place: Place { file: file.to_owned(), line, column: None }, function })
+        })
+    };
+    (0..MAX_LEVELS).map_while(own).flatten().take(MAX_FRAMES).collect()
+}
+
+/// What `pcall` and its like hand to the script.
+///
+/// # Errors
+/// When it is nothing that a script may catch.
+pub(super) fn caught(host: &Rc<Host>, lua: &Lua, value: LuaValue) -> mlua::Result<LuaValue> {
+    if is_out_of_memory(&value) {
+        let error = host.cx.meter().trip(Limit::Memory);
+        return Err(raise(host, lua, error));
+    }
+    host.state().map_err(to_lua_error)?;
+    match value {
+        LuaValue::Error(error) => {
+            let error = from_lua_error(host, &error);
+            if error.is_final() {
+                return Err(raise(host, lua, error));
+            }
+            let text = match error.place() {
+                Some(place) => format!("{}:{}: {}", place.file, place.line, error.message()),
+                None => error.message().to_owned(),
+            };
+            lua.create_string(text).map(LuaValue::String)
+        }
+        LuaValue::String(text) => match without_prelude(&text.to_string_lossy()) {
+            Some(rest) => lua.create_string(rest).map(LuaValue::String),
+            None => Ok(LuaValue::String(text)),
+        },
+        other => Ok(other),
+    }
+}
+
+fn is_out_of_memory(value: &LuaValue) -> bool {
+    match value {
+        LuaValue::String(text) => *text == OUT_OF_MEMORY,
+        LuaValue::Error(error) => matches!(**error, mlua::Error::MemoryError(_)),
+        _ => false,
+    }
+}
+
+/// The error behind a value that reached the bottom of the script's stack while that is still whole. `shown` is
+/// what `tostring` makes of a table.
+pub(super) fn raised(host: &Rc<Host>, lua: &Lua, value: LuaValue, shown: Option<&str>) -> Error {
+    if is_out_of_memory(&value) {
+        let error = host.cx.meter().trip(Limit::Memory);
+        return host.end(lua, error);
+    }
+    let error = match value {
+        LuaValue::Error(error) => from_lua_error(host, &error),
+        LuaValue::String(text) => from_text(host, &text.to_string_lossy()),
+        LuaValue::Table(table) => from_table(host, lua, &table, shown),
+        other => {
+            let text = shown.map_or_else(
+                || other.to_string().unwrap_or_else(|_| other.type_name().to_owned()),
+                str::to_owned,
+            );
+            with_value(host, lua, Error::runtime(text), other)
+        }
+    };
+    if error.is_final() { host.end(lua, error) } else { locate(lua, error) }
+}
+
+fn from_text(host: &Host, text: &str) -> Error {
+    if text == OUT_OF_MEMORY {
+        return host.cx.meter().trip(Limit::Memory);
+    }
+    let text = without_prelude(text).unwrap_or(text);
+    match split_place(host, text) {
+        Some((place, message)) => Error::runtime(message).at(place),
+        None => Error::runtime(text),
+    }
+}
+
+/// A table that a script raised: an `err` from the host is that error again, any other is kept as the error's value.
+fn from_table(host: &Rc<Host>, lua: &Lua, table: &Table, shown: Option<&str>) -> Error {
+    let message = table
+        .raw_get::<LuaValue>("message")
+        .ok()
+        .and_then(|message| message.as_string().map(|text| text.to_string_lossy()));
+    if let Some(cause) = cause(host, table) {
+        return match message {
+            Some(message) if message != cause.message() => renamed(&cause, message),
+            _ => cause,
+        };
+    }
+    let text = message
+        .or_else(|| shown.filter(|text| !text.starts_with("table: ")).map(str::to_owned))
+        .unwrap_or_else(|| "the script raised a table".to_owned());
+    with_value(host, lua, Error::runtime(text), LuaValue::Table(table.clone()))
+}
+
+fn with_value(host: &Rc<Host>, lua: &Lua, error: Error, value: LuaValue) -> Error {
+    match values::from_lua(host, lua, value, || "the error".to_owned()) {
+        Ok(Value::Nil) | Err(_) => error,
+        Ok(value) => error.with_value(value),
+    }
+}
+
+/// The same error in the script's words.
+fn renamed(cause: &Error, message: String) -> Error {
+    let mut error = Error::new(cause.kind(), message).with_retryable(cause.is_retryable());
+    if let Some(call) = cause.call() {
+        error = error.with_call(call.clone());
+    }
+    cause.hints().iter().fold(error, Error::hint)
+}
+
+fn cause(host: &Host, table: &Table) -> Option<Error> {
+    let cause: AnyUserData = host.kit().ok()?.causes.raw_get(table).ok()?;
+    cause.borrow::<Error>().ok().map(|error| error.clone())
+}
+
+/// The message after the place of a built-in's caller, when that is the prelude.
+fn without_prelude(text: &str) -> Option<&str> {
+    let rest = text.strip_prefix(sandbox::PRELUDE)?.strip_prefix(':')?;
+    let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+    rest[digits..].strip_prefix(": ")
+}
+
+/// Takes `file:3: ` off a message, when the file is one that was loaded.
+fn split_place<'a>(host: &Host, text: &'a str) -> Option<(Place, &'a str)> {
+    let files = host.files.borrow();
+    text.match_indices(':').find_map(|(at, _)| {
+        let file = files.get(&text[..at])?;
+        let rest = &text[at + 1..];
+        let (line, message) = rest.split_once(": ")?;
+        let place = Place { file: file.clone(), line: line.parse().ok()?, column: None };
+        Some((place, message))
+    })
+}
+
+/// The `err` table for an error: its fields, and a metatable that makes it behave like its message.
+pub(super) fn failure(host: &Rc<Host>, lua: &Lua, error: &Error) -> Result<Table> {
+    let build = |error: &Error| -> mlua::Result<Table> {
+        let table = lua.create_table()?;
+        table.raw_set("kind", error.kind().as_str())?;
+        table.raw_set("message", error.message())?;
+        table.raw_set("retryable", error.is_retryable())?;
+        if !error.hints().is_empty() {
+            table.raw_set("hint", error.hints().join("\n"))?;
+        }
+        if let Some(call) = error.call() {
+            table.raw_set("provider", call.provider.as_deref())?;
+            table.raw_set("status", call.status)?;
+            table.raw_set("request_id", call.request_id.as_deref())?;
+            table.raw_set("attempts", call.attempts)?;
+            table.raw_set("retry_after", call.retry_after)?;
+            table.raw_set("partial", call.partial.as_deref())?;
+        }
+        Ok(table)
+    };
+    let keep = |table: &Table| -> mlua::Result<()> {
+        let kit = host.kit().map_err(to_lua_error)?;
+        kit.causes.raw_set(table, lua.create_any_userdata(error.clone())?)?;
+        table.set_metatable(Some(kit.failure.clone()))
+    };
+    let table = build(error).map_err(|error| from_lua_error(host, &error))?;
+    if let Some(usage) = error.call().and_then(|call| call.usage.as_ref()) {
+        let usage = values::to_lua(host, lua, llmspell_core::to_value(usage)?)?;
+        table.raw_set("usage", usage).map_err(|error| from_lua_error(host, &error))?;
+    }
+    keep(&table).map_err(|error| from_lua_error(host, &error))?;
+    Ok(table)
+}
+
+/// Whether a host function raises this error in place of returning it.
+pub(super) fn is_raised(error: &Error) -> bool {
+    error.is_final() || error.kind() == ErrorKind::Argument
+}

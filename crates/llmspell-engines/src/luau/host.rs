@@ -1,0 +1,117 @@
+//! What the VM's host functions share. It holds no strong handle to the VM, which owns those functions.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use llmspell_core::{Context, Error, Result};
+use mlua::{Function, LightUserData, Lua, Table};
+
+use super::callbacks::Callbacks;
+use super::compile::Chunks;
+use super::errors;
+use super::functions::Waiting;
+use super::limits::Memory;
+use super::objects::Classes;
+
+/// The mark that a coroutine yields while it waits for the host. Scripts never see it.
+pub(super) fn pending() -> LightUserData {
+    static MARK: u8 = 0;
+    LightUserData((&raw const MARK).cast_mut().cast())
+}
+
+/// What the prelude hands to Rust.
+pub(super) struct Kit {
+    /// Runs a function and writes down its error.
+    pub(super) guard: Function,
+    /// Makes a function that waits and then returns a value.
+    pub(super) waiting: Function,
+    /// Makes a function that waits and then returns nothing.
+    pub(super) waiting_for_nothing: Function,
+    /// Refuses assignments to reserved globals.
+    pub(super) assign_global: Function,
+    /// The metatable that marks a list.
+    pub(super) list: Table,
+    /// The metatable of `err` tables.
+    pub(super) failure: Table,
+    /// The metatable of null.
+    pub(super) null: Table,
+    /// `err` tables to the errors they show; weak.
+    pub(super) causes: Table,
+    /// Addresses of host objects to their userdata; weak.
+    pub(super) objects: Table,
+    /// Names of globals that a script may not assign.
+    pub(super) reserved: Table,
+}
+
+/// See the module.
+pub(super) struct Host {
+    pub(super) cx: Context,
+    pub(super) chunks: Arc<Chunks>,
+    pub(super) callbacks: Callbacks,
+    pub(super) waiting: Waiting,
+    pub(super) memory: Memory,
+    pub(super) classes: Classes,
+    /// The names of the chunks that were loaded, as error messages begin with them.
+    pub(super) files: RefCell<HashSet<String>>,
+    /// Those of them that were required, with the addresses of their functions.
+    pub(super) modules: RefCell<HashMap<String, usize>>,
+    kit: OnceCell<Kit>,
+    /// The limit or cancellation that ended the run, with where it did.
+    ending: RefCell<Option<Error>>,
+    /// The error that the guard of the task at work wrote down.
+    raised: RefCell<Option<Error>>,
+}
+
+impl Host {
+    pub(super) fn new(cx: Context, chunks: Arc<Chunks>) -> Rc<Self> {
+        let memory = Memory::new(cx.meter().limits().memory);
+        Rc::new(Self {
+            cx,
+            chunks,
+            callbacks: Callbacks::default(),
+            waiting: Waiting::default(),
+            memory,
+            classes: Classes::default(),
+            files: RefCell::default(),
+            modules: RefCell::default(),
+            kit: OnceCell::new(),
+            ending: RefCell::default(),
+            raised: RefCell::default(),
+        })
+    }
+
+    pub(super) fn set_kit(&self, kit: Kit) {
+        let _ = self.kit.set(kit);
+    }
+
+    /// What the prelude left. There from the moment the session is open.
+    pub(super) fn kit(&self) -> Result<&Kit> {
+        self.kit.get().ok_or_else(|| Error::internal("the prelude has not run"))
+    }
+
+    /// Says whether the script may go on.
+    ///
+    /// # Errors
+    /// The limit or cancellation that ended the run.
+    pub(super) fn state(&self) -> Result<()> {
+        self.cx.meter().state().map_err(|error| self.ending.borrow().clone().unwrap_or(error))
+    }
+
+    /// Ends the run by this error: the first one stays, with the place of the script at that moment.
+    pub(super) fn end(&self, lua: &Lua, error: Error) -> Error {
+        let mut ending = self.ending.borrow_mut();
+        ending.get_or_insert_with(|| errors::locate(lua, error)).clone()
+    }
+
+    /// Writes down the error of the task at work.
+    pub(super) fn raise(&self, error: Error) {
+        *self.raised.borrow_mut() = Some(error);
+    }
+
+    /// Takes what was written down.
+    pub(super) fn take_raised(&self) -> Option<Error> {
+        self.raised.borrow_mut().take()
+    }
+}

@@ -1,0 +1,94 @@
+//! Host objects as userdata.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use llmspell_core::bridge::Arguments;
+use llmspell_core::{Class, Error, Object, Value};
+use mlua::{AnyUserData, Function, Lua, LuaString, MetaMethod, UserData, UserDataMethods, Value as LuaValue};
+
+use super::errors::{raise, to_lua_error};
+use super::functions;
+use super::host::Host;
+use super::values::to_lua;
+
+/// The functions of the classes that the script has used, by the class's address.
+#[derive(Default)]
+pub(super) struct Classes(RefCell<HashMap<usize, HashMap<&'static str, Function>>>);
+
+impl Classes {
+    fn method(
+        &self,
+        host: &Rc<Host>,
+        lua: &Lua,
+        class: &'static Class,
+        name: &str,
+    ) -> mlua::Result<Option<Function>> {
+        let address = std::ptr::from_ref(class).addr();
+        if let Some(known) = self.0.borrow().get(&address).and_then(|methods| methods.get(name)) {
+            return Ok(Some(known.clone()));
+        }
+        let Some(method) = class.methods.iter().find(|method| method.name == name) else {
+            return Ok(None);
+        };
+        let function = functions::function(host, lua, method, 1)?;
+        self.0.borrow_mut().entry(address).or_default().insert(method.name, function.clone());
+        Ok(Some(function))
+    }
+}
+
+struct Thing {
+    object: Object,
+    host: Rc<Host>,
+}
+
+impl UserData for Thing {
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_meta_method(MetaMethod::Index, |lua, this, key: LuaValue| this.index(lua, &key));
+        methods.add_meta_method(MetaMethod::NewIndex, |lua, this, (_, _): (LuaValue, LuaValue)| {
+            let class = this.object.class().name;
+            Err::<(), _>(raise(&this.host, lua, Error::argument(format!("a {class} cannot be changed"))))
+        });
+        methods.add_meta_method(MetaMethod::ToString, |_, this, ()| Ok(this.object.class().name));
+    }
+}
+
+impl Thing {
+    fn index(&self, lua: &Lua, key: &LuaValue) -> mlua::Result<LuaValue> {
+        let (host, class) = (&self.host, self.object.class());
+        let key = key.as_string().map(LuaString::to_string_lossy).unwrap_or_default();
+        if let Some(method) = host.classes.method(host, lua, class, &key)? {
+            return Ok(LuaValue::Function(method));
+        }
+        let Some(field) = class.fields.iter().find(|field| field.name == key) else {
+            let known: Vec<_> = class.fields.iter().map(|field| field.name).collect();
+            let methods: Vec<_> = class.methods.iter().map(|method| format!(":{}()", method.name)).collect();
+            let known: Vec<_> = known.into_iter().map(str::to_owned).chain(methods).collect();
+            let message = format!("a {} has no `{key}`; it has {}", class.name, known.join(", "));
+            return Err(raise(host, lua, Error::argument(message)));
+        };
+        let arguments = Arguments::new(vec![Value::Object(self.object.clone())]);
+        (field.get)(&host.cx, arguments)
+            .and_then(|value| to_lua(host, lua, value))
+            .map_err(|error| raise(host, lua, error))
+    }
+}
+
+/// The userdata of an object: the same one for as long as the script holds it.
+pub(super) fn userdata(host: &Rc<Host>, lua: &Lua, object: Object) -> mlua::Result<AnyUserData> {
+    let objects = &host.kit().map_err(to_lua_error)?.objects;
+    // Addresses fit a double's 53 bits on every machine there is.
+    let address = object.address() as f64;
+    if let Some(known) = objects.raw_get::<Option<AnyUserData>>(address)? {
+        return Ok(known);
+    }
+    let data = lua.create_userdata(Thing { object, host: Rc::clone(host) })?;
+    objects.raw_set(address, &data)?;
+    Ok(data)
+}
+
+/// The object inside a userdata.
+pub(super) fn object_of(data: &AnyUserData) -> Option<Object> {
+    data.borrow::<Thing>().ok().map(|thing| thing.object.clone())
+}

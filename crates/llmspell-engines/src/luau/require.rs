@@ -1,0 +1,115 @@
+//! `require`: the files that a spell brings along, and nothing else.
+
+use std::rc::Rc;
+
+use llmspell_core::{Error, Frame, Result, Source};
+use mlua::{Function, Lua, Table, Value as LuaValue};
+
+use super::compile;
+use super::errors::{frames, raise};
+use super::host::Host;
+
+/// Finds the file that a path means to the script that requires it, and loads it unless `loaded` has it.
+///
+/// # Errors
+/// When the path leads outside, there is no such file, it does not compile, or it is being loaded already.
+pub(super) fn resolve(
+    host: &Rc<Host>,
+    lua: &Lua,
+    path: &LuaValue,
+    loaded: &Table,
+) -> mlua::Result<(String, Option<Function>)> {
+    let is_loaded = |file: &str| loaded.contains_key(file).unwrap_or(false);
+    let path = match path {
+        LuaValue::String(path) => Ok(path.to_string_lossy()),
+        other => {
+            Err(Error::argument(format!("argument 1 (`path`): expected string, found {}", other.type_name())))
+        }
+    };
+    path.and_then(|path| find(host, lua, &path, is_loaded)).map_err(|error| raise(host, lua, error))
+}
+
+fn find(
+    host: &Rc<Host>,
+    lua: &Lua,
+    path: &str,
+    is_loaded: impl Fn(&str) -> bool,
+) -> Result<(String, Option<Function>)> {
+    let stack = frames(lua);
+    let stem = normalise(folder_of(host, &stack), path)?;
+    let named = (stem.ends_with(".luau") || stem.ends_with(".lua")).then(|| stem.clone());
+    let looked = [format!("{stem}.luau"), format!("{stem}.lua"), format!("{stem}/init.luau")];
+    for file in named.iter().chain(&looked) {
+        if is_loaded(file) {
+            return Ok((file.clone(), None));
+        }
+        let Some(text) = host.cx.modules().read(file)? else { continue };
+        refuse_cycle(host, lua, file)?;
+        let chunk = compile::load(host, lua, &Source::new(file.as_str(), text))?;
+        host.modules.borrow_mut().insert(file.clone(), chunk.to_pointer().addr());
+        return Ok((file.clone(), Some(chunk)));
+    }
+    Err(Error::load(format!("there is no module `{path}`"))
+        .hint(format!("looked for {} in the spell's folder", looked.join(", "))))
+}
+
+/// The folder that a path is relative to: that of the requiring file, or the spell's own for its entry.
+fn folder_of<'a>(host: &Host, stack: &'a [Frame]) -> &'a str {
+    stack
+        .first()
+        .map(|frame| frame.place.file.as_str())
+        .filter(|file| host.modules.borrow().contains_key(*file))
+        .and_then(|file| file.rsplit_once('/'))
+        .map_or("", |(folder, _)| folder)
+}
+
+/// A path as the parts below the spell's folder, joined by `/`.
+///
+/// # Errors
+/// When it is no relative path, or leads out of that folder.
+fn normalise(folder: &str, path: &str) -> Result<String> {
+    let refuse = |why: &str| Err(Error::load(format!("cannot require `{}`: {why}", path.escape_debug())));
+    if !path.starts_with("./") && !path.starts_with("../") {
+        return refuse("a module's path begins with ./ or ../");
+    }
+    if path.contains(['\\', '\0', ':']) {
+        return refuse("it holds a character that no module's path has");
+    }
+    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
+    for part in path.split('/') {
+        match part {
+            "." => {}
+            ".." => {
+                if parts.pop().is_none() {
+                    return refuse("it leads out of the spell's folder");
+                }
+            }
+            "" => return refuse("it has an empty part"),
+            part => parts.push(part),
+        }
+    }
+    if parts.is_empty() {
+        return refuse("it names a folder");
+    }
+    Ok(parts.join("/"))
+}
+
+/// A file whose own chunk is on the stack is being loaded.
+fn refuse_cycle(host: &Host, lua: &Lua, file: &str) -> Result<()> {
+    let modules = host.modules.borrow();
+    let running =
+        (0..).map_while(|level| lua.inspect_stack(level, |debug| debug.function().to_pointer().addr()));
+    let mut chain = vec![file];
+    for chunk in running {
+        let Some((loading, _)) = modules.iter().find(|(_, known)| **known == chunk) else { continue };
+        chain.push(loading);
+        if loading == file {
+            chain.reverse();
+            return Err(Error::load(format!(
+                "modules require each other in a circle: {}",
+                chain.join(" -> ")
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! Makes a VM that touches nothing: what is dangerous is taken out, what can be abused is replaced, the rest is frozen.
+
+use std::rc::Rc;
+use std::sync::{Arc, LazyLock};
+
+use llmspell_core::bridge::Arguments;
+use llmspell_core::{Bridge, Error, ErrorKind, Result};
+use mlua::chunk::ChunkMode;
+use mlua::{LightUserData, Lua, LuaOptions, LuaString, StdLib, Table, Value as LuaValue};
+
+use super::errors::{caught, from_lua_error, raise, raised, to_lua_error};
+use super::host::{Host, Kit, pending};
+use super::{compile, functions, limits, values};
+
+/// The name that the prelude goes by in stack traces, from which it is removed.
+pub(super) const PRELUDE: &str = "[llmspell]";
+
+/// `io` does not exist in Luau; `os` and `debug` are not loaded.
+const LIBRARIES: [StdLib; 8] = [
+    StdLib::COROUTINE,
+    StdLib::TABLE,
+    StdLib::STRING,
+    StdLib::UTF8,
+    StdLib::BIT,
+    StdLib::BUFFER,
+    StdLib::VECTOR,
+    StdLib::MATH,
+];
+
+/// What the base library and mlua bring and a spell must not have. `print` and `require` are replaced.
+const REMOVED: [&str; 8] =
+    ["collectgarbage", "gcinfo", "getfenv", "loadstring", "newproxy", "print", "require", "setfenv"];
+
+/// Where `math.random` begins, so that a spell runs the same each time.
+const SEED: u32 = 1;
+
+/// Without line numbers: a built-in that fails inside the prelude then puts no place before its message.
+static BYTECODE: LazyLock<Result<Vec<u8>>> = LazyLock::new(|| {
+    let compiler = compile::compiler().set_optimization_level(2).set_debug_level(0);
+    compiler.compile(include_str!("prelude.luau")).map_err(|error| Error::internal(error.to_string()))
+});
+
+/// Makes the VM, with the bridges as read-only globals.
+///
+/// # Errors
+/// When it cannot be made, or a bridge is named like a built-in.
+pub(super) fn open(host: &Rc<Host>, bridges: &[Arc<Bridge>]) -> Result<Lua> {
+    let failed = |error: mlua::Error| from_lua_error(host, &error);
+    let libraries = LIBRARIES.into_iter().fold(StdLib::NONE, |all, library| all | library);
+    let lua = Lua::new_with(libraries, LuaOptions::new()).map_err(failed)?;
+    prepare(&lua, host).map_err(failed)?;
+    for bridge in bridges {
+        install(&lua, host, bridge)?;
+    }
+    close(&lua, host).map_err(failed)?;
+    // What opening left behind would count against the spell's memory.
+    lua.gc_collect().map_err(failed)?;
+    limits::arm(&lua, host).map_err(failed)?;
+    Ok(lua)
+}
+
+fn prepare(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
+    let globals = lua.globals();
+    for name in REMOVED {
+        globals.raw_remove(name)?;
+    }
+    globals.get::<Table>("math")?.get::<mlua::Function>("randomseed")?.call::<()>(SEED)?;
+    let code = BYTECODE.as_ref().map_err(|error| to_lua_error(error.clone()))?;
+    let prelude = lua.load(code.as_slice()).set_mode(ChunkMode::Binary).set_name(format!("={PRELUDE}"));
+    let kit: Table = prelude.call(primitives(lua, host)?)?;
+    let kit = Kit {
+        guard: kit.get("guard")?,
+        waiting: kit.get("waiting")?,
+        waiting_for_nothing: kit.get("waiting_for_nothing")?,
+        assign_global: kit.get("assign_global")?,
+        list: kit.get("list")?,
+        failure: kit.get("failure")?,
+        null: kit.get("null")?,
+        causes: kit.get("causes")?,
+        objects: kit.get("objects")?,
+        reserved: kit.get("reserved")?,
+    };
+    lua.set_type_metatable::<LightUserData>(Some(kit.null.clone()));
+    if let Some(strings) = lua.type_metatable::<LuaString>() {
+        strings.raw_set("__metatable", "the metatable of strings is locked")?;
+    }
+    host.set_kit(kit);
+    Ok(())
+}
+
+/// The functions that the prelude is built on.
+fn primitives(lua: &Lua, host: &Rc<Host>) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    table.raw_set("pending", pending())?;
+    let shared = Rc::clone(host);
+    table.raw_set("caught", lua.create_function(move |lua, value: LuaValue| caught(&shared, lua, value))?)?;
+    let shared = Rc::clone(host);
+    table.raw_set("check", lua.create_function(move |_, ()| shared.state().map_err(to_lua_error))?)?;
+    let shared = Rc::clone(host);
+    table.raw_set(
+        "report",
+        lua.create_function(move |lua, (value, shown): (LuaValue, Option<LuaString>)| {
+            let shown = shown.map(|text| text.to_string_lossy());
+            shared.raise(raised(&shared, lua, value, shown.as_deref()));
+            Ok(())
+        })?,
+    )?;
+    let shared = Rc::clone(host);
+    table.raw_set(
+        "poll",
+        lua.create_function(move |lua, number: u64| shared.waiting.poll(&shared, lua, number))?,
+    )?;
+    let shared = Rc::clone(host);
+    table.raw_set(
+        "resolve",
+        lua.create_function(move |lua, (path, loaded): (LuaValue, Table)| {
+            super::require::resolve(&shared, lua, &path, &loaded)
+        })?,
+    )?;
+    let shared = Rc::clone(host);
+    table.raw_set(
+        "write",
+        lua.create_function(move |lua, text: LuaString| {
+            let mut line = text.to_string_lossy();
+            line.push('\n');
+            shared.cx.console().write(line).map_err(|error| raise(&shared, lua, error))
+        })?,
+    )?;
+    let shared = Rc::clone(host);
+    table.raw_set(
+        "make_room",
+        lua.create_function(move |lua, bytes: f64| {
+            // A count that is no number of bytes is the native's to refuse.
+            let bytes = if bytes.is_finite() { bytes as usize } else { 0 };
+            shared.memory.allow(lua, shared.cx.meter(), bytes).map_err(|error| raise(&shared, lua, error))
+        })?,
+    )?;
+    table.raw_set("find_plain", lua.create_function(find_plain)?)?;
+    Ok(table)
+}
+
+/// `string.find` without patterns, in time linear in the text.
+fn find_plain(
+    _: &Lua,
+    (text, wanted, init): (LuaString, LuaString, Option<f64>),
+) -> mlua::Result<(Option<usize>, Option<usize>)> {
+    let (text, wanted) = (text.as_bytes(), wanted.as_bytes());
+    let init = init.unwrap_or(1.0);
+    let start = if init < 0.0 { (text.len() as f64 + init).max(0.0) } else { (init - 1.0).max(0.0) };
+    let start = start as usize;
+    let found = text.get(start..).and_then(|rest| memchr::memmem::find(rest, &wanted));
+    Ok(found.map_or((None, None), |at| (Some(start + at + 1), Some(start + at + wanted.len()))))
+}
+
+fn install(lua: &Lua, host: &Rc<Host>, bridge: &Bridge) -> Result<()> {
+    let failed = |error: mlua::Error| from_lua_error(host, &error);
+    let globals = lua.globals();
+    if globals.contains_key(bridge.name).map_err(failed)? {
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            format!("the bridge `{}` has the name of a built-in of Luau", bridge.name),
+        ));
+    }
+    let table =
+        lua.create_table_with_capacity(0, bridge.methods.len() + bridge.constants.len()).map_err(failed)?;
+    for method in &bridge.methods {
+        let function = functions::function(host, lua, method, 0).map_err(failed)?;
+        table.raw_set(method.name, function).map_err(failed)?;
+    }
+    for constant in &bridge.constants {
+        let value = (constant.get)(&host.cx, Arguments::new(Vec::new()))?;
+        let value = values::constant(host, lua, value)?;
+        freeze(&value);
+        table.raw_set(constant.name, value).map_err(failed)?;
+    }
+    table.set_readonly(true);
+    globals.raw_set(bridge.name, table).map_err(failed)?;
+    host.kit()?.reserved.raw_set(bridge.name, true).map_err(failed)
+}
+
+/// Makes a constant read-only, with all that it holds. Values of the host have no cycles.
+fn freeze(value: &LuaValue) {
+    if let LuaValue::Table(table) = value {
+        table.set_readonly(true);
+        for (_, value) in table.pairs::<LuaValue, LuaValue>().flatten() {
+            freeze(&value);
+        }
+    }
+}
+
+/// Freezes all there is, and gives the script a table of its own for its globals.
+fn close(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
+    lua.sandbox(true)?;
+    let globals = lua.globals();
+    // Scripts in the manner of Lua 5.1 reach their own globals through `_G`.
+    globals.raw_set("_G", &globals)?;
+    if let Some(behind) = globals.metatable() {
+        let kit = host.kit().map_err(to_lua_error)?;
+        behind.set_readonly(false);
+        behind.raw_set("__newindex", &kit.assign_global)?;
+        behind.raw_set("__metatable", "the metatable of the globals is locked")?;
+        behind.set_readonly(true);
+    }
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! A session: one VM, from its opening to its drop.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures_util::future::LocalBoxFuture;
+use llmspell_core::{Bridge, Context, Error, ErrorKind, Method, Result, Session, Source, Value};
+use mlua::{Function, Lua, Table, Value as LuaValue};
+
+use super::compile::{self, Chunks};
+use super::errors::from_lua_error;
+use super::host::Host;
+use super::task::{Run, Task};
+use super::{functions, sandbox, values};
+
+pub(super) struct LuauSession {
+    lua: Lua,
+    host: Rc<Host>,
+    /// A script runs: a session is one thread of control.
+    busy: Cell<bool>,
+}
+
+/// Marks the session as busy while it lives.
+struct Turn<'a>(&'a Cell<bool>);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
+impl LuauSession {
+    pub(super) fn open(bridges: &[Arc<Bridge>], cx: Context, chunks: Arc<Chunks>) -> Result<Self> {
+        let host = Host::new(cx, chunks);
+        let lua = sandbox::open(&host, bridges)?;
+        Ok(Self { lua, host, busy: Cell::new(false) })
+    }
+
+    fn failed(&self, error: &mlua::Error) -> Error {
+        from_lua_error(&self.host, error)
+    }
+
+    fn begin(&self) -> Result<Turn<'_>> {
+        if self.busy.replace(true) {
+            return Err(Error::new(ErrorKind::Conflict, "the session is running a script already"));
+        }
+        Ok(Turn(&self.busy))
+    }
+
+    async fn run(&self, function: Function, arguments: Vec<Value>) -> Result<Value> {
+        let _turn = self.begin()?;
+        let main = Task::new(&self.host, &self.lua, function, arguments, "the result")?;
+        Run::new(&self.host, &self.lua, main).await
+    }
+
+    fn is_reserved(&self, name: &str) -> Result<bool> {
+        self.host.kit()?.reserved.contains_key(name).map_err(|error| self.failed(&error))
+    }
+}
+
+impl Session for LuauSession {
+    fn eval<'a>(&'a self, source: &'a Source) -> LocalBoxFuture<'a, Result<Value>> {
+        Box::pin(async move {
+            self.host.state()?;
+            let function = compile::load(&self.host, &self.lua, source)?;
+            self.run(function, Vec::new()).await
+        })
+    }
+
+    fn set(&self, name: &str, value: Value) -> Result<()> {
+        if self.is_reserved(name)? {
+            return Err(Error::new(ErrorKind::Conflict, format!("the global `{name}` belongs to the host")));
+        }
+        let value = values::to_lua(&self.host, &self.lua, value)?;
+        self.lua.globals().raw_set(name, value).map_err(|error| self.failed(&error))
+    }
+
+    fn get(&self, name: &str) -> Result<Value> {
+        let value: LuaValue = self.lua.globals().raw_get(name).map_err(|error| self.failed(&error))?;
+        values::from_lua(&self.host, &self.lua, value, || format!("the global `{name}`"))
+    }
+
+    fn call<'a>(&'a self, name: &'a str, arguments: Vec<Value>) -> LocalBoxFuture<'a, Result<Value>> {
+        Box::pin(async move {
+            self.host.state()?;
+            match self.lua.globals().raw_get(name).map_err(|error| self.failed(&error))? {
+                LuaValue::Function(function) => self.run(function, arguments).await,
+                LuaValue::Nil => {
+                    Err(Error::new(ErrorKind::NotFound, format!("the script has no function `{name}`")))
+                }
+                other => Err(Error::argument(format!("`{name}` is a {}, not a function", other.type_name()))),
+            }
+        })
+    }
+
+    fn register(&self, method: Method) -> Result<()> {
+        let failed = |error: mlua::Error| self.failed(&error);
+        let globals = self.lua.globals();
+        if globals.contains_key(method.name).map_err(failed)? {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("there is a global named `{}` already", method.name),
+            ));
+        }
+        let function = functions::function(&self.host, &self.lua, &method, 0).map_err(failed)?;
+        // Built-ins and bridges are in the frozen table behind the script's own globals.
+        let behind: Table =
+            globals.metatable().ok_or_else(|| Error::internal("the globals lost their metatable"))?;
+        let base: Table = behind.raw_get("__index").map_err(failed)?;
+        base.set_readonly(false);
+        let added = base.raw_set(method.name, function);
+        base.set_readonly(true);
+        added.map_err(failed)?;
+        self.host.kit()?.reserved.raw_set(method.name, true).map_err(failed)
+    }
+
+    fn memory(&self) -> u64 {
+        self.lua.used_memory() as u64
+    }
+}

@@ -1,0 +1,165 @@
+//! One coroutine of the session at work: the script itself, or a callback that the host called.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use llmspell_core::{Error, Result, Value};
+use mlua::{Function, Lua, MultiValue, Thread, Value as LuaValue};
+use tokio::sync::oneshot;
+
+use super::callbacks::Call;
+use super::errors::{from_lua_error, raised};
+use super::host::{Host, pending};
+use super::values::{from_lua, to_lua};
+
+/// A coroutine that is resumed each time it is polled. It yields nothing but the mark.
+pub(super) struct Task {
+    host: Rc<Host>,
+    lua: Lua,
+    thread: Thread,
+    /// What it is resumed with at first: a function and its arguments.
+    start: Option<MultiValue>,
+    /// What its result is called in errors.
+    what: &'static str,
+}
+
+impl Task {
+    pub(super) fn new(
+        host: &Rc<Host>,
+        lua: &Lua,
+        function: Function,
+        arguments: Vec<Value>,
+        what: &'static str,
+    ) -> Result<Self> {
+        let failed = |error: mlua::Error| from_lua_error(host, &error);
+        let thread = lua.create_thread(host.kit()?.guard.clone()).map_err(failed)?;
+        let mut start = MultiValue::with_capacity(arguments.len() + 1);
+        start.push_back(LuaValue::Function(function));
+        for argument in arguments {
+            start.push_back(to_lua(host, lua, argument)?);
+        }
+        Ok(Self { host: Rc::clone(host), lua: lua.clone(), thread, start: Some(start), what })
+    }
+
+    /// What the guard left: whether the function returned, and what.
+    fn finish(&self, returned: &LuaValue, value: LuaValue) -> Result<Value> {
+        let written = self.host.take_raised();
+        self.host.state()?;
+        if matches!(returned, LuaValue::Boolean(true)) {
+            return from_lua(&self.host, &self.lua, value, || self.what.to_owned());
+        }
+        // The guard could not write the error down when memory ran out, or the stack did.
+        Err(written.unwrap_or_else(|| raised(&self.host, &self.lua, value, None)))
+    }
+}
+
+impl Future for Task {
+    type Output = Result<Value>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        self.host.state()?;
+        self.host.waiting.set_waker(cx.waker());
+        let arguments = self.start.take().unwrap_or_default();
+        let (first, second) = match self.thread.resume::<(LuaValue, LuaValue)>(arguments) {
+            Ok(values) => values,
+            Err(error) => {
+                let error = from_lua_error(&self.host, &error);
+                return Poll::Ready(Err(self.host.state().err().unwrap_or(error)));
+            }
+        };
+        if !self.thread.is_resumable() {
+            return Poll::Ready(self.finish(&first, second));
+        }
+        if first == LuaValue::LightUserData(pending()) {
+            return Poll::Pending;
+        }
+        Poll::Ready(Err(Error::runtime("attempt to yield from outside a coroutine")))
+    }
+}
+
+/// A callback at work, with whoever waits for its result.
+struct Answering {
+    task: Task,
+    reply: Option<oneshot::Sender<Result<Value>>>,
+}
+
+impl Future for Answering {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let Some(reply) = &mut self.reply else { return Poll::Ready(()) };
+        if reply.poll_closed(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let Poll::Ready(result) = Pin::new(&mut self.task).poll(cx) else { return Poll::Pending };
+        if let Some(reply) = self.reply.take() {
+            let _ = reply.send(result);
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Runs a script's task, and beside it the callbacks that the host calls meanwhile.
+pub(super) struct Run {
+    host: Rc<Host>,
+    lua: Lua,
+    main: Task,
+    callbacks: FuturesUnordered<Answering>,
+}
+
+impl Run {
+    pub(super) fn new(host: &Rc<Host>, lua: &Lua, main: Task) -> Self {
+        Self { host: Rc::clone(host), lua: lua.clone(), main, callbacks: FuturesUnordered::new() }
+    }
+
+    /// Starts what was called; says whether there was anything.
+    fn take_calls(&mut self) -> bool {
+        let mut any = false;
+        while let Some(Call { number, arguments, reply }) = self.host.callbacks.next() {
+            any = true;
+            let task = match self.host.callbacks.function(number) {
+                Some(function) => {
+                    Task::new(&self.host, &self.lua, function, arguments, "the result of the callback")
+                }
+                None => Err(Error::internal("a callback was called after its release")),
+            };
+            match task {
+                Ok(task) => self.callbacks.push(Answering { task, reply: Some(reply) }),
+                Err(error) => drop(reply.send(Err(error))),
+            }
+        }
+        any
+    }
+}
+
+impl Future for Run {
+    type Output = Result<Value>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        self.host.callbacks.open(cx.waker());
+        loop {
+            if let Poll::Ready(result) = Pin::new(&mut self.main).poll(cx) {
+                return Poll::Ready(result);
+            }
+            let mut progress = self.take_calls();
+            // The script may wait for what a callback has just answered, so it gets the next turn.
+            while let Poll::Ready(Some(())) = self.callbacks.poll_next_unpin(cx) {
+                progress = true;
+            }
+            if !progress {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.callbacks.clear();
+        self.host.callbacks.close();
+        self.host.waiting.clear();
+    }
+}

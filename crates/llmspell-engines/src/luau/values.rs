@@ -1,0 +1,338 @@
+//! Luau values to and from [`Value`], directly.
+
+use std::ffi::c_void;
+use std::fmt;
+use std::rc::Rc;
+
+use llmspell_core::{Callback, Error, MAX_DEPTH, Map, Method, Result, Value};
+use mlua::{Lua, LuaString, Table, Value as LuaValue};
+
+use super::errors::from_lua_error;
+use super::functions;
+use super::host::Host;
+use super::objects;
+
+/// The largest integer that a double holds with all below it.
+const MAX_INTEGER: i64 = 1 << 53;
+/// Bytes of the host that are counted before the memory limit is asked.
+const CHARGE: usize = 64 * 1024;
+
+/// Copies a value out of the VM. `what` names it in errors: "argument 1 (`url`)".
+///
+/// # Errors
+/// When it holds what cannot leave the VM, or is larger than the memory limit allows.
+pub(super) fn from_lua(
+    host: &Rc<Host>,
+    lua: &Lua,
+    value: LuaValue,
+    what: impl FnOnce() -> String,
+) -> Result<Value> {
+    let mut reader = Reader { host, lua, bytes: 0, ancestors: Vec::new() };
+    reader.read(value).map_err(|trouble| trouble.into_error(&what()))
+}
+
+/// Moves a value into the VM.
+///
+/// # Errors
+/// When it holds an integer that a double cannot, or memory runs out.
+pub(super) fn to_lua(host: &Rc<Host>, lua: &Lua, value: Value) -> Result<LuaValue> {
+    match value {
+        Value::Nil => Ok(LuaValue::Nil),
+        Value::Bool(value) => Ok(LuaValue::Boolean(value)),
+        Value::Num(value) => Ok(LuaValue::Number(value)),
+        value => {
+            host.memory.allow(lua, host.cx.meter(), weight(&value))?;
+            host.memory
+                .unchecked(lua, || write(host, lua, value))
+                .map_err(|error| from_lua_error(host, &error))?
+                .map_err(|trouble| trouble.into_error("the value"))
+        }
+    }
+}
+
+/// About how many bytes a value will take in the VM.
+fn weight(value: &Value) -> usize {
+    const STRING: usize = 32;
+    const TABLE: usize = 64;
+    const SLOT: usize = 16;
+    const NODE: usize = 64;
+    match value {
+        Value::Str(text) => STRING + text.len(),
+        Value::Bytes(bytes) => STRING + bytes.len(),
+        Value::List(items) => TABLE + items.iter().map(|item| SLOT + weight(item)).sum::<usize>(),
+        Value::Map(fields) => {
+            TABLE
+                + fields.iter().map(|(name, value)| NODE + STRING + name.len() + weight(value)).sum::<usize>()
+        }
+        _ => 0,
+    }
+}
+
+/// Moves a bridge's constant into the VM: nothing becomes null, for a field that is nil would not be there.
+///
+/// # Errors
+/// As [`to_lua`].
+pub(super) fn constant(host: &Rc<Host>, lua: &Lua, value: Value) -> Result<LuaValue> {
+    write(host, lua, value).map_err(|trouble| trouble.into_error("the constant"))
+}
+
+/// One step into a value, for the path in errors.
+enum Step {
+    Index(usize),
+    Name(String),
+}
+
+type Crossing<T> = std::result::Result<T, Trouble>;
+
+/// Why a value could not cross.
+enum Trouble {
+    /// It does not fit; the path is collected on the way out.
+    Misfit { path: Vec<Step>, message: String },
+    /// The run is over, or the VM failed.
+    Failed(Error),
+}
+
+impl Trouble {
+    fn misfit(message: impl Into<String>) -> Self {
+        Self::Misfit { path: Vec::new(), message: message.into() }
+    }
+
+    fn within(mut self, step: impl FnOnce() -> Step) -> Self {
+        if let Self::Misfit { path, .. } = &mut self {
+            path.push(step());
+        }
+        self
+    }
+
+    fn into_error(self, what: &str) -> Error {
+        match self {
+            Self::Failed(error) => error,
+            Self::Misfit { path, message } => Error::argument(format!("{what}{}: {message}", Path(&path))),
+        }
+    }
+}
+
+struct Path<'a>(&'a [Step]);
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().rev().try_for_each(|step| match step {
+            Step::Index(index) => write!(f, "[{index}]"),
+            Step::Name(name) => write!(f, ".{name}"),
+        })
+    }
+}
+
+struct Reader<'a> {
+    host: &'a Rc<Host>,
+    lua: &'a Lua,
+    /// Bytes of the host that the value will take.
+    bytes: usize,
+    /// The tables around the current one.
+    ancestors: Vec<*const c_void>,
+}
+
+impl Reader<'_> {
+    fn read(&mut self, value: LuaValue) -> Crossing<Value> {
+        Ok(match value {
+            LuaValue::Nil => Value::Nil,
+            LuaValue::Boolean(value) => Value::Bool(value),
+            LuaValue::Integer(value) if value.unsigned_abs() <= MAX_INTEGER.unsigned_abs() => {
+                Value::Int(value)
+            }
+            LuaValue::Integer(value) => Value::Num(value as f64),
+            LuaValue::Number(value) => Value::Num(value),
+            LuaValue::String(text) => self.text(&text)?,
+            LuaValue::Table(table) => self.table(&table)?,
+            LuaValue::Function(function) => Value::Callback(self.host.callbacks.ticket(function)),
+            LuaValue::UserData(data) => match objects::object_of(&data) {
+                Some(object) => Value::Object(object),
+                None => return Err(Trouble::misfit("a userdata cannot leave the script")),
+            },
+            LuaValue::Buffer(buffer) => {
+                self.charge(buffer.len())?;
+                Value::Bytes(buffer.to_vec())
+            }
+            LuaValue::LightUserData(pointer) if pointer.0.is_null() => Value::Nil,
+            other => return Err(Trouble::misfit(format!("a {} cannot leave the script", other.type_name()))),
+        })
+    }
+
+    fn text(&mut self, text: &LuaString) -> Crossing<Value> {
+        let bytes = text.as_bytes();
+        self.charge(bytes.len())?;
+        Ok(match std::str::from_utf8(&bytes) {
+            Ok(text) => Value::Str(text.to_owned()),
+            Err(_) => Value::Bytes(bytes.to_vec()),
+        })
+    }
+
+    fn table(&mut self, table: &Table) -> Crossing<Value> {
+        let pointer = table.to_pointer();
+        if self.ancestors.contains(&pointer) {
+            return Err(Trouble::misfit("the table contains itself"));
+        }
+        if self.ancestors.len() == MAX_DEPTH {
+            return Err(Trouble::misfit(format!("tables are nested more than {MAX_DEPTH} deep")));
+        }
+        self.ancestors.push(pointer);
+        let mut entries = Entries::default();
+        let length = table.raw_len();
+        self.charge(length.saturating_mul(size_of::<Value>()))?;
+        entries.list.reserve(length);
+        let mut trouble = None;
+        let walked = table.for_each::<LuaValue, LuaValue>(|key, value| {
+            self.entry(&mut entries, key, value).map_err(|found| {
+                trouble = Some(found);
+                mlua::Error::runtime("")
+            })
+        });
+        self.ancestors.pop();
+        if let Some(trouble) = trouble {
+            return Err(trouble);
+        }
+        walked.map_err(|error| Trouble::Failed(from_lua_error(self.host, &error)))?;
+        entries.finish(|| {
+            self.host.kit().is_ok_and(|kit| table.metatable().is_some_and(|mark| mark == kit.list))
+        })
+    }
+
+    fn entry(&mut self, entries: &mut Entries, key: LuaValue, value: LuaValue) -> Crossing<()> {
+        match key {
+            LuaValue::Integer(index) => {
+                let index = usize::try_from(index)
+                    .ok()
+                    .filter(|index| *index > 0)
+                    .ok_or_else(|| Trouble::misfit(format!("{index} cannot be a key: lists begin at 1")))?;
+                let value = self.read(value).map_err(|trouble| trouble.within(|| Step::Index(index)))?;
+                if index == entries.list.len() + 1 {
+                    entries.list.push(value);
+                } else {
+                    self.charge(size_of::<(usize, Value)>())?;
+                    entries.strays.push((index, value));
+                }
+            }
+            LuaValue::String(name) => {
+                let name = name
+                    .to_str()
+                    .map(|name| name.to_owned())
+                    .map_err(|_| Trouble::misfit("a key is not UTF-8 text"))?;
+                self.charge(name.len() + size_of::<(String, Value, usize)>())?;
+                let value =
+                    self.read(value).map_err(|trouble| trouble.within(|| Step::Name(name.clone())))?;
+                entries.fields.push((name, value));
+            }
+            other => {
+                return Err(Trouble::misfit(format!("a {} cannot be a key", other.type_name())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts bytes that are about to be copied; asks the limit now and then.
+    fn charge(&mut self, bytes: usize) -> Crossing<()> {
+        let before = self.bytes / CHARGE;
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes / CHARGE == before {
+            return Ok(());
+        }
+        let meter = self.host.cx.meter();
+        if meter.must_check() {
+            meter.check().map_err(Trouble::Failed)?;
+        }
+        self.host.memory.allow(self.lua, meter, self.bytes).map_err(Trouble::Failed)
+    }
+}
+
+#[derive(Default)]
+struct Entries {
+    list: Vec<Value>,
+    /// List items that came out of order.
+    strays: Vec<(usize, Value)>,
+    fields: Vec<(String, Value)>,
+}
+
+impl Entries {
+    fn finish(mut self, marked: impl FnOnce() -> bool) -> Crossing<Value> {
+        self.strays.sort_unstable_by_key(|(index, _)| *index);
+        for (index, value) in self.strays {
+            if index != self.list.len() + 1 {
+                return Err(Trouble::misfit(format!(
+                    "the list has a hole: there is an item {index}, and none at {}",
+                    self.list.len() + 1
+                )));
+            }
+            self.list.push(value);
+        }
+        match (self.list.is_empty(), self.fields.is_empty()) {
+            (false, true) => Ok(Value::List(self.list)),
+            (true, true) if marked() => Ok(Value::List(Vec::new())),
+            (true, _) => {
+                // Luau's own order depends on addresses.
+                self.fields.sort_unstable_by(|left, right| left.0.cmp(&right.0));
+                Ok(Value::Map(Map::from_iter(self.fields)))
+            }
+            (false, false) => {
+                self.fields.sort_unstable_by(|left, right| left.0.cmp(&right.0));
+                Err(Trouble::misfit(format!(
+                    "the table mixes list items and named fields such as `{}`",
+                    self.fields[0].0
+                )))
+            }
+        }
+    }
+}
+
+fn write(host: &Rc<Host>, lua: &Lua, value: Value) -> Crossing<LuaValue> {
+    let failed = |error: mlua::Error| Trouble::Failed(from_lua_error(host, &error));
+    Ok(match value {
+        Value::Nil => LuaValue::NULL,
+        Value::Bool(value) => LuaValue::Boolean(value),
+        Value::Int(value) if value.unsigned_abs() <= MAX_INTEGER.unsigned_abs() => {
+            LuaValue::Number(value as f64)
+        }
+        Value::Int(value) => {
+            return Err(Trouble::misfit(format!(
+                "the integer {value} is past 2^53, the largest that Luau can hold"
+            )));
+        }
+        Value::Num(value) => LuaValue::Number(value),
+        Value::Str(text) => LuaValue::String(lua.create_string(text).map_err(failed)?),
+        Value::Bytes(bytes) => LuaValue::String(lua.create_string(bytes).map_err(failed)?),
+        Value::List(items) => {
+            let table = lua.create_table_with_capacity(items.len(), 0).map_err(failed)?;
+            for (at, item) in items.into_iter().enumerate() {
+                let item =
+                    write(host, lua, item).map_err(|trouble| trouble.within(|| Step::Index(at + 1)))?;
+                table.raw_push(item).map_err(failed)?;
+            }
+            let mark = host.kit().map_err(Trouble::Failed)?.list.clone();
+            table.set_metatable(Some(mark)).map_err(failed)?;
+            LuaValue::Table(table)
+        }
+        Value::Map(fields) => {
+            let table = lua.create_table_with_capacity(0, fields.len()).map_err(failed)?;
+            for (name, value) in fields {
+                match write(host, lua, value) {
+                    Ok(value) => table.raw_set(name, value).map_err(failed)?,
+                    Err(trouble) => return Err(trouble.within(|| Step::Name(name))),
+                }
+            }
+            LuaValue::Table(table)
+        }
+        Value::Callback(callback) => function(host, lua, callback).map_err(failed)?,
+        Value::Object(object) => LuaValue::UserData(objects::userdata(host, lua, object).map_err(failed)?),
+    })
+}
+
+/// A ticket back to its function; that of another session becomes a function that calls over there.
+fn function(host: &Rc<Host>, lua: &Lua, callback: Callback) -> mlua::Result<LuaValue> {
+    if let Some(function) = host.callbacks.function(callback.number()) {
+        return Ok(LuaValue::Function(function));
+    }
+    let method = Method::future("callback", move |_, mut arguments| {
+        let callback = callback.clone();
+        async move { callback.call(arguments.rest().0).await }
+    });
+    functions::function(host, lua, &method, 0).map(LuaValue::Function)
+}

@@ -1,0 +1,12 @@
+//! The Luau engine from outside, through the contract that every engine keeps.
+
+mod async_calls;
+mod errors;
+#[allow(clippy::unwrap_used, reason = "the exception for tests does not see helpers")]
+mod harness;
+mod limits;
+mod modules;
+mod objects;
+mod sandbox;
+mod session;
+mod values;

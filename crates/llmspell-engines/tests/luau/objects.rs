@@ -1,0 +1,91 @@
+//! Host objects that scripts hold.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use llmspell_core::bridge::{Field, return_object};
+use llmspell_core::{Bridge, Class, HostObject, Method, Object, Value};
+
+use crate::harness::{Stage, shown};
+
+#[derive(Default)]
+struct Counter(AtomicI64);
+
+static CLASS: LazyLock<Class> = LazyLock::new(|| Class {
+    name: "counter",
+    doc: "Counts.",
+    methods: vec![
+        Method::sync("add", |_, mut arguments| {
+            let this = arguments.take_self::<Counter>()?;
+            let step: i64 = arguments.take("step")?;
+            Ok(this.0.fetch_add(step, Ordering::Relaxed) + step)
+        })
+        .param::<i64>("step"),
+        Method::future("later", |_, mut arguments| async move {
+            tokio::task::yield_now().await;
+            Ok(arguments.take_self::<Counter>()?.0.load(Ordering::Relaxed))
+        }),
+    ],
+    fields: vec![Field::new("total", "", |_, mut arguments| {
+        Ok(arguments.take_self::<Counter>()?.0.load(Ordering::Relaxed))
+    })],
+});
+
+impl HostObject for Counter {
+    fn class() -> &'static Class {
+        &CLASS
+    }
+}
+
+fn bridge() -> Bridge {
+    let shared = Object::new(Counter::default());
+    Bridge::new("host")
+        .method(Method::sync("new", |_, _| return_object(Counter::default())))
+        .method(Method::sync("shared", move |_, _| Ok(Value::Object(shared.clone()))))
+}
+
+#[test]
+fn objects_have_methods_fields_and_an_identity() {
+    let cases = [
+        ("local c = host.new() c:add(2) return c:add(3)", Value::from(5)),
+        ("local c = host.new() c:add(2) return c.total", 2.into()),
+        ("local c = host.new() c:add(2) return c:later()", 2.into()),
+        ("return tostring(host.new())", "counter".into()),
+        ("return type(host.new())", "userdata".into()),
+        ("return rawequal(host.shared(), host.shared())", true.into()),
+        ("return host.new() == host.new()", false.into()),
+        ("local t = {} t[host.shared()] = 1 return t[host.shared()]", 1.into()),
+    ];
+    for (script, expected) in cases {
+        assert_eq!(Stage::new([bridge()]).eval(script).unwrap(), expected, "{script}");
+    }
+    let stage = Stage::new([bridge()]);
+    let object = stage.eval("local c = host.new() c:add(7) return c").unwrap();
+    stage.session.set("c", object.clone()).unwrap();
+    assert_eq!(stage.eval("return c.total").unwrap(), 7.into());
+    assert_eq!(stage.session.get("c").unwrap(), object);
+}
+
+#[test]
+fn misuse_is_named() {
+    let cases = [
+        (
+            "return host.new().size",
+            "main.luau:1: a counter has no `size`; it has total, :add(), :later() [argument]",
+        ),
+        ("host.new().total = 1", "main.luau:1: a counter cannot be changed [argument]"),
+        (
+            "host.new():add('x')",
+            "main.luau:1: argument 1 (`step`): expected integer, found string [argument]",
+        ),
+        ("host.new().add(5)", "main.luau:1: expected counter before the colon, found integer [argument]"),
+        (
+            "getmetatable(host.new()).__index = 1",
+            "main.luau:1: attempt to index boolean with '__index' [runtime]",
+        ),
+    ];
+    for (script, expected) in cases {
+        let error = Stage::new([bridge()]).eval(script).unwrap_err();
+        assert_eq!(shown(&error), expected, "{script}");
+    }
+}

@@ -1,0 +1,156 @@
+//! Spells test spells. Each `tests/spells/<bridge>/<case>.<extension>` is run on the mock provider, and all that it
+//! says and comes to must stand in the file of the same name that ends in `.out`. Each example in a bridge's
+//! documentation is run as well.
+//!
+//! `UPDATE=1 cargo test -p llmspell --test spells` writes the `.out` files anew; read the difference before you keep it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use llmspell::capability::{Console, Models};
+use llmspell::effect::Permit;
+use llmspell::llm::{Client, Mock};
+use llmspell::{Outcome, Runtime, Spell};
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut trials: Vec<Trial> = cases().into_iter().map(case).collect();
+    trials.extend(examples());
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/spells")
+}
+
+/// A console whose user types three lines and goes away.
+struct Typist(std::sync::Mutex<Vec<&'static str>>);
+
+impl Console for Typist {
+    fn read_line(
+        &self,
+        _: Permit,
+        _: String,
+    ) -> futures_util::future::BoxFuture<'static, llmspell::Result<Option<String>>> {
+        let line = self.0.lock().unwrap().pop().map(str::to_owned);
+        Box::pin(async { Ok(line) })
+    }
+}
+
+fn run(spell: Spell) -> Outcome {
+    let models = Client::builder().mock(Mock::new()).build().expect("a client with a mock");
+    let console = Typist(std::sync::Mutex::new(vec!["three", "two", "one"]));
+    let runtime = Runtime::builder()
+        .workers(1)
+        .models(Arc::new(models) as Arc<dyn Models>)
+        .console(Arc::new(console))
+        .build()
+        .expect("a runtime");
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a tokio runtime");
+    tokio.block_on(runtime.cast(spell).start().outcome())
+}
+
+/// All that a run said and came to, as a `.out` file holds it.
+fn told(outcome: &Outcome) -> String {
+    let mut text = outcome.output.clone();
+    for entry in &outcome.logs {
+        let fields = serde_json::to_string(&entry.fields).unwrap_or_default();
+        let _ = writeln!(text, "[{}] {} {fields}", entry.level.as_str(), entry.message);
+    }
+    if !outcome.value.is_nil() {
+        let _ = writeln!(text, "=> {}", serde_json::to_string(&outcome.value).unwrap_or_default());
+    }
+    if let Some(error) = &outcome.error {
+        let _ = writeln!(text, "{} error: {error}", error.kind());
+        if let Some(place) = error.place() {
+            let _ = writeln!(text, "  at {place}");
+        }
+        if let Some(value) = error.value() {
+            let _ = writeln!(text, "  raised {}", serde_json::to_string(value).unwrap_or_default());
+        }
+        for hint in error.hints() {
+            let _ = writeln!(text, "  hint: {hint}");
+        }
+    }
+    text
+}
+
+fn cases() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root()];
+    while let Some(folder) = folders.pop() {
+        for entry in folder.read_dir().into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() && path.file_name().is_some_and(|name| name != "lib") {
+                folders.push(path);
+            } else if path.is_file() && path.extension().is_some_and(|extension| extension != "out") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test reads its expectation beside the spell")]
+fn case(path: PathBuf) -> Trial {
+    let name = path.strip_prefix(root()).unwrap_or(&path).display().to_string();
+    Trial::test(name, move || {
+        let told = told(&run(Spell::load(&path)?));
+        let expected = path.with_extension("out");
+        if std::env::var_os("UPDATE").is_some() {
+            return Ok(std::fs::write(&expected, told)?);
+        }
+        let expected = std::fs::read_to_string(&expected)
+            .map_err(|error| format!("{}: {error}\nit says:\n{told}", expected.display()))?;
+        if told == expected {
+            Ok(())
+        } else {
+            Err(Failed::from(format!("expected:\n{expected}\nfound:\n{told}")))
+        }
+    })
+}
+
+/// The examples in the documentation of every bridge method, each a spell that must end well.
+fn examples() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    let runtime = Runtime::builder().build().expect("a runtime");
+    for bridge in runtime.bridges().list() {
+        let classes = bridge.classes.iter().flat_map(|class| &class.methods);
+        for method in bridge.methods.iter().chain(classes) {
+            for (number, example) in luau_blocks(method.doc).into_iter().enumerate() {
+                let name = format!("example {}.{} {}", bridge.name, method.name, number + 1);
+                trials.push(Trial::test(name, move || {
+                    let outcome = run(Spell::from_source("example.luau", example)?);
+                    match outcome.error {
+                        None => Ok(()),
+                        Some(_) => Err(Failed::from(told(&outcome))),
+                    }
+                }));
+            }
+        }
+    }
+    trials
+}
+
+/// The fenced blocks of a Markdown text that are Luau.
+fn luau_blocks(markdown: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut inside: Option<String> = None;
+    for line in markdown.lines() {
+        let fence = line.trim_start();
+        match &mut inside {
+            None if fence.starts_with("```luau") => inside = Some(String::new()),
+            Some(_) if fence.starts_with("```") => blocks.extend(inside.take()),
+            Some(block) => {
+                block.push_str(line);
+                block.push('\n');
+            }
+            None => {}
+        }
+    }
+    blocks
+}
