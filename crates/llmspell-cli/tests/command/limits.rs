@@ -1,0 +1,40 @@
+//! Limits end a spell, whatever it does.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{run, seen};
+
+#[test]
+fn each_limit_has_its_exit_code_and_its_name() {
+    for (source, words, code, message) in [
+        ("while true do end", &["--timeout", "100ms"][..], 5, "wall limit of 100ms"),
+        (
+            "while true do pcall(function() while true do end end) end",
+            &["--timeout", "100ms"],
+            5,
+            "wall limit of 100ms",
+        ),
+        (
+            "local t = {} while true do t[#t + 1] = ('x'):rep(1e5) .. #t end",
+            &["--memory", "16MB"],
+            5,
+            "memory limit of 16MB",
+        ),
+        ("while true do console.write(('x'):rep(1e6)) end", &["-q"], 5, "output limit of 16MB"),
+        ("while true do llm.chat('hi') end", &["-q", "--max-tokens", "20"], 4, "tokens limit of 20"),
+        ("while true do llm.chat('hi') end", &["-q"], 4, "model_calls limit of 1000"),
+    ] {
+        let started = Instant::now();
+        let ran = run(source, words);
+        let took = started.elapsed();
+        assert_eq!(ran.stderr, format!("error: the spell reached its {message}\n"), "{source}");
+        assert_eq!(ran.code, code, "{source}");
+        assert!(took < Duration::from_secs(20), "{source}: {took:?}");
+    }
+}
+
+#[test]
+fn what_was_printed_before_a_limit_is_shown() {
+    let ran = run("print('before') while true do end", &["--timeout", "100ms"]);
+    assert_eq!(ran, seen(5, "before\n", "error: the spell reached its wall limit of 100ms\n"));
+}

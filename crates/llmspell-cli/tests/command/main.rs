@@ -1,0 +1,13 @@
+//! The command as a user sees it: real processes, their whole output and their exit codes.
+#![expect(clippy::disallowed_methods, reason = "tests start the command and lay out its files themselves")]
+#![expect(clippy::unwrap_used, reason = "what helps a test may fail it")]
+
+mod check;
+mod environment;
+mod interrupt;
+mod limits;
+mod listings;
+mod output;
+mod parameters;
+mod support;
+mod wrong_use;

@@ -1,0 +1,91 @@
+//! A folder with spells, and the command run in it.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+/// A working folder of its own, removed in the end.
+pub(crate) struct Folder(TempDir);
+
+/// What a user sees of a command that ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+pub(crate) fn seen(code: i32, stdout: &str, stderr: &str) -> Seen {
+    Seen { code, stdout: stdout.into(), stderr: stderr.into() }
+}
+
+/// A folder with these files.
+pub(crate) fn folder(files: &[(&str, &str)]) -> Folder {
+    let folder = Folder(tempfile::tempdir().unwrap());
+    for (name, text) in files {
+        folder.write(name, text);
+    }
+    folder
+}
+
+/// Runs a lone spell on the mock, with more words on the command line.
+pub(crate) fn run(source: &str, words: &[&str]) -> Seen {
+    let words: Vec<&str> = ["run", "spell.luau"].iter().chain(words).copied().collect();
+    folder(&[("spell.luau", source)]).run(&words)
+}
+
+/// The examples that come with the project.
+pub(crate) fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples")
+}
+
+impl Folder {
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let path = self.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// The command with nothing in its environment but what makes it use the mock.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_llmspell"));
+        command.args(words).current_dir(self.path()).env_clear().env("MOCK_LLM", "true").stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn run(&self, words: &[&str]) -> Seen {
+        finish(&mut self.command(words))
+    }
+
+    /// Runs the command with input.
+    pub(crate) fn run_with_input(&self, words: &[&str], input: &str) -> Seen {
+        let mut child = self
+            .command(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        as_seen(child.wait_with_output().unwrap())
+    }
+}
+
+pub(crate) fn finish(command: &mut Command) -> Seen {
+    as_seen(command.output().unwrap())
+}
+
+fn as_seen(output: std::process::Output) -> Seen {
+    Seen {
+        code: output.status.code().expect("the process ended by itself"),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
