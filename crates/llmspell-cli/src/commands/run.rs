@@ -203,6 +203,8 @@ impl Plan {
         let (console, questions) = console();
         let (stuck, mut was_stuck) = mpsc::unbounded_channel();
         let runtime = Runtime::builder()
+            // For one run; counting the processors costs more than reading the spell.
+            .workers(1)
             .models(self.models)
             .console(Arc::new(console))
             .on_stuck(PATIENCE, move |error| end_soon(&stuck, error))
