@@ -1,14 +1,14 @@
 //! Ctrl-C, and readers who go away.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::process::{Child, ChildStdout, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Folder, folder};
+use crate::support::{Folder, folder, read_request};
 
 /// How late a server may see that its client has gone.
 const PROMPT: Duration = Duration::from_millis(100);
@@ -37,22 +37,6 @@ fn stalling_model() -> (String, Receiver<Instant>) {
         let _ = gone.send(Instant::now());
     });
     (format!("http://{address}/v1"), is_gone)
-}
-
-fn read_request(socket: &mut TcpStream) {
-    let mut reader = BufReader::new(socket);
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
-        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-        if line == "\r\n" {
-            break;
-        }
-    }
-    reader.read_exact(&mut vec![0; length]).unwrap();
 }
 
 fn start(folder: &Folder, base_url: &str) -> (Child, BufReader<ChildStdout>) {

@@ -1,9 +1,9 @@
 //! Wrong use: each a message that says what to do, with the right exit code.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpListener;
 
-use crate::support::{finish, folder, run, seen};
+use crate::support::{finish, folder, read_request, run, seen};
 
 #[test]
 fn a_spell_that_is_not_there_names_a_near_one() {
@@ -81,11 +81,9 @@ fn a_provider_that_refuses_the_key_ends_with_its_message_and_not_the_key() {
     let body = r#"{"error":{"message":"Incorrect API key provided.","type":"invalid_request_error","code":"invalid_api_key"}}"#;
     let server = std::thread::spawn(move || {
         let (mut socket, _) = listener.accept().unwrap();
-        let _ = socket.read(&mut [0; 4096]).unwrap();
+        read_request(&mut socket);
         let length = body.len();
         write!(socket, "HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}").unwrap();
-        // Until the client has read it all.
-        let _ = socket.read(&mut [0; 4096]);
     });
     let folder = folder(&[("spell.luau", "local text, err = llm.chat('hi') if err then error(err) end")]);
     let ran = finish(
