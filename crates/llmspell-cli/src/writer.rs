@@ -20,7 +20,10 @@ enum Stream {
 
 type Job = (Batch, oneshot::Sender<io::Result<()>>);
 
-/// Both streams, written in order on a thread that starts with the first text.
+/// The most bytes that a pipe takes at once when it says that it takes any: POSIX's `PIPE_BUF` is never less here.
+const AT_ONCE: usize = 4096;
+
+/// Both streams, written in order: at once while they take it, and on a thread from the first text on that may wait.
 ///
 /// A reader who has stopped reading holds up that thread, and not the sockets and Ctrl-C on the thread that asks.
 #[derive(Default)]
@@ -50,6 +53,9 @@ impl Writer {
         }
         let thread = match &self.thread {
             Some(thread) => thread,
+            None if self.waiting.is_small() && are_ready() => {
+                return std::mem::take(&mut self.waiting).write(&mut io::stdout(), &mut io::stderr());
+            }
             None => self.thread.insert(start()?),
         };
         let (done, written) = oneshot::channel();
@@ -67,6 +73,10 @@ impl Batch {
         }
     }
 
+    fn is_small(&self) -> bool {
+        self.pieces.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() <= AT_ONCE
+    }
+
     fn write(&self, stdout: &mut impl Write, stderr: &mut impl Write) -> io::Result<()> {
         let mut result = Ok(());
         for (stream, bytes) in &self.pieces {
@@ -80,6 +90,24 @@ impl Batch {
         }
         result
     }
+}
+
+/// Whether both streams take a little text without waiting.
+#[cfg(unix)]
+fn are_ready() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    let (stdout, stderr) = (io::stdout(), io::stderr());
+    let mut streams = [PollFd::new(&stdout, PollFlags::OUT), PollFd::new(&stderr, PollFlags::OUT)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut streams, Some(&now)).is_ok_and(|ready| ready == streams.len())
+        && streams.iter().all(|stream| stream.revents() == PollFlags::OUT)
+}
+
+/// Not asked where it cannot be known.
+#[cfg(not(unix))]
+fn are_ready() -> bool {
+    false
 }
 
 fn start() -> io::Result<mpsc::Sender<Job>> {
@@ -106,6 +134,15 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn only_a_little_text_is_written_at_once() {
+        let mut batch = Batch::default();
+        batch.add(Stream::Stdout, &[b'x'; AT_ONCE]);
+        assert!(batch.is_small());
+        batch.add(Stream::Stderr, b"x");
+        assert!(!batch.is_small());
     }
 
     #[test]

@@ -47,6 +47,14 @@ impl Opened {
         self.slot.drive(&self.cx, future).await
     }
 
+    /// Cleans the bridges up, once.
+    pub(crate) fn clean_up(&mut self) {
+        for error in BridgeSet::clean_up(&std::mem::take(&mut self.bridges), &self.cx) {
+            // The run has ended; its log is where its owner looks. A full log has said enough.
+            let _ = self.cx.log(LogLevel::Error, format!("cleaning up failed: {error}"), Map::new());
+        }
+    }
+
     fn session(&self) -> Result<&dyn Session> {
         self.session.as_deref().ok_or_else(|| Error::internal("the session has ended"))
     }
@@ -56,10 +64,7 @@ impl Drop for Opened {
     fn drop(&mut self) {
         let session = self.session.take();
         self.slot.watched(&self.cx, || drop(session));
-        for error in BridgeSet::clean_up(&self.bridges, &self.cx) {
-            // The run has ended; its log is where its owner looks. A full log has said enough.
-            let _ = self.cx.log(LogLevel::Error, format!("cleaning up failed: {error}"), Map::new());
-        }
+        self.clean_up();
     }
 }
 

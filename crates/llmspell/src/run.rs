@@ -99,11 +99,17 @@ impl Cast {
             let cx = cx.clone();
             prepared.runtime.clone().0.workers.post(move |slot| {
                 Box::pin(async move {
-                    let result = match Opened::new(prepared, cx.clone(), slot) {
-                        Ok(opened) => opened.eval(&source).await,
-                        Err(error) => Err(error),
+                    let (result, opened) = match Opened::new(prepared, cx.clone(), slot) {
+                        Ok(mut opened) => {
+                            let result = opened.eval(&source).await;
+                            opened.clean_up();
+                            (result, Some(opened))
+                        }
+                        Err(error) => (Err(error), None),
                     };
+                    // Nobody has to wait for the VM to be taken apart.
                     let _ = sender.send(outcome(&cx, &ended, result));
+                    drop(opened);
                 })
             })
         });

@@ -1,7 +1,7 @@
 //! Makes a VM that touches nothing: what is dangerous is taken out, what can be abused is replaced, the rest is frozen.
 
 use std::rc::Rc;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use llmspell_core::bridge::Arguments;
 use llmspell_core::{Bridge, Error, ErrorKind, Result};
@@ -10,7 +10,7 @@ use mlua::{LightUserData, Lua, LuaOptions, LuaString, StdLib, Table, Value as Lu
 
 use super::errors::{caught, from_lua_error, raise, raised, to_lua_error};
 use super::host::{Host, Kit, pending};
-use super::{compile, functions, limits, values};
+use super::{functions, limits, values};
 
 /// The name that the prelude goes by in stack traces, from which it is removed.
 pub(super) const PRELUDE: &str = "[llmspell]";
@@ -34,11 +34,8 @@ const REMOVED: [&str; 8] =
 /// Where `math.random` begins, so that a spell runs the same each time.
 const SEED: u32 = 1;
 
-/// Without line numbers: a built-in that fails inside the prelude then puts no place before its message.
-static BYTECODE: LazyLock<Result<Vec<u8>>> = LazyLock::new(|| {
-    let compiler = compile::compiler().set_optimization_level(2).set_debug_level(0);
-    compiler.compile(include_str!("prelude.luau")).map_err(|error| Error::internal(error.to_string()))
-});
+/// The prelude as bytecode, checked in because compiling it is a tenth of a start. A test says when it is stale.
+const BYTECODE: &[u8] = include_bytes!("prelude.bytecode");
 
 /// Makes the VM, with the bridges as read-only globals.
 ///
@@ -65,8 +62,7 @@ fn prepare(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
         globals.raw_remove(name)?;
     }
     globals.get::<Table>("math")?.get::<mlua::Function>("randomseed")?.call::<()>(SEED)?;
-    let code = BYTECODE.as_ref().map_err(|error| to_lua_error(error.clone()))?;
-    let prelude = lua.load(code.as_slice()).set_mode(ChunkMode::Binary).set_name(format!("={PRELUDE}"));
+    let prelude = lua.load(BYTECODE).set_mode(ChunkMode::Binary).set_name(format!("={PRELUDE}"));
     let kit: Table = prelude.call(primitives(lua, host)?)?;
     let kit = Kit {
         guard: kit.get("guard")?,
@@ -202,4 +198,23 @@ fn close(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
         behind.set_readonly(true);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::compile;
+    use super::BYTECODE;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test writes the file that it checks, when it is asked to")]
+    fn the_checked_in_bytecode_is_the_prelude_compiled() {
+        // Without line numbers: a built-in that fails inside the prelude then puts no place before its message.
+        let compiler = compile::compiler().set_optimization_level(2).set_debug_level(0);
+        let bytecode = compiler.compile(include_str!("prelude.luau")).unwrap();
+        if std::env::var_os("UPDATE").is_some() {
+            let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/luau/prelude.bytecode");
+            return std::fs::write(file, bytecode).unwrap();
+        }
+        assert!(bytecode == BYTECODE, "it is stale: UPDATE=1 cargo test -p llmspell-engines --lib bytecode");
+    }
 }
