@@ -206,7 +206,10 @@ mod tests {
     use super::BYTECODE;
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "the test writes the file that it checks, when it is asked to")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the test writes the file that it checks, when it is asked to"
+    )]
     fn the_checked_in_bytecode_is_the_prelude_compiled() {
         // Without line numbers: a built-in that fails inside the prelude then puts no place before its message.
         let compiler = compile::compiler().set_optimization_level(2).set_debug_level(0);
