@@ -79,7 +79,7 @@ impl Tries {
         let Some(wait) = self.next_wait(&error) else { return Err(error) };
         if Instant::now() + wait >= self.deadline {
             let hint = format!(
-                "not tried again: a wait of {:.1} s would outlast the call's time limit",
+                "not tried again: a wait of {:.1} s would outlast the time that is left",
                 wait.as_secs_f64()
             );
             return Err(error.hint(hint));

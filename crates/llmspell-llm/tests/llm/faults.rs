@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use llmspell_core::ErrorKind::{self, *};
+use llmspell_core::capability::Models as _;
 use llmspell_core::chat::{ChatRequest, FinishReason, Usage};
+use llmspell_core::effect::Permit;
 use llmspell_llm::{RetryPolicy, ShapeKind, Timeouts};
 use serde_json::{Value as Json, json};
 
@@ -145,6 +147,27 @@ async fn a_wait_that_is_asked_for_is_kept() {
     let error = client.ask(false).await.end.unwrap_err();
     assert_eq!(error.call().unwrap().retry_after, Some(86_400.0));
     assert_eq!(attempts(&server), 1);
+}
+
+#[tokio::test]
+async fn a_wait_that_would_outlast_the_run_is_not_begun() {
+    for streamed in [false, true] {
+        let (server, client) =
+            set_up(ShapeKind::OpenAiChat, vec![response(429, "retry-after: 30\r\n", "{}")]).await;
+        let permit = Permit::for_test_until(Instant::now() + Duration::from_secs(20));
+        let error = if streamed {
+            client.client().stream(permit, ask()).await.err().unwrap()
+        } else {
+            client.client().chat(permit, ask()).await.unwrap_err()
+        };
+        assert_eq!((error.kind(), error.call().unwrap().retry_after), (RateLimited, Some(30.0)));
+        let hint = &error.hints()[0];
+        assert!(
+            hint.starts_with("not tried again: a wait of 3") && hint.ends_with("the time that is left"),
+            "{hint}"
+        );
+        assert_eq!(attempts(&server), 1);
+    }
 }
 
 #[tokio::test]
