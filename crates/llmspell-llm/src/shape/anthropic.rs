@@ -7,7 +7,7 @@ use llmspell_core::chat::{ChatRequest, Effort, FinishReason, Message, ModelInfo,
 use serde_json::{Value as Json, json};
 
 use super::openai::effort;
-use super::{Object, Shape, arguments_object, empty, misplaced, named_models, parameters, parts, text};
+use super::{Object, Shape, arguments_object, misplaced, named_models, parameters, parts, text};
 use crate::catalogue;
 use crate::config::ProviderConfig;
 use crate::draft::{Draft, count};
@@ -96,10 +96,7 @@ impl Shape for Anthropic {
         if let Some(reason) = json["stop_reason"].as_str() {
             draft.finish = Some(finish(reason));
         }
-        // To say nothing is a way to end a turn, if the model says that it did.
-        draft.answered |=
-            json["content"].is_array() && draft.finish.is_some_and(|reason| reason != FinishReason::Stop);
-        if draft.answered { Ok(()) } else { Err(empty("no content")) }
+        Ok(())
     }
 
     fn piece(&self, json: &Json, draft: &mut Draft) {
@@ -111,7 +108,6 @@ impl Shape for Anthropic {
             "message_delta" => {
                 read_usage(&json["usage"], draft);
                 if let Some(reason) = json["delta"]["stop_reason"].as_str() {
-                    draft.answered = true;
                     draft.finish = Some(finish(reason));
                 }
             }

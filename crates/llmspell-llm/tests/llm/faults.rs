@@ -374,12 +374,18 @@ async fn an_answer_that_holds_nothing_is_an_error() {
         ),
         (
             OpenAiResponses,
+            json!({"status": "incomplete", "incomplete_details": {"reason": "content_filter"}, "output": []}),
+            Ok(FinishReason::ContentFilter),
+        ),
+        (
+            OpenAiResponses,
             json!({"status": "failed", "error": {"code": "rate_limit_exceeded", "message": "slow"}}),
             Err(RateLimited),
         ),
         (Anthropic, json!({"content": []}), Err(EmptyResponse)),
         (Anthropic, json!({"content": [], "stop_reason": "refusal"}), Ok(FinishReason::Refusal)),
         (Gemini, json!({}), Err(EmptyResponse)),
+        (Gemini, json!({"candidates": [{"finishReason": "STOP"}]}), Err(EmptyResponse)),
         (Gemini, json!({"promptFeedback": {"blockReason": "SAFETY"}}), Ok(FinishReason::ContentFilter)),
         (Ollama, json!({"done": true}), Err(EmptyResponse)),
     ] {
@@ -387,6 +393,42 @@ async fn an_answer_that_holds_nothing_is_an_error() {
         let found =
             client.ask(false).await.end.map(|reply| reply.finish_reason).map_err(|error| error.kind());
         assert_eq!(found, expected, "{shape:?} {body}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_no_words_is_the_same_whole_and_streamed() {
+    use ShapeKind::*;
+    let done = |reason: &str| json!({"type": "message_delta", "delta": {"stop_reason": reason}});
+    let ended = json!({"type": "message_stop"});
+    let incomplete = json!({"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}});
+    for (shape, chunks, expected) in [
+        (OpenAiChat, vec![json!({"choices": [{"delta": {}, "finish_reason": "stop"}]})], Err(EmptyResponse)),
+        (
+            OpenAiChat,
+            vec![json!({"choices": [{"delta": {"content": null}, "finish_reason": "length"}]})],
+            Ok(FinishReason::Length),
+        ),
+        (
+            OpenAiChat,
+            vec![json!({"choices": [{"delta": {"content": ""}, "finish_reason": "stop"}]})],
+            Ok(FinishReason::Stop),
+        ),
+        (
+            OpenAiResponses,
+            vec![json!({"type": "response.incomplete", "response": incomplete})],
+            Ok(FinishReason::Length),
+        ),
+        (Anthropic, vec![done("end_turn"), ended.clone()], Err(EmptyResponse)),
+        (Anthropic, vec![done("refusal"), ended], Ok(FinishReason::Refusal)),
+        (Gemini, vec![json!({"candidates": [{"finishReason": "STOP"}]})], Err(EmptyResponse)),
+        (Gemini, vec![json!({"candidates": [{"finishReason": "SAFETY"}]})], Ok(FinishReason::ContentFilter)),
+        (Ollama, vec![json!({"done": true, "done_reason": "length"})], Ok(FinishReason::Length)),
+    ] {
+        let stream = frames(shape, &chunks);
+        let (_server, client) = set_up(shape, vec![stream_script(shape, &stream)]).await;
+        let found = client.ask(true).await.end.map(|reply| reply.finish_reason).map_err(|error| error.kind());
+        assert_eq!(found, expected, "{shape:?} {stream}");
     }
 }
 
