@@ -133,6 +133,7 @@ impl HttpProvider {
             incoming,
             frames: Frames::new(framing),
             draft: Draft::default(),
+            broken: None,
             asked: count_request(&attempt.request),
         };
         let pieces = stream::unfold(Some(reading), |reading| async move {
@@ -288,6 +289,8 @@ struct Reading {
     incoming: Incoming,
     frames: Frames,
     draft: Draft,
+    /// Why the stream ended too soon; told when what came before has been given out.
+    broken: Option<Error>,
     asked: u64,
 }
 
@@ -296,6 +299,9 @@ impl Reading {
         loop {
             if let Some(delta) = self.draft.take_news() {
                 return Ok(delta);
+            }
+            if let Some(error) = self.broken.take() {
+                return Err(error);
             }
             if self.draft.ended {
                 let _ = tokio::time::timeout(LAST_WORDS, self.incoming.read(|_| {})).await;
@@ -309,8 +315,8 @@ impl Reading {
             let frames = &mut self.frames;
             match self.incoming.read(|bytes| frames.push(bytes)).await {
                 Ok(true) => {}
-                Ok(false) => self.end(None)?,
-                Err(BodyError::Cut(cause)) => self.end(Some(cause))?,
+                Ok(false) => self.broken = self.end(None).err(),
+                Err(BodyError::Cut(cause)) => self.broken = self.end(Some(cause)).err(),
                 Err(BodyError::Idle(limit)) => return Err(idle(limit)),
                 Err(BodyError::TooLarge) => {
                     return Err(Error::new(ErrorKind::BadStream, "the stream is larger than 64 MiB"));

@@ -181,6 +181,7 @@ async fn a_stream_that_ends_too_soon_is_an_error_with_the_text_so_far() {
             ("no end of the coding", cut.clone()),
             ("reset", [cut, vec![Step::Wait, Step::Reset]].concat()),
             ("half a chunk", stream_script(shape, &half)),
+            ("no end of the last chunk", stream_script(shape, so_far.trim_end())),
         ] {
             let (server, client) = set_up(shape, vec![script]).await;
             server.go_on();
