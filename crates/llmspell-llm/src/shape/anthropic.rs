@@ -102,7 +102,11 @@ impl Shape for Anthropic {
     fn piece(&self, json: &Json, draft: &mut Draft) {
         let index = json["index"].as_u64().unwrap_or_default();
         match json["type"].as_str().unwrap_or_default() {
-            "message_start" => read_message(&json["message"], draft),
+            "message_start" => {
+                read_message(&json["message"], draft);
+                // What was written when the answer began; how much it came to is said at its end.
+                draft.tokens.output = None;
+            }
             "content_block_start" => read_block(index, &json["content_block"], draft),
             "content_block_delta" => read_delta(index, &json["delta"], draft),
             "message_delta" => {

@@ -452,6 +452,16 @@ async fn usage_that_cannot_be_is_estimated_and_never_credits() {
 }
 
 #[tokio::test]
+async fn what_anthropic_counts_at_the_beginning_is_not_the_whole() {
+    let stream: String = sample(ShapeKind::Anthropic).stream.replace(r#""output_tokens":5"#, r#""other":5"#);
+    let (_server, client) =
+        set_up(ShapeKind::Anthropic, vec![stream_script(ShapeKind::Anthropic, &stream)]).await;
+    let usage = client.ask(true).await.end.unwrap().usage;
+    assert_eq!((usage.input_tokens, usage.estimated), (11, true));
+    assert!(usage.output_tokens > 5, "{usage:?}");
+}
+
+#[tokio::test]
 async fn a_connection_that_fails_is_tried_again_unless_the_request_may_have_been_served() {
     let shape = ShapeKind::OpenAiChat;
     let quiet: Script = Vec::new();
