@@ -161,7 +161,7 @@ impl HttpProvider {
             Ok(()) if !content_type.is_empty() && !content_type.ends_with("json") => {
                 format!("JSON was asked for, `{content_type}` came")
             }
-            Ok(()) => match serde_json::from_slice::<Json>(&bytes) {
+            Ok(()) => match read_json(&bytes) {
                 Ok(json) if is_error(&json) => return Err(from_body(&json, self.0.config.key.as_ref())),
                 Ok(json) => return Ok(json),
                 Err(error) => format!("the answer is no JSON ({error})"),
@@ -267,6 +267,13 @@ impl Head {
         call.request_id = call.request_id.take().or_else(|| self.request_id.clone());
         error
     }
+}
+
+/// Reads a body as the chunks of a stream are read: without its byte order mark, and with U+FFFD in the place of bytes
+/// that are not UTF-8.
+fn read_json(bytes: &[u8]) -> serde_json::Result<Json> {
+    let text = String::from_utf8_lossy(bytes);
+    serde_json::from_str(text.strip_prefix('\u{feff}').unwrap_or(&text))
 }
 
 fn idle(limit: std::time::Duration) -> Error {

@@ -572,9 +572,19 @@ async fn invalid_bytes_become_a_mark_and_not_a_failure() {
             .to_vec();
     stream.splice(0..0, *b"\xef\xbb\xbf");
     let script = vec![stream_head("text/event-stream"), Step::Send(stream)];
-    let (_server, client) = set_up(ShapeKind::OpenAiChat, vec![script]).await;
-    let answer = client.ask_stream(ask()).await;
-    assert_eq!((answer.text.as_str(), told(&answer).as_str()), ("a\u{fffd}b", "ok Stop"));
+    let mut whole =
+        b"\xef\xbb\xbf{\"choices\": [{\"message\": {\"content\": \"a\xffb\"}, \"finish_reason\": \"stop\"}]}"
+            .to_vec();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        whole.len()
+    );
+    whole.splice(0..0, head.into_bytes());
+    for (streamed, script) in [(true, script), (false, vec![Step::Send(whole)])] {
+        let (_server, client) = set_up(ShapeKind::OpenAiChat, vec![script]).await;
+        let answer = client.ask(streamed).await;
+        assert_eq!((answer.text.as_str(), told(&answer).as_str()), ("a\u{fffd}b", "ok Stop"));
+    }
 }
 
 #[tokio::test]
