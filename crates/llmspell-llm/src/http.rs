@@ -365,6 +365,9 @@ impl Reading {
 
     /// The connection is at its end: is the answer?
     fn end(&mut self, cause: Option<String>) -> Result<()> {
+        if cause.is_none() && self.incoming.is_empty() {
+            return Err(self.provider.not_understood(&[], "the stream is empty"));
+        }
         let why = cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
         if let Ok(Some(frame)) = self.frames.rest()
             && let Err(error) = self.frame(&frame)

@@ -342,6 +342,20 @@ async fn a_whole_answer_that_is_none_is_quoted_and_tried_once_more() {
 }
 
 #[tokio::test]
+async fn a_stream_of_no_bytes_is_no_answer_and_tried_once_more() {
+    for shape in SHAPES {
+        let (server, client) = set_up(shape, vec![stream_script(shape, "")]).await;
+        assert_eq!(
+            told(&client.ask(true).await),
+            "bad_response retryable=true status=Some(200) attempts=2 p: the stream is empty: nothing"
+        );
+        assert_eq!(attempts(&server), 2, "{shape:?}");
+        let (_server, client) = set_up(shape, vec![stream_script(shape, ""), good(shape, true)]).await;
+        assert_eq!(client.ask(true).await.end.unwrap().attempts, 2, "{shape:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_holds_nothing_is_an_error() {
     use ShapeKind::*;
     for (shape, body, expected) in [
