@@ -377,7 +377,7 @@ impl Context {
     fn begin(&self, ask: Ask) -> Result<(Lookup, Permit)> {
         self.meter().state()?;
         let path = self.0.task.next_effect();
-        let permit = Permit::new(path.clone());
+        let permit = Permit::new(path.clone(), self.meter().deadline());
         let effect =
             Effect { path, capability: ask.capability, operation: ask.operation, request: ask.request };
         Ok((self.0.journal.begin(effect)?, permit))

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -135,24 +136,38 @@ pub trait Journal: Send + Sync {
 #[derive(Debug)]
 pub struct Permit {
     path: EffectPath,
+    deadline: Option<Instant>,
 }
 
 impl Permit {
-    pub(crate) fn new(path: EffectPath) -> Self {
-        Self { path }
+    pub(crate) fn new(path: EffectPath, deadline: Option<Instant>) -> Self {
+        Self { path, deadline }
     }
 
     /// A permit for testing a capability by itself, outside any run.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn for_test() -> Self {
-        Self::new(Task::main().next_effect())
+        Self::new(Task::main().next_effect(), None)
+    }
+
+    /// A permit for testing a capability as in a run that ends at this moment.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn for_test_until(deadline: Instant) -> Self {
+        Self::new(Task::main().next_effect(), Some(deadline))
     }
 
     /// The effect that it permits.
     #[must_use]
     pub fn path(&self) -> &EffectPath {
         &self.path
+    }
+
+    /// When the run is over at the latest, if that is known: there is no use in waiting for anything beyond it.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
     }
 }
 

@@ -253,8 +253,8 @@ impl Client {
         Ok(AbortOnDropHandle::new(runtime.spawn(work)))
     }
 
-    async fn chat_now(self, request: ChatRequest) -> Result<Reply> {
-        let mut call = Call::begin(&self, &request)?;
+    async fn chat_now(self, permit: Permit, request: ChatRequest) -> Result<Reply> {
+        let mut call = Call::begin(&self, &permit, &request)?;
         let attempt = attempt(request);
         let asked = Arc::clone(&attempt.request);
         let provider = &call.entry.provider;
@@ -265,8 +265,8 @@ impl Client {
         }
     }
 
-    async fn stream_now(self, request: ChatRequest, pieces: mpsc::Sender<Result<Delta>>) {
-        let begun = Call::begin(&self, &request);
+    async fn stream_now(self, permit: Permit, request: ChatRequest, pieces: mpsc::Sender<Result<Delta>>) {
+        let begun = Call::begin(&self, &permit, &request);
         let attempt = attempt(request);
         let asked = Arc::clone(&attempt.request);
         let mut call = match begun {
@@ -298,11 +298,13 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    fn begin(client: &'a Client, request: &ChatRequest) -> Result<Self> {
+    fn begin(client: &'a Client, permit: &Permit, request: &ChatRequest) -> Result<Self> {
         let entry = named(&client.0.entries, request.provider.as_deref().unwrap_or_default())?;
         let limit = request.timeout.map_or(client.0.timeouts.total, |limit| limit.duration());
         let deadline = Instant::now() + limit;
-        Ok(Self { entry, tries: Tries::new(client.0.retry, deadline), deadline, limit, slot: None })
+        // The run ends the call by itself at its own deadline; here it only says what is not worth waiting for.
+        let patience = permit.deadline().map_or(deadline, |run| deadline.min(run.into()));
+        Ok(Self { entry, tries: Tries::new(client.0.retry, patience), deadline, limit, slot: None })
     }
 
     fn overdue(&self) -> Error {
@@ -450,22 +452,23 @@ impl Models for Client {
         resolve(&self.0.entries, provider, model)
     }
 
-    fn chat(&self, _: Permit, request: ChatRequest) -> BoxFuture<'static, Result<Reply>> {
+    fn chat(&self, permit: Permit, request: ChatRequest) -> BoxFuture<'static, Result<Reply>> {
         let this = self.clone();
-        Box::pin(
-            async move { this.spawn(this.clone().chat_now(request))?.await.unwrap_or_else(|_| Err(lost())) },
-        )
+        Box::pin(async move {
+            let task = this.spawn(this.clone().chat_now(permit, request))?;
+            task.await.unwrap_or_else(|_| Err(lost()))
+        })
     }
 
     fn stream(
         &self,
-        _: Permit,
+        permit: Permit,
         request: ChatRequest,
     ) -> BoxFuture<'static, Result<BoxStream<'static, Result<Delta>>>> {
         let this = self.clone();
         Box::pin(async move {
             let (sender, mut pieces) = mpsc::channel(WAITING_PIECES);
-            let task = this.spawn(this.clone().stream_now(request, sender))?;
+            let task = this.spawn(this.clone().stream_now(permit, request, sender))?;
             let first = pieces.recv().await.unwrap_or_else(|| Err(lost()))?;
             // The task lives as long as the stream: dropping it closes the socket.
             let rest = stream::unfold((pieces, task), |(mut pieces, task)| async move {
@@ -475,13 +478,13 @@ impl Models for Client {
         })
     }
 
-    fn list(&self, _: Permit, provider: Option<String>) -> BoxFuture<'static, Result<ModelListing>> {
+    fn list(&self, permit: Permit, provider: Option<String>) -> BoxFuture<'static, Result<ModelListing>> {
         let this = self.clone();
         Box::pin(async move {
             if let Some(name) = &provider {
                 named(&this.0.entries, name)?;
             }
-            this.spawn(this.clone().list_now(provider))?.await.map_err(|_| lost())
+            this.spawn(this.clone().list_now(permit, provider))?.await.map_err(|_| lost())
         })
     }
 
@@ -491,7 +494,7 @@ impl Models for Client {
 }
 
 impl Client {
-    async fn list_now(self, provider: Option<String>) -> ModelListing {
+    async fn list_now(self, permit: Permit, provider: Option<String>) -> ModelListing {
         let entries = &self.0.entries;
         let repeats = |entry: &Entry| {
             entry.explicit && entries.iter().any(|other| !other.explicit && other.base_url == entry.base_url)
@@ -503,9 +506,9 @@ impl Client {
         let nothing = ChatRequest::default();
         let listed = join_all(asked.map(|entry| {
             let request = ChatRequest { provider: Some(entry.name.clone()), ..ChatRequest::default() };
-            let (client, nothing) = (&self, &nothing);
+            let (client, permit, nothing) = (&self, &permit, &nothing);
             async move {
-                let mut call = Call::begin(client, &request)?;
+                let mut call = Call::begin(client, permit, &request)?;
                 match call.tries(|| entry.provider.models()).await {
                     Ok(models) => {
                         Ok(models.into_iter().map(|model| catalogue::complete(&entry.name, model)).collect())

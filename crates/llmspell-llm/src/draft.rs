@@ -23,7 +23,7 @@ pub(crate) struct Draft {
     pub(crate) id: Option<String>,
     pub(crate) model: Option<String>,
     /// Whether the model said anything at all, be it an empty text.
-    pub(crate) answered: bool,
+    answered: bool,
     /// Whether the mark was seen with which this shape ends a stream.
     pub(crate) ended: bool,
     /// What the provider says went wrong, in its own words.
@@ -125,7 +125,9 @@ impl Draft {
     /// # Errors
     /// When the model said nothing.
     pub(crate) fn into_reply(self, asked: u64) -> Result<Reply> {
-        if !self.answered {
+        // To stop for another reason than to be done is an answer, if one without words.
+        let told = self.finish.is_some_and(|reason| reason != FinishReason::Stop);
+        if !self.answered && !told {
             return Err(
                 Error::new(ErrorKind::EmptyResponse, "the model's answer is empty").with_retryable(true)
             );

@@ -133,6 +133,7 @@ impl HttpProvider {
             incoming,
             frames: Frames::new(framing),
             draft: Draft::default(),
+            broken: None,
             asked: count_request(&attempt.request),
         };
         let pieces = stream::unfold(Some(reading), |reading| async move {
@@ -160,7 +161,7 @@ impl HttpProvider {
             Ok(()) if !content_type.is_empty() && !content_type.ends_with("json") => {
                 format!("JSON was asked for, `{content_type}` came")
             }
-            Ok(()) => match serde_json::from_slice::<Json>(&bytes) {
+            Ok(()) => match read_json(&bytes) {
                 Ok(json) if is_error(&json) => return Err(from_body(&json, self.0.config.key.as_ref())),
                 Ok(json) => return Ok(json),
                 Err(error) => format!("the answer is no JSON ({error})"),
@@ -268,6 +269,13 @@ impl Head {
     }
 }
 
+/// Reads a body as the chunks of a stream are read: without its byte order mark, and with U+FFFD in the place of bytes
+/// that are not UTF-8.
+fn read_json(bytes: &[u8]) -> serde_json::Result<Json> {
+    let text = String::from_utf8_lossy(bytes);
+    serde_json::from_str(text.strip_prefix('\u{feff}').unwrap_or(&text))
+}
+
 fn idle(limit: std::time::Duration) -> Error {
     Error::new(
         ErrorKind::Timeout,
@@ -288,6 +296,8 @@ struct Reading {
     incoming: Incoming,
     frames: Frames,
     draft: Draft,
+    /// Why the stream ended too soon; told when what came before has been given out.
+    broken: Option<Error>,
     asked: u64,
 }
 
@@ -296,6 +306,9 @@ impl Reading {
         loop {
             if let Some(delta) = self.draft.take_news() {
                 return Ok(delta);
+            }
+            if let Some(error) = self.broken.take() {
+                return Err(error);
             }
             if self.draft.ended {
                 let _ = tokio::time::timeout(LAST_WORDS, self.incoming.read(|_| {})).await;
@@ -309,8 +322,8 @@ impl Reading {
             let frames = &mut self.frames;
             match self.incoming.read(|bytes| frames.push(bytes)).await {
                 Ok(true) => {}
-                Ok(false) => self.end(None)?,
-                Err(BodyError::Cut(cause)) => self.end(Some(cause))?,
+                Ok(false) => self.broken = self.end(None).err(),
+                Err(BodyError::Cut(cause)) => self.broken = self.end(Some(cause)).err(),
                 Err(BodyError::Idle(limit)) => return Err(idle(limit)),
                 Err(BodyError::TooLarge) => {
                     return Err(Error::new(ErrorKind::BadStream, "the stream is larger than 64 MiB"));
@@ -352,6 +365,9 @@ impl Reading {
 
     /// The connection is at its end: is the answer?
     fn end(&mut self, cause: Option<String>) -> Result<()> {
+        if cause.is_none() && self.incoming.is_empty() {
+            return Err(self.provider.not_understood(&[], "the stream is empty"));
+        }
         let why = cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
         if let Ok(Some(frame)) = self.frames.rest()
             && let Err(error) = self.frame(&frame)

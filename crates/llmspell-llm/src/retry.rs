@@ -79,7 +79,7 @@ impl Tries {
         let Some(wait) = self.next_wait(&error) else { return Err(error) };
         if Instant::now() + wait >= self.deadline {
             let hint = format!(
-                "not tried again: a wait of {:.1} s would outlast the call's time limit",
+                "not tried again: a wait of {:.1} s would outlast the time that is left",
                 wait.as_secs_f64()
             );
             return Err(error.hint(hint));
@@ -128,11 +128,14 @@ pub(crate) fn is_unanswered(error: &Error) -> bool {
     std::error::Error::source(error).is_some_and(|source| source.is::<Unanswered>())
 }
 
-/// How long a provider asks to wait. What cannot be understood is as if it were not there.
+/// How long a provider asks to wait. What cannot be understood is as if it were not there; a number too large for a
+/// clock is understood: not to come back.
 pub(crate) fn retry_after(header: impl Fn(&str) -> Option<String>) -> Option<Duration> {
+    const FOR_EVER: f64 = u32::MAX as f64;
     let seconds = |text: String, scale: f64| {
-        let number: f64 = text.trim().parse().ok()?;
-        Duration::try_from_secs_f64(number * scale).ok()
+        let digits = text.trim().starts_with(|first: char| first.is_ascii_digit());
+        let number: f64 = text.trim().parse().ok().filter(|_| digits)?;
+        Duration::try_from_secs_f64((number * scale).min(FOR_EVER)).ok()
     };
     header("retry-after-ms").and_then(|text| seconds(text, 0.001)).or_else(|| {
         let text = header("retry-after")?;
@@ -226,8 +229,12 @@ mod tests {
             let found = retry_after(|asked| (asked == name).then(|| value.to_owned())).unwrap().as_secs_f64();
             assert!((from..=to).contains(&found), "{value}: {found}");
         }
-        for garbage in ["", "-1", "NaN", "inf", "1e400", "soon", "Sun, 06 Nov 1994 08:49:37 GMT", "1e300"] {
+        for garbage in ["", "-1", "NaN", "inf", "soon", "Sun, 06 Nov 1994 08:49:37 GMT"] {
             assert_eq!(retry_after(|_| Some(garbage.to_owned())), None, "{garbage}");
+        }
+        for absurd in ["18446744073709551616", "1e20", "1e300", "1e400"] {
+            let found = retry_after(|name| (name == "retry-after").then(|| absurd.to_owned())).unwrap();
+            assert!(found > LONGEST_WAIT && found < Duration::MAX, "{absurd}: {found:?}");
         }
     }
 }

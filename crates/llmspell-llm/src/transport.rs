@@ -130,6 +130,11 @@ impl Incoming {
         self.response.headers()
     }
 
+    /// Whether nothing of the body has come.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.received == 0
+    }
+
     /// The MIME type without its parameters, in lower case; empty when none is given.
     pub(crate) fn content_type(&self) -> String {
         let value =

@@ -7,7 +7,7 @@ use llmspell_core::chat::{ChatRequest, Effort, FinishReason, Message, ModelInfo,
 use serde_json::{Value as Json, json};
 
 use super::openai::effort;
-use super::{Object, Shape, arguments_object, empty, misplaced, named_models, parameters, parts, text};
+use super::{Object, Shape, arguments_object, misplaced, named_models, parameters, parts, text};
 use crate::catalogue;
 use crate::config::ProviderConfig;
 use crate::draft::{Draft, count};
@@ -96,22 +96,22 @@ impl Shape for Anthropic {
         if let Some(reason) = json["stop_reason"].as_str() {
             draft.finish = Some(finish(reason));
         }
-        // To say nothing is a way to end a turn, if the model says that it did.
-        draft.answered |=
-            json["content"].is_array() && draft.finish.is_some_and(|reason| reason != FinishReason::Stop);
-        if draft.answered { Ok(()) } else { Err(empty("no content")) }
+        Ok(())
     }
 
     fn piece(&self, json: &Json, draft: &mut Draft) {
         let index = json["index"].as_u64().unwrap_or_default();
         match json["type"].as_str().unwrap_or_default() {
-            "message_start" => read_message(&json["message"], draft),
+            "message_start" => {
+                read_message(&json["message"], draft);
+                // What was written when the answer began; how much it came to is said at its end.
+                draft.tokens.output = None;
+            }
             "content_block_start" => read_block(index, &json["content_block"], draft),
             "content_block_delta" => read_delta(index, &json["delta"], draft),
             "message_delta" => {
                 read_usage(&json["usage"], draft);
                 if let Some(reason) = json["delta"]["stop_reason"].as_str() {
-                    draft.answered = true;
                     draft.finish = Some(finish(reason));
                 }
             }

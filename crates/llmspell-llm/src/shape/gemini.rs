@@ -7,7 +7,7 @@ use llmspell_core::Result;
 use llmspell_core::chat::{ChatRequest, Effort, FinishReason, ModelInfo, Part, Role};
 use serde_json::{Value as Json, json};
 
-use super::{Object, Shape, arguments_object, empty, misplaced, named_models, parameters, parts, text};
+use super::{Object, Shape, arguments_object, misplaced, named_models, parameters, parts, text};
 use crate::config::ProviderConfig;
 use crate::draft::{Draft, count};
 
@@ -100,7 +100,7 @@ impl Shape for Gemini {
 
     fn whole(&self, json: &Json, draft: &mut Draft) -> Result<()> {
         self.piece(json, draft);
-        if draft.answered { Ok(()) } else { Err(empty("no candidates")) }
+        Ok(())
     }
 
     fn piece(&self, json: &Json, draft: &mut Draft) {
@@ -120,7 +120,6 @@ impl Shape for Gemini {
             draft.tokens.reasoning = thought;
         }
         if json["promptFeedback"]["blockReason"].is_string() {
-            draft.answered = true;
             draft.finish = Some(FinishReason::ContentFilter);
         }
         let candidate = &json["candidates"][0];
@@ -128,7 +127,6 @@ impl Shape for Gemini {
             read_part(part, draft);
         }
         if let Some(reason) = candidate["finishReason"].as_str() {
-            draft.answered = true;
             draft.finish = Some(finish(reason));
         }
     }

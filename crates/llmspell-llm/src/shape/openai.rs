@@ -74,14 +74,8 @@ impl Shape for OpenAiChat {
         if choice.is_null() {
             return Err(empty("no choices"));
         }
-        let message = &choice["message"];
-        read_content(message, draft);
+        read_content(&choice["message"], draft);
         read_finish(choice, draft);
-        let silent = !draft.answered && matches!(draft.finish, None | Some(FinishReason::Stop));
-        if silent {
-            return Err(empty("no content"));
-        }
-        draft.answered = true;
         Ok(())
     }
 
@@ -89,7 +83,6 @@ impl Shape for OpenAiChat {
         read_frame(json, draft);
         let choice = &json["choices"][0];
         if !choice.is_null() {
-            draft.answered = true;
             read_content(&choice["delta"], draft);
             read_finish(choice, draft);
         }

@@ -7,7 +7,7 @@ use llmspell_core::{Error, ErrorKind, Result};
 use serde_json::{Value as Json, json};
 
 use super::openai::{OpenAiChat, bearer, effort};
-use super::{Object, Shape, arguments_text, empty, misplaced, parameters, parts, text};
+use super::{Object, Shape, arguments_text, misplaced, parameters, parts, text};
 use crate::config::ProviderConfig;
 use crate::draft::{Draft, count};
 
@@ -104,9 +104,6 @@ impl Shape for OpenAiResponses {
 
     fn whole(&self, json: &Json, draft: &mut Draft) -> Result<()> {
         let output = json["output"].as_array().map(Vec::as_slice).unwrap_or_default();
-        if output.is_empty() && json["status"] != "failed" {
-            return Err(empty("no output"));
-        }
         for (index, item) in output.iter().enumerate() {
             read_item(index as u64, item, draft);
         }
@@ -196,6 +193,5 @@ fn read_end(response: &Json, draft: &mut Draft) {
         (Some("incomplete" | "cancelled"), _) => FinishReason::Other,
         _ => FinishReason::Stop,
     };
-    draft.answered |= stopped != FinishReason::Stop;
     draft.finish.get_or_insert(stopped);
 }

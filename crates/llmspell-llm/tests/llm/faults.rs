@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use llmspell_core::ErrorKind::{self, *};
+use llmspell_core::capability::Models as _;
 use llmspell_core::chat::{ChatRequest, FinishReason, Usage};
+use llmspell_core::effect::Permit;
 use llmspell_llm::{RetryPolicy, ShapeKind, Timeouts};
 use serde_json::{Value as Json, json};
 
@@ -148,6 +150,27 @@ async fn a_wait_that_is_asked_for_is_kept() {
 }
 
 #[tokio::test]
+async fn a_wait_that_would_outlast_the_run_is_not_begun() {
+    for streamed in [false, true] {
+        let (server, client) =
+            set_up(ShapeKind::OpenAiChat, vec![response(429, "retry-after: 30\r\n", "{}")]).await;
+        let permit = Permit::for_test_until(Instant::now() + Duration::from_secs(20));
+        let error = if streamed {
+            client.client().stream(permit, ask()).await.err().unwrap()
+        } else {
+            client.client().chat(permit, ask()).await.unwrap_err()
+        };
+        assert_eq!((error.kind(), error.call().unwrap().retry_after), (RateLimited, Some(30.0)));
+        let hint = &error.hints()[0];
+        assert!(
+            hint.starts_with("not tried again: a wait of 3") && hint.ends_with("the time that is left"),
+            "{hint}"
+        );
+        assert_eq!(attempts(&server), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_stream_that_ends_too_soon_is_an_error_with_the_text_so_far() {
     for shape in SHAPES {
         let so_far = beginning(shape);
@@ -158,6 +181,7 @@ async fn a_stream_that_ends_too_soon_is_an_error_with_the_text_so_far() {
             ("no end of the coding", cut.clone()),
             ("reset", [cut, vec![Step::Wait, Step::Reset]].concat()),
             ("half a chunk", stream_script(shape, &half)),
+            ("no end of the last chunk", stream_script(shape, so_far.trim_end())),
         ] {
             let (server, client) = set_up(shape, vec![script]).await;
             server.go_on();
@@ -318,6 +342,20 @@ async fn a_whole_answer_that_is_none_is_quoted_and_tried_once_more() {
 }
 
 #[tokio::test]
+async fn a_stream_of_no_bytes_is_no_answer_and_tried_once_more() {
+    for shape in SHAPES {
+        let (server, client) = set_up(shape, vec![stream_script(shape, "")]).await;
+        assert_eq!(
+            told(&client.ask(true).await),
+            "bad_response retryable=true status=Some(200) attempts=2 p: the stream is empty: nothing"
+        );
+        assert_eq!(attempts(&server), 2, "{shape:?}");
+        let (_server, client) = set_up(shape, vec![stream_script(shape, ""), good(shape, true)]).await;
+        assert_eq!(client.ask(true).await.end.unwrap().attempts, 2, "{shape:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_holds_nothing_is_an_error() {
     use ShapeKind::*;
     for (shape, body, expected) in [
@@ -351,12 +389,18 @@ async fn an_answer_that_holds_nothing_is_an_error() {
         ),
         (
             OpenAiResponses,
+            json!({"status": "incomplete", "incomplete_details": {"reason": "content_filter"}, "output": []}),
+            Ok(FinishReason::ContentFilter),
+        ),
+        (
+            OpenAiResponses,
             json!({"status": "failed", "error": {"code": "rate_limit_exceeded", "message": "slow"}}),
             Err(RateLimited),
         ),
         (Anthropic, json!({"content": []}), Err(EmptyResponse)),
         (Anthropic, json!({"content": [], "stop_reason": "refusal"}), Ok(FinishReason::Refusal)),
         (Gemini, json!({}), Err(EmptyResponse)),
+        (Gemini, json!({"candidates": [{"finishReason": "STOP"}]}), Err(EmptyResponse)),
         (Gemini, json!({"promptFeedback": {"blockReason": "SAFETY"}}), Ok(FinishReason::ContentFilter)),
         (Ollama, json!({"done": true}), Err(EmptyResponse)),
     ] {
@@ -364,6 +408,42 @@ async fn an_answer_that_holds_nothing_is_an_error() {
         let found =
             client.ask(false).await.end.map(|reply| reply.finish_reason).map_err(|error| error.kind());
         assert_eq!(found, expected, "{shape:?} {body}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_no_words_is_the_same_whole_and_streamed() {
+    use ShapeKind::*;
+    let done = |reason: &str| json!({"type": "message_delta", "delta": {"stop_reason": reason}});
+    let ended = json!({"type": "message_stop"});
+    let incomplete = json!({"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}});
+    for (shape, chunks, expected) in [
+        (OpenAiChat, vec![json!({"choices": [{"delta": {}, "finish_reason": "stop"}]})], Err(EmptyResponse)),
+        (
+            OpenAiChat,
+            vec![json!({"choices": [{"delta": {"content": null}, "finish_reason": "length"}]})],
+            Ok(FinishReason::Length),
+        ),
+        (
+            OpenAiChat,
+            vec![json!({"choices": [{"delta": {"content": ""}, "finish_reason": "stop"}]})],
+            Ok(FinishReason::Stop),
+        ),
+        (
+            OpenAiResponses,
+            vec![json!({"type": "response.incomplete", "response": incomplete})],
+            Ok(FinishReason::Length),
+        ),
+        (Anthropic, vec![done("end_turn"), ended.clone()], Err(EmptyResponse)),
+        (Anthropic, vec![done("refusal"), ended], Ok(FinishReason::Refusal)),
+        (Gemini, vec![json!({"candidates": [{"finishReason": "STOP"}]})], Err(EmptyResponse)),
+        (Gemini, vec![json!({"candidates": [{"finishReason": "SAFETY"}]})], Ok(FinishReason::ContentFilter)),
+        (Ollama, vec![json!({"done": true, "done_reason": "length"})], Ok(FinishReason::Length)),
+    ] {
+        let stream = frames(shape, &chunks);
+        let (_server, client) = set_up(shape, vec![stream_script(shape, &stream)]).await;
+        let found = client.ask(true).await.end.map(|reply| reply.finish_reason).map_err(|error| error.kind());
+        assert_eq!(found, expected, "{shape:?} {stream}");
     }
 }
 
@@ -383,6 +463,16 @@ async fn usage_that_cannot_be_is_estimated_and_never_credits() {
         assert_eq!((found.input_tokens, found.output_tokens, found.estimated), (7, 2, true), "{usage}");
         assert_eq!(found.cost_usd, None, "no known price is no price");
     }
+}
+
+#[tokio::test]
+async fn what_anthropic_counts_at_the_beginning_is_not_the_whole() {
+    let stream: String = sample(ShapeKind::Anthropic).stream.replace(r#""output_tokens":5"#, r#""other":5"#);
+    let (_server, client) =
+        set_up(ShapeKind::Anthropic, vec![stream_script(ShapeKind::Anthropic, &stream)]).await;
+    let usage = client.ask(true).await.end.unwrap().usage;
+    assert_eq!((usage.input_tokens, usage.estimated), (11, true));
+    assert!(usage.output_tokens > 5, "{usage:?}");
 }
 
 #[tokio::test]
@@ -496,9 +586,19 @@ async fn invalid_bytes_become_a_mark_and_not_a_failure() {
             .to_vec();
     stream.splice(0..0, *b"\xef\xbb\xbf");
     let script = vec![stream_head("text/event-stream"), Step::Send(stream)];
-    let (_server, client) = set_up(ShapeKind::OpenAiChat, vec![script]).await;
-    let answer = client.ask_stream(ask()).await;
-    assert_eq!((answer.text.as_str(), told(&answer).as_str()), ("a\u{fffd}b", "ok Stop"));
+    let mut whole =
+        b"\xef\xbb\xbf{\"choices\": [{\"message\": {\"content\": \"a\xffb\"}, \"finish_reason\": \"stop\"}]}"
+            .to_vec();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        whole.len()
+    );
+    whole.splice(0..0, head.into_bytes());
+    for (streamed, script) in [(true, script), (false, vec![Step::Send(whole)])] {
+        let (_server, client) = set_up(ShapeKind::OpenAiChat, vec![script]).await;
+        let answer = client.ask(streamed).await;
+        assert_eq!((answer.text.as_str(), told(&answer).as_str()), ("a\u{fffd}b", "ok Stop"));
+    }
 }
 
 #[tokio::test]
