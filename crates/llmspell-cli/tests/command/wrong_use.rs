@@ -20,6 +20,14 @@ fn a_spell_that_is_not_there_names_a_near_one() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_device_is_no_spell() {
+    let stderr = "error: /dev/null is neither a folder nor a regular file\n\
+                  hint: a spell is a folder with a main script, or a script file\n";
+    assert_eq!(folder(&[]).run(&["run", "/dev/null"]), seen(2, "", stderr));
+}
+
 #[test]
 fn a_manifest_that_is_wrong_names_the_field() {
     let folder = folder(&[("s/main.luau", "print(1)"), ("s/spell.yaml", "limits: {wall: soon}")]);
