@@ -34,6 +34,9 @@ fn a_manifest_that_is_wrong_names_the_field() {
     let stderr =
         "error: s/spell.yaml: `limits.wall`: expected a time such as 60s, 250ms or 2m, found \"soon\"\n";
     assert_eq!(folder.run(&["run", "s"]), seen(2, "", stderr));
+    folder.write("s/spell.yaml", "name: a\nname: b");
+    let stderr = "error: s/spell.yaml: duplicate mapping key: name at line 2, column 1\n";
+    assert_eq!(folder.run(&["run", "s"]), seen(2, "", stderr));
     folder.write("s/spell.yaml", "nmae: x");
     assert_eq!(folder.run(&["run", "s"]), seen(0, "1\n", "warning: s/spell.yaml: unknown key `nmae`\n"));
 }
