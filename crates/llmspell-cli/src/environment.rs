@@ -21,12 +21,13 @@ impl Environment {
     #[expect(clippy::disallowed_methods, reason = "the command's own configuration, not a spell's file")]
     pub(crate) fn load() -> Result<Self> {
         match File::open(FILE) {
-            Ok(file) => Ok(Self { file: parse(&Source::from_reader(FILE, file)?.text)? }),
+            Ok(file) => {
+                let text = Source::from_reader(FILE, file).map_err(unreadable)?.text;
+                Ok(Self { file: parse(&text)? })
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self { file: HashMap::new() }),
             Err(error) => {
-                Err(Error::config(format!("cannot read {FILE}: {error}")).with_source(error).hint(format!(
-                    "make {FILE} a file that you may read, or remove it: settings may come from the environment"
-                )))
+                Err(unreadable(Error::config(format!("cannot read {FILE}: {error}")).with_source(error)))
             }
         }
     }
@@ -39,6 +40,12 @@ impl Environment {
             None => self.file.get(name).cloned(),
         }
     }
+}
+
+fn unreadable(error: Error) -> Error {
+    error.hint(format!(
+        "make {FILE} a text file that you may read, or remove it: settings may come from the environment"
+    ))
 }
 
 fn parse(text: &str) -> Result<HashMap<String, String>> {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use llmspell::{Error, ErrorKind, Limit};
 
 /// The code the process ends with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Exit(u8);
 
 impl Exit {

@@ -394,6 +394,13 @@ impl<'a> Call<'a> {
                     None => error,
                 }
             }
+            ErrorKind::Network if !is_unanswered(&error) => match ProviderRow::find(&self.entry.name) {
+                Some(row) => error.hint(format!(
+                    "is the server there and running? `{}` sets its address",
+                    row.base_url_env
+                )),
+                None => error,
+            },
             ErrorKind::UnknownModel => match self.near(model).await {
                 Some(hint) => error.hint(hint),
                 None => error,

@@ -7,19 +7,20 @@ use llmspell::{Diagnostic, Engine, Error, Result, Runtime, Source, Spell};
 
 use crate::args::Format;
 use crate::exit::{self, Exit};
-use crate::report::Report;
+use crate::report::{Report, say};
 use crate::stdout::print_json;
 
 /// How deep a spell's folder is looked into.
 const DEPTH: usize = 16;
 
-/// Looks for mistakes in a spell without running it
+/// Looks for mistakes in spells without running them
 ///
-/// Reads the manifest, the entry script and every module in the spell's folder.
+/// Reads the manifest, the entry script and every module in a spell's folder.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// The spell: its folder, or a script file
-    spell: PathBuf,
+    /// The spells: their folders, or script files
+    #[arg(required = true)]
+    spells: Vec<PathBuf>,
     /// Write what was found to stdout as JSON, or say it on stderr
     #[arg(long, value_enum, default_value_t)]
     output: Format,
@@ -27,37 +28,51 @@ pub(crate) struct CheckArgs {
 
 impl CheckArgs {
     pub(crate) fn execute(self, report: &Report) -> Result<Exit> {
-        let spell = Spell::load(&self.spell)?;
-        for warning in &spell.manifest().warnings {
-            report.warn(&format!("{}: {warning}", self.spell.join("spell.yaml").display()));
-        }
         let runtime = Runtime::builder().build()?;
-        let engines = runtime.engines();
-        let engine = match &spell.manifest().engine {
-            Some(name) => engines.by_name(name).or_else(|_| engines.by_language(name))?,
-            None => engines.by_extension(spell.extension())?,
-        };
-        let sources = sources(&self.spell, &spell, &*engine)?;
-        let found: Vec<Diagnostic> = sources.iter().flat_map(|source| engine.check(source)).collect();
+        let mut found = Vec::new();
+        let mut worst = Exit::DONE;
+        for path in &self.spells {
+            // A spell that cannot be read does not hide the mistakes of the others.
+            match check(&runtime, path, report) {
+                Ok((_, diagnostics)) if !diagnostics.is_empty() => {
+                    worst = worst.max(Exit::FAILED);
+                    found.extend(diagnostics);
+                }
+                Ok((note, _)) if self.output == Format::Text => {
+                    report.note(&note).iter().for_each(|note| say(note));
+                }
+                Ok(_) => {}
+                Err(error) => worst = worst.max(report.fail(&error)),
+            }
+        }
         if self.output == Format::Json {
-            let printed = print_json(&found)?;
-            return Ok(if found.is_empty() { printed } else { Exit::FAILED });
+            return Ok(print_json(&found)?.max(worst));
         }
-        for diagnostic in &found {
-            report.fail(&Error::from(diagnostic.clone()));
+        for diagnostic in found {
+            report.fail(&Error::from(diagnostic));
         }
-        if !found.is_empty() {
-            return Ok(Exit::FAILED);
-        }
-        let files = match sources.len() {
-            1 => "1 file".to_owned(),
-            count => format!("{count} files"),
-        };
-        if let Some(note) = report.note(&format!("{}: ok, {files}", spell.name())) {
-            crate::report::say(&note);
-        }
-        Ok(Exit::DONE)
+        Ok(worst)
     }
+}
+
+/// Checks one spell: what to say when all is well, and what is wrong.
+fn check(runtime: &Runtime, path: &Path, report: &Report) -> Result<(String, Vec<Diagnostic>)> {
+    let spell = Spell::load(path)?;
+    for warning in &spell.manifest().warnings {
+        report.warn(&format!("{}: {warning}", path.join("spell.yaml").display()));
+    }
+    let engines = runtime.engines();
+    let engine = match &spell.manifest().engine {
+        Some(name) => engines.by_name(name).or_else(|_| engines.by_language(name))?,
+        None => engines.by_extension(spell.extension())?,
+    };
+    let sources = sources(path, &spell, &*engine)?;
+    let files = match sources.len() {
+        1 => "1 file".to_owned(),
+        count => format!("{count} files"),
+    };
+    let found = sources.iter().flat_map(|source| engine.check(source)).collect();
+    Ok((format!("{}: ok, {files}", spell.name()), found))
 }
 
 /// The scripts of a spell, named so that the user finds them: a lone script, or all of its engine's in the folder.

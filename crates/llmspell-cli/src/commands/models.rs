@@ -47,6 +47,7 @@ impl ModelsArgs {
         };
         let printed = match self.output {
             Format::Json => print_json(&listing.models)?,
+            Format::Text if listing.models.is_empty() => Exit::DONE,
             Format::Text => print(&table(&listing.models, terminal::columns()))?,
         };
         Ok(failed.unwrap_or(printed))

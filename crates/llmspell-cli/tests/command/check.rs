@@ -11,6 +11,19 @@ fn a_spell_without_mistakes_is_said_to_be_so() {
 }
 
 #[test]
+fn several_spells_are_checked_and_one_does_not_hide_the_other() {
+    let folder = folder(&[("a.luau", "local x = = 1"), ("b.luau", "print(1)"), ("c/notes.txt", "")]);
+    let ran = folder.run(&["check", "a.luau", "c", "b.luau"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
+    for part in ["error: c is not a spell", "note: b: ok, 1 file\n", "  at a.luau:1"] {
+        assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+    }
+    assert_eq!(folder.run(&["check", "b.luau", "b.luau", "-q"]), seen(0, "", ""));
+    let none = folder.run(&["check"]);
+    assert!(none.code == 2 && none.stderr.contains("<SPELLS>"), "{}", none.stderr);
+}
+
+#[test]
 fn mistakes_in_every_module_are_shown_with_their_lines() {
     let folder = folder(&[("s/main.luau", "local x = 1\nlocal y = = 2"), ("s/lib/util.luau", "return {")]);
     let ran = folder.run(&["check", "s"]);

@@ -33,6 +33,7 @@ fn a_file_that_cannot_be_read_is_an_error_that_shows_no_key() {
     let (code, _, stderr) = found(&unreadable, &[]);
     assert_eq!(code, 2);
     assert!(stderr.starts_with("error: cannot read .env: Is a directory"), "{stderr}");
+    assert!(stderr.contains("\nhint: make .env a text file that you may read"), "{stderr}");
     // A command that asks no model does not read it.
     assert_eq!(unreadable.run(&["doc", "llm.chat"]).code, 0);
 }

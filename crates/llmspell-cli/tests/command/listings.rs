@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{folder, seen};
+use crate::support::{finish, folder, seen};
 
 #[test]
 fn models_are_a_table_or_json() {
@@ -19,6 +19,17 @@ fn models_are_a_table_or_json() {
     }
     let unknown = folder.run(&["models", "nobody"]);
     assert_eq!((unknown.code, unknown.stdout.as_str()), (2, ""));
+}
+
+#[test]
+fn a_list_that_cannot_be_had_is_no_empty_table() {
+    let folder = folder(&[]);
+    let mut command = folder.command(&["models"]);
+    let ran = finish(command.env_remove("MOCK_LLM").env("OLLAMA_HOST", "127.0.0.1:1"));
+    assert_eq!((ran.code, ran.stdout.as_str()), (6, ""));
+    assert!(ran.stderr.starts_with("error: ollama: no connection to 127.0.0.1:1: "), "{}", ran.stderr);
+    let hint = "\nhint: is the server there and running? `OLLAMA_HOST` sets its address\n";
+    assert!(ran.stderr.ends_with(hint), "{}", ran.stderr);
 }
 
 #[test]

@@ -20,11 +20,22 @@ fn a_spell_that_is_not_there_names_a_near_one() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_device_is_no_spell() {
+    let stderr = "error: /dev/null is neither a folder nor a regular file\n\
+                  hint: a spell is a folder with a main script, or a script file\n";
+    assert_eq!(folder(&[]).run(&["run", "/dev/null"]), seen(2, "", stderr));
+}
+
 #[test]
 fn a_manifest_that_is_wrong_names_the_field() {
     let folder = folder(&[("s/main.luau", "print(1)"), ("s/spell.yaml", "limits: {wall: soon}")]);
     let stderr =
         "error: s/spell.yaml: `limits.wall`: expected a time such as 60s, 250ms or 2m, found \"soon\"\n";
+    assert_eq!(folder.run(&["run", "s"]), seen(2, "", stderr));
+    folder.write("s/spell.yaml", "name: a\nname: b");
+    let stderr = "error: s/spell.yaml: duplicate mapping key: name at line 2, column 1\n";
     assert_eq!(folder.run(&["run", "s"]), seen(2, "", stderr));
     folder.write("s/spell.yaml", "nmae: x");
     assert_eq!(folder.run(&["run", "s"]), seen(0, "1\n", "warning: s/spell.yaml: unknown key `nmae`\n"));

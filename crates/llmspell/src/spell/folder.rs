@@ -77,6 +77,10 @@ impl Modules for Folder {
 
 /// The error for a spell that is not there, with the nearest names beside it.
 pub(super) fn missing(path: &Path, dir: &Path) -> Error {
+    if path.exists() {
+        return Error::load(format!("{} is neither a folder nor a regular file", path.display()))
+            .hint("a spell is a folder with a main script, or a script file");
+    }
     let error = Error::load(format!("there is no spell at {}", path.display()));
     let wanted = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let Ok(dir) = Dir::open_ambient_dir(dir, ambient_authority()) else {

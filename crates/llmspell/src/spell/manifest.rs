@@ -107,14 +107,19 @@ const READ: [&str; 11] = [
     "memory_limit",
 ];
 
+/// The YAML reader's words, without its advice to the programmer.
+fn told(error: &serde_saphyr::Error) -> String {
+    error.to_string().replace(", set DuplicateKeyPolicy in Options if acceptable", "").trim_end().to_owned()
+}
+
 impl Manifest {
     /// Reads a manifest.
     ///
     /// # Errors
     /// When it is not YAML within the budgets, repeats a key, or a field is of the wrong shape; the error names it.
     pub fn parse(text: &str) -> Result<Self> {
-        let read: Option<Map> = serde_saphyr::from_str(text)
-            .map_err(|error| Error::config(error.without_snippet().to_string().trim_end().to_owned()))?;
+        let read: Option<Map> =
+            serde_saphyr::from_str(text).map_err(|error| Error::config(told(error.without_snippet())))?;
         let mut map = read.unwrap_or_default();
         let model = map.get("models").and_then(|models| models.get("default")).and_then(Value::as_str);
         let model = model.map(str::to_owned);
