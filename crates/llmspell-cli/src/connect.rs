@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use llmspell::Result;
 use llmspell::capability::Models;
 use llmspell::llm::{Client, Mock, MockReason, detect, probe_local};
+use llmspell::{ErrorKind, Result};
 
 use crate::environment::Environment;
 
@@ -62,18 +62,22 @@ pub(crate) async fn models(wanted: Wanted<'_>) -> Result<Connected> {
         builder = builder.default_provider(provider);
     }
     let client = builder.build()?;
-    let default_model = match (wanted.provider, wanted.model) {
-        // Who asks for the mock does not want what the spell's manifest asks for.
-        (None, None) if found.mock == Some(MockReason::Asked) => Some(client.resolve(Some(MOCK), None)?),
-        (None, None) => None,
-        (provider, model) => Some(client.resolve(provider, model)?),
-    };
     let notice = found.mock.filter(|_| mock && !wanted.names(MOCK)).map(|reason| match reason {
         MockReason::Asked => "MOCK_LLM is set: using the mock provider".to_owned(),
         MockReason::NothingFound => "no key and no local server found: using the mock provider; set \
              OPENAI_API_KEY (or another provider's key), or run Ollama, for a real model"
             .to_owned(),
     });
+    let default_model = match (wanted.provider, wanted.model) {
+        // Who asks for the mock does not want what the spell's manifest asks for.
+        (None, None) if found.mock == Some(MockReason::Asked) => Some(client.resolve(Some(MOCK), None)?),
+        (None, None) => None,
+        // A model that only the mock was asked for may well exist elsewhere.
+        (provider, model) => Some(client.resolve(provider, model).map_err(|error| match &notice {
+            Some(notice) if error.kind() == ErrorKind::UnknownModel => error.hint(notice),
+            _ => error,
+        })?),
+    };
     let default_model = default_model.map(|model| model.to_string());
     Ok(Connected { models: Arc::new(client), default_model, notice })
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use llmspell_core::{Error, ErrorKind, Result};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Url, redirect, retry};
 use rustls::{ClientConfig, RootCertStore};
 
@@ -54,7 +54,14 @@ impl Transport {
         let address = address(&outgoing.url);
         let client = self.client()?;
         let method = if outgoing.body.is_some() { Method::POST } else { Method::GET };
+        let plain = outgoing.url.scheme() == "http";
         let mut request = client.request(method, outgoing.url).headers(outgoing.headers);
+        // Servers on one's own machine close kept connections when it suits them: llama.cpp right after a stream,
+        // many others after five seconds. A request that meets the close may have been served and is not sent again,
+        // so each gets a connection of its own, which is cheap where there is no TLS.
+        if plain {
+            request = request.header(CONNECTION, HeaderValue::from_static("close"));
+        }
         if let Some(body) = outgoing.body {
             request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body);
         }

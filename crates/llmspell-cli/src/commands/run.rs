@@ -172,7 +172,7 @@ impl RunArgs {
 
     /// Finds out all that a run needs.
     async fn plan(self, report: &Report, screen: &mut Screen<'_>) -> Result<Plan> {
-        let spell = Spell::load(&self.spell)?;
+        let spell = Spell::load(&self.spell).map_err(|error| params::blame_flag(error, &self.words))?;
         for warning in &spell.manifest().warnings {
             report.warn(&format!("{}: {warning}", self.spell.join("spell.yaml").display()));
         }

@@ -83,3 +83,17 @@ fn wrong_parameters_say_what_is_expected() {
         assert_eq!(folder.run(&words), seen(2, "", &stderr), "{words:?}");
     }
 }
+
+#[test]
+fn a_flag_that_swallows_nothing_is_what_is_wrong() {
+    let folder = folder(&[
+        ("s/main.luau", "print(params.url)"),
+        ("s/spell.yaml", "parameters: {url: {type: string}}"),
+    ]);
+    let stderr = "error: the parameter `url` has no value\nhint: write url=value\n";
+    assert_eq!(folder.run(&["run", "s", "--url", "http://x"]), seen(2, "", stderr));
+    let stderr = "error: there is no spell at json\n\
+                  hint: a spell is a folder with a main script, or a script file\n\
+                  hint: there is no flag `--outptu`\n";
+    assert_eq!(folder.run(&["run", "--outptu", "json", "s"]), seen(2, "", stderr));
+}

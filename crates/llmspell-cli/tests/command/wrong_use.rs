@@ -64,6 +64,9 @@ fn providers_and_models_that_are_not_there_name_usable_ones() {
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{}", ran.stderr);
         assert!(ran.stderr.contains("mock") && ran.stderr.contains("hint: "), "{}", ran.stderr);
     }
+    let ran = run(chat, &["-m", "gpt-99"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{}", ran.stderr);
+    assert!(ran.stderr.ends_with("hint: MOCK_LLM is set: using the mock provider\n"), "{}", ran.stderr);
     let no_key = run(chat, &["--provider", "anthropic"]);
     assert_eq!(no_key.code, 2);
     assert!(no_key.stderr.contains("ANTHROPIC_API_KEY"), "{}", no_key.stderr);

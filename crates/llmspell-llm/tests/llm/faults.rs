@@ -513,6 +513,24 @@ async fn a_connection_that_fails_is_tried_again_unless_the_request_may_have_been
 }
 
 #[tokio::test]
+async fn a_connection_that_a_server_offers_to_keep_is_not_relied_on() {
+    let shape = ShapeKind::OpenAiChat;
+    let stream = sample(shape).stream;
+    // Keeps the connection as it seems, and hangs up at the next byte.
+    let kept = vec![
+        chunked_head(stream_of(shape)),
+        chunked(stream.as_bytes()),
+        Step::Send(b"0\r\n\r\n".to_vec()),
+        Step::Hang,
+    ];
+    let (server, client) = set_up(shape, vec![kept]).await;
+    for _ in 0..3 {
+        assert_eq!(client.ask_stream(ask()).await.end.unwrap().attempts, 1);
+    }
+    assert_eq!(attempts(&server), 3);
+}
+
+#[tokio::test]
 async fn a_redirect_is_not_followed() {
     for shape in SHAPES {
         let elsewhere = FaultServer::start(vec![response(200, "", "{}")]).await;

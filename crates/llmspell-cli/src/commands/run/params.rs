@@ -18,6 +18,10 @@ pub(super) fn gather(spell: &Spell, file: Option<&Path>, flags: &[String], words
         params.insert(name.to_owned(), value.into());
     }
     let declared: Vec<&str> = spell.manifest().parameters.iter().map(|spec| spec.name.as_str()).collect();
+    // Told before the words beside it: in `--url x`, the `x` is no mistake of its own.
+    if let Some(flag) = words.iter().find(|word| word.starts_with('-') && !word.contains('=')) {
+        return Err(unknown_flag(flag, &declared));
+    }
     for word in words {
         let (name, value) = match word.strip_prefix('-') {
             None => pair(word).ok_or_else(|| wrong_word(word))?,
@@ -30,6 +34,15 @@ pub(super) fn gather(spell: &Spell, file: Option<&Path>, flags: &[String], words
         params.insert(name.to_owned(), value.into());
     }
     Ok(params)
+}
+
+/// Says of the first flag that the command does not know that it may be why there is no spell: the word behind it is
+/// taken for one.
+pub(super) fn blame_flag(error: Error, words: &[String]) -> Error {
+    match words.iter().find(|word| word.starts_with('-') && !word.contains('=')) {
+        Some(flag) => error.hint(format!("there is no flag `{flag}`")),
+        None => error,
+    }
 }
 
 /// Splits `name=value`.
