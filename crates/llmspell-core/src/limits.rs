@@ -1,7 +1,7 @@
 //! What a run may use, and the meter that holds it to that.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -134,20 +134,29 @@ fn bytes(count: u64) -> String {
         .map_or_else(|| format!("{count} bytes"), |(unit, name)| format!("{}{name}", count / unit))
 }
 
+/// How long a script may be at work before it is asked to let its neighbours on the thread go first.
+const SLICE: Duration = Duration::from_millis(10);
+
+/// Bits of what the script's thread is asked.
+const CHECK: u8 = 1;
+const YIELD: u8 = 2;
+
 const NOT_TRIPPED: u8 = u8::MAX;
 const CANCELLED: u8 = u8::MAX - 1;
 
 /// Counts what a run uses and says when it must stop.
 ///
 /// The script's thread brackets each stretch of work with [`work`](Meter::work). The engine's interrupt reads
-/// [`must_check`](Meter::must_check), one relaxed load, and calls [`check`](Meter::check) only when it is set: by
-/// the watchdog, a host function, or a cancellation. Once tripped, a meter stays tripped.
+/// [`is_asked`](Meter::is_asked), one relaxed load. When something is asked, by the watchdog, a host function, or a
+/// cancellation, it calls [`check`](Meter::check) if it [must](Meter::must_check), and ends the stretch of work early
+/// if it [must](Meter::must_yield). Once tripped, a meter stays tripped.
 #[derive(Debug)]
 pub struct Meter {
     limits: Limits,
     started: Instant,
-    must_check: AtomicBool,
-    /// Nanoseconds since `started` at which `must_check` was set.
+    /// What the script's thread is asked: `CHECK`, `YIELD`.
+    asked: AtomicU8,
+    /// Nanoseconds since `started` at which the check was asked for.
     asked_at: AtomicU64,
     tripped: AtomicU8,
     /// Nanoseconds charged by finished stretches of work.
@@ -169,7 +178,7 @@ impl Meter {
         Self {
             limits,
             started: Instant::now(),
-            must_check: AtomicBool::new(false),
+            asked: AtomicU8::new(0),
             asked_at: AtomicU64::new(0),
             tripped: AtomicU8::new(NOT_TRIPPED),
             cpu: AtomicU64::new(0),
@@ -222,15 +231,39 @@ impl Meter {
     #[must_use]
     pub fn work(&self) -> Work<'_> {
         let since = nanoseconds(self.started.elapsed());
+        self.go_on();
         self.cpu_at_start.store(nanoseconds(thread_cpu()), Ordering::Relaxed);
         self.working_since.store(since + 1, Ordering::Relaxed);
         Work(self)
     }
 
+    /// Whether the script's thread is asked anything. One relaxed load.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) != 0
+    }
+
     /// Whether the engine's interrupt has to call [`check`](Self::check). One relaxed load.
     #[must_use]
     pub fn must_check(&self) -> bool {
-        self.must_check.load(Ordering::Relaxed)
+        self.asked.load(Ordering::Relaxed) & CHECK != 0
+    }
+
+    /// Whether the script should let its neighbours on the thread go first, as soon as it can. Holds until the next
+    /// stretch of work, or until it is told to [go on](Self::go_on). One relaxed load.
+    #[must_use]
+    pub fn must_yield(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) & YIELD != 0
+    }
+
+    /// Asks the script's thread to end its stretch of work, and to begin another after its neighbours had theirs.
+    pub fn ask_to_yield(&self) {
+        self.asked.fetch_or(YIELD, Ordering::Relaxed);
+    }
+
+    /// Takes back what [`ask_to_yield`](Self::ask_to_yield) asked.
+    pub fn go_on(&self) {
+        self.asked.fetch_and(!YIELD, Ordering::Relaxed);
     }
 
     /// Says whether the script may go on. To be called on the thread that is at work.
@@ -238,6 +271,16 @@ impl Meter {
     /// # Errors
     /// The limit that was reached, or the cancellation; the same one each time.
     pub fn check(&self) -> Result<()> {
+        // Taken back before looking, so that what is asked meanwhile is not lost.
+        self.asked.fetch_and(!CHECK, Ordering::AcqRel);
+        let looked = self.look();
+        if looked.is_err() {
+            self.asked.fetch_or(CHECK, Ordering::Relaxed);
+        }
+        looked
+    }
+
+    fn look(&self) -> Result<()> {
         self.state()?;
         let spent = self.cpu().saturating_add(self.stretch());
         if spent >= self.limits.cpu {
@@ -246,7 +289,6 @@ impl Meter {
         if self.started.elapsed() >= self.limits.wall {
             return Err(self.trip(Limit::Wall));
         }
-        self.must_check.store(false, Ordering::Relaxed);
         Ok(())
     }
 
@@ -263,7 +305,7 @@ impl Meter {
     }
 
     /// Called by the watchdog every few milliseconds: asks the script's thread to check when a limit may have been
-    /// reached. Returns whether the run is at work right now.
+    /// reached, and to yield when it has been at work for long. Returns whether the run is at work right now.
     pub fn watch(&self) -> bool {
         let since = self.working_since.load(Ordering::Relaxed);
         if since == 0 {
@@ -275,6 +317,9 @@ impl Meter {
         if self.cpu().saturating_add(at_work) >= self.limits.cpu || now >= self.limits.wall {
             self.ask();
         }
+        if at_work >= SLICE {
+            self.ask_to_yield();
+        }
         true
     }
 
@@ -283,7 +328,7 @@ impl Meter {
         if !self.must_check() {
             self.asked_at.store(nanoseconds(self.started.elapsed()), Ordering::Relaxed);
         }
-        self.must_check.store(true, Ordering::Release);
+        self.asked.fetch_or(CHECK, Ordering::Release);
     }
 
     /// The reason to stop, when the script's thread is at work and has not answered [`must_check`](Self::must_check)
@@ -458,6 +503,17 @@ mod tests {
         assert!(!meter.must_check());
         assert!(meter.watch());
         assert!(meter.must_check());
+    }
+
+    #[test]
+    fn a_request_to_yield_is_over_with_the_next_stretch_of_work_and_a_request_to_check_is_not() {
+        let meter = meter(Limits::default());
+        meter.ask_to_yield();
+        assert!(meter.is_asked() && meter.must_yield() && !meter.must_check());
+        meter.cancel();
+        let _work = meter.work();
+        assert!(meter.is_asked() && !meter.must_yield() && meter.must_check());
+        assert!(meter.check().is_err() && meter.must_check());
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Each shape of attack ends with the limit it ran into, soon, and nothing the spell wrote runs afterwards.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use llmspell::{Outcome, Runtime, Spell};
+use llmspell::{Method, Outcome, Runtime, Spell};
 
 const CPU: Duration = Duration::from_millis(150);
 /// What an interruptible VM may take beyond its limit.
@@ -141,6 +141,37 @@ fn output_is_bounded() {
     let outcome = run("while true do print(('x'):rep(1000)) end");
     assert_eq!(kind(&outcome), "limit.output");
     assert!(outcome.output.len() <= 1 << 20);
+}
+
+#[test]
+fn a_busy_neighbour_does_not_hold_up_its_own_worker() {
+    let wait = Duration::from_millis(10);
+    let pause = Method::future("pause", move |_, _| async move {
+        tokio::time::sleep(wait).await;
+        Ok(())
+    });
+    let runtime = Runtime::builder().workers(1).function(pause).build().unwrap();
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for busy in [
+        "while true do end",
+        "while true do pcall(function() for i = 1, 1e6 do end end) end",
+        "while true do coroutine.wrap(function() for i = 1, 1e6 do end end)() end",
+        "while true do local t = {3, 1, 2} table.sort(t, function(a, b) return a < b end) end",
+    ] {
+        let busy_spell = Spell::from_source("busy.luau", busy).unwrap();
+        let ticks = Spell::from_source("ticks.luau", "for i = 1, 20 do pause() end").unwrap();
+        let (outcome, took) = tokio.block_on(async {
+            let busy = runtime.cast(busy_spell).start();
+            let began = Instant::now();
+            let outcome = runtime.cast(ticks).start().outcome().await;
+            let took = began.elapsed();
+            busy.cancel();
+            assert_eq!(kind(&busy.outcome().await), "cancelled");
+            (outcome, took)
+        });
+        assert_eq!(kind(&outcome), "none", "{busy}: {:?}", outcome.error);
+        assert!(took < 20 * (wait + Duration::from_millis(60)), "{busy}: the ticks took {took:?}");
+    }
 }
 
 #[test]

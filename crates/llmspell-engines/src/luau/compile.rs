@@ -30,6 +30,7 @@ impl Chunks {
         if let Some(known) = self.lock().chunks.get(text) {
             return Ok(Arc::clone(known));
         }
+        refuse_nul(text)?;
         let code: Arc<[u8]> = compiler().compile(text)?.into();
         self.lock().keep(text.into(), &code);
         Ok(code)
@@ -54,6 +55,14 @@ impl Kept {
             }
         }
     }
+}
+
+/// The compiler takes a NUL for the end of the source, and would leave out what comes after it without a word.
+fn refuse_nul(text: &str) -> mlua::Result<()> {
+    let Some(at) = text.find('\0') else { return Ok(()) };
+    let line = text[..at].matches('\n').count() + 1;
+    let message = format!(":{line}: a source may not hold a NUL character");
+    Err(mlua::Error::SyntaxError { message, incomplete_input: false })
 }
 
 /// How all Luau here is compiled: lines and names for tracebacks, and no inlining, which would blur them.
@@ -231,6 +240,14 @@ mod tests {
                  \x20 1 | let x = 1;\n\
                  \x20   | ^^^^^^^^^^\n",
                 Some("this looks like JavaScript, but main.luau is run as Luau"),
+            ),
+            (
+                "return 1,\n  2\0, 3\n",
+                "main.luau:2: a source may not hold a NUL character\n\
+                 \x20 1 | return 1,\n\
+                 \x20 2 |   2 , 3\n\
+                 \x20   |   ^^^^^\n",
+                None,
             ),
         ];
         for (text, said, hint) in cases {

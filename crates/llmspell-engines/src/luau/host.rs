@@ -1,6 +1,6 @@
 //! What the VM's host functions share. It holds no strong handle to the VM, which owns those functions.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -57,6 +57,9 @@ pub(super) struct Host {
     pub(super) files: RefCell<HashSet<String>>,
     /// Those of them that were required, with the addresses of their functions.
     pub(super) modules: RefCell<HashMap<String, usize>>,
+    /// The task that the interrupt stopped, by the address of its coroutine. No other one of the session may run
+    /// before it has gone on: the script would see half of what it does.
+    pub(super) stopped: Cell<Option<usize>>,
     kit: OnceCell<Kit>,
     /// The limit or cancellation that ended the run, with where it did.
     ending: RefCell<Option<Error>>,
@@ -76,6 +79,7 @@ impl Host {
             classes: Classes::default(),
             files: RefCell::default(),
             modules: RefCell::default(),
+            stopped: Cell::new(None),
             kit: OnceCell::new(),
             ending: RefCell::default(),
             raised: RefCell::default(),

@@ -12,18 +12,27 @@ use super::host::Host;
 /// Smaller allocations of the host are not asked about one by one.
 const SMALL: usize = 64 * 1024;
 
-/// Luau calls this at every call and every turn of a loop. Once the meter has tripped it never lets go again.
+/// Luau calls this at every call and every turn of a loop. Once the meter has tripped it never lets go again. When the
+/// meter asks for it, the coroutine at work yields, without values, in the middle of what it does; not inside
+/// metamethods, comparators and the like, where the answer has no effect.
 pub(super) fn arm(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     lua.set_memory_limit(host.memory.limit)?;
     let host = Rc::clone(host);
     lua.set_interrupt(move |lua| {
-        if host.cx.meter().must_check() {
-            host.cx.meter().check().map_err(|error| to_lua_error(host.end(lua, error)))?;
-        }
+        let state = if host.cx.meter().is_asked() { answer(lua, &host)? } else { VmState::Continue };
         host.memory.relieve(lua)?;
-        Ok(VmState::Continue)
+        Ok(state)
     });
     Ok(())
+}
+
+#[cold]
+fn answer(lua: &Lua, host: &Host) -> mlua::Result<VmState> {
+    let meter = host.cx.meter();
+    if meter.must_check() {
+        meter.check().map_err(|error| to_lua_error(host.end(lua, error)))?;
+    }
+    Ok(if meter.must_yield() { VmState::Yield } else { VmState::Continue })
 }
 
 /// Collects garbage before it counts against the limit: Luau itself never does when memory runs short.

@@ -93,6 +93,12 @@ fn primitives(lua: &Lua, host: &Rc<Host>) -> mlua::Result<Table> {
     let shared = Rc::clone(host);
     table.raw_set("check", lua.create_function(move |_, ()| shared.state().map_err(to_lua_error))?)?;
     let shared = Rc::clone(host);
+    let go_on = move |_: &Lua, ()| {
+        shared.cx.meter().go_on();
+        Ok(())
+    };
+    table.raw_set("go_on", lua.create_function(go_on)?)?;
+    let shared = Rc::clone(host);
     table.raw_set(
         "report",
         lua.create_function(move |lua, (value, shown): (LuaValue, Option<LuaString>)| {

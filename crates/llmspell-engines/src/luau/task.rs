@@ -1,6 +1,6 @@
 //! One coroutine of the session at work: the script itself, or a callback that the host called.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 
@@ -15,7 +15,8 @@ use super::errors::{from_lua_error, raised};
 use super::host::{Host, pending};
 use super::values::{from_lua, to_lua};
 
-/// A coroutine that is resumed each time it is polled. It yields nothing but the mark.
+/// A coroutine that is resumed each time it is polled. It yields the mark when it waits, and no values when the
+/// interrupt stopped it so that neighbours on the thread may go first.
 pub(super) struct Task {
     host: Rc<Host>,
     lua: Lua,
@@ -44,11 +45,17 @@ impl Task {
         Ok(Self { host: Rc::clone(host), lua: lua.clone(), thread, start: Some(start), what })
     }
 
+    fn address(&self) -> usize {
+        self.thread.to_pointer().addr()
+    }
+
     /// What the guard left: whether the function returned, and what.
-    fn finish(&self, returned: &LuaValue, value: LuaValue) -> Result<Value> {
+    fn finish(&self, mut left: MultiValue) -> Result<Value> {
         let written = self.host.take_raised();
         self.host.state()?;
-        if matches!(returned, LuaValue::Boolean(true)) {
+        let returned = matches!(left.pop_front(), Some(LuaValue::Boolean(true)));
+        let value = left.pop_front().unwrap_or(LuaValue::Nil);
+        if returned {
             return from_lua(&self.host, &self.lua, value, || self.what.to_owned());
         }
         // The guard could not write the error down when memory ran out, or the stack did.
@@ -61,23 +68,56 @@ impl Future for Task {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         self.host.state()?;
+        if self.host.stopped.get().is_some_and(|stopped| stopped != self.address()) {
+            return after_neighbours(cx);
+        }
         self.host.waiting.set_waker(cx.waker());
-        let arguments = self.start.take().unwrap_or_default();
-        let (first, second) = match self.thread.resume::<(LuaValue, LuaValue)>(arguments) {
-            Ok(values) => values,
-            Err(error) => {
-                let error = from_lua_error(&self.host, &error);
-                return Poll::Ready(Err(self.host.state().err().unwrap_or(error)));
+        loop {
+            let went_on = self.host.stopped.take().is_some();
+            let arguments = self.start.take().unwrap_or_default();
+            let values: MultiValue = match self.thread.resume(arguments) {
+                Ok(values) => values,
+                Err(error) => {
+                    let error = from_lua_error(&self.host, &error);
+                    return Poll::Ready(Err(self.host.state().err().unwrap_or(error)));
+                }
+            };
+            if !self.thread.is_resumable() {
+                return Poll::Ready(self.finish(values));
             }
-        };
-        if !self.thread.is_resumable() {
-            return Poll::Ready(self.finish(&first, second));
+            match values.front() {
+                None => {
+                    self.host.stopped.set(Some(self.address()));
+                    return after_neighbours(cx);
+                }
+                Some(LuaValue::LightUserData(mark)) if *mark == pending() => {
+                    // Stopped between its look at the call and its wait, it may have missed the call's waking.
+                    if !went_on {
+                        return Poll::Pending;
+                    }
+                }
+                Some(_) => {
+                    let message = "attempt to yield from outside a coroutine";
+                    return Poll::Ready(Err(Error::runtime(message)));
+                }
+            }
         }
-        if first == LuaValue::LightUserData(pending()) {
-            return Poll::Pending;
-        }
-        Poll::Ready(Err(Error::runtime("attempt to yield from outside a coroutine")))
     }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if self.host.stopped.get() == Some(self.address()) {
+            self.host.stopped.set(None);
+        }
+    }
+}
+
+/// Has the task polled again once all others on its thread, and what they wait for, have had their turn. Waking it at
+/// once would not do: a thread's own queue comes before its timers and sockets.
+fn after_neighbours<T>(cx: &mut TaskContext<'_>) -> Poll<T> {
+    let _ = pin!(tokio::task::yield_now()).poll(cx);
+    Poll::Pending
 }
 
 /// A callback at work, with whoever waits for its result.

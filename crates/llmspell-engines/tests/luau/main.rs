@@ -7,6 +7,7 @@ mod harness;
 mod limits;
 mod modules;
 mod objects;
+mod preemption;
 mod sandbox;
 mod session;
 mod values;

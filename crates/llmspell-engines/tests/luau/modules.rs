@@ -58,11 +58,14 @@ fn a_circle_is_named() {
 fn errors_in_a_module_name_its_file() {
     let stage = Stage::with_files([
         ("lib/bad.luau", "local x = = 1"),
+        ("lib/nul.luau", "return {\n\0}"),
         ("lib/boom.luau", "\nlocal function f() error('boom') end\nf()"),
     ]);
     let error = stage.eval("require('./lib/bad')").unwrap_err();
     assert_eq!(error.place().unwrap().to_string(), "lib/bad.luau:1:11");
     assert!(error.excerpt().unwrap().contains("local x = = 1"));
+    let error = stage.eval("require('./lib/nul')").unwrap_err();
+    assert_eq!(shown(&error), "lib/nul.luau:2: a source may not hold a NUL character [syntax]");
     let error = stage.eval("require('./lib/boom')").unwrap_err();
     assert_eq!(shown(&error), "lib/boom.luau:2: boom [runtime]");
     let trace: Vec<_> = error.traceback().iter().map(|frame| frame.place.to_string()).collect();
