@@ -46,6 +46,14 @@ struct Inner {
     io: Option<Handle>,
 }
 
+impl Inner {
+    /// Whether an entry is another way to the same provider: to be used by its name, and not counted as one more.
+    fn repeats(&self, entry: &Entry) -> bool {
+        let other_way = |other: &Entry| !other.explicit && other.base_url == entry.base_url;
+        entry.explicit && self.entries.iter().any(other_way)
+    }
+}
+
 /// A provider that can be used.
 pub(crate) struct Entry {
     pub(crate) name: String,
@@ -452,7 +460,7 @@ impl Models for Client {
             found_by: entry.found_by.clone(),
             base_url: entry.base_url.clone(),
         };
-        self.0.entries.iter().map(info).collect()
+        self.0.entries.iter().filter(|entry| !self.0.repeats(entry)).map(info).collect()
     }
 
     fn resolve(&self, provider: Option<&str>, model: Option<&str>) -> Result<ModelRef> {
@@ -502,13 +510,9 @@ impl Models for Client {
 
 impl Client {
     async fn list_now(self, permit: Permit, provider: Option<String>) -> ModelListing {
-        let entries = &self.0.entries;
-        let repeats = |entry: &Entry| {
-            entry.explicit && entries.iter().any(|other| !other.explicit && other.base_url == entry.base_url)
-        };
-        let asked = entries.iter().filter(|entry| match &provider {
+        let asked = self.0.entries.iter().filter(|entry| match &provider {
             Some(name) => entry.name == *name,
-            None => !repeats(entry),
+            None => !self.0.repeats(entry),
         });
         let nothing = ChatRequest::default();
         let listed = join_all(asked.map(|entry| {

@@ -15,6 +15,8 @@ pub(crate) struct Draft {
     reasoning: String,
     /// By the index that the provider gives them, which is the model's order.
     calls: BTreeMap<u64, CallDraft>,
+    /// Indexes that now stand for another call.
+    moved: BTreeMap<u64, u64>,
     /// Thoughts that are to be carried back, by index.
     thoughts: BTreeMap<u64, ThoughtDraft>,
     /// Why the model stopped, once it has.
@@ -97,6 +99,24 @@ impl Draft {
     pub(crate) fn call(&mut self, index: u64) -> &mut CallDraft {
         self.answered = true;
         self.calls.entry(index).or_default()
+    }
+
+    /// The call that a piece with this index and perhaps an id belongs to. Some servers give all calls of an answer
+    /// one index: an id that is not the one begun there begins another call, which what follows at that index adds to.
+    pub(crate) fn call_with_id(&mut self, index: u64, id: Option<&str>) -> &mut CallDraft {
+        let begun = *self.moved.get(&index).unwrap_or(&index);
+        let at = match id.filter(|id| !id.is_empty()) {
+            Some(id) => match self.calls.iter().find(|(_, call)| call.id == id) {
+                Some((known, _)) => *known,
+                None if self.calls.get(&begun).is_some_and(|call| !call.id.is_empty()) => self.next_call(),
+                None => begun,
+            },
+            None => begun,
+        };
+        if at != begun {
+            self.moved.insert(index, at);
+        }
+        self.call(at)
     }
 
     /// The tool call with this index, if one was begun.
@@ -230,6 +250,29 @@ mod tests {
         assert_eq!(usage(Some(5), Some(1)), (5, 1, false));
         assert_eq!(usage(None, Some(1)), (7, 1, true));
         assert_eq!(usage(Some(0), Some(0)), (7, 2, true));
+    }
+
+    #[test]
+    fn calls_that_share_an_index_are_told_by_their_ids() {
+        let mut draft = Draft::default();
+        for (index, id, arguments) in [
+            (0, Some("a"), "{\"n\""),
+            (0, None, ":1}"),
+            (0, Some("b"), "{\"n\""),
+            (0, Some("b"), ":2"),
+            (0, None, "}"),
+            (1, Some("c"), "{}"),
+            (1, Some("a"), ""),
+        ] {
+            let call = draft.call_with_id(index, id);
+            if let Some(id) = id {
+                call.id = id.into();
+            }
+            call.arguments.push_str(arguments);
+        }
+        let calls = draft.into_reply(1).unwrap().tool_calls;
+        let found: Vec<_> = calls.iter().map(|call| (call.id.as_str(), call.arguments.to_string())).collect();
+        assert_eq!(found, [("a", r#"{"n":1}"#.into()), ("b", r#"{"n":2}"#.into()), ("c", "{}".to_owned())]);
     }
 
     #[test]

@@ -215,7 +215,7 @@ fn read_content(message: &Json, draft: &mut Draft) {
         draft.finish = Some(FinishReason::Refusal);
     }
     for (at, call) in message["tool_calls"].as_array().into_iter().flatten().enumerate() {
-        let begun = draft.call(call["index"].as_u64().unwrap_or(at as u64));
+        let begun = draft.call_with_id(call["index"].as_u64().unwrap_or(at as u64), call["id"].as_str());
         // The id and the name come once; a repeat of them is not more of them.
         if begun.id.is_empty() {
             begun.id = text(&call["id"]).unwrap_or_default();
