@@ -34,24 +34,24 @@ pub(super) fn from_lua(
 /// Moves a value into the VM.
 ///
 /// # Errors
-/// When it holds an integer that a double cannot, or memory runs out.
+/// When it holds an integer that a double cannot, nests too deep, or memory runs out.
 pub(super) fn to_lua(host: &Rc<Host>, lua: &Lua, value: Value) -> Result<LuaValue> {
     match value {
         Value::Nil => Ok(LuaValue::Nil),
         Value::Bool(value) => Ok(LuaValue::Boolean(value)),
         Value::Num(value) => Ok(LuaValue::Number(value)),
         value => {
-            host.memory.allow(lua, host.cx.meter(), weight(&value))?;
+            host.memory.allow(lua, host.cx.meter(), weight(&value, 0))?;
             host.memory
-                .unchecked(lua, || write(host, lua, value))
+                .unchecked(lua, || write(host, lua, value, 0))
                 .map_err(|error| from_lua_error(host, &error))?
                 .map_err(|trouble| trouble.into_error("the value"))
         }
     }
 }
 
-/// About how many bytes a value will take in the VM.
-fn weight(value: &Value) -> usize {
+/// About how many bytes a value will take in the VM, without what is nested too deep to enter it.
+fn weight(value: &Value, depth: usize) -> usize {
     const STRING: usize = 32;
     const TABLE: usize = 64;
     const SLOT: usize = 16;
@@ -59,10 +59,12 @@ fn weight(value: &Value) -> usize {
     match value {
         Value::Str(text) => STRING + text.len(),
         Value::Bytes(bytes) => STRING + bytes.len(),
-        Value::List(items) => TABLE + items.iter().map(|item| SLOT + weight(item)).sum::<usize>(),
+        Value::List(_) | Value::Map(_) if depth == MAX_DEPTH => 0,
+        Value::List(items) => TABLE + items.iter().map(|item| SLOT + weight(item, depth + 1)).sum::<usize>(),
         Value::Map(fields) => {
-            TABLE
-                + fields.iter().map(|(name, value)| NODE + STRING + name.len() + weight(value)).sum::<usize>()
+            let field =
+                |(name, value): (&String, &Value)| NODE + STRING + name.len() + weight(value, depth + 1);
+            TABLE + fields.iter().map(field).sum::<usize>()
         }
         _ => 0,
     }
@@ -73,7 +75,7 @@ fn weight(value: &Value) -> usize {
 /// # Errors
 /// As [`to_lua`].
 pub(super) fn constant(host: &Rc<Host>, lua: &Lua, value: Value) -> Result<LuaValue> {
-    write(host, lua, value).map_err(|trouble| trouble.into_error("the constant"))
+    write(host, lua, value, 0).map_err(|trouble| trouble.into_error("the constant"))
 }
 
 /// One step into a value, for the path in errors.
@@ -95,6 +97,10 @@ enum Trouble {
 impl Trouble {
     fn misfit(message: impl Into<String>) -> Self {
         Self::Misfit { path: Vec::new(), message: message.into() }
+    }
+
+    fn too_deep() -> Self {
+        Self::misfit(format!("tables are nested more than {MAX_DEPTH} deep"))
     }
 
     fn within(mut self, step: impl FnOnce() -> Step) -> Self {
@@ -173,7 +179,7 @@ impl Reader<'_> {
             return Err(Trouble::misfit("the table contains itself"));
         }
         if self.ancestors.len() == MAX_DEPTH {
-            return Err(Trouble::misfit(format!("tables are nested more than {MAX_DEPTH} deep")));
+            return Err(Trouble::too_deep());
         }
         self.ancestors.push(pointer);
         let mut entries = Entries::default();
@@ -283,7 +289,7 @@ impl Entries {
     }
 }
 
-fn write(host: &Rc<Host>, lua: &Lua, value: Value) -> Crossing<LuaValue> {
+fn write(host: &Rc<Host>, lua: &Lua, value: Value, depth: usize) -> Crossing<LuaValue> {
     let failed = |error: mlua::Error| Trouble::Failed(from_lua_error(host, &error));
     Ok(match value {
         Value::Nil => LuaValue::NULL,
@@ -299,11 +305,12 @@ fn write(host: &Rc<Host>, lua: &Lua, value: Value) -> Crossing<LuaValue> {
         Value::Num(value) => LuaValue::Number(value),
         Value::Str(text) => LuaValue::String(lua.create_string(text).map_err(failed)?),
         Value::Bytes(bytes) => LuaValue::String(lua.create_string(bytes).map_err(failed)?),
+        Value::List(_) | Value::Map(_) if depth == MAX_DEPTH => return Err(Trouble::too_deep()),
         Value::List(items) => {
             let table = lua.create_table_with_capacity(items.len(), 0).map_err(failed)?;
             for (at, item) in items.into_iter().enumerate() {
-                let item =
-                    write(host, lua, item).map_err(|trouble| trouble.within(|| Step::Index(at + 1)))?;
+                let item = write(host, lua, item, depth + 1)
+                    .map_err(|trouble| trouble.within(|| Step::Index(at + 1)))?;
                 table.raw_push(item).map_err(failed)?;
             }
             let mark = host.kit().map_err(Trouble::Failed)?.list.clone();
@@ -313,7 +320,7 @@ fn write(host: &Rc<Host>, lua: &Lua, value: Value) -> Crossing<LuaValue> {
         Value::Map(fields) => {
             let table = lua.create_table_with_capacity(0, fields.len()).map_err(failed)?;
             for (name, value) in fields {
-                match write(host, lua, value) {
+                match write(host, lua, value, depth + 1) {
                     Ok(value) => table.raw_set(name, value).map_err(failed)?,
                     Err(trouble) => return Err(trouble.within(|| Step::Name(name))),
                 }

@@ -88,6 +88,16 @@ fn values_enter_as_luau_would_write_them() {
     );
 }
 
+#[test]
+fn a_value_of_the_host_that_nests_too_deep_is_refused() {
+    let nested = |depth| (0..depth).fold(Value::from(1), |inner, _| Value::List(vec![map([("a", inner)])]));
+    let stage = Stage::new([]);
+    stage.session.set("deep", nested(64)).unwrap();
+    let error = stage.session.set("deep", nested(65)).unwrap_err();
+    let expected = format!("the value{}: tables are nested more than 128 deep", "[1].a".repeat(64));
+    assert_eq!(error.message(), expected);
+}
+
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         any::<bool>().prop_map(Value::Bool),
