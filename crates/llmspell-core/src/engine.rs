@@ -12,8 +12,8 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::value::Value;
 
-/// The most bytes of one source file.
-pub const MAX_SOURCE: u64 = 4 * 1024 * 1024;
+/// The most bytes of one source file. To compile one takes up to a hundred times as many.
+pub const MAX_SOURCE: u64 = 1024 * 1024;
 
 /// A script's text and the name that errors call it by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -410,6 +410,6 @@ mod tests {
         let error = Source::from_reader("a", &b"ok\xff"[..]).unwrap_err();
         assert_eq!(error.message(), "a is not UTF-8 text, from byte 2");
         let error = Source::from_reader("a", std::io::repeat(b'x')).unwrap_err();
-        assert_eq!(error.message(), "a is larger than 4 MB");
+        assert_eq!(error.message(), "a is larger than 1 MB");
     }
 }

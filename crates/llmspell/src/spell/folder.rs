@@ -55,6 +55,19 @@ impl Folder {
         Ok(Some(text))
     }
 
+    /// Whether a file has a second name, which may be outside of the folder.
+    #[cfg(unix)]
+    fn is_linked(&self, path: &str) -> bool {
+        use cap_std::fs::MetadataExt;
+        self.dir.metadata(path).is_ok_and(|metadata| metadata.nlink() > 1)
+    }
+
+    /// Whether a file has a second name; not to be told here.
+    #[cfg(not(unix))]
+    fn is_linked(&self, _: &str) -> bool {
+        false
+    }
+
     /// The entry script: the manifest's, or the first of the usual names.
     pub(crate) fn entry(&self, manifest: &Manifest, dir: &Path) -> Result<String> {
         if let Some(entry) = &manifest.entry {
@@ -71,7 +84,7 @@ impl Folder {
 
 impl Modules for Folder {
     fn read(&self, path: &str) -> Result<Option<String>> {
-        self.text(path)
+        if self.is_linked(path) { Ok(None) } else { self.text(path) }
     }
 }
 
