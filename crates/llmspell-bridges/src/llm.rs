@@ -262,7 +262,7 @@ pub mod llm {
             let reply = super::ask(&cx, turn.request()).await?;
             let answer = reply.to_message();
             let text = super::text_of(reply)?;
-            turn.finish(answer);
+            turn.finish(answer)?;
             Ok(text)
         }
 
@@ -285,9 +285,9 @@ pub mod llm {
                 Ending::Whole(reply) => {
                     let answer = reply.to_message();
                     super::text_of(*reply)?;
-                    turn.finish(answer);
+                    turn.finish(answer)?;
                 }
-                Ending::Stopped(text) => turn.finish(Message::assistant(text)),
+                Ending::Stopped(text) => turn.finish(Message::assistant(text))?,
             }
             Ok(())
         }
@@ -302,7 +302,7 @@ pub mod llm {
         /// assert(#talk.messages == 2 and #other.messages == 4)
         /// ```
         pub fn fork(&self) -> Result<Conversation> {
-            Ok(Conversation(self.0.fork()))
+            Ok(Conversation(self.0.fork()?))
         }
 
         /// What was said so far, oldest first.

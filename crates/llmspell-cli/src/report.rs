@@ -153,8 +153,34 @@ fn field(value: &Value) -> String {
     }
 }
 
+/// The beginning of a value's JSON: what a spell made may be as large as its memory, and nobody reads that.
 fn json(value: &Value) -> String {
-    serde_json::to_string(value).unwrap_or_else(|_| format!("a {}", value.type_name()))
+    let mut text = Beginning(Vec::new());
+    let written = serde_json::to_writer(&mut text, value);
+    match written {
+        Ok(()) => String::from_utf8_lossy(&text.0).into_owned(),
+        Err(error) if error.is_io() => String::from_utf8_lossy(&text.0).into_owned() + "…",
+        Err(_) => format!("a {}", value.type_name()),
+    }
+}
+
+/// Takes so many bytes and no more.
+struct Beginning(Vec<u8>);
+
+impl Beginning {
+    const MOST: usize = 64 * 1024;
+}
+
+impl std::io::Write for Beginning {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let room = bytes.len().min(Self::MOST - self.0.len());
+        self.0.extend_from_slice(&bytes[..room]);
+        Ok(room)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

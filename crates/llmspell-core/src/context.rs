@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 use crate::capability::{Console, GatedConsole, GatedModels, Models, Modules, ReplyStream, StreamRecord};
 use crate::chat::{Delta, Usage};
 use crate::convert::{from_value, to_value};
-use crate::effect::{Ask, Effect, EntryId, Journal, Lookup, MemoryJournal, Permit, Task};
+use crate::effect::{Ask, Effect, EntryId, Journal, Lookup, NoJournal, Permit, Task};
 use crate::error::{Error, Result};
+use crate::held::Held;
 use crate::limits::{Limits, Meter};
 use crate::outcome::{LogEntry, LogLevel};
 use crate::permission::Permissions;
@@ -101,7 +102,7 @@ pub struct Context(Arc<Inner>);
 ///
 /// - no permission, no model, no console, no module;
 /// - the default [`Limits`];
-/// - a journal in memory, and events go nowhere.
+/// - a journal that keeps nothing, and events go nowhere.
 #[must_use]
 pub struct ContextBuilder {
     spell: SpellInfo,
@@ -179,7 +180,7 @@ impl ContextBuilder {
             meter: Meter::new(self.limits),
             cancellation: CancellationToken::new(),
             task: Task::main(),
-            journal: self.journal.unwrap_or_else(|| Arc::new(MemoryJournal::default())),
+            journal: self.journal.unwrap_or_else(|| Arc::new(NoJournal)),
             sink: self.sink,
             models: self.models,
             default_model: self.default_model,
@@ -283,7 +284,7 @@ impl Context {
     /// When the output limit is reached.
     pub fn log(&self, level: LogLevel, message: String, fields: Map) -> Result<()> {
         let bytes: usize = fields.iter().map(|(name, value)| name.len() + weight(value)).sum();
-        self.meter().charge_output((message.len() + bytes) as u64)?;
+        self.meter().charge_output((LOG_ENTRY + message.len() + bytes) as u64)?;
         let spell = self.spell();
         self.emit(Event::Log(LogEntry {
             time: LogEntry::now(),
@@ -294,6 +295,14 @@ impl Context {
             run_id: spell.run_id.clone(),
         }));
         Ok(())
+    }
+
+    /// Counts bytes that the host keeps for the spell against its memory, for as long as the returned guard lives.
+    ///
+    /// # Errors
+    /// When the `memory` limit is reached.
+    pub fn hold(&self, bytes: u64) -> Result<Held> {
+        Held::new(self.clone(), bytes)
     }
 
     /// What a bridge keeps for this run, made when first asked for. One value a type.
@@ -405,14 +414,19 @@ impl fmt::Debug for Context {
     }
 }
 
+/// What a line of the log takes beside its text.
+const LOG_ENTRY: usize = 128;
+
 /// About how many bytes a value takes in a log.
 fn weight(value: &Value) -> usize {
     match value {
         Value::Str(text) => text.len(),
         Value::Bytes(bytes) => bytes.len(),
-        Value::List(items) => items.iter().map(weight).sum(),
-        Value::Map(entries) => entries.iter().map(|(name, value)| name.len() + weight(value)).sum(),
-        _ => 8,
+        Value::List(items) => size_of::<Value>() + items.iter().map(weight).sum::<usize>(),
+        Value::Map(entries) => {
+            size_of::<Value>() + entries.iter().map(|(name, value)| name.len() + weight(value)).sum::<usize>()
+        }
+        _ => size_of::<Value>(),
     }
 }
 

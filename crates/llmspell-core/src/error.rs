@@ -249,13 +249,25 @@ struct Detail {
 #[serde(transparent)]
 pub struct Error(Box<Detail>);
 
+/// The most bytes of a message or hint: a script can make them as long as its memory allows, and nobody reads that.
+pub const MAX_MESSAGE: usize = 64 * 1024;
+
+fn cut(mut text: String) -> String {
+    if text.len() > MAX_MESSAGE {
+        text.truncate(text.floor_char_boundary(MAX_MESSAGE));
+        text.shrink_to_fit();
+        text.push('…');
+    }
+    text
+}
+
 impl Error {
-    /// An error of this kind with nothing but a message.
+    /// An error of this kind with nothing but a message; what is past [`MAX_MESSAGE`] bytes of it is cut off.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Detail {
             kind,
-            message: message.into(),
+            message: cut(message.into()),
             retryable: false,
             place: None,
             excerpt: None,
@@ -330,7 +342,7 @@ impl Error {
     /// Adds a line that says what to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.0.hints.push(hint.into());
+        self.0.hints.push(cut(hint.into()));
         self
     }
 
@@ -386,7 +398,7 @@ impl Error {
     /// Puts words before the message: `argument 2: …`.
     #[must_use]
     pub fn prefixed(mut self, prefix: impl fmt::Display) -> Self {
-        self.0.message = format!("{prefix}{}", self.0.message);
+        self.0.message = cut(format!("{prefix}{}", self.0.message));
         self
     }
 

@@ -165,6 +165,10 @@ pub struct Meter {
     working_since: AtomicU64,
     /// The thread's processor clock at that moment, in nanoseconds.
     cpu_at_start: AtomicU64,
+    /// Bytes that the VM used when it last said so.
+    vm_memory: AtomicU64,
+    /// Bytes that the host keeps for the spell.
+    held_memory: AtomicU64,
     output: AtomicU64,
     tasks: AtomicU64,
     model_calls: AtomicU64,
@@ -184,6 +188,8 @@ impl Meter {
             cpu: AtomicU64::new(0),
             working_since: AtomicU64::new(0),
             cpu_at_start: AtomicU64::new(0),
+            vm_memory: AtomicU64::new(0),
+            held_memory: AtomicU64::new(0),
             output: AtomicU64::new(0),
             tasks: AtomicU64::new(0),
             model_calls: AtomicU64::new(0),
@@ -371,13 +377,35 @@ impl Meter {
         self.charge(&self.output, bytes, self.limits.output, Limit::Output)
     }
 
-    /// Says whether the host may allocate this much for the script at once.
+    /// Notes how many bytes the VM uses. Engines say so before each call of the host.
+    pub fn note_vm_memory(&self, bytes: u64) {
+        self.vm_memory.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that the host keeps for the spell.
+    #[must_use]
+    pub fn held_memory(&self) -> u64 {
+        self.held_memory.load(Ordering::Relaxed)
+    }
+
+    /// Says whether the host may allocate this much for the script, beside what the VM uses and the host keeps.
     ///
     /// # Errors
-    /// When it is more than the `memory` limit.
+    /// When together it is more than the `memory` limit.
     pub fn allow_memory(&self, bytes: u64) -> Result<()> {
         self.state()?;
-        if bytes > self.limits.memory { Err(self.trip(Limit::Memory)) } else { Ok(()) }
+        let used = self.vm_memory.load(Ordering::Relaxed).saturating_add(self.held_memory());
+        if used.saturating_add(bytes) > self.limits.memory { Err(self.trip(Limit::Memory)) } else { Ok(()) }
+    }
+
+    pub(crate) fn hold_memory(&self, bytes: u64) -> Result<()> {
+        self.allow_memory(bytes)?;
+        self.held_memory.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(crate) fn release_memory(&self, bytes: u64) {
+        self.held_memory.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Counts one more task alive; the count falls when the guard is dropped.

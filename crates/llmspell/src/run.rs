@@ -71,7 +71,7 @@ impl Cast {
         self
     }
 
-    /// Sets where effects are written down; a journal in memory otherwise.
+    /// Sets where effects are written down; nowhere otherwise.
     pub fn journal(mut self, journal: Arc<dyn Journal>) -> Self {
         self.journal = Some(JournalArc(journal));
         self

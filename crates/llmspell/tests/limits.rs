@@ -119,6 +119,14 @@ fn memory_is_bounded_whatever_holds_it() {
         ("a buffer", "return buffer.create(1e9)"),
         ("keys", "local t = {} local i = 0 while true do i += 1 t['key' .. i] = i end"),
         ("replacement", "local s = ('x'):rep(1e5) return string.gsub(s, 'x', s)"),
+        (
+            "conversations",
+            "local s = ('x'):rep(1e6) local t = {} while true do t[#t + 1] = llm.conversation {system = s} end",
+        ),
+        (
+            "forks of a conversation",
+            "local c = llm.conversation {system = ('x'):rep(1e6)} local t = {} while true do t[#t + 1] = c:fork() end",
+        ),
     ] {
         let outcome = run_within(Duration::from_secs(20), script);
         assert_eq!(kind(&outcome), "limit.memory", "{shape}: {:?}", outcome.error);
@@ -134,6 +142,24 @@ fn garbage_does_not_count_as_memory() {
         return #live";
     let outcome = run_within(Duration::from_secs(20), script);
     assert_eq!(outcome.into_result().unwrap(), 40.into());
+}
+
+#[test]
+fn conversations_that_nobody_holds_do_not_count_as_memory() {
+    let script = "for i = 1, 100 do llm.conversation {system = ('x'):rep(1e6)} end return 'done'";
+    let outcome = run_within(Duration::from_secs(20), script);
+    assert_eq!(outcome.into_result().unwrap(), "done".into());
+}
+
+#[test]
+fn log_lines_without_text_are_output_too() {
+    for script in
+        ["while true do log.debug('') end", "local t = {{}, {}} while true do log.debug('', {t = t}) end"]
+    {
+        let outcome = run_within(Duration::from_secs(20), script);
+        assert_eq!(kind(&outcome), "limit.output", "{script}");
+        assert!(outcome.logs.len() <= 1 << 13, "{}", outcome.logs.len());
+    }
 }
 
 #[test]

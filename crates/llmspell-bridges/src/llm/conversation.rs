@@ -3,7 +3,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use llmspell_core::chat::{ChatRequest, Message};
-use llmspell_core::{Context, Error, ErrorKind, Result};
+use llmspell_core::{Context, Error, ErrorKind, Held, Result};
+use serde::Serialize;
 
 use super::selection::Selection;
 
@@ -19,6 +20,8 @@ pub struct Messages {
 struct Said {
     messages: Vec<Message>,
     answering: bool,
+    /// What all of the conversation takes.
+    held: Held,
 }
 
 impl Messages {
@@ -27,8 +30,9 @@ impl Messages {
             // A wrong name is found now, not at the first question.
             Selection::complete(cx, &mut settings)?;
         }
+        let held = cx.hold(weight(&settings))?;
         let messages = std::mem::take(&mut settings.messages);
-        Ok(Self { settings, said: Mutex::new(Said { messages, answering: false }) })
+        Ok(Self { settings, said: Mutex::new(Said { messages, answering: false, held }) })
     }
 
     /// Begins a turn. The question becomes part of the past only with its answer.
@@ -38,13 +42,15 @@ impl Messages {
             return Err(Error::new(ErrorKind::Conflict, "this conversation is still answering")
                 .hint("wait for its answer, or ask on a `fork()` of it"));
         }
+        let under_way = said.held.copies(COPIES)?;
         said.answering = true;
-        Ok(Turn { conversation: self, question: Message::user(question) })
+        Ok(Turn { conversation: self, question: Message::user(question), _under_way: under_way })
     }
 
-    pub(super) fn fork(&self) -> Self {
-        let said = Said { messages: self.list(), answering: false };
-        Self { settings: self.settings.clone(), said: Mutex::new(said) }
+    pub(super) fn fork(&self) -> Result<Self> {
+        let held = self.said().held.copies(1)?;
+        let said = Said { messages: self.list(), answering: false, held };
+        Ok(Self { settings: self.settings.clone(), said: Mutex::new(said) })
     }
 
     pub(super) fn list(&self) -> Vec<Message> {
@@ -56,10 +62,33 @@ impl Messages {
     }
 }
 
+/// The past is copied into the request, for the gate, and for the wire.
+const COPIES: u64 = 3;
+
+/// What a message or a request takes, about: as much as its JSON text.
+fn weight(value: &impl Serialize) -> u64 {
+    struct Length(u64);
+    impl std::io::Write for Length {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len() as u64;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    const BLOCK: u64 = size_of::<Message>() as u64;
+    let mut length = Length(BLOCK);
+    // Counting does not fail, and what is no JSON is refused when it is sent.
+    let _ = serde_json::to_writer(&mut length, value);
+    length.0
+}
+
 /// One question under way. Dropping it, however that comes, makes the conversation free for the next.
 pub(super) struct Turn<'a> {
     conversation: &'a Messages,
     question: Message,
+    _under_way: Held,
 }
 
 impl Turn<'_> {
@@ -71,8 +100,11 @@ impl Turn<'_> {
     }
 
     /// Makes the question and its answer part of the past.
-    pub(super) fn finish(self, answer: Message) {
-        self.conversation.said().messages.extend([self.question.clone(), answer]);
+    pub(super) fn finish(self, answer: Message) -> Result<()> {
+        let mut said = self.conversation.said();
+        said.held.grow(weight(&self.question) + weight(&answer))?;
+        said.messages.extend([self.question.clone(), answer]);
+        Ok(())
     }
 }
 

@@ -7,6 +7,8 @@ mod environment;
 mod interrupt;
 mod limits;
 mod listings;
+#[cfg(target_os = "linux")]
+mod memory;
 mod output;
 mod parameters;
 mod support;

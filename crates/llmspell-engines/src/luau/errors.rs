@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use llmspell_core::{Error, ErrorKind, Frame, Limit, Place, Result, Value};
-use mlua::{AnyUserData, Lua, Table, Value as LuaValue};
+use llmspell_core::{Error, ErrorKind, Frame, Limit, MAX_MESSAGE, Place, Result, Value};
+use mlua::{AnyUserData, Lua, LuaString, Table, Value as LuaValue};
 
 use super::host::Host;
 use super::{sandbox, values};
@@ -91,10 +91,12 @@ pub(super) fn caught(host: &Rc<Host>, lua: &Lua, value: LuaValue) -> mlua::Resul
             };
             lua.create_string(text).map(LuaValue::String)
         }
-        LuaValue::String(text) => match without_prelude(&text.to_string_lossy()) {
-            Some(rest) => lua.create_string(rest).map(LuaValue::String),
-            None => Ok(LuaValue::String(text)),
-        },
+        LuaValue::String(text) if text.as_bytes().starts_with(sandbox::PRELUDE.as_bytes()) => {
+            match without_prelude(&text.to_string_lossy()) {
+                Some(rest) => lua.create_string(rest).map(LuaValue::String),
+                None => Ok(LuaValue::String(text)),
+            }
+        }
         other => Ok(other),
     }
 }
@@ -116,7 +118,7 @@ pub(super) fn raised(host: &Rc<Host>, lua: &Lua, value: LuaValue, shown: Option<
     }
     let error = match value {
         LuaValue::Error(error) => from_lua_error(host, &error),
-        LuaValue::String(text) => from_text(host, &text.to_string_lossy()),
+        LuaValue::String(text) => from_text(host, &beginning(&text)),
         LuaValue::Table(table) => from_table(host, lua, &table, shown),
         other => {
             let text = shown.map_or_else(
@@ -142,10 +144,8 @@ fn from_text(host: &Host, text: &str) -> Error {
 
 /// A table that a script raised: an `err` from the host is that error again, any other is kept as the error's value.
 fn from_table(host: &Rc<Host>, lua: &Lua, table: &Table, shown: Option<&str>) -> Error {
-    let message = table
-        .raw_get::<LuaValue>("message")
-        .ok()
-        .and_then(|message| message.as_string().map(|text| text.to_string_lossy()));
+    let message =
+        table.raw_get::<LuaValue>("message").ok().and_then(|message| message.as_string().map(beginning));
     if let Some(cause) = cause(host, table) {
         return match message {
             Some(message) if message != cause.message() => renamed(&cause, message),
@@ -159,7 +159,7 @@ fn from_table(host: &Rc<Host>, lua: &Lua, table: &Table, shown: Option<&str>) ->
 }
 
 fn with_value(host: &Rc<Host>, lua: &Lua, error: Error, value: LuaValue) -> Error {
-    match values::from_lua(host, lua, value, || "the error".to_owned()) {
+    match values::from_lua(host, lua, value, &mut 0, || "the error".to_owned()) {
         Ok(Value::Nil) | Err(_) => error,
         Ok(value) => error.with_value(value),
     }
@@ -186,12 +186,16 @@ fn without_prelude(text: &str) -> Option<&str> {
     rest[digits..].strip_prefix(": ")
 }
 
+/// As much of a text as an error keeps, with room for a place before it; where there is more, the error says so.
+pub(super) fn beginning(text: &LuaString) -> String {
+    let bytes = text.as_bytes();
+    String::from_utf8_lossy(&bytes[..bytes.len().min(2 * MAX_MESSAGE)]).into_owned()
+}
+
 /// Takes `file:3: ` off a message, when the file is one that was loaded.
 fn split_place<'a>(host: &Host, text: &'a str) -> Option<(Place, &'a str)> {
-    let files = host.files.borrow();
-    text.match_indices(':').find_map(|(at, _)| {
-        let file = files.get(&text[..at])?;
-        let rest = &text[at + 1..];
+    host.files.borrow().iter().find_map(|file| {
+        let rest = text.strip_prefix(file.as_str())?.strip_prefix(':')?;
         let (line, message) = rest.split_once(": ")?;
         let place = Place { file: file.clone(), line: line.parse().ok()?, column: None };
         Some((place, message))

@@ -66,9 +66,11 @@ struct Reader {
 
 impl Reader {
     fn read(&self, lua: &Lua, arguments: MultiValue) -> Result<Arguments> {
+        self.host.memory.note(lua, self.host.cx.meter())?;
         let mut values = Vec::with_capacity(arguments.len());
+        let mut bytes = 0;
         for (at, argument) in arguments.into_iter().enumerate() {
-            values.push(from_lua(&self.host, lua, argument, || self.name(at))?);
+            values.push(from_lua(&self.host, lua, argument, &mut bytes, || self.name(at))?);
         }
         Ok(Arguments::new(values))
     }

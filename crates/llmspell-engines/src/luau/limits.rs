@@ -20,7 +20,9 @@ pub(super) fn arm(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     let host = Rc::clone(host);
     lua.set_interrupt(move |lua| {
         let state = if host.cx.meter().is_asked() { answer(lua, &host)? } else { VmState::Continue };
-        host.memory.relieve(lua)?;
+        if host.memory.is_short(lua) {
+            host.memory.relieve(lua, host.cx.meter()).map_err(|error| to_lua_error(host.end(lua, error)))?;
+        }
         Ok(state)
     });
     Ok(())
@@ -40,30 +42,57 @@ pub(super) struct Memory {
     limit: usize,
     /// The bytes in use at which to collect next.
     threshold: Cell<usize>,
+    /// Bytes that the host held for the script when it was last asked.
+    held: Cell<usize>,
 }
 
 impl Memory {
     pub(super) fn new(limit: u64) -> Self {
         // The VM reads 0 as "no limit".
         let limit = usize::try_from(limit).unwrap_or(usize::MAX).max(1);
-        Self { limit, threshold: Cell::new(Self::first_threshold(limit)) }
+        Self { limit, threshold: Cell::new(Self::first_threshold(limit)), held: Cell::new(0) }
     }
 
     fn first_threshold(limit: usize) -> usize {
         limit / 100 * 85
     }
 
-    /// Collects when most of the limit is in use.
-    fn relieve(&self, lua: &Lua) -> mlua::Result<()> {
-        if lua.used_memory() < self.threshold.get() { Ok(()) } else { self.collect(lua) }
+    /// What the VM uses and the host holds for the script.
+    fn used(&self, lua: &Lua) -> usize {
+        lua.used_memory().saturating_add(self.held.get())
+    }
+
+    /// Whether most of the limit is in use.
+    fn is_short(&self, lua: &Lua) -> bool {
+        self.used(lua) >= self.threshold.get()
+    }
+
+    /// Collects, which may also free what the host holds.
+    #[cold]
+    fn relieve(&self, lua: &Lua, meter: &Meter) -> Result<()> {
+        // A collection that fails leaves the VM as it was; the question below still gets its answer.
+        let _ = self.collect(lua, meter);
+        meter.allow_memory(0)
+    }
+
+    /// Tells the meter what the VM uses, before the host does something for the script.
+    pub(super) fn note(&self, lua: &Lua, meter: &Meter) -> Result<()> {
+        self.held.set(usize::try_from(meter.held_memory()).unwrap_or(usize::MAX));
+        if self.is_short(lua) {
+            return self.relieve(lua, meter);
+        }
+        meter.note_vm_memory(lua.used_memory() as u64);
+        Ok(())
     }
 
     /// Collects everything, and backs off so that a script with much live data is not collected at every turn.
-    #[cold]
-    fn collect(&self, lua: &Lua) -> mlua::Result<()> {
+    fn collect(&self, lua: &Lua, meter: &Meter) -> mlua::Result<()> {
         const STEP: usize = 256 * 1024;
-        lua.gc_collect()?;
-        let used = lua.used_memory();
+        let collected = lua.gc_collect();
+        self.held.set(usize::try_from(meter.held_memory()).unwrap_or(usize::MAX));
+        meter.note_vm_memory(lua.used_memory() as u64);
+        collected?;
+        let used = self.used(lua);
         let later = used + (self.limit.saturating_sub(used) / 2).max(STEP);
         self.threshold.set(later.max(Self::first_threshold(self.limit)));
         Ok(())
@@ -77,11 +106,12 @@ impl Memory {
         if bytes < SMALL {
             return Ok(());
         }
-        if lua.used_memory().saturating_add(bytes) > Self::first_threshold(self.limit) {
+        meter.note_vm_memory(lua.used_memory() as u64);
+        if self.used(lua).saturating_add(bytes) > Self::first_threshold(self.limit) {
             // A collection that fails leaves the VM as it was; the question below still gets its answer.
-            let _ = self.collect(lua);
+            let _ = self.collect(lua, meter);
         }
-        meter.allow_memory(lua.used_memory().saturating_add(bytes) as u64)
+        meter.allow_memory(bytes as u64)
     }
 
     /// Does something whose allocations were [allowed](Self::allow) already. Without its limit the VM needs no

@@ -6,9 +6,9 @@ use std::rc::Rc;
 
 use llmspell_core::bridge::Arguments;
 use llmspell_core::{Class, Error, Object, Value};
-use mlua::{AnyUserData, Function, Lua, LuaString, MetaMethod, UserData, UserDataMethods, Value as LuaValue};
+use mlua::{AnyUserData, Function, Lua, MetaMethod, UserData, UserDataMethods, Value as LuaValue};
 
-use super::errors::{raise, to_lua_error};
+use super::errors::{beginning, raise, to_lua_error};
 use super::functions;
 use super::host::Host;
 use super::values::to_lua;
@@ -57,7 +57,7 @@ impl UserData for Thing {
 impl Thing {
     fn index(&self, lua: &Lua, key: &LuaValue) -> mlua::Result<LuaValue> {
         let (host, class) = (&self.host, self.object.class());
-        let key = key.as_string().map(LuaString::to_string_lossy).unwrap_or_default();
+        let key = key.as_string().map(beginning).unwrap_or_default();
         if let Some(method) = host.classes.method(host, lua, class, &key)? {
             return Ok(LuaValue::Function(method));
         }

@@ -9,6 +9,9 @@ use super::compile;
 use super::errors::{frames, raise};
 use super::host::Host;
 
+/// The most bytes of a path: more than one that leads anywhere.
+const MAX_PATH: usize = 4096;
+
 /// Finds the file that a path means to the script that requires it, and loads it unless `loaded` has it.
 ///
 /// # Errors
@@ -21,6 +24,9 @@ pub(super) fn resolve(
 ) -> mlua::Result<(String, Option<Function>)> {
     let is_loaded = |file: &str| loaded.contains_key(file).unwrap_or(false);
     let path = match path {
+        LuaValue::String(path) if path.as_bytes().len() > MAX_PATH => {
+            Err(Error::load(format!("a module's path has at most {MAX_PATH} bytes")))
+        }
         LuaValue::String(path) => Ok(path.to_string_lossy()),
         other => {
             Err(Error::argument(format!("argument 1 (`path`): expected string, found {}", other.type_name())))

@@ -8,7 +8,7 @@ use llmspell_core::{Bridge, Error, ErrorKind, Result};
 use mlua::chunk::ChunkMode;
 use mlua::{LightUserData, Lua, LuaOptions, LuaString, StdLib, Table, Value as LuaValue};
 
-use super::errors::{caught, from_lua_error, raise, raised, to_lua_error};
+use super::errors::{beginning, caught, from_lua_error, raise, raised, to_lua_error};
 use super::host::{Host, Kit, pending};
 use super::{functions, limits, values};
 
@@ -102,7 +102,7 @@ fn primitives(lua: &Lua, host: &Rc<Host>) -> mlua::Result<Table> {
     table.raw_set(
         "report",
         lua.create_function(move |lua, (value, shown): (LuaValue, Option<LuaString>)| {
-            let shown = shown.map(|text| text.to_string_lossy());
+            let shown = shown.map(|text| beginning(&text));
             shared.raise(raised(&shared, lua, value, shown.as_deref()));
             Ok(())
         })?,

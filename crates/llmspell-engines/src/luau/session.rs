@@ -78,7 +78,7 @@ impl Session for LuauSession {
 
     fn get(&self, name: &str) -> Result<Value> {
         let value: LuaValue = self.lua.globals().raw_get(name).map_err(|error| self.failed(&error))?;
-        values::from_lua(&self.host, &self.lua, value, || format!("the global `{name}`"))
+        values::from_lua(&self.host, &self.lua, value, &mut 0, || format!("the global `{name}`"))
     }
 
     fn call<'a>(&'a self, name: &'a str, arguments: Vec<Value>) -> LocalBoxFuture<'a, Result<Value>> {

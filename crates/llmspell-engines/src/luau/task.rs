@@ -56,7 +56,7 @@ impl Task {
         let returned = matches!(left.pop_front(), Some(LuaValue::Boolean(true)));
         let value = left.pop_front().unwrap_or(LuaValue::Nil);
         if returned {
-            return from_lua(&self.host, &self.lua, value, || self.what.to_owned());
+            return from_lua(&self.host, &self.lua, value, &mut 0, || self.what.to_owned());
         }
         // The guard could not write the error down when memory ran out, or the stack did.
         Err(written.unwrap_or_else(|| raised(&self.host, &self.lua, value, None)))

@@ -16,8 +16,13 @@ use super::objects;
 const MAX_INTEGER: i64 = 1 << 53;
 /// Bytes of the host that are counted before the memory limit is asked.
 const CHARGE: usize = 64 * 1024;
+/// What a list or map takes beside its items: its own block, and room that was not needed.
+const TABLE: usize = 96;
+/// What the host keeps of a function.
+const TICKET: usize = 128;
 
-/// Copies a value out of the VM. `what` names it in errors: "argument 1 (`url`)".
+/// Copies a value out of the VM. `bytes` counts what such values take together; `what` names this one in errors:
+/// "argument 1 (`url`)".
 ///
 /// # Errors
 /// When it holds what cannot leave the VM, or is larger than the memory limit allows.
@@ -25,10 +30,13 @@ pub(super) fn from_lua(
     host: &Rc<Host>,
     lua: &Lua,
     value: LuaValue,
+    bytes: &mut usize,
     what: impl FnOnce() -> String,
 ) -> Result<Value> {
-    let mut reader = Reader { host, lua, bytes: 0, ancestors: Vec::new() };
-    reader.read(value).map_err(|trouble| trouble.into_error(&what()))
+    let mut reader = Reader { host, lua, bytes: *bytes, ancestors: Vec::new() };
+    let read = reader.read(value);
+    *bytes = reader.bytes;
+    read.map_err(|trouble| trouble.into_error(&what()))
 }
 
 /// Moves a value into the VM.
@@ -150,7 +158,10 @@ impl Reader<'_> {
             LuaValue::Number(value) => Value::Num(value),
             LuaValue::String(text) => self.text(&text)?,
             LuaValue::Table(table) => self.table(&table)?,
-            LuaValue::Function(function) => Value::Callback(self.host.callbacks.ticket(function)),
+            LuaValue::Function(function) => {
+                self.charge(TICKET)?;
+                Value::Callback(self.host.callbacks.ticket(function))
+            }
             LuaValue::UserData(data) => match objects::object_of(&data) {
                 Some(object) => Value::Object(object),
                 None => return Err(Trouble::misfit("a userdata cannot leave the script")),
@@ -184,7 +195,7 @@ impl Reader<'_> {
         self.ancestors.push(pointer);
         let mut entries = Entries::default();
         let length = table.raw_len();
-        self.charge(length.saturating_mul(size_of::<Value>()))?;
+        self.charge(TABLE.saturating_add(length.saturating_mul(size_of::<Value>())))?;
         entries.list.reserve(length);
         let mut trouble = None;
         let walked = table.for_each::<LuaValue, LuaValue>(|key, value| {

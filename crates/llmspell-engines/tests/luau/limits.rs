@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use llmspell_core::{Bridge, ErrorKind, Limit, Limits, Method};
+use llmspell_core::{Bridge, ErrorKind, Limit, Limits, MAX_MESSAGE, Method};
 
 use crate::harness::Stage;
 
@@ -45,6 +45,11 @@ const ENDLESS: &[(&str, &str)] = &[
         "local a = ('a'):rep(2e6) local b = ('a'):rep(1e6) .. 'b' while true do a:find(b) end",
     ),
     ("splits", "local a = ('a'):rep(2e6) local b = ('a'):rep(1e6) .. 'b' while true do a:split(b) end"),
+    (
+        "a sort of long strings that differ in the end",
+        "local s = ('a'):rep(1e6) local one, two = s .. 1, s .. 2 local t = {}
+         for i = 1, 65000 do t[i] = if i * 7919 % 2 == 0 then one else two end table.sort(t)",
+    ),
     ("a long move", "while true do table.move({}, 1, 2^31 - 2, 1, {}) end"),
     ("a long move upwards", "local t = {1} while true do table.move(t, 1, 2^30, 2) end"),
     (
@@ -150,6 +155,80 @@ fn garbage_is_collected_before_it_counts() {
          return #live",
     );
     assert_eq!(live.unwrap(), 40.into());
+}
+
+#[test]
+fn a_long_text_is_not_matched_against_a_long_set() {
+    for set in ["'[' .. long .. 'a]*x'", "'[' .. ('a-b'):rep(7e5) .. '~]+x'", "'[]%]' .. long .. 'a]-x'"] {
+        for (call, name) in [("find", "find"), ("match", "match"), ("gmatch", "gmatch"), ("gsub", "gsub")] {
+            let script = format!(
+                "local text, long = ('a'):rep(2e6), ('b'):rep(2e6)
+                 local ok, message = pcall(string.{call}, text, {set}, '')
+                 return message"
+            );
+            let message = Stage::new([]).eval(&script).unwrap();
+            let message = message.as_str().unwrap().to_owned();
+            assert!(
+                message.starts_with("a text of 2000000 bytes is too long for a pattern"),
+                "{name}: {message}"
+            );
+        }
+    }
+    let value = Stage::new([]).eval(
+        "local lines = ('x'):rep(2e7) .. '\\n'
+         return #lines:match('[^\\n]*') + lines:find('\\n', 1, true) + #lines:gsub('[\\r\\n]+$', '')",
+    );
+    assert_eq!(value.unwrap(), (20_000_000 * 3 + 1).into());
+}
+
+#[test]
+fn a_long_error_is_cut_and_never_searched_through() {
+    for script in
+        ["error((':'):rep(4e6), 0)", "error((': 1: '):rep(1e6))", "error({message = ('\\255'):rep(4e6)})"]
+    {
+        let began = Instant::now();
+        let error = Stage::new([]).eval(script).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Runtime, "{script}");
+        assert!(error.message().len() < MAX_MESSAGE + 4 && error.message().ends_with('…'), "{script}");
+        assert!(began.elapsed() < Duration::from_secs(3), "{script}");
+    }
+}
+
+#[test]
+fn all_arguments_together_count_against_the_memory() {
+    let probe = Method::sync("probe", |_, _| Ok(()));
+    for script in [
+        "local s = ('x'):rep(8e6) probe(table.unpack(table.create(100, s)))",
+        "local t = {} for i = 1, 60 do t = {t, t} end probe(t)",
+        "local t = {print} for i = 1, 60 do t = {t, t} end probe(t)",
+    ] {
+        let stage = Stage::limited(Limits { memory: 32 << 20, ..Limits::default() });
+        stage.session.register(probe.clone()).unwrap();
+        let error = stage.eval(script).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Limit(Limit::Memory), "{script}: {error:?}");
+    }
+}
+
+#[test]
+fn what_the_host_holds_counts_with_what_the_vm_uses() {
+    for script in [
+        "while true do pcall(hold) end",
+        "hold() hold() hold() local t = {} while true do hold_nothing() t[#t + 1] = buffer.create(1e6) end",
+    ] {
+        let keep = |bytes| {
+            move |cx: &llmspell_core::Context, _| {
+                // Kept to the end of the run, as a bridge's state would be.
+                std::mem::forget(cx.hold(bytes)?);
+                Ok(())
+            }
+        };
+        let stage = Stage::limited(Limits { memory: 32 << 20, ..Limits::default() });
+        stage.session.register(Method::sync("hold", keep(8 << 20))).unwrap();
+        stage.session.register(Method::sync("hold_nothing", keep(0))).unwrap();
+        let error = stage.eval(script).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Limit(Limit::Memory), "{script}");
+        assert!(stage.session.memory() < 10 << 20, "{script}: {}", stage.session.memory());
+    }
 }
 
 #[test]
