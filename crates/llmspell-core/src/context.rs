@@ -433,3 +433,101 @@ fn weight(value: &Value) -> usize {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+    use crate::capability::{ModelListing, ModelRef, ProviderInfo};
+    use crate::chat::{ChatRequest, Reply};
+    use crate::effect::{Answer, Entry, MemoryJournal};
+
+    /// Answers with what it was asked.
+    struct Echo;
+
+    impl Models for Echo {
+        fn providers(&self) -> Vec<ProviderInfo> {
+            Vec::new()
+        }
+        fn resolve(&self, _: Option<&str>, model: Option<&str>) -> Result<ModelRef> {
+            Ok(ModelRef { provider: "echo".into(), model: model.unwrap_or("default").into() })
+        }
+        fn chat(&self, permit: Permit, request: ChatRequest) -> BoxFuture<'static, Result<Reply>> {
+            let text = format!("{}: {}", permit.path(), request.messages[0].joined_text());
+            let usage = Usage { output_tokens: 1, ..Usage::default() };
+            Box::pin(async { Ok(Reply { text, usage, ..Reply::default() }) })
+        }
+        fn stream(
+            &self,
+            _: Permit,
+            _: ChatRequest,
+        ) -> BoxFuture<'static, Result<BoxStream<'static, Result<Delta>>>> {
+            let pieces = ["one ", "two"].map(|text| Ok(Delta::Text { text: text.into() }));
+            Box::pin(async { Ok(stream::iter(pieces).boxed()) })
+        }
+        fn list(&self, _: Permit, _: Option<String>) -> BoxFuture<'static, Result<ModelListing>> {
+            Box::pin(async { Ok(ModelListing::default()) })
+        }
+        fn count_tokens(&self, _: &str, _: &ModelRef) -> u64 {
+            0
+        }
+    }
+
+    /// Answers each effect with what was written down of it, and lets none happen.
+    struct Replay(Vec<Entry>);
+
+    impl Journal for Replay {
+        fn begin(&self, effect: Effect) -> Result<Lookup> {
+            let known =
+                self.0.iter().find(|entry| entry.effect == effect).and_then(|entry| entry.answer.clone());
+            known
+                .map(Lookup::Recorded)
+                .ok_or_else(|| Error::internal(format!("{} is not recorded", effect.path)))
+        }
+        fn finish(&self, _: EntryId, _: Answer) -> Result<()> {
+            Err(Error::internal("a replay went live"))
+        }
+    }
+
+    /// A chat, and a stream that is cut: what they came to.
+    async fn ask(cx: &Context) -> (String, Vec<String>) {
+        let reply = cx.models().chat(ChatRequest::prompt("hi")).await.unwrap();
+        let pieces = cx.models().stream(ChatRequest::prompt("count")).await.unwrap();
+        let pieces = pieces.map(|piece| match piece {
+            Ok(Delta::Text { text }) => text,
+            Ok(other) => format!("{other:?}"),
+            Err(error) => {
+                format!("{} after {:?}", error.kind(), error.call().and_then(|call| call.partial.clone()))
+            }
+        });
+        (reply.text, pieces.collect().await)
+    }
+
+    #[tokio::test]
+    async fn what_passes_the_gate_is_written_down_and_can_be_answered_from_there() {
+        let journal = Arc::new(MemoryJournal::default());
+        let live = Context::builder().models(Arc::new(Echo)).journal(journal.clone()).build();
+        let came = ask(&live).await;
+        let pieces = ["one ", "two", "stream_interrupted after Some(\"one two\")"].map(str::to_owned);
+        assert_eq!(came, ("main#1: hi".to_owned(), pieces.to_vec()));
+        let entries = journal.entries();
+        let paths: Vec<_> = entries.iter().map(|entry| entry.effect.path.to_string()).collect();
+        assert_eq!(paths, ["main#1", "main#2"]);
+
+        let replayed = Context::builder().models(Arc::new(Echo)).journal(Arc::new(Replay(entries))).build();
+        assert_eq!(ask(&replayed).await, came);
+        assert_eq!(replayed.meter().usage(), live.meter().usage());
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_run_touches_nothing_and_takes_its_children_along() {
+        let parent = Context::builder().models(Arc::new(Echo)).build();
+        let child = parent.child(SpellInfo::default(), Permissions::default(), Limits::default());
+        parent.cancel();
+        for cx in [parent, child] {
+            assert!(cx.meter().must_check());
+            assert!(cx.models().chat(ChatRequest::prompt("hi")).await.unwrap_err().is_cancelled());
+        }
+    }
+}
