@@ -56,7 +56,7 @@ pub(crate) async fn models(wanted: Wanted<'_>) -> Result<Connected> {
         builder = builder.provider(provider);
     }
     if mock || wanted.names(MOCK) {
-        builder = builder.mock(Mock::new());
+        builder = builder.mock(Mock::new().forgetful());
     }
     if let Some(provider) = wanted.provider {
         builder = builder.default_provider(provider);

@@ -103,3 +103,14 @@ async fn without_a_console_reading_says_so() {
     let result = call(&Context::builder().build(), "console.read_line", vec![]).await;
     assert_eq!(refusal(result), "io: there is no console to read from");
 }
+
+#[tokio::test]
+async fn prompts_are_output() {
+    let typed = Arc::new(Typed { lines: Mutex::default(), prompts: Mutex::default() });
+    let limits = Limits { output: 10, ..Limits::default() };
+    let cx = Context::builder().limits(limits).console(Arc::clone(&typed) as _).build();
+    call(&cx, "console.read_line", vec!["Name? ".into()]).await.unwrap();
+    let result = call(&cx, "console.read_line", vec!["Again? ".into()]).await;
+    assert_eq!(refusal(result), "limit.output: the spell reached its output limit of 10 bytes");
+    assert_eq!(*typed.prompts.lock().unwrap(), ["Name? "]);
+}

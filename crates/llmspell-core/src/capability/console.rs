@@ -27,15 +27,17 @@ impl GatedConsole<'_> {
         Ok(())
     }
 
-    /// Shows `prompt` and reads one line, without its line end; `None` at the end of input.
+    /// Shows `prompt`, charged to the `output` limit, and reads one line, without its line end; `None` at the end of
+    /// input.
     ///
     /// # Errors
-    /// When there is no console to read from, or the run ends meanwhile.
+    /// When there is no console to read from, the output limit is reached, or the run ends meanwhile.
     pub async fn read_line(&self, prompt: String) -> Result<Option<String>> {
         let console = self.0.console_capability().ok_or_else(|| {
             Error::new(ErrorKind::Io, "there is no console to read from")
                 .hint("run the spell on a terminal, or give it input with a pipe")
         })?;
+        self.0.meter().charge_output(prompt.len() as u64)?;
         let ask = Ask::new("console", "read_line", &prompt)?;
         self.0.gate(ask, |permit| console.read_line(permit, prompt)).await
     }
