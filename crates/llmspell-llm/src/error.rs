@@ -3,6 +3,9 @@
 //! Messages are built from parts that are known to be harmless; a body is quoted short and escaped, and the key is
 //! struck out of whatever a provider says.
 
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::error::Error as StdError;
 use std::fmt::Write as _;
 use std::io;
@@ -43,12 +46,31 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// Strikes the key out of a text, unless it is too short to be one.
+/// Strikes the key out of a text, plain, in base64 and URL-encoded, unless it is too short to be one.
 pub(crate) fn without_key(text: &str, key: Option<&SecretString>) -> String {
-    match key.map(ExposeSecret::expose_secret) {
-        Some(key) if key.len() >= 8 => text.replace(key, "[key]"),
-        _ => text.to_owned(),
+    let mut text = text.to_owned();
+    if let Some(key) = key.map(ExposeSecret::expose_secret).filter(|key| key.len() >= 8) {
+        for form in forms(key) {
+            if text.contains(&form) {
+                text = text.replace(&form, "[key]");
+            }
+        }
     }
+    text
+}
+
+/// The ways in which a text may hold a key. In base64 it begins at any of three places within a group of letters, and
+/// the letters that it shares with what stands around it are left to that.
+fn forms(key: &str) -> Vec<String> {
+    let mut forms = vec![key.to_owned(), utf8_percent_encode(key, NON_ALPHANUMERIC).to_string()];
+    for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
+        for (before, shared) in [("", 0), ("x", 2), ("xx", 3)] {
+            let whole = engine.encode(format!("{before}{key}"));
+            let end = whole.len() - usize::from(!(before.len() + key.len()).is_multiple_of(3));
+            forms.extend(whole.get(shared..end).map(str::to_owned));
+        }
+    }
+    forms
 }
 
 /// What an answer with a status that is no success means.
@@ -243,6 +265,30 @@ fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_key_is_struck_out_in_every_form() {
+        let key = "sk-canary/42+secret";
+        let secret = SecretString::from(key);
+        for around in ["", "a", "ab", "abc", "Bearer ", "Authorization: Bearer "] {
+            for after in ["", "!", "!!", "\r\n"] {
+                let text = format!("{around}{key}{after}");
+                for shown in [
+                    text.clone(),
+                    STANDARD_NO_PAD.encode(&text),
+                    URL_SAFE_NO_PAD.encode(&text),
+                    utf8_percent_encode(&text, NON_ALPHANUMERIC).to_string(),
+                ] {
+                    let struck = without_key(&shown, Some(&secret));
+                    assert!(
+                        struck.contains("[key]") && struck.len() < shown.len(),
+                        "{shown} became {struck}"
+                    );
+                }
+            }
+        }
+        assert_eq!(without_key("short", Some(&SecretString::from("short"))), "short");
+    }
 
     #[test]
     fn a_status_and_what_the_provider_says_give_the_kind() {
