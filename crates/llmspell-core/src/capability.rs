@@ -3,11 +3,19 @@
 //! The traits are what an embedder implements. Bridges never see them: they get the gated view that
 //! [`Context`](crate::Context) hands out, which checks, charges and records each call.
 
+mod clock;
 mod console;
+mod files;
 mod models;
 mod modules;
+mod net;
+mod storage;
 
+pub use clock::{Clock, GatedClock, GatedRandom, Random};
 pub use console::{Console, GatedConsole};
+pub use files::{Files, GatedFiles};
 pub(crate) use models::StreamRecord;
 pub use models::{GatedModels, ModelListing, ModelRef, Models, ProviderInfo, ReplyStream};
 pub use modules::Modules;
+pub use net::{GatedNet, Net};
+pub use storage::{GatedStorage, Storage};

@@ -11,7 +11,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::capability::{Console, GatedConsole, GatedModels, Models, Modules, ReplyStream, StreamRecord};
+use crate::capability::{
+    Clock, Console, Files, GatedClock, GatedConsole, GatedFiles, GatedModels, GatedNet, GatedRandom,
+    GatedStorage, Models, Modules, Net, Random, ReplyStream, Storage, StreamRecord,
+};
 use crate::chat::{Delta, Usage};
 use crate::convert::{from_value, to_value};
 use crate::effect::{Ask, Effect, EntryId, Journal, Lookup, NoJournal, Permit, Task};
@@ -78,29 +81,71 @@ impl Modules for NoModules {
     }
 }
 
-struct Inner {
+/// What a run can reach, as far as its permissions allow. A child run has its parent's.
+#[derive(Clone)]
+struct World {
+    models: Option<Arc<dyn Models>>,
+    default_model: Option<String>,
+    console: Option<Arc<dyn Console>>,
+    net: Option<Arc<dyn Net>>,
+    files: Option<Arc<dyn Files>>,
+    storage: Option<Arc<dyn Storage>>,
+    clock: Option<Arc<dyn Clock>>,
+    random: Option<Arc<dyn Random>>,
+    working_dir: Option<PathBuf>,
+    modules: Arc<dyn Modules>,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            models: None,
+            default_model: None,
+            console: None,
+            net: None,
+            files: None,
+            storage: None,
+            clock: None,
+            random: None,
+            working_dir: None,
+            modules: Arc::new(NoModules),
+        }
+    }
+}
+
+/// What all tasks of a run share.
+struct Run {
     spell: SpellInfo,
     permissions: Permissions,
     meter: Meter,
     cancellation: CancellationToken,
-    task: Task,
     journal: Arc<dyn Journal>,
     sink: Arc<dyn Sink>,
-    models: Option<Arc<dyn Models>>,
-    default_model: Option<String>,
-    console: Option<Arc<dyn Console>>,
-    modules: Arc<dyn Modules>,
+    world: World,
     state: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
-    children: Mutex<Vec<Weak<Inner>>>,
+    children: Mutex<Vec<Weak<Run>>>,
 }
 
-/// What one run may do, and the only way in which it can do it. Cheap to clone.
+impl Run {
+    fn cancel(&self) {
+        self.meter.cancel();
+        self.cancellation.cancel();
+        for child in lock(&self.children).drain(..).filter_map(|child| child.upgrade()) {
+            child.cancel();
+        }
+    }
+}
+
+/// What one run may do, and the only way in which it can do it, as one of its tasks has it. Cheap to clone.
 #[derive(Clone)]
-pub struct Context(Arc<Inner>);
+pub struct Context {
+    run: Arc<Run>,
+    task: Arc<Task>,
+}
 
 /// Makes a [`Context`]. Nothing is ambient; without a call to a setter there is
 ///
-/// - no permission, no model, no console, no module;
+/// - no permission, no model, no console, no network, no files, no storage, no clock, no module;
 /// - the default [`Limits`];
 /// - a journal that keeps nothing, and events go nowhere.
 #[must_use]
@@ -110,10 +155,7 @@ pub struct ContextBuilder {
     limits: Limits,
     journal: Option<Arc<dyn Journal>>,
     sink: Arc<dyn Sink>,
-    models: Option<Arc<dyn Models>>,
-    default_model: Option<String>,
-    console: Option<Arc<dyn Console>>,
-    modules: Arc<dyn Modules>,
+    world: World,
 }
 
 impl ContextBuilder {
@@ -149,46 +191,79 @@ impl ContextBuilder {
 
     /// Gives it models.
     pub fn models(mut self, models: Arc<dyn Models>) -> Self {
-        self.models = Some(models);
+        self.world.models = Some(models);
         self
     }
 
     /// Sets the model that is used when a request names none: `provider/model`, or a name the default provider knows.
     pub fn default_model(mut self, model: Option<String>) -> Self {
-        self.default_model = model;
+        self.world.default_model = model;
         self
     }
 
     /// Gives it a console to read from.
     pub fn console(mut self, console: Arc<dyn Console>) -> Self {
-        self.console = Some(console);
+        self.world.console = Some(console);
+        self
+    }
+
+    /// Gives it a network, of which the permissions say what may be reached.
+    pub fn net(mut self, net: Arc<dyn Net>) -> Self {
+        self.world.net = Some(net);
+        self
+    }
+
+    /// Gives it files, of which the permissions say which may be read and written.
+    pub fn files(mut self, files: Arc<dyn Files>) -> Self {
+        self.world.files = Some(files);
+        self
+    }
+
+    /// Gives it the storage of its spell.
+    pub fn storage(mut self, storage: Arc<dyn Storage>) -> Self {
+        self.world.storage = Some(storage);
+        self
+    }
+
+    /// Gives it a clock.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.world.clock = Some(clock);
+        self
+    }
+
+    /// Gives it a source of randomness.
+    pub fn random(mut self, random: Arc<dyn Random>) -> Self {
+        self.world.random = Some(random);
+        self
+    }
+
+    /// Sets the folder that relative paths are looked up in, before the spell's own.
+    pub fn working_dir(mut self, dir: PathBuf) -> Self {
+        self.world.working_dir = Some(dir);
         self
     }
 
     /// Gives it the modules of its folder.
     pub fn modules(mut self, modules: Arc<dyn Modules>) -> Self {
-        self.modules = modules;
+        self.world.modules = modules;
         self
     }
 
     /// Makes the context and starts its wall clock.
     #[must_use]
     pub fn build(self) -> Context {
-        Context(Arc::new(Inner {
+        let run = Run {
             spell: self.spell,
             permissions: self.permissions,
             meter: Meter::new(self.limits),
             cancellation: CancellationToken::new(),
-            task: Task::main(),
             journal: self.journal.unwrap_or_else(|| Arc::new(NoJournal)),
             sink: self.sink,
-            models: self.models,
-            default_model: self.default_model,
-            console: self.console,
-            modules: self.modules,
+            world: self.world,
             state: Mutex::default(),
             children: Mutex::default(),
-        }))
+        };
+        Context { run: Arc::new(run), task: Arc::new(Task::main()) }
     }
 }
 
@@ -201,29 +276,28 @@ impl Context {
             limits: Limits::default(),
             journal: None,
             sink: Arc::new(Silent),
-            models: None,
-            default_model: None,
-            console: None,
-            modules: Arc::new(NoModules),
+            world: World::default(),
         }
+    }
+
+    /// The same run as another of its tasks has it, which this one starts: its effects are numbered apart.
+    #[must_use]
+    pub fn spawn(&self) -> Self {
+        Self { run: Arc::clone(&self.run), task: Arc::new(self.task.child()) }
     }
 
     /// A context for a child run: the same world with these permissions and limits, cancelled with its parent.
     #[must_use]
     pub fn child(&self, spell: SpellInfo, permissions: Permissions, limits: Limits) -> Self {
-        let parent = &self.0;
-        let child = Arc::new(Inner {
+        let parent = &self.run;
+        let child = Arc::new(Run {
             spell,
             permissions,
             meter: Meter::new(limits),
             cancellation: parent.cancellation.child_token(),
-            task: parent.task.child(),
             journal: Arc::clone(&parent.journal),
             sink: Arc::clone(&parent.sink),
-            models: parent.models.clone(),
-            default_model: parent.default_model.clone(),
-            console: parent.console.clone(),
-            modules: Arc::clone(&parent.modules),
+            world: parent.world.clone(),
             state: Mutex::default(),
             children: Mutex::default(),
         });
@@ -234,31 +308,31 @@ impl Context {
         if parent.cancellation.is_cancelled() {
             child.meter.cancel();
         }
-        Self(child)
+        Self { run: child, task: Arc::new(self.task.child()) }
     }
 
     /// The spell that runs.
     #[must_use]
     pub fn spell(&self) -> &SpellInfo {
-        &self.0.spell
+        &self.run.spell
     }
 
     /// What the user granted.
     #[must_use]
     pub fn permissions(&self) -> &Permissions {
-        &self.0.permissions
+        &self.run.permissions
     }
 
     /// What the run has used.
     #[must_use]
     pub fn meter(&self) -> &Meter {
-        &self.0.meter
+        &self.run.meter
     }
 
     /// The files the spell brings along.
     #[must_use]
     pub fn modules(&self) -> &dyn Modules {
-        &*self.0.modules
+        &*self.run.world.modules
     }
 
     /// Language models, behind the gate.
@@ -273,9 +347,39 @@ impl Context {
         GatedConsole(self)
     }
 
+    /// The network, behind the gate.
+    #[must_use]
+    pub fn net(&self) -> GatedNet<'_> {
+        GatedNet(self)
+    }
+
+    /// Files, behind the gate.
+    #[must_use]
+    pub fn files(&self) -> GatedFiles<'_> {
+        GatedFiles(self)
+    }
+
+    /// The spell's storage, behind the gate.
+    #[must_use]
+    pub fn storage(&self) -> GatedStorage<'_> {
+        GatedStorage(self)
+    }
+
+    /// The clock, behind the gate.
+    #[must_use]
+    pub fn clock(&self) -> GatedClock<'_> {
+        GatedClock(self)
+    }
+
+    /// Randomness, behind the gate.
+    #[must_use]
+    pub fn random(&self) -> GatedRandom<'_> {
+        GatedRandom(self)
+    }
+
     /// Hands an event to whoever listens.
     pub fn emit(&self, event: Event) {
-        self.0.sink.emit(event);
+        self.run.sink.emit(event);
     }
 
     /// Logs a line, charged to the `output` limit.
@@ -308,36 +412,40 @@ impl Context {
     /// What a bridge keeps for this run, made when first asked for. One value a type.
     #[must_use]
     pub fn state<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
-        let mut state = lock(&self.0.state);
+        let mut state = lock(&self.run.state);
         let kept = state.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default()));
         Arc::clone(kept).downcast().unwrap_or_default()
     }
 
     /// Stops the run and its children: scripts at their next interrupt, calls where they wait.
     pub fn cancel(&self) {
-        self.0.meter.cancel();
-        self.0.cancellation.cancel();
-        for child in lock(&self.0.children).drain(..).filter_map(|child| child.upgrade()) {
-            Self(child).cancel();
-        }
+        self.run.cancel();
     }
 
     /// Completes when the run is cancelled.
     #[must_use]
     pub fn cancellation(&self) -> &CancellationToken {
-        &self.0.cancellation
+        &self.run.cancellation
     }
 
     pub(crate) fn models_capability(&self) -> Option<&dyn Models> {
-        self.0.models.as_deref()
+        self.run.world.models.as_deref()
     }
 
     pub(crate) fn default_model(&self) -> Option<&str> {
-        self.0.default_model.as_deref()
+        self.run.world.default_model.as_deref()
     }
 
     pub(crate) fn console_capability(&self) -> Option<&dyn Console> {
-        self.0.console.as_deref()
+        self.run.world.console.as_deref()
+    }
+
+    pub(crate) fn clock_capability(&self) -> Option<&dyn Clock> {
+        self.run.world.clock.as_deref()
+    }
+
+    pub(crate) fn random_capability(&self) -> Option<&dyn Random> {
+        self.run.world.random.as_deref()
     }
 
     /// The gate: every touch of the world passes here. In order: may the run still act, was it done before, the real
@@ -351,6 +459,21 @@ impl Context {
             (Lookup::Recorded(answer), _) => from_value(answer?),
             (Lookup::Live(entry), permit) => {
                 let result = self.until_cancelled(live(permit)).await;
+                self.record(entry, &result)?;
+                result
+            }
+        }
+    }
+
+    /// The gate for what does not wait.
+    pub(crate) fn gate_now<T>(&self, ask: Ask, live: impl FnOnce(Permit) -> Result<T>) -> Result<T>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        match self.begin(ask)? {
+            (Lookup::Recorded(answer), _) => from_value(answer?),
+            (Lookup::Live(entry), permit) => {
+                let result = live(permit);
                 self.record(entry, &result)?;
                 result
             }
@@ -385,15 +508,15 @@ impl Context {
 
     fn begin(&self, ask: Ask) -> Result<(Lookup, Permit)> {
         self.meter().state()?;
-        let path = self.0.task.next_effect();
+        let path = self.task.next_effect();
         let permit = Permit::new(path.clone(), self.meter().deadline());
         let effect =
             Effect { path, capability: ask.capability, operation: ask.operation, request: ask.request };
-        Ok((self.0.journal.begin(effect)?, permit))
+        Ok((self.run.journal.begin(effect)?, permit))
     }
 
     async fn until_cancelled<T>(&self, live: impl Future<Output = Result<T>>) -> Result<T> {
-        self.0.cancellation.run_until_cancelled(live).await.unwrap_or_else(|| Err(Error::cancelled()))
+        self.run.cancellation.run_until_cancelled(live).await.unwrap_or_else(|| Err(Error::cancelled()))
     }
 
     pub(crate) fn record<T: Serialize>(&self, entry: EntryId, result: &Result<T>) -> Result<()> {
@@ -401,15 +524,15 @@ impl Context {
             Ok(value) => Ok(to_value(value)?),
             Err(error) => Err(error.clone()),
         };
-        self.0.journal.finish(entry, answer)
+        self.run.journal.finish(entry, answer)
     }
 }
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
-            .field("spell", &self.0.spell)
-            .field("meter", &self.0.meter)
+            .field("spell", &self.run.spell)
+            .field("meter", &self.run.meter)
             .finish_non_exhaustive()
     }
 }

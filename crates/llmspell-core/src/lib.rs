@@ -30,5 +30,5 @@ pub use held::Held;
 pub use limits::{Limit, Limits, Meter, Work};
 pub use object::{Class, HostObject, Object};
 pub use outcome::{LogEntry, LogLevel, Outcome};
-pub use permission::Permissions;
+pub use permission::{Grant, NetRule, Permissions};
 pub use value::{MAX_DEPTH, Map, Value};

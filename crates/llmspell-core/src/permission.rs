@@ -1,31 +1,246 @@
 //! What the manifest asks, what the user granted, and what holds.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use url::Host;
+
+use crate::error::{Error, Result};
 
 /// What a run may touch. The default is nothing; models are allowed within the budget.
 ///
-/// Each list is an allow list: what is not on it is refused. Nothing holds that the user did not grant.
+/// Nothing holds that the user did not grant.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Permissions {
-    /// Hosts, as `host` or `host:port`.
-    pub net: Vec<String>,
-    /// Folders to read.
-    pub read: Vec<String>,
-    /// Folders to write.
-    pub write: Vec<String>,
+    /// Hosts to reach.
+    pub net: Grant<NetRule>,
+    /// Folders and files to read. What is relative is in the working folder, or the spell's own in its manifest.
+    pub read: Grant<PathBuf>,
+    /// Folders and files to write.
+    pub write: Grant<PathBuf>,
     /// Names of environment variables.
-    pub env: Vec<String>,
+    pub env: Grant<String>,
     /// Programs to start.
-    pub run: Vec<String>,
+    pub run: Grant<String>,
     /// MCP servers.
-    pub mcp: Vec<String>,
+    pub mcp: Grant<String>,
 }
 
 impl Permissions {
+    /// Everything, for a spell that the user trusts as a program of their own.
+    #[must_use]
+    pub fn all() -> Self {
+        Self {
+            net: Grant::All,
+            read: Grant::All,
+            write: Grant::All,
+            env: Grant::All,
+            run: Grant::All,
+            mcp: Grant::All,
+        }
+    }
+
     /// Whether nothing is granted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// An allow list: what is not on it is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Grant<T> {
+    /// What is listed.
+    Only(Vec<T>),
+    /// Everything. Only the user can say so: no manifest can ask for it.
+    All,
+}
+
+impl<T> Default for Grant<T> {
+    fn default() -> Self {
+        Self::Only(Vec::new())
+    }
+}
+
+impl<T> FromIterator<T> for Grant<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
+        Self::Only(items.into_iter().collect())
+    }
+}
+
+impl<T: Serialize> Serialize for Grant<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Only(items) => items.serialize(serializer),
+            Self::All => serializer.serialize_str("all"),
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Grant<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(Self::Only)
+    }
+}
+
+/// Hosts that may be reached: one by name or address, or all directly beneath a name, at one port or at any.
+///
+/// ```
+/// use llmspell_core::NetRule;
+/// for rule in ["example.com", "example.com:8080", "*.wikipedia.org", "127.0.0.1:11434", "[::1]:80"] {
+///     assert_eq!(rule.parse::<NetRule>().unwrap().to_string(), rule);
+/// }
+/// assert!("*.com".parse::<NetRule>().is_err());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetRule {
+    hosts: Hosts,
+    port: Option<u16>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Hosts {
+    One(Host),
+    /// All that have one label more than this name.
+    Beneath(String),
+}
+
+impl NetRule {
+    /// Whether it grants this host at this port. The host is one that a URL was parsed to, so that an address has one
+    /// spelling.
+    #[must_use]
+    pub fn allows(&self, host: &Host, port: u16) -> bool {
+        if self.port.is_some_and(|granted| granted != port) {
+            return false;
+        }
+        match (&self.hosts, host) {
+            (Hosts::One(granted), host) => granted == host,
+            (Hosts::Beneath(parent), Host::Domain(name)) => {
+                name.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest == parent)
+            }
+            (Hosts::Beneath(_), _) => false,
+        }
+    }
+}
+
+impl FromStr for NetRule {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let wrong = |why: &str| {
+            Error::config(format!("`{text}` is not a host: {why}")).hint(
+                "write a host as example.com, example.com:8080, *.example.com, 127.0.0.1:8080 or [::1]:80",
+            )
+        };
+        let end_of_host = text.rfind(']').map_or(0, |at| at + 1);
+        let (host, port) = match text[end_of_host..].rfind(':').map(|at| at + end_of_host) {
+            Some(at) => {
+                let port = text[at + 1..].parse().ok().filter(|port| *port > 0);
+                (&text[..at], Some(port.ok_or_else(|| wrong("a port is a number from 1 to 65535"))?))
+            }
+            None => (text, None),
+        };
+        let parse = |host: &str| Host::parse(host).map_err(|error| wrong(&error.to_string()));
+        let hosts = match host.strip_prefix("*.") {
+            Some(parent) => match parse(parent)? {
+                Host::Domain(parent) if is_beneath_a_top_level(&parent) => Hosts::Beneath(parent),
+                _ => return Err(wrong("a star stands for one label before a name of two or more")),
+            },
+            None if host.contains('*') => {
+                return Err(wrong("a star stands for one whole label, before a name of two or more"));
+            }
+            None => Hosts::One(parse(host)?),
+        };
+        Ok(Self { hosts, port })
+    }
+}
+
+/// Whether a name has two labels or more, without another star.
+fn is_beneath_a_top_level(name: &str) -> bool {
+    name.trim_end_matches('.').contains('.') && !name.contains('*')
+}
+
+impl fmt::Display for NetRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.hosts {
+            Hosts::One(host) => write!(f, "{host}")?,
+            Hosts::Beneath(parent) => write!(f, "*.{parent}")?,
+        }
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+impl Serialize for NetRule {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for NetRule {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_grants_the_hosts_it_names_and_no_others() {
+        for (rule, host, port, allowed) in [
+            ("example.com", "example.com", 443, true),
+            ("EXAMPLE.com", "example.com", 8080, true),
+            ("example.com:443", "example.com", 80, false),
+            ("example.com", "www.example.com", 443, false),
+            ("*.example.com", "www.example.com", 443, true),
+            ("*.example.com", "example.com", 443, false),
+            ("*.example.com", "a.b.example.com", 443, false),
+            ("*.example.com", "evilexample.com", 443, false),
+            ("127.0.0.1", "0x7f.1", 80, true),
+            ("127.0.0.1", "[::ffff:127.0.0.1]", 80, false),
+            ("[::1]:80", "[0:0:0:0:0:0:0:1]", 80, true),
+        ] {
+            let asked = Host::parse(host).unwrap();
+            assert_eq!(
+                rule.parse::<NetRule>().unwrap().allows(&asked, port),
+                allowed,
+                "{rule} and {host}:{port}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_rule_is_refused() {
+        for text in [
+            "",
+            "*",
+            "*.com",
+            "*.",
+            "a*.example.com",
+            "*.*.example.com",
+            "*.127.0.0.1",
+            "example.com:0",
+            "example.com:http",
+            "example.com:",
+            "http://example.com",
+            "example.com/path",
+            "user@example.com",
+            "a b",
+        ] {
+            assert!(text.parse::<NetRule>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_cannot_ask_for_everything() {
+        assert!(serde_json::from_str::<Permissions>(r#"{"net": "all"}"#).is_err());
+        assert!(serde_json::from_str::<Permissions>(r#"{"net": ["*"]}"#).is_err());
+        assert!(
+            serde_json::from_str::<Permissions>(r#"{"net": ["*.wikipedia.org"], "read": ["data"]}"#).is_ok()
+        );
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use clap::Args;
 use llmspell::capability::Models;
 use llmspell::{
-    Error, Event, Limits, Map, Outcome, Permissions, Result, Runtime, Spell, parse_size, parse_span,
+    Error, Event, Grant, Limits, Map, NetRule, Outcome, Permissions, Result, Runtime, Spell, parse_size,
+    parse_span,
 };
 use tokio::sync::mpsc;
 
@@ -76,13 +77,13 @@ pub(crate) struct RunArgs {
 struct Allow {
     /// Hosts that the spell may reach, as host or host:port
     #[arg(long = "allow-net", value_name = "HOST", value_delimiter = ',', require_equals = true)]
-    net: Vec<String>,
+    net: Vec<NetRule>,
     /// Folders that it may read
     #[arg(long = "allow-read", value_name = "DIR", value_delimiter = ',', require_equals = true)]
-    read: Vec<String>,
+    read: Vec<PathBuf>,
     /// Folders that it may write
     #[arg(long = "allow-write", value_name = "DIR", value_delimiter = ',', require_equals = true)]
-    write: Vec<String>,
+    write: Vec<PathBuf>,
     /// Environment variables that it may see
     #[arg(long = "allow-env", value_name = "NAME", value_delimiter = ',', require_equals = true)]
     env: Vec<String>,
@@ -97,7 +98,14 @@ struct Allow {
 impl From<Allow> for Permissions {
     fn from(allow: Allow) -> Self {
         let Allow { net, read, write, env, run, mcp } = allow;
-        Self { net, read, write, env, run, mcp }
+        Self {
+            net: Grant::Only(net),
+            read: Grant::Only(read),
+            write: Grant::Only(write),
+            env: Grant::Only(env),
+            run: Grant::Only(run),
+            mcp: Grant::Only(mcp),
+        }
     }
 }
 

@@ -323,7 +323,10 @@ mod tests {
         assert_eq!(manifest.parameters.len(), 3);
         assert_eq!(manifest.parameters[1].default, Some("brief".into()));
         assert_eq!(manifest.parameters[2].kind, ParamType::Integer);
-        assert_eq!(manifest.permissions.net, ["example.com"]);
+        assert_eq!(
+            manifest.permissions.net,
+            llmspell_core::Grant::Only(vec!["example.com".parse().unwrap()])
+        );
         assert_eq!(manifest.limits.wall, Some(Duration::from_secs(60)));
         assert_eq!(manifest.limits.memory, Some(64 << 20));
         assert_eq!(manifest.model.as_deref(), Some("openai/gpt"));
