@@ -4,13 +4,20 @@
 //! that engines, type files and reference pages read. It reaches the world only through the context it is handed.
 #![allow(clippy::module_inception, reason = "a bridge's file holds the module that `#[bridge]` describes")]
 
+pub mod async_calls;
 pub mod console;
 pub mod json;
 pub mod llm;
 pub mod log;
+mod pending;
 
 use llmspell_core::Bridge;
 
 /// All bridges, in the order in which sessions start them. A new bridge is a file and a line here.
-pub const BRIDGES: &[fn() -> Bridge] =
-    &[llm::llm::bridge, json::json::bridge, log::log::bridge, console::console::bridge];
+pub const BRIDGES: &[fn() -> Bridge] = &[
+    async_calls::r#async::bridge,
+    llm::llm::bridge,
+    json::json::bridge,
+    log::log::bridge,
+    console::console::bridge,
+];

@@ -7,12 +7,14 @@ mod stream;
 
 use llmspell_core::capability::ModelListing;
 use llmspell_core::chat::{ChatRequest, FinishReason, ModelInfo, Reply};
-use llmspell_core::{Context, Error, ErrorKind, LogLevel, Map, Result};
+use llmspell_core::{Callback, Context, Error, ErrorKind, LogLevel, Map, Result};
 use llmspell_macros::bridge;
 
 pub use conversation::Messages;
 pub use prompt::{ChatOptions, Prompt};
 use selection::Selection;
+
+use crate::pending::Pending;
 use stream::Ending;
 
 /// Asks language models.
@@ -116,6 +118,47 @@ pub mod llm {
             Ending::Whole(reply) => super::text_of(*reply).map(drop),
             Ending::Stopped(_) => Ok(()),
         }
+    }
+
+    /// Asks a model without waiting for its answer, and returns a number for the call.
+    ///
+    /// `on_done` is called with the answer, `on_error` with the error in its place; without an `on_error`, `on_done`
+    /// gets nil and the error. They run whenever the spell waits, and before it ends. An error that one of them raises
+    /// fails the spell.
+    ///
+    /// ```luau
+    /// llm.chat_async("Name a colour.", function(answer)
+    ///     print(answer)
+    /// end, function(err)
+    ///     print("no colour: " .. err)
+    /// end)
+    /// ```
+    pub fn chat_async(
+        cx: &Context,
+        prompt: Prompt,
+        on_done: Callback,
+        on_error: Option<Callback>,
+    ) -> Result<u64> {
+        Ok(super::ask_beside(cx, prompt.with(None), on_done, on_error))
+    }
+
+    /// Continues a text with at most `max_tokens` tokens without waiting for them; as `llm.chat_async` does.
+    ///
+    /// ```luau
+    /// llm.complete_async("Once upon a time", 20, function(rest, err)
+    ///     assert(rest, err)
+    /// end)
+    /// ```
+    pub fn complete_async(
+        cx: &Context,
+        prompt: String,
+        max_tokens: Option<u32>,
+        on_done: Callback,
+        on_error: Option<Callback>,
+    ) -> Result<u64> {
+        let mut request = Prompt::from(prompt).with(None);
+        request.max_tokens = max_tokens;
+        Ok(super::ask_beside(cx, request, on_done, on_error))
     }
 
     /// Starts a conversation that remembers what was said.
@@ -316,6 +359,11 @@ pub mod llm {
 async fn ask(cx: &Context, mut request: ChatRequest) -> Result<Reply> {
     Selection::complete(cx, &mut request)?;
     cx.models().chat(request).await
+}
+
+fn ask_beside(cx: &Context, request: ChatRequest, on_done: Callback, on_error: Option<Callback>) -> u64 {
+    let task = cx.spawn();
+    Pending::start(cx, async move { text_of(ask(&task, request).await?) }, on_done, on_error)
 }
 
 /// The text of an answer; an answer that holds none, where one was asked for, is an error.

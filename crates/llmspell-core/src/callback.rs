@@ -5,13 +5,19 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::value::Value;
 
 /// Where the functions behind callbacks live: implemented by an engine's session.
 pub trait CallbackHost: Send + Sync {
-    /// Calls the function with this number on the VM's own thread.
-    fn call(&self, number: u64, arguments: Vec<Value>) -> BoxFuture<'static, Result<Value>>;
+    /// Calls the function with this number on the VM's own thread. A failure comes last among its arguments, in the
+    /// form in which a method of the host that failed shows it.
+    fn call(
+        &self,
+        number: u64,
+        arguments: Vec<Value>,
+        failure: Option<Error>,
+    ) -> BoxFuture<'static, Result<Value>>;
 
     /// Says that nobody holds the ticket any more.
     fn release(&self, number: u64);
@@ -50,7 +56,15 @@ impl Callback {
     /// # Errors
     /// What the function raised, or that its session is gone.
     pub async fn call(&self, arguments: Vec<Value>) -> Result<Value> {
-        self.0.host.call(self.0.number, arguments).await
+        self.0.host.call(self.0.number, arguments, None).await
+    }
+
+    /// Calls the function with an error behind its arguments, and waits for what it returns.
+    ///
+    /// # Errors
+    /// What the function raised, or that its session is gone.
+    pub async fn call_with_error(&self, arguments: Vec<Value>, failure: Error) -> Result<Value> {
+        self.0.host.call(self.0.number, arguments, Some(failure)).await
     }
 }
 

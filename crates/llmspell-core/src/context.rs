@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -124,6 +125,7 @@ struct Run {
     world: World,
     state: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
     children: Mutex<Vec<Weak<Run>>>,
+    beside: Mutex<Vec<BoxFuture<'static, Result<()>>>>,
 }
 
 impl Run {
@@ -262,6 +264,7 @@ impl ContextBuilder {
             world: self.world,
             state: Mutex::default(),
             children: Mutex::default(),
+            beside: Mutex::default(),
         };
         Context { run: Arc::new(run), task: Arc::new(Task::main()) }
     }
@@ -300,6 +303,7 @@ impl Context {
             world: parent.world.clone(),
             state: Mutex::default(),
             children: Mutex::default(),
+            beside: Mutex::default(),
         });
         let mut children = lock(&parent.children);
         children.retain(|child| child.strong_count() > 0);
@@ -415,6 +419,18 @@ impl Context {
         let mut state = lock(&self.run.state);
         let kept = state.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default()));
         Arc::clone(kept).downcast().unwrap_or_default()
+    }
+
+    /// Has work done beside the script. The run ends when it has been done too, and fails when it fails.
+    pub fn beside(&self, work: impl Future<Output = Result<()>> + Send + 'static) {
+        lock(&self.run.beside).push(Box::pin(work));
+    }
+
+    /// The work to do beside the script that was not taken yet. For the engine's session, which looks after each call
+    /// of the host.
+    #[must_use]
+    pub fn take_beside(&self) -> Vec<BoxFuture<'static, Result<()>>> {
+        std::mem::take(&mut *lock(&self.run.beside))
     }
 
     /// Stops the run and its children: scripts at their next interrupt, calls where they wait.
@@ -559,8 +575,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::future::BoxFuture;
-
     use super::*;
     use crate::capability::{ModelListing, ModelRef, ProviderInfo};
     use crate::chat::{ChatRequest, Reply};

@@ -62,7 +62,7 @@ type Answer = Box<dyn Fn(Vec<Value>) -> Result<Value> + Send + Sync>;
 struct Host(Answer);
 
 impl CallbackHost for Host {
-    fn call(&self, _: u64, arguments: Vec<Value>) -> BoxFuture<'static, Result<Value>> {
+    fn call(&self, _: u64, arguments: Vec<Value>, _: Option<Error>) -> BoxFuture<'static, Result<Value>> {
         ready((self.0)(arguments)).boxed()
     }
 

@@ -8,7 +8,7 @@ use std::task::Waker;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
-use llmspell_core::{Callback, CallbackHost, Error, Result, Value};
+use llmspell_core::{Callback, CallbackHost, Context, Error, Result, Value};
 use mlua::Function;
 use tokio::sync::oneshot;
 
@@ -19,6 +19,8 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 pub(super) struct Call {
     pub(super) number: u64,
     pub(super) arguments: Vec<Value>,
+    /// Comes behind them.
+    pub(super) failure: Option<Error>,
     pub(super) reply: oneshot::Sender<Result<Value>>,
 }
 
@@ -41,13 +43,18 @@ impl Mailbox {
 }
 
 impl CallbackHost for Mailbox {
-    fn call(&self, number: u64, arguments: Vec<Value>) -> BoxFuture<'static, Result<Value>> {
+    fn call(
+        &self,
+        number: u64,
+        arguments: Vec<Value>,
+        failure: Option<Error>,
+    ) -> BoxFuture<'static, Result<Value>> {
         let mut mail = self.lock();
         if !mail.running {
             return ready(Err(gone())).boxed();
         }
         let (reply, answer) = oneshot::channel();
-        mail.calls.push_back(Call { number, arguments, reply });
+        mail.calls.push_back(Call { number, arguments, failure, reply });
         let waker = mail.waker.clone();
         drop(mail);
         if let Some(waker) = waker {
@@ -68,21 +75,22 @@ fn gone() -> Error {
 /// The functions that the host holds tickets for.
 #[derive(Default)]
 pub(super) struct Callbacks {
-    functions: RefCell<HashMap<u64, Function>>,
+    /// With how each looks at the world: as a task of the one that handed it out.
+    functions: RefCell<HashMap<u64, (Function, Context)>>,
     mailbox: Arc<Mailbox>,
 }
 
 impl Callbacks {
     /// A ticket for a function.
-    pub(super) fn ticket(&self, function: Function) -> Callback {
+    pub(super) fn ticket(&self, function: Function, cx: Context) -> Callback {
         self.drop_released();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        self.functions.borrow_mut().insert(number, function);
+        self.functions.borrow_mut().insert(number, (function, cx));
         Callback::new(number, Arc::clone(&self.mailbox) as Arc<dyn CallbackHost>)
     }
 
     /// The function of a ticket, if it is one of this session's.
-    pub(super) fn function(&self, number: u64) -> Option<Function> {
+    pub(super) fn function(&self, number: u64) -> Option<(Function, Context)> {
         self.functions.borrow().get(&number).cloned()
     }
 

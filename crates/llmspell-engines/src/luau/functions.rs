@@ -1,14 +1,12 @@
 //! Host methods as Luau functions.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll, Waker};
+use std::task::Poll;
 
 use futures_util::future::LocalBoxFuture;
 use llmspell_core::bridge::{Arguments, Handler, Method};
-use llmspell_core::{Error, Result, Value};
+use llmspell_core::{Context, Error, Result, Value};
 use mlua::{Function, Lua, MultiValue, Value as LuaValue};
 
 use super::errors::{failure, is_raised, raise, to_lua_error};
@@ -26,8 +24,9 @@ pub(super) fn function(host: &Rc<Host>, lua: &Lua, method: &Method, bound: usize
         Handler::Sync(call) if method.returns.is_some() => {
             let call = Arc::clone(call);
             lua.create_function(move |lua, arguments: MultiValue| {
-                let result =
-                    reader.read(lua, arguments).and_then(|arguments| call(&reader.host.cx, arguments));
+                let result = reader
+                    .read(lua, arguments)
+                    .and_then(|arguments| call(&reader.host.scope().cx, arguments));
                 let (value, failure) = settle(&reader.host, lua, result)?;
                 // An `Err` of this kind is pushed as nil and the failure.
                 Ok(if failure.is_nil() { Ok(value) } else { Err(failure) })
@@ -36,24 +35,25 @@ pub(super) fn function(host: &Rc<Host>, lua: &Lua, method: &Method, bound: usize
         Handler::Sync(call) => {
             let call = Arc::clone(call);
             lua.create_function(move |lua, arguments: MultiValue| {
-                let result =
-                    reader.read(lua, arguments).and_then(|arguments| call(&reader.host.cx, arguments));
+                let result = reader
+                    .read(lua, arguments)
+                    .and_then(|arguments| call(&reader.host.scope().cx, arguments));
                 let (_, failure) = settle(&reader.host, lua, result)?;
                 Ok(if failure.is_nil() { MultiValue::new() } else { MultiValue::from_iter([failure]) })
             })
         }
         Handler::Async(call) => {
             let call = Arc::clone(call);
-            let start = lua.create_function(move |lua, arguments: MultiValue| {
+            let begin = lua.create_function(move |lua, arguments: MultiValue| {
                 let host = &reader.host;
                 match reader.read(lua, arguments) {
-                    Ok(arguments) => host.waiting.start(host, lua, call(host.cx.clone(), arguments)),
+                    Ok(arguments) => start(host, lua, |cx| call(cx, arguments)),
                     Err(error) => settle(host, lua, Err(error)),
                 }
             })?;
             let kit = host.kit().map_err(to_lua_error)?;
             let wrap = if method.returns.is_some() { &kit.waiting } else { &kit.waiting_for_nothing };
-            wrap.call(start)
+            wrap.call(begin)
         }
     }
 }
@@ -101,69 +101,31 @@ fn settle(host: &Rc<Host>, lua: &Lua, result: Result<Value>) -> mlua::Result<(Lu
     }
 }
 
-/// The host calls that scripts wait for.
-pub(super) struct Waiting {
-    calls: RefCell<HashMap<u64, LocalBoxFuture<'static, Result<Value>>>>,
-    next: Cell<u64>,
-    /// Wakes the task at work.
-    waker: RefCell<Waker>,
-}
-
-impl Default for Waiting {
-    fn default() -> Self {
-        Self { calls: RefCell::default(), next: Cell::new(0), waker: RefCell::new(Waker::noop().clone()) }
+/// Starts a call; one that is not done at once is answered with the mark and the number to ask by.
+pub(super) fn start(
+    host: &Rc<Host>,
+    lua: &Lua,
+    call: impl FnOnce(Context) -> LocalBoxFuture<'static, Result<Value>>,
+) -> mlua::Result<(LuaValue, LuaValue)> {
+    let scope = host.scope();
+    match scope.start(call(scope.cx.clone())) {
+        Ok(result) => settle(host, lua, result),
+        Err(number) => Ok(waiting(number)),
     }
 }
 
-impl Waiting {
-    /// Says which task is at work.
-    pub(super) fn set_waker(&self, waker: &Waker) {
-        let mut known = self.waker.borrow_mut();
-        if !known.will_wake(waker) {
-            known.clone_from(waker);
+/// Looks again whether a call is done.
+pub(super) fn poll(host: &Rc<Host>, lua: &Lua, number: u64) -> mlua::Result<(LuaValue, LuaValue)> {
+    match host.scope().poll(number) {
+        Some(Poll::Ready(result)) => settle(host, lua, result),
+        Some(Poll::Pending) => Ok(waiting(number)),
+        None => {
+            let message = "the call that this coroutine waits for ended with the task that made it";
+            Err(raise(host, lua, Error::runtime(message)))
         }
     }
+}
 
-    /// Drops all calls: nobody waits for them any more.
-    pub(super) fn clear(&self) {
-        let calls = std::mem::take(&mut *self.calls.borrow_mut());
-        drop(calls);
-        *self.waker.borrow_mut() = Waker::noop().clone();
-    }
-
-    /// Looks once whether a new call is done; if not, answers with the mark and the number to ask by.
-    fn start(
-        &self,
-        host: &Rc<Host>,
-        lua: &Lua,
-        mut call: LocalBoxFuture<'static, Result<Value>>,
-    ) -> mlua::Result<(LuaValue, LuaValue)> {
-        if let Poll::Ready(result) = self.look(&mut call) {
-            return settle(host, lua, result);
-        }
-        let number = self.next.get();
-        self.next.set(number + 1);
-        self.calls.borrow_mut().insert(number, call);
-        Ok((LuaValue::LightUserData(pending()), LuaValue::Number(number as f64)))
-    }
-
-    /// Looks again.
-    pub(super) fn poll(&self, host: &Rc<Host>, lua: &Lua, number: u64) -> mlua::Result<(LuaValue, LuaValue)> {
-        let call = self.calls.borrow_mut().remove(&number);
-        let Some(mut call) = call else {
-            return Err(raise(host, lua, Error::internal("a script waits for a call that is gone")));
-        };
-        match self.look(&mut call) {
-            Poll::Ready(result) => settle(host, lua, result),
-            Poll::Pending => {
-                self.calls.borrow_mut().insert(number, call);
-                Ok((LuaValue::LightUserData(pending()), LuaValue::Number(number as f64)))
-            }
-        }
-    }
-
-    fn look(&self, call: &mut LocalBoxFuture<'static, Result<Value>>) -> Poll<Result<Value>> {
-        let waker = self.waker.borrow().clone();
-        call.as_mut().poll(&mut TaskContext::from_waker(&waker))
-    }
+fn waiting(number: u64) -> (LuaValue, LuaValue) {
+    (LuaValue::LightUserData(pending()), LuaValue::Number(number as f64))
 }

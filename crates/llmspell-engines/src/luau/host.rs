@@ -6,14 +6,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use llmspell_core::{Context, Error, Result};
-use mlua::{Function, LightUserData, Lua, Table};
+use mlua::{Function, LightUserData, Lua, Table, Thread};
 
 use super::callbacks::Callbacks;
 use super::compile::Chunks;
 use super::errors;
-use super::functions::Waiting;
 use super::limits::Memory;
 use super::objects::Classes;
+use super::scope::Scope;
 
 /// The mark that a coroutine yields while it waits for the host. Scripts never see it.
 pub(super) fn pending() -> LightUserData {
@@ -29,12 +29,20 @@ pub(super) struct Kit {
     pub(super) waiting: Function,
     /// Makes a function that waits and then returns nothing.
     pub(super) waiting_for_nothing: Function,
+    /// Runs the handlers of promises that are due.
+    pub(super) run_jobs: Function,
+    /// Cancels the promises that nobody waits for any more.
+    pub(super) cancel_abandoned: Function,
+    /// Finds a rejection that nobody asked about.
+    pub(super) unhandled: Function,
     /// Refuses assignments to reserved globals.
     pub(super) assign_global: Function,
     /// The metatable that marks a list.
     pub(super) list: Table,
     /// The metatable of `err` tables.
     pub(super) failure: Table,
+    /// The metatable of promises.
+    pub(super) promise: Table,
     /// The metatable of null.
     pub(super) null: Table,
     /// `err` tables to the errors they show; weak.
@@ -50,7 +58,6 @@ pub(super) struct Host {
     pub(super) cx: Context,
     pub(super) chunks: Arc<Chunks>,
     pub(super) callbacks: Callbacks,
-    pub(super) waiting: Waiting,
     pub(super) memory: Memory,
     pub(super) classes: Classes,
     /// The names of the chunks that were loaded, as error messages begin with them.
@@ -60,6 +67,13 @@ pub(super) struct Host {
     /// The task that the interrupt stopped, by the address of its coroutine. No other one of the session may run
     /// before it has gone on: the script would see half of what it does.
     pub(super) stopped: Cell<Option<usize>>,
+    /// Coroutines that wait, on their way to the schedule, with their scopes.
+    pub(super) adopted: RefCell<Vec<(Rc<Scope>, Thread)>>,
+    /// Handlers of promises are due.
+    pub(super) has_jobs: Cell<bool>,
+    /// The scope of the task at work.
+    scope: RefCell<Rc<Scope>>,
+    scopes: Cell<u64>,
     kit: OnceCell<Kit>,
     /// The limit or cancellation that ended the run, with where it did.
     ending: RefCell<Option<Error>>,
@@ -70,16 +84,20 @@ pub(super) struct Host {
 impl Host {
     pub(super) fn new(cx: Context, chunks: Arc<Chunks>) -> Rc<Self> {
         let memory = Memory::new(cx.meter().limits().memory);
+        let scope = RefCell::new(Scope::new(0, cx.clone()));
         Rc::new(Self {
             cx,
             chunks,
             callbacks: Callbacks::default(),
-            waiting: Waiting::default(),
             memory,
             classes: Classes::default(),
             files: RefCell::default(),
             modules: RefCell::default(),
             stopped: Cell::new(None),
+            adopted: RefCell::default(),
+            has_jobs: Cell::new(false),
+            scope,
+            scopes: Cell::new(0),
             kit: OnceCell::new(),
             ending: RefCell::default(),
             raised: RefCell::default(),
@@ -93,6 +111,31 @@ impl Host {
     /// What the prelude left. There from the moment the session is open.
     pub(super) fn kit(&self) -> Result<&Kit> {
         self.kit.get().ok_or_else(|| Error::internal("the prelude has not run"))
+    }
+
+    /// The scope of the task at work.
+    pub(super) fn scope(&self) -> Rc<Scope> {
+        Rc::clone(&self.scope.borrow())
+    }
+
+    /// Puts another task to work and returns the scope of the one before.
+    pub(super) fn enter(&self, scope: Rc<Scope>) -> Rc<Scope> {
+        self.scope.replace(scope)
+    }
+
+    /// A scope that looks at the world through this context.
+    pub(super) fn begin_scope(&self, cx: Context) -> Rc<Scope> {
+        Scope::new(self.next_scope(), cx)
+    }
+
+    /// The scope of a task that the one at work starts.
+    pub(super) fn child_scope(&self) -> Rc<Scope> {
+        self.scope().child(self.next_scope())
+    }
+
+    fn next_scope(&self) -> u64 {
+        self.scopes.set(self.scopes.get() + 1);
+        self.scopes.get()
     }
 
     /// Says whether the script may go on.

@@ -69,7 +69,7 @@ impl Thing {
             return Err(raise(host, lua, Error::argument(message)));
         };
         let arguments = Arguments::new(vec![Value::Object(self.object.clone())]);
-        (field.get)(&host.cx, arguments)
+        (field.get)(&host.scope().cx, arguments)
             .and_then(|value| to_lua(host, lua, value))
             .map_err(|error| raise(host, lua, error))
     }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use llmspell_core::bridge::Arguments;
 use llmspell_core::{Bridge, Error, ErrorKind, Result};
 use mlua::chunk::ChunkMode;
-use mlua::{LightUserData, Lua, LuaOptions, LuaString, StdLib, Table, Value as LuaValue};
+use mlua::{AnyUserData, LightUserData, Lua, LuaOptions, LuaString, StdLib, Table, Value as LuaValue};
 
 use super::errors::{beginning, caught, from_lua_error, raise, raised, to_lua_error};
 use super::host::{Host, Kit, pending};
-use super::{functions, limits, values};
+use super::{functions, limits, promise, values};
 
 /// The name that the prelude goes by in stack traces, from which it is removed.
 pub(super) const PRELUDE: &str = "[llmspell]";
@@ -63,14 +63,20 @@ fn prepare(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     }
     globals.get::<Table>("math")?.get::<mlua::Function>("randomseed")?.call::<()>(SEED)?;
     let prelude = lua.load(BYTECODE).set_mode(ChunkMode::Binary).set_name(format!("={PRELUDE}"));
-    let kit: Table = prelude.call(primitives(lua, host)?)?;
+    let primitives = primitives(lua, host)?;
+    let kit: Table = prelude.call(&primitives)?;
+    promise::install(lua, host, &primitives, &kit)?;
     let kit = Kit {
         guard: kit.get("guard")?,
         waiting: kit.get("waiting")?,
         waiting_for_nothing: kit.get("waiting_for_nothing")?,
+        run_jobs: kit.get("run_jobs")?,
+        cancel_abandoned: kit.get("cancel_abandoned")?,
+        unhandled: kit.get("unhandled")?,
         assign_global: kit.get("assign_global")?,
         list: kit.get("list")?,
         failure: kit.get("failure")?,
+        promise: kit.get("promise")?,
         null: kit.get("null")?,
         causes: kit.get("causes")?,
         objects: kit.get("objects")?,
@@ -101,16 +107,19 @@ fn primitives(lua: &Lua, host: &Rc<Host>) -> mlua::Result<Table> {
     let shared = Rc::clone(host);
     table.raw_set(
         "report",
-        lua.create_function(move |lua, (value, shown): (LuaValue, Option<LuaString>)| {
-            let shown = shown.map(|text| beginning(&text));
-            shared.raise(raised(&shared, lua, value, shown.as_deref()));
-            Ok(())
-        })?,
+        lua.create_function(
+            move |lua, (value, shown, known): (LuaValue, Option<LuaString>, Option<AnyUserData>)| {
+                let known = known.and_then(|known| known.borrow::<Error>().ok().map(|error| error.clone()));
+                let shown = shown.map(|text| beginning(&text));
+                shared.raise(known.unwrap_or_else(|| raised(&shared, lua, value, shown.as_deref())));
+                Ok(())
+            },
+        )?,
     )?;
     let shared = Rc::clone(host);
     table.raw_set(
         "poll",
-        lua.create_function(move |lua, number: u64| shared.waiting.poll(&shared, lua, number))?,
+        lua.create_function(move |lua, number: u64| functions::poll(&shared, lua, number))?,
     )?;
     let shared = Rc::clone(host);
     table.raw_set(
@@ -208,22 +217,29 @@ fn close(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::compile;
+    use super::super::{compile, promise};
     use super::BYTECODE;
 
     #[test]
     #[expect(
         clippy::disallowed_methods,
-        reason = "the test writes the file that it checks, when it is asked to"
+        reason = "the test writes the files that it checks, when it is asked to"
     )]
-    fn the_checked_in_bytecode_is_the_prelude_compiled() {
-        // Without line numbers: a built-in that fails inside the prelude then puts no place before its message.
+    fn the_checked_in_bytecode_is_the_preludes_compiled() {
+        // Without line numbers: a built-in that fails inside a prelude then puts no place before its message.
         let compiler = compile::compiler().set_optimization_level(2).set_debug_level(0);
-        let bytecode = compiler.compile(include_str!("prelude.luau")).unwrap();
-        if std::env::var_os("UPDATE").is_some() {
-            let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/luau/prelude.bytecode");
-            return std::fs::write(file, bytecode).unwrap();
+        for (name, source, checked_in) in [
+            ("prelude", include_str!("prelude.luau"), BYTECODE),
+            ("promise", include_str!("promise.luau"), promise::BYTECODE),
+        ] {
+            let bytecode = compiler.compile(source).unwrap();
+            if std::env::var_os("UPDATE").is_some() {
+                let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/luau");
+                std::fs::write(format!("{folder}/{name}.bytecode"), bytecode).unwrap();
+            } else {
+                let how = "UPDATE=1 cargo test -p llmspell-engines --lib bytecode";
+                assert!(bytecode == checked_in, "{name}.bytecode is stale: {how}");
+            }
         }
-        assert!(bytecode == BYTECODE, "it is stale: UPDATE=1 cargo test -p llmspell-engines --lib bytecode");
     }
 }

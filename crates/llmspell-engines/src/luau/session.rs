@@ -11,7 +11,7 @@ use mlua::{Function, Lua, Table, Value as LuaValue};
 use super::compile::{self, Chunks};
 use super::errors::from_lua_error;
 use super::host::Host;
-use super::task::{Run, Task};
+use super::schedule::Run;
 use super::{functions, sandbox, values};
 
 pub(super) struct LuauSession {
@@ -50,8 +50,7 @@ impl LuauSession {
 
     async fn run(&self, function: Function, arguments: Vec<Value>) -> Result<Value> {
         let _turn = self.begin()?;
-        let main = Task::new(&self.host, &self.lua, function, arguments, "the result")?;
-        Run::new(&self.host, &self.lua, main).await
+        Run::new(&self.host, &self.lua, function, arguments)?.await
     }
 
     fn is_reserved(&self, name: &str) -> Result<bool> {

@@ -1,89 +1,121 @@
-//! One coroutine of the session at work: the script itself, or a callback that the host called.
+//! One coroutine of the session at work: the script itself, a callback that the host called, or what a promise runs.
 
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use llmspell_core::{Error, Result, Value};
 use mlua::{Function, Lua, MultiValue, Thread, Value as LuaValue};
-use tokio::sync::oneshot;
 
-use super::callbacks::Call;
-use super::errors::{from_lua_error, raised};
+use super::errors::{self, from_lua_error, raised};
 use super::host::{Host, pending};
+use super::scope::Scope;
 use super::values::{from_lua, to_lua};
 
 /// A coroutine that is resumed each time it is polled. It yields the mark when it waits, and no values when the
-/// interrupt stopped it so that neighbours on the thread may go first.
+/// interrupt stopped it so that neighbours on the thread may go first. What it returns is what it comes to.
 pub(super) struct Task {
     host: Rc<Host>,
     lua: Lua,
+    scope: Rc<Scope>,
     thread: Thread,
-    /// What it is resumed with at first: a function and its arguments.
+    /// What it is resumed with at first.
     start: Option<MultiValue>,
-    /// What its result is called in errors.
-    what: &'static str,
 }
 
 impl Task {
-    pub(super) fn new(
+    /// A task that calls a function, with the failure of a host method as its last argument if there is one; [`result`](Self::result) reads what it came to.
+    pub(super) fn call(
         host: &Rc<Host>,
         lua: &Lua,
+        scope: Rc<Scope>,
         function: Function,
         arguments: Vec<Value>,
-        what: &'static str,
+        failure: Option<Error>,
     ) -> Result<Self> {
-        let failed = |error: mlua::Error| from_lua_error(host, &error);
-        let thread = lua.create_thread(host.kit()?.guard.clone()).map_err(failed)?;
-        let mut start = MultiValue::with_capacity(arguments.len() + 1);
+        let mut start = MultiValue::with_capacity(arguments.len() + 2);
         start.push_back(LuaValue::Function(function));
         for argument in arguments {
             start.push_back(to_lua(host, lua, argument)?);
         }
-        Ok(Self { host: Rc::clone(host), lua: lua.clone(), thread, start: Some(start), what })
+        if let Some(error) = failure {
+            start.push_back(LuaValue::Table(errors::failure(host, lua, &error)?));
+        }
+        Self::new(host, lua, scope, host.kit()?.guard.clone(), start)
+    }
+
+    /// A task that runs what the promises have queued.
+    pub(super) fn jobs(host: &Rc<Host>, lua: &Lua) -> Result<Self> {
+        let scope = host.begin_scope(host.cx.clone());
+        Self::new(host, lua, scope, host.kit()?.run_jobs.clone(), MultiValue::new())
+    }
+
+    fn new(
+        host: &Rc<Host>,
+        lua: &Lua,
+        scope: Rc<Scope>,
+        function: Function,
+        start: MultiValue,
+    ) -> Result<Self> {
+        let thread = lua.create_thread(function).map_err(|error| from_lua_error(host, &error))?;
+        Ok(Self { host: Rc::clone(host), lua: lua.clone(), scope, thread, start: Some(start) })
+    }
+
+    /// Takes over a coroutine that has begun, and waits.
+    pub(super) fn adopt(host: &Rc<Host>, lua: &Lua, scope: Rc<Scope>, thread: Thread) -> Self {
+        Self { host: Rc::clone(host), lua: lua.clone(), scope, thread, start: None }
+    }
+
+    /// Whether it waits for nothing that the host could bring.
+    pub(super) fn waits_for_the_script(&self) -> bool {
+        self.scope.waits_for_the_script()
+    }
+
+    /// What a [call](Self::call) came to: what its function returned or raised. `what` names the value in errors.
+    pub(super) fn result(&self, mut left: MultiValue, what: &str) -> Result<Value> {
+        let written = self.host.take_raised();
+        self.host.state()?;
+        let returned = matches!(left.pop_front(), Some(LuaValue::Boolean(true)));
+        let value = left.pop_front().unwrap_or(LuaValue::Nil);
+        if returned {
+            return from_lua(&self.host, &self.lua, value, &mut 0, || what.to_owned());
+        }
+        // The guard could not write the error down when memory ran out, or the stack did.
+        Err(written.unwrap_or_else(|| raised(&self.host, &self.lua, value, None)))
     }
 
     fn address(&self) -> usize {
         self.thread.to_pointer().addr()
     }
 
-    /// What the guard left: whether the function returned, and what.
-    fn finish(&self, mut left: MultiValue) -> Result<Value> {
-        let written = self.host.take_raised();
-        self.host.state()?;
-        let returned = matches!(left.pop_front(), Some(LuaValue::Boolean(true)));
-        let value = left.pop_front().unwrap_or(LuaValue::Nil);
-        if returned {
-            return from_lua(&self.host, &self.lua, value, &mut 0, || self.what.to_owned());
-        }
-        // The guard could not write the error down when memory ran out, or the stack did.
-        Err(written.unwrap_or_else(|| raised(&self.host, &self.lua, value, None)))
+    fn resume(&mut self) -> Result<MultiValue> {
+        let outer = self.host.enter(Rc::clone(&self.scope));
+        let left = self.thread.resume(self.start.take().unwrap_or_default());
+        self.host.enter(outer);
+        left.map_err(|error| {
+            let error = from_lua_error(&self.host, &error);
+            self.host.state().err().unwrap_or(error)
+        })
     }
 }
 
 impl Future for Task {
-    type Output = Result<Value>;
+    type Output = Result<MultiValue>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         self.host.state()?;
+        if self.scope.has_ended() {
+            return Poll::Ready(Ok(MultiValue::new()));
+        }
         if self.host.stopped.get().is_some_and(|stopped| stopped != self.address()) {
             return after_neighbours(cx);
         }
-        self.host.waiting.set_waker(cx.waker());
+        self.scope.work(cx.waker());
         loop {
             let went_on = self.host.stopped.take().is_some();
-            let arguments = self.start.take().unwrap_or_default();
-            let values: MultiValue = match self.thread.resume(arguments) {
-                Ok(values) => values,
-                Err(error) => {
-                    let error = from_lua_error(&self.host, &error);
-                    return Poll::Ready(Err(self.host.state().err().unwrap_or(error)));
-                }
-            };
-            if !self.thread.is_resumable() {
-                return Poll::Ready(self.finish(values));
+            let values = self.resume()?;
+            if !self.thread.is_resumable() || self.scope.has_ended() {
+                return Poll::Ready(Ok(values));
             }
             match values.front() {
                 None => {
@@ -93,13 +125,11 @@ impl Future for Task {
                 Some(LuaValue::LightUserData(mark)) if *mark == pending() => {
                     // Stopped between its look at the call and its wait, it may have missed the call's waking.
                     if !went_on {
+                        self.scope.park();
                         return Poll::Pending;
                     }
                 }
-                Some(_) => {
-                    let message = "attempt to yield from outside a coroutine";
-                    return Poll::Ready(Err(Error::runtime(message)));
-                }
+                Some(_) => return Poll::Ready(Err(Error::internal("a task yielded what is no mark"))),
             }
         }
     }
@@ -110,6 +140,7 @@ impl Drop for Task {
         if self.host.stopped.get() == Some(self.address()) {
             self.host.stopped.set(None);
         }
+        self.scope.drop_calls();
     }
 }
 
@@ -118,88 +149,4 @@ impl Drop for Task {
 fn after_neighbours<T>(cx: &mut TaskContext<'_>) -> Poll<T> {
     let _ = pin!(tokio::task::yield_now()).poll(cx);
     Poll::Pending
-}
-
-/// A callback at work, with whoever waits for its result.
-struct Answering {
-    task: Task,
-    reply: Option<oneshot::Sender<Result<Value>>>,
-}
-
-impl Future for Answering {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let Some(reply) = &mut self.reply else { return Poll::Ready(()) };
-        if reply.poll_closed(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        let Poll::Ready(result) = Pin::new(&mut self.task).poll(cx) else { return Poll::Pending };
-        if let Some(reply) = self.reply.take() {
-            let _ = reply.send(result);
-        }
-        Poll::Ready(())
-    }
-}
-
-/// Runs a script's task, and beside it the callbacks that the host calls meanwhile.
-pub(super) struct Run {
-    host: Rc<Host>,
-    lua: Lua,
-    main: Task,
-    callbacks: FuturesUnordered<Answering>,
-}
-
-impl Run {
-    pub(super) fn new(host: &Rc<Host>, lua: &Lua, main: Task) -> Self {
-        Self { host: Rc::clone(host), lua: lua.clone(), main, callbacks: FuturesUnordered::new() }
-    }
-
-    /// Starts what was called; says whether there was anything.
-    fn take_calls(&mut self) -> bool {
-        let mut any = false;
-        while let Some(Call { number, arguments, reply }) = self.host.callbacks.next() {
-            any = true;
-            let task = match self.host.callbacks.function(number) {
-                Some(function) => {
-                    Task::new(&self.host, &self.lua, function, arguments, "the result of the callback")
-                }
-                None => Err(Error::internal("a callback was called after its release")),
-            };
-            match task {
-                Ok(task) => self.callbacks.push(Answering { task, reply: Some(reply) }),
-                Err(error) => drop(reply.send(Err(error))),
-            }
-        }
-        any
-    }
-}
-
-impl Future for Run {
-    type Output = Result<Value>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        self.host.callbacks.open(cx.waker());
-        loop {
-            if let Poll::Ready(result) = Pin::new(&mut self.main).poll(cx) {
-                return Poll::Ready(result);
-            }
-            let mut progress = self.take_calls();
-            // The script may wait for what a callback has just answered, so it gets the next turn.
-            while let Poll::Ready(Some(())) = self.callbacks.poll_next_unpin(cx) {
-                progress = true;
-            }
-            if !progress {
-                return Poll::Pending;
-            }
-        }
-    }
-}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        self.callbacks.clear();
-        self.host.callbacks.close();
-        self.host.waiting.clear();
-    }
 }

@@ -160,7 +160,7 @@ impl Reader<'_> {
             LuaValue::Table(table) => self.table(&table)?,
             LuaValue::Function(function) => {
                 self.charge(TICKET)?;
-                Value::Callback(self.host.callbacks.ticket(function))
+                Value::Callback(self.host.callbacks.ticket(function, self.host.scope().cx.spawn()))
             }
             LuaValue::UserData(data) => match objects::object_of(&data) {
                 Some(object) => Value::Object(object),
@@ -195,6 +195,9 @@ impl Reader<'_> {
         self.ancestors.push(pointer);
         let mut entries = Entries::default();
         let length = table.raw_len();
+        if length == 0 && self.is_promise(table) {
+            return Err(Trouble::misfit("a promise cannot leave the script: `:await()` gives its value"));
+        }
         self.charge(TABLE.saturating_add(length.saturating_mul(size_of::<Value>())))?;
         entries.list.reserve(length);
         let mut trouble = None;
@@ -212,6 +215,10 @@ impl Reader<'_> {
         entries.finish(|| {
             self.host.kit().is_ok_and(|kit| table.metatable().is_some_and(|mark| mark == kit.list))
         })
+    }
+
+    fn is_promise(&self, table: &Table) -> bool {
+        self.host.kit().is_ok_and(|kit| table.metatable().is_some_and(|known| known == kit.promise))
     }
 
     fn entry(&mut self, entries: &mut Entries, key: LuaValue, value: LuaValue) -> Crossing<()> {
@@ -345,7 +352,7 @@ fn write(host: &Rc<Host>, lua: &Lua, value: Value, depth: usize) -> Crossing<Lua
 
 /// A ticket back to its function; that of another session becomes a function that calls over there.
 fn function(host: &Rc<Host>, lua: &Lua, callback: Callback) -> mlua::Result<LuaValue> {
-    if let Some(function) = host.callbacks.function(callback.number()) {
+    if let Some((function, _)) = host.callbacks.function(callback.number()) {
         return Ok(LuaValue::Function(function));
     }
     let method = Method::future("callback", move |_, mut arguments| {

@@ -55,7 +55,7 @@ fn errors_of_scripts_have_a_message_a_place_and_a_kind() {
             "main.luau:1: invalid argument #2 to 'xpcall' (function expected, got number) [runtime]",
         ),
         ("coroutine.wrap(function()\nerror('in')\nend)()", "main.luau:2: in [runtime]"),
-        ("coroutine.yield(1)", "attempt to yield from outside a coroutine [runtime]"),
+        ("coroutine.yield(1)", "main.luau:1: attempt to yield from outside a coroutine [runtime]"),
         ("return 1 +", "main.luau:1: Expected identifier when parsing expression, got <eof> [syntax]"),
         ("return 1\n--\0\nreturn 2", "main.luau:2: a source may not hold a NUL character [syntax]"),
     ];

@@ -8,6 +8,7 @@ mod limits;
 mod modules;
 mod objects;
 mod preemption;
+mod promises;
 mod sandbox;
 mod session;
 mod values;
