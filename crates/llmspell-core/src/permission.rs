@@ -1,5 +1,7 @@
 //! What the manifest asks, what the user granted, and what holds.
 
+mod cover;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
