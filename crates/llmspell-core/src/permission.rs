@@ -111,6 +111,12 @@ enum Hosts {
 }
 
 impl NetRule {
+    /// The one port that it grants; `None` is any.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
     /// Whether it grants this host at this port. The host is one that a URL was parsed to, so that an address has one
     /// spelling.
     #[must_use]
