@@ -1,9 +1,10 @@
 //! The models that the environment offers.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use llmspell::capability::Models;
-use llmspell::llm::{Client, Mock, MockReason, detect, probe_local};
+use llmspell::llm::{Client, Mock, MockReason, ProviderConfig, ProviderRow, detect, probe_local};
 use llmspell::{ErrorKind, Result};
 
 use crate::environment::Environment;
@@ -28,6 +29,10 @@ pub(crate) struct Wanted<'a> {
     pub(crate) provider: Option<&'a str>,
     /// The model that is to be the default, perhaps with its provider.
     pub(crate) model: Option<&'a str>,
+    /// The most calls in flight to one provider, when it is not for the client to say.
+    pub(crate) max_in_flight: Option<NonZeroUsize>,
+    /// Whether nothing may be connected to, not even on this machine.
+    pub(crate) offline: bool,
 }
 
 impl Wanted<'_> {
@@ -48,7 +53,11 @@ pub(crate) async fn models(wanted: Wanted<'_>) -> Result<Connected> {
     let missing_ollama = wanted.names(OLLAMA) && found.providers.iter().all(|known| known.name() != OLLAMA);
     // A look at this machine costs a connection, so it is taken only when there is nothing else.
     if found.mock == Some(MockReason::NothingFound) || missing_ollama {
-        found.providers.extend(probe_local().await);
+        if !wanted.offline {
+            found.providers.extend(probe_local().await);
+        } else if missing_ollama {
+            found.providers.extend(ProviderRow::find(OLLAMA).map(ProviderConfig::from_row));
+        }
     }
     let mut builder = Client::builder().io(tokio::runtime::Handle::current());
     let mock = found.providers.is_empty();
@@ -58,12 +67,18 @@ pub(crate) async fn models(wanted: Wanted<'_>) -> Result<Connected> {
     if mock || wanted.names(MOCK) {
         builder = builder.mock(Mock::new().forgetful());
     }
+    if let Some(calls) = wanted.max_in_flight {
+        builder = builder.max_in_flight(calls.get());
+    }
     if let Some(provider) = wanted.provider {
         builder = builder.default_provider(provider);
     }
     let client = builder.build()?;
     let notice = found.mock.filter(|_| mock && !wanted.names(MOCK)).map(|reason| match reason {
         MockReason::Asked => "MOCK_LLM is set: using the mock provider".to_owned(),
+        MockReason::NothingFound if wanted.offline => {
+            "no key found: a run looks for Ollama on this machine, and else uses the mock provider".to_owned()
+        }
         MockReason::NothingFound => "no key and no local server found: using the mock provider; set \
              OPENAI_API_KEY (or another provider's key), or run Ollama, for a real model"
             .to_owned(),

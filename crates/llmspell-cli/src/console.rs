@@ -13,13 +13,22 @@ use crate::exit;
 /// The most bytes of one line of input.
 const MAX_LINE: u64 = 16 * 1024 * 1024;
 
-type Line = Result<Option<String>>;
+/// A line of input; `None` when there are no more.
+pub(crate) type Line = Result<Option<String>>;
 
 /// A question to the user, on its way to the screen.
 pub(crate) struct Question {
     /// What to show before the answer is typed.
     pub(crate) prompt: String,
     answer: oneshot::Sender<Line>,
+}
+
+impl Question {
+    /// A question that is shown already, and where its answer will be.
+    pub(crate) fn new() -> (Self, oneshot::Receiver<Line>) {
+        let (answer, line) = oneshot::channel();
+        (Self { prompt: String::new(), answer }, line)
+    }
 }
 
 /// The console that spells ask: questions go to the screen, which shows them when all that was printed before is out.

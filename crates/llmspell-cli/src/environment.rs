@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::ErrorKind;
+use std::path::PathBuf;
 
 use llmspell::{Error, Result, Source};
 
@@ -40,6 +41,29 @@ impl Environment {
             None => self.file.get(name).cloned(),
         }
     }
+}
+
+/// The user's folder for what this command keeps from run to run: in `XDG_STATE_HOME`, or `.local/state` at home.
+///
+/// Asked of the real environment alone. What is kept there is trusted, and a `.env` comes with whatever folder the
+/// command is run in.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub(crate) fn state_folder() -> Option<PathBuf> {
+    let named = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+    // The XDG specification has relative paths ignored.
+    let state = named.filter(|path| path.is_absolute());
+    let state = state.or_else(|| std::env::home_dir().map(|home| home.join(".local/state")));
+    state.filter(|path| path.is_absolute()).map(|path| path.join("llmspell"))
+}
+
+/// The folder that paths on the command line are relative to.
+///
+/// # Errors
+/// When it is gone.
+#[expect(clippy::disallowed_methods, reason = "the one place that asks for it")]
+pub(crate) fn working_folder() -> Result<PathBuf> {
+    std::env::current_dir()
+        .map_err(|error| Error::config(format!("there is no working folder: {error}")).with_source(error))
 }
 
 fn unreadable(error: Error) -> Error {

@@ -37,18 +37,7 @@ impl Exit {
             K::PermissionDenied => Self::DENIED,
             K::Limit(Limit::Tokens | Limit::Cost | Limit::ModelCalls) => Self::BUDGET,
             K::Limit(_) => Self::LIMIT,
-            K::Auth
-            | K::Quota
-            | K::RateLimited
-            | K::Overloaded
-            | K::BadRequest
-            | K::Unsupported
-            | K::Network
-            | K::Timeout
-            | K::BadResponse
-            | K::EmptyResponse
-            | K::BadStream
-            | K::StreamInterrupted => Self::PROVIDER,
+            kind if kind.is_provider() => Self::PROVIDER,
             K::Replay => Self::REPLAY,
             K::Internal => Self::BUG,
             K::Cancelled => Self::INTERRUPTED,

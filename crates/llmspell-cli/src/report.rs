@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use llmspell::{CallInfo, Error, Frame, LogEntry, LogLevel, Value};
 
@@ -95,6 +95,12 @@ impl Report {
     /// Text that a terminal will show and not obey.
     pub(crate) fn safe<'a>(&self, text: &'a str) -> Cow<'a, str> {
         if self.escape { terminal::escape(text) } else { Cow::Borrowed(text) }
+    }
+
+    /// Text for stdout, made safe when that is a terminal.
+    pub(crate) fn safe_out<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let escape = !self.raw && std::io::stdout().is_terminal();
+        if escape { terminal::escape(text) } else { Cow::Borrowed(text) }
     }
 
     fn label(&self, level: LogLevel) -> String {

@@ -21,6 +21,28 @@ pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
+/// A name that others chose, in one line: whatever does not show itself is shown as an escape, as is the backslash that
+/// escapes begin with.
+pub(crate) fn escape_name(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '\'' | '"' => escaped.push(letter),
+            letter => escaped.extend(letter.escape_debug()),
+        }
+    }
+    escaped
+}
+
+/// Forgets what was typed and not yet read.
+pub(crate) fn forget_typed() {
+    #[cfg(unix)]
+    {
+        // Nothing was typed where stdin is no terminal.
+        let _ = rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush);
+    }
+}
+
 /// Whether a terminal would act on a character in place of showing it.
 fn acts(letter: char) -> bool {
     match letter {
@@ -51,6 +73,18 @@ mod tests {
             ("user\u{202e}nimda\u{2066}", "user\\u{202e}nimda\\u{2066}"),
         ] {
             assert_eq!(escape(text), shown);
+        }
+    }
+
+    #[test]
+    fn a_name_is_one_line_and_hides_nothing() {
+        for (name, shown) in [
+            ("it's \"plain\" é 漢", "it's \"plain\" é 漢"),
+            ("a\nb\tc\u{1b}[2J", "a\\nb\\tc\\u{1b}[2J"),
+            ("\u{202e}gro.live\u{200b}\u{feff}", "\\u{202e}gro.live\\u{200b}\\u{feff}"),
+            ("\\u{1b}", "\\\\u{1b}"),
+        ] {
+            assert_eq!(escape_name(name), shown);
         }
     }
 }

@@ -132,6 +132,28 @@ impl ErrorKind {
     pub fn from_name(name: &str) -> Option<Self> {
         KINDS.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
     }
+
+    /// Whether a model provider failed, or there is none.
+    #[must_use]
+    pub fn is_provider(self) -> bool {
+        matches!(
+            self,
+            Self::NoProvider
+                | Self::UnknownModel
+                | Self::Auth
+                | Self::Quota
+                | Self::RateLimited
+                | Self::Overloaded
+                | Self::BadRequest
+                | Self::Unsupported
+                | Self::Network
+                | Self::Timeout
+                | Self::BadResponse
+                | Self::EmptyResponse
+                | Self::BadStream
+                | Self::StreamInterrupted
+        )
+    }
 }
 
 impl fmt::Display for ErrorKind {
@@ -506,24 +528,7 @@ impl Error {
     /// Whether a model provider failed.
     #[must_use]
     pub fn is_provider(&self) -> bool {
-        use ErrorKind as K;
-        matches!(
-            self.kind(),
-            K::NoProvider
-                | K::UnknownModel
-                | K::Auth
-                | K::Quota
-                | K::RateLimited
-                | K::Overloaded
-                | K::BadRequest
-                | K::Unsupported
-                | K::Network
-                | K::Timeout
-                | K::BadResponse
-                | K::EmptyResponse
-                | K::BadStream
-                | K::StreamInterrupted
-        )
+        self.kind().is_provider()
     }
 }
 

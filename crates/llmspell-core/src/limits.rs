@@ -118,6 +118,28 @@ impl Limits {
     }
 }
 
+impl fmt::Display for Limits {
+    /// All that are set, in one line.
+    ///
+    /// ```
+    /// let limits = llmspell_core::Limits { cost: Some(0.5), ..Default::default() };
+    /// let text = "cpu 30s, wall 600s, memory 128MB, output 16MB, tasks 10000, model_calls 1000, cost $0.5000";
+    /// assert_eq!(limits.to_string(), text);
+    /// ```
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_set = |limit: &Limit| match limit {
+            Limit::Tokens => self.tokens.is_some(),
+            Limit::Cost => self.cost.is_some(),
+            _ => true,
+        };
+        for (at, limit) in ALL.into_iter().filter(is_set).enumerate() {
+            let comma = if at == 0 { "" } else { ", " };
+            write!(f, "{comma}{limit} {}", self.describe(limit))?;
+        }
+        Ok(())
+    }
+}
+
 fn duration(span: Duration) -> String {
     if span.as_millis().is_multiple_of(1000) {
         format!("{}s", span.as_secs())

@@ -1,5 +1,7 @@
 //! What the manifest asks, what the user granted, and what holds.
 
+mod cover;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -109,6 +111,12 @@ enum Hosts {
 }
 
 impl NetRule {
+    /// The one port that it grants; `None` is any.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
     /// Whether it grants this host at this port. The host is one that a URL was parsed to, so that an address has one
     /// spelling.
     #[must_use]

@@ -67,7 +67,11 @@ impl Runtime {
         &self.0.bridges
     }
 
-    pub(crate) fn engine_for(&self, spell: &Spell) -> Result<Arc<dyn Engine>> {
+    /// The engine that runs a spell: the one its manifest names, or the one for its entry's extension.
+    ///
+    /// # Errors
+    /// When there is none; the error names those there are.
+    pub fn engine_for(&self, spell: &Spell) -> Result<Arc<dyn Engine>> {
         match &spell.manifest().engine {
             Some(name) => self.0.engines.by_name(name).or_else(|_| self.0.engines.by_language(name)),
             None => self.0.engines.by_extension(spell.extension()),

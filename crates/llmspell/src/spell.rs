@@ -1,5 +1,7 @@
 //! A spell: a script, and the manifest that says what it is.
 
+mod asked;
+mod digest;
 mod folder;
 mod manifest;
 mod params;
@@ -8,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use llmspell_core::capability::Modules;
-use llmspell_core::{Error, Map, Result, Source};
+use llmspell_core::{Error, Map, Permissions, Result, Source};
 
 pub(crate) use folder::Folder;
 pub use manifest::{LimitsAsked, Manifest, parse_size, parse_span};
@@ -22,6 +24,9 @@ const MANIFEST: &str = "spell.yaml";
 #[derive(Debug, Clone)]
 pub struct Spell {
     manifest: Manifest,
+    /// As it was read, and empty where a folder has none. A lone script has no folder of its own, and none of this.
+    manifest_text: Option<Arc<str>>,
+    asked: Permissions,
     name: String,
     source: Source,
     dir: Option<PathBuf>,
@@ -39,6 +44,8 @@ impl Spell {
         }
         Ok(Self {
             manifest: Manifest::default(),
+            manifest_text: None,
+            asked: Permissions::default(),
             name: stem(Path::new(name)),
             source: Source::new(name, text),
             dir: None,
@@ -50,6 +57,8 @@ impl Spell {
     pub(crate) fn blank(engine: &str) -> Self {
         Self {
             manifest: Manifest { engine: Some(engine.to_owned()), ..Manifest::default() },
+            manifest_text: None,
+            asked: Permissions::default(),
             name: "live".to_owned(),
             source: Source::new("live", ""),
             dir: None,
@@ -64,11 +73,20 @@ impl Spell {
     pub fn load(path: &Path) -> Result<Self> {
         let (dir, entry) = if path.is_dir() { (path, None) } else { split(path)? };
         let folder = Folder::open(dir)?;
-        let manifest = match (entry, folder.text(MANIFEST)?) {
-            (None, Some(text)) => Manifest::parse(&text)
-                .map_err(|error| error.prefixed(format_args!("{}: ", dir.join(MANIFEST).display())))?,
-            _ => Manifest::default(),
+        let manifest_text = match entry {
+            None => Some(folder.text(MANIFEST)?.unwrap_or_default()),
+            Some(_) => None,
         };
+        let in_manifest = |error: Error| error.prefixed(format_args!("{}: ", dir.join(MANIFEST).display()));
+        let manifest = Manifest::parse(manifest_text.as_deref().unwrap_or_default()).map_err(in_manifest)?;
+        for (key, path) in asked::relative(&manifest.permissions) {
+            let named = |error: Error| in_manifest(error.prefixed(format_args!("`permissions.{key}`: ")));
+            folder.refuse_outside(path).map_err(named)?;
+        }
+        let root = std::path::absolute(dir).map_err(|error| {
+            Error::load(format!("cannot tell where {} is: {error}", dir.display())).with_source(error)
+        })?;
+        let asked = manifest.permissions.clone().beneath(&root);
         let entry = match entry {
             Some(entry) => entry.to_owned(),
             None => folder.entry(&manifest, dir)?,
@@ -79,7 +97,15 @@ impl Spell {
         };
         let name = manifest.name.clone().unwrap_or_else(|| stem(path));
         let source = Source::from_reader(entry, text.as_bytes())?;
-        Ok(Self { manifest, name, source, dir: Some(dir.to_owned()), folder: Some(Arc::new(folder)) })
+        Ok(Self {
+            manifest,
+            manifest_text: manifest_text.map(Into::into),
+            asked,
+            name,
+            source,
+            dir: Some(dir.to_owned()),
+            folder: Some(Arc::new(folder)),
+        })
     }
 
     /// Its name: the manifest's, or the file's or folder's.
@@ -92,6 +118,33 @@ impl Spell {
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// What its manifest asks to touch, with whole paths: those that are relative there are beneath its folder.
+    ///
+    /// To grant it all, give it to [`Cast::permissions`](crate::Cast::permissions).
+    #[must_use]
+    pub fn asked(&self) -> &Permissions {
+        &self.asked
+    }
+
+    /// The SHA-256, in 64 hexadecimal digits, of all that it can run: its manifest and its entry as they were loaded,
+    /// and every script in its folder as it is now. A lone script's is that of the script alone.
+    ///
+    /// Who trusts a spell trusts one version of it; this tells versions apart.
+    ///
+    /// ```
+    /// use llmspell::Spell;
+    /// let digest = |text| Spell::from_source("greet.luau", text)?.digest();
+    /// assert_eq!(digest("print('hello')")?, digest("print('hello')")?);
+    /// assert_ne!(digest("print('hello')")?, digest("print('Hello')")?);
+    /// # Ok::<(), llmspell::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the folder cannot be read, or holds more than 50,000 files or 64 MB of scripts.
+    pub fn digest(&self) -> Result<String> {
+        digest::digest(self)
     }
 
     /// The script that runs first.

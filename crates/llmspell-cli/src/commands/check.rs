@@ -61,11 +61,7 @@ fn check(runtime: &Runtime, path: &Path, report: &Report) -> Result<(String, Vec
     for warning in &spell.manifest().warnings {
         report.warn(&format!("{}: {warning}", path.join("spell.yaml").display()));
     }
-    let engines = runtime.engines();
-    let engine = match &spell.manifest().engine {
-        Some(name) => engines.by_name(name).or_else(|_| engines.by_language(name))?,
-        None => engines.by_extension(spell.extension())?,
-    };
+    let engine = runtime.engine_for(&spell)?;
     let sources = sources(path, &spell, &*engine)?;
     let files = match sources.len() {
         1 => "1 file".to_owned(),

@@ -28,7 +28,8 @@ pub(crate) struct ModelsArgs {
 
 impl ModelsArgs {
     pub(crate) async fn execute(self, report: &Report) -> Result<Exit> {
-        let connected = connect::models(Wanted { provider: self.provider.as_deref(), model: None }).await?;
+        let connected =
+            connect::models(Wanted { provider: self.provider.as_deref(), ..Wanted::default() }).await?;
         if let Some(note) = connected.notice.and_then(|notice| report.note(&notice)) {
             crate::report::say(&note);
         }

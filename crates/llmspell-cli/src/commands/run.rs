@@ -1,7 +1,13 @@
 //! `llmspell run`.
 
+mod allow;
+mod dry;
+mod grants;
 mod params;
+mod question;
 
+use std::io::IsTerminal as _;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,15 +15,20 @@ use std::time::Duration;
 use clap::Args;
 use llmspell::capability::Models;
 use llmspell::{
-    Error, Event, Grant, Limits, Map, NetRule, Outcome, Permissions, Result, Runtime, Spell, parse_size,
-    parse_span,
+    Error, Event, Limits, Map, Outcome, Permissions, Result, Runtime, Spell, parse_size, parse_span,
 };
 use tokio::sync::mpsc;
 
+use self::allow::Allow;
+use self::dry::Preview;
+use self::grants::{By, Grants, lines};
+use self::question::Answer;
 use crate::connect::{self, Connected, Wanted};
 use crate::console::{Questions, Reader, console};
+use crate::environment;
 use crate::exit::{self, Exit};
-use crate::report::Report;
+use crate::remembered::Memory;
+use crate::report::{Report, say};
 use crate::screen::{Output, Screen};
 use crate::signals::Interrupts;
 use crate::stdout::written;
@@ -64,49 +75,17 @@ pub(crate) struct RunArgs {
     /// US dollars that the spell may spend
     #[arg(long, value_name = "USD", value_parser = dollars)]
     max_cost: Option<f64>,
+    /// Calls that may be in flight to one provider at once; the others wait [default: 32]
+    #[arg(long, value_name = "COUNT")]
+    max_in_flight: Option<NonZeroUsize>,
     /// What to write to stdout
     #[arg(long, value_enum, default_value_t)]
     output: Output,
+    /// Show what would run, and with which permissions and limits, and run nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     allow: Allow,
-}
-
-/// What the spell may touch; nothing but models without these.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Permissions")]
-struct Allow {
-    /// Hosts that the spell may reach, as host or host:port
-    #[arg(long = "allow-net", value_name = "HOST", value_delimiter = ',', require_equals = true)]
-    net: Vec<NetRule>,
-    /// Folders that it may read
-    #[arg(long = "allow-read", value_name = "DIR", value_delimiter = ',', require_equals = true)]
-    read: Vec<PathBuf>,
-    /// Folders that it may write
-    #[arg(long = "allow-write", value_name = "DIR", value_delimiter = ',', require_equals = true)]
-    write: Vec<PathBuf>,
-    /// Environment variables that it may see
-    #[arg(long = "allow-env", value_name = "NAME", value_delimiter = ',', require_equals = true)]
-    env: Vec<String>,
-    /// Programs that it may start
-    #[arg(long = "allow-run", value_name = "PROG", value_delimiter = ',', require_equals = true)]
-    run: Vec<String>,
-    /// MCP servers that it may use
-    #[arg(long = "allow-mcp", value_name = "NAME", value_delimiter = ',', require_equals = true)]
-    mcp: Vec<String>,
-}
-
-impl From<Allow> for Permissions {
-    fn from(allow: Allow) -> Self {
-        let Allow { net, read, write, env, run, mcp } = allow;
-        Self {
-            net: Grant::Only(net),
-            read: Grant::Only(read),
-            write: Grant::Only(write),
-            env: Grant::Only(env),
-            run: Grant::Only(run),
-            mcp: Grant::Only(mcp),
-        }
-    }
 }
 
 fn dollars(text: &str) -> Result<f64> {
@@ -133,6 +112,15 @@ impl LimitFlags {
     }
 }
 
+/// What is known of a run before anybody is asked or connected to.
+struct Draft {
+    spell: Spell,
+    params: Map,
+    grants: Grants,
+    /// Where answers are kept; not looked for when there is nothing to ask.
+    memory: Option<Memory>,
+}
+
 /// A run with nothing left to find out.
 struct Plan {
     spell: Spell,
@@ -141,6 +129,8 @@ struct Plan {
     limits: LimitFlags,
     models: Arc<dyn Models>,
     model: Option<String>,
+    reader: Reader,
+    interrupts: Interrupts,
 }
 
 /// How a run ended for the command.
@@ -153,6 +143,9 @@ enum Ended {
 
 impl RunArgs {
     pub(crate) async fn execute(self, report: &Report) -> Result<Exit> {
+        if self.dry_run {
+            return self.preview(report).await;
+        }
         let mut screen = Screen::new(report, self.output);
         let ended = match self.plan(report, &mut screen).await {
             Ok(plan) => plan.run(&mut screen).await?,
@@ -178,25 +171,116 @@ impl RunArgs {
         })
     }
 
+    /// Shows what would run.
+    async fn preview(self, report: &Report) -> Result<Exit> {
+        let Draft { spell, params, grants, .. } = self.draft(report)?;
+        let wanted = Wanted { offline: true, ..self.wanted() };
+        let Connected { models, default_model, notice } = connect::models(wanted).await?;
+        let model = default_model.as_deref().or(spell.manifest().model.as_deref());
+        let (model, note) = match models.resolve(None, model) {
+            // It would be no more than a guess.
+            _ if notice.is_some() && default_model.is_none() => (None, notice),
+            Ok(model) => (Some(model), None),
+            Err(error) => (None, Some(error.message().to_owned())),
+        };
+        let mut limits = spell.manifest().limits.over(Limits::default());
+        self.limits().apply(&mut limits);
+        Preview::new(&spell, params, &grants, &limits, model, note)?.show(self.output, report)
+    }
+
     /// Finds out all that a run needs.
     async fn plan(self, report: &Report, screen: &mut Screen<'_>) -> Result<Plan> {
+        let mut draft = self.draft(report)?;
+        let mut reader = Reader::default();
+        let mut interrupts =
+            Interrupts::listen().map_err(|error| exit::io("cannot listen for Ctrl-C", error))?;
+        self.settle(&mut draft, report, &mut reader, &mut interrupts).await?;
+        let Connected { models, default_model: model, notice } = tokio::select! {
+            connected = connect::models(self.wanted()) => connected?,
+            () = interrupts.next() => return Err(Error::cancelled()),
+        };
+        screen.notice(notice);
+        let permissions = draft.grants.effective();
+        let (spell, params, limits) = (draft.spell, draft.params, self.limits());
+        Ok(Plan { spell, params, permissions, limits, models, model, reader, interrupts })
+    }
+
+    /// Finds out what there is to run and what it may touch, as far as that is known without a question.
+    fn draft(&self, report: &Report) -> Result<Draft> {
         let spell = Spell::load(&self.spell).map_err(|error| params::blame_flag(error, &self.words))?;
         for warning in &spell.manifest().warnings {
             report.warn(&format!("{}: {warning}", self.spell.join("spell.yaml").display()));
         }
         let params = params::gather(&spell, self.params_file.as_deref(), &self.params, &self.words)?;
-        // Looked over before anything is connected; the run will do it again.
+        // Looked over before anybody is asked; the run will do it again.
         spell.params(params.clone())?;
-        let wanted = Wanted { provider: self.provider.as_deref(), model: self.model.as_deref() };
-        let Connected { models, default_model: model, notice } = connect::models(wanted).await?;
-        screen.notice(notice);
-        let limits = LimitFlags {
-            wall: self.timeout,
-            memory: self.memory,
-            tokens: self.max_tokens,
-            cost: self.max_cost,
+        let flags = self.allow.granted(&environment::working_folder()?);
+        let mut grants = Grants::new(flags, spell.asked().clone());
+        let mut memory = None;
+        if self.allow.asked {
+            grants.settle_all(By::AllowAsked);
+        } else if !grants.open().is_empty() {
+            memory = Memory::of(&spell, &self.spell);
+            match memory.as_ref().map(Memory::recall).transpose() {
+                Ok(granted) => grants.settle(By::Remembered, &granted.unwrap_or_default()),
+                Err(error) => report.warn(&format!("{error}: nothing is remembered")),
+            }
+        }
+        Ok(Draft { spell, params, grants, memory })
+    }
+
+    /// Asks the user for what is asked and not granted yet, where there is a user to ask.
+    async fn settle(
+        &self,
+        draft: &mut Draft,
+        report: &Report,
+        reader: &mut Reader,
+        interrupts: &mut Interrupts,
+    ) -> Result<()> {
+        let note = |what: &str, permissions: &Permissions| {
+            for line in lines(permissions) {
+                report.note(&format!("{what}: {line}")).iter().for_each(|note| say(note));
+            }
         };
-        Ok(Plan { spell, params, permissions: self.allow.into(), limits, models, model })
+        for (_, granted) in draft.grants.settled().filter(|(by, _)| *by == By::AllowAsked) {
+            note("granted", granted);
+        }
+        let open = draft.grants.open().clone();
+        if open.is_empty() {
+            return Ok(());
+        }
+        // What comes through a pipe is for the spell, and no answer.
+        let at_terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        if self.allow.no_prompt || !at_terminal {
+            note("asked for and not granted", &open);
+            report.note("--allow-asked grants what a spell asks for").iter().for_each(|note| say(note));
+            return Ok(());
+        }
+        let memory = draft.memory.as_ref();
+        match question::ask(&draft.spell, &open, memory.is_some(), reader, interrupts).await? {
+            Answer::No => return Ok(()),
+            Answer::Once => {}
+            Answer::Always => {
+                if let Some(Err(error)) = memory.map(|memory| memory.keep(&open)) {
+                    report.warn(&format!("{error}: the answer is good for this run"));
+                }
+            }
+        }
+        draft.grants.settle_all(By::Answer);
+        Ok(())
+    }
+
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            provider: self.provider.as_deref(),
+            model: self.model.as_deref(),
+            max_in_flight: self.max_in_flight,
+            offline: false,
+        }
+    }
+
+    fn limits(&self) -> LimitFlags {
+        LimitFlags { wall: self.timeout, memory: self.memory, tokens: self.max_tokens, cost: self.max_cost }
     }
 }
 
@@ -205,9 +289,7 @@ fn failed(error: Error) -> Ended {
 }
 
 impl Plan {
-    async fn run(self, screen: &mut Screen<'_>) -> Result<Ended> {
-        let mut interrupts =
-            Interrupts::listen().map_err(|error| exit::io("cannot listen for Ctrl-C", error))?;
+    async fn run(mut self, screen: &mut Screen<'_>) -> Result<Ended> {
         let (console, questions) = console();
         let (stuck, mut was_stuck) = mpsc::unbounded_channel();
         let runtime = Runtime::builder()
@@ -228,14 +310,14 @@ impl Plan {
         let (run, events) = cast.start_with_events();
         let cancel = run.canceller();
         let interrupted = async {
-            interrupts.next().await;
+            self.interrupts.next().await;
             cancel();
             // A second one, or no end, and the process ends.
-            let _ = tokio::time::timeout(PATIENCE, interrupts.next()).await;
+            let _ = tokio::time::timeout(PATIENCE, self.interrupts.next()).await;
         };
         Ok(tokio::select! {
             biased;
-            ended = follow(run, events, questions, screen) => ended,
+            ended = follow(run, events, questions, self.reader, screen) => ended,
             () = interrupted => Ended::Stuck(Error::cancelled()),
             Some(error) = was_stuck.recv() => Ended::Stuck(error),
         })
@@ -247,11 +329,11 @@ async fn follow(
     run: llmspell::Run,
     mut events: llmspell::Events,
     mut questions: Questions,
+    mut reader: Reader,
     screen: &mut Screen<'_>,
 ) -> Ended {
     let cancel = run.canceller();
     let mut outcome = std::pin::pin!(run.outcome());
-    let mut reader = Reader::default();
     let mut shown = Ok(());
     // In this order: what was said before a question or the end is shown before it.
     let outcome = loop {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what helps a test may fail it")]
 
 mod check;
+mod dry_run;
 mod environment;
 mod interrupt;
 mod limits;
@@ -11,5 +12,10 @@ mod listings;
 mod memory;
 mod output;
 mod parameters;
+mod permissions;
+#[cfg(unix)]
+mod question;
 mod support;
+#[cfg(unix)]
+mod terminal;
 mod wrong_use;

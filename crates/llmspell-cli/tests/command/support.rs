@@ -54,10 +54,11 @@ impl Folder {
         fs::write(path, text).unwrap();
     }
 
-    /// The command with nothing in its environment but what makes it use the mock.
+    /// The command with nothing in its environment but what makes it use the mock, and keep answers in this folder.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_llmspell"));
-        command.args(words).current_dir(self.path()).env_clear().env("MOCK_LLM", "true").stdin(Stdio::null());
+        command.args(words).current_dir(self.path()).env_clear().stdin(Stdio::null());
+        command.env("MOCK_LLM", "true").env("XDG_STATE_HOME", self.path().join(".state"));
         command
     }
 

@@ -12,7 +12,7 @@ use super::{ENTRIES, MANIFEST, Manifest};
 
 #[derive(Debug)]
 pub(crate) struct Folder {
-    dir: Dir,
+    pub(super) dir: Dir,
     path: PathBuf,
 }
 
@@ -53,6 +53,22 @@ impl Folder {
             ))
         })?;
         Ok(Some(text))
+    }
+
+    /// Refuses a path in the folder that a link leads out of it.
+    ///
+    /// # Errors
+    /// When it does; the error names the path.
+    pub(super) fn refuse_outside(&self, path: &Path) -> Result<()> {
+        match self.dir.metadata(path) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(Error::config(format!(
+                "`{}` does not stay inside the spell's folder: a link leads out of it",
+                path.display()
+            ))
+            .with_source(error)),
+            // What is not there yet may be made.
+            _ => Ok(()),
+        }
     }
 
     /// Whether a file has a second name, which may be outside of the folder.

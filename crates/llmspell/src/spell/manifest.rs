@@ -5,6 +5,7 @@ use std::time::Duration;
 use llmspell_core::{Error, Limits, Map, Permissions, Result, Value, from_value};
 use serde::{Deserialize, Serialize};
 
+use super::asked;
 use super::params::ParamSpec;
 
 /// What a spell says of itself. Everything is optional.
@@ -26,7 +27,8 @@ pub struct Manifest {
     pub entry: Option<String>,
     /// What it takes.
     pub parameters: Vec<ParamSpec>,
-    /// What it asks for. Nothing of it holds until the user grants it.
+    /// What it asks for, as it is written; [`Spell::asked`](crate::Spell::asked) has whole paths. Nothing of it holds
+    /// until the user grants it.
     pub permissions: Permissions,
     /// The limits it sets itself.
     pub limits: LimitsAsked,
@@ -127,9 +129,11 @@ impl Manifest {
             .keys()
             .filter(|key| !READ.contains(&key.as_str()) && !LATER.contains(&key.as_str()))
             .map(|key| format!("unknown key `{key}`"))
+            .chain(map.get("capabilities").and_then(asked::warning))
             .collect();
         map.retain(|key, _| READ.contains(&key.as_str()));
         let written: Written = from_value(Value::Map(map)).map_err(as_config)?;
+        asked::check(&written.permissions)?;
         let mut limits = limits(written.limits)?;
         if !written.timeout.is_nil() {
             limits.wall = Some(span("timeout", &written.timeout)?);
@@ -336,9 +340,14 @@ mod tests {
     #[test]
     fn older_shapes_are_understood() {
         let manifest = Manifest::parse(
-            "timeout: 60\nmemory_limit: 128MB\ncapabilities: [llm.chat]\nparameters: [{name: a}]",
+            "timeout: 60\nmemory_limit: 128MB\ncapabilities: [llm.chat, http.get, storage.write]\nparameters: [{name: a}]",
         )
         .unwrap();
+        assert_eq!(
+            manifest.warnings,
+            ["`capabilities` grants nothing: write what http.get needs as `permissions`"]
+        );
+        assert!(manifest.permissions.is_empty());
         assert_eq!(manifest.limits.wall, Some(Duration::from_secs(60)));
         assert_eq!(manifest.limits.memory, Some(128 << 20));
         assert_eq!(manifest.parameters[0].name, "a");
@@ -354,6 +363,13 @@ mod tests {
                 "permissions: {network: [a]}",
                 "`permissions`: `Permissions` has no field `network`; it has `net`, `read`, `write`, `env`, `run`, `mcp`",
             ),
+            ("permissions: {read: [data/../..]}", "`permissions.read`: `data/../..` has `..` in it"),
+            (
+                "permissions: {write: [~/texts]}",
+                "`permissions.write`: `~/texts` has no meaning in a manifest",
+            ),
+            ("permissions: {read: ['']}", "`permissions.read`: `` is no path"),
+            ("permissions: {net: [\"a\\e[2J.org\"]}", "is not a host: "),
             ("limits: {time: 5}", "`limits`: there is no limit `time`"),
             (
                 "limits: {wall: soon}",

@@ -1,0 +1,148 @@
+//! `--dry-run`: what would run, without running any of it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use llmspell::capability::ModelRef;
+use llmspell::{Limits, Map, Permissions, Result, Runtime, Spell};
+use serde::Serialize;
+
+use super::grants::{By, Grants, lines};
+use crate::exit::Exit;
+use crate::report::Report;
+use crate::screen::Output;
+use crate::stdout::{print, print_json};
+use crate::terminal::escape_name;
+
+/// What would run.
+#[derive(Debug, Serialize)]
+pub(super) struct Preview<'a> {
+    spell: &'a str,
+    version: Option<&'a str>,
+    engine: String,
+    entry: &'a str,
+    params: Map,
+    permissions: Asked<'a>,
+    limits: Shown,
+    /// Which model a request that names none would go to; absent when that takes a look at the network.
+    model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Asked<'a> {
+    asked: &'a Permissions,
+    /// What was asked and is granted, by what grants it.
+    granted_by: BTreeMap<By, &'a Permissions>,
+    not_granted: &'a Permissions,
+    /// All that holds for the run: what flags grant unasked too.
+    effective: Permissions,
+}
+
+/// Limits with their units in their names, for JSON.
+#[derive(Debug, Serialize)]
+struct Shown {
+    cpu_seconds: f64,
+    wall_seconds: f64,
+    memory_bytes: u64,
+    output_bytes: u64,
+    tasks: u32,
+    model_calls: u32,
+    tokens: Option<u64>,
+    cost_usd: Option<f64>,
+    #[serde(skip)]
+    text: String,
+}
+
+impl From<&Limits> for Shown {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            cpu_seconds: limits.cpu.as_secs_f64(),
+            wall_seconds: limits.wall.as_secs_f64(),
+            memory_bytes: limits.memory,
+            output_bytes: limits.output,
+            tasks: limits.tasks,
+            model_calls: limits.model_calls,
+            tokens: limits.tokens,
+            cost_usd: limits.cost,
+            text: limits.to_string(),
+        }
+    }
+}
+
+impl<'a> Preview<'a> {
+    /// Puts together what is known; `model` is what would answer, and `note` why it may not be what was wanted.
+    ///
+    /// # Errors
+    /// When there is no engine for the spell, or a parameter is wrong.
+    pub(super) fn new(
+        spell: &'a Spell,
+        params: Map,
+        grants: &'a Grants,
+        limits: &Limits,
+        model: Option<ModelRef>,
+        note: Option<String>,
+    ) -> Result<Self> {
+        let engine = Runtime::builder().build()?.engine_for(spell)?.descriptor().name.to_owned();
+        Ok(Self {
+            spell: spell.name(),
+            version: spell.manifest().version.as_deref(),
+            engine,
+            entry: &spell.source().name,
+            params: spell.params(params)?,
+            permissions: Asked {
+                asked: spell.asked(),
+                granted_by: grants.settled().collect(),
+                not_granted: grants.open(),
+                effective: grants.effective(),
+            },
+            limits: limits.into(),
+            model: model.map(|model| model.to_string()),
+            note,
+        })
+    }
+
+    /// Writes it to stdout.
+    ///
+    /// # Errors
+    /// When stdout cannot be written.
+    pub(super) fn show(&self, output: Output, report: &Report) -> Result<Exit> {
+        match output {
+            Output::Text => print(&report.safe_out(&self.text())),
+            Output::Json | Output::StreamJson => print_json(self),
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut rows = vec![("spell", escape_name(self.spell))];
+        rows.extend(self.version.map(|version| ("version", escape_name(version))));
+        rows.push(("engine", self.engine.clone()));
+        rows.push(("entry", escape_name(self.entry)));
+        // As JSON a value is one line, and text is told from numbers.
+        rows.extend(self.params.iter().map(|(name, value)| {
+            ("parameter", format!("{} = {}", escape_name(name), serde_json::json!(value)))
+        }));
+        let asked = &self.permissions;
+        let told = |granted: &Permissions, by: &'static str| {
+            lines(granted).into_iter().map(move |line| ("asks to", format!("{line}: {by}")))
+        };
+        for (by, granted) in &asked.granted_by {
+            rows.extend(told(granted, by.told()));
+        }
+        rows.extend(told(asked.not_granted, "not granted"));
+        rows.extend(lines(&asked.effective).into_iter().map(|line| ("may", line)));
+        rows.push(("limits", self.limits.text.clone()));
+        rows.extend(self.model.iter().map(|model| ("model", escape_name(model))));
+        rows.extend(self.note.iter().map(|note| ("note", note.clone())));
+        let mut text = String::new();
+        let mut last = "";
+        for (name, value) in rows {
+            let name_shown = if name == last { "" } else { name };
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "{name_shown:<9}  {value}");
+            last = name;
+        }
+        text
+    }
+}

@@ -1,0 +1,106 @@
+//! The question whether a spell may have what it asks for.
+
+use llmspell::{Error, Permissions, Result, Spell};
+
+use super::grants::lines;
+use crate::console::{Question, Reader};
+use crate::report::say;
+use crate::signals::Interrupts;
+use crate::terminal::{self, escape_name};
+
+/// What the user says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// For this run.
+    Once,
+    /// For all runs of this version of the spell.
+    Always,
+    /// Not at all.
+    No,
+}
+
+impl Answer {
+    /// What a line of input means: all that is not clearly a yes is a no.
+    fn of(line: Option<&str>) -> Self {
+        match line.map(|line| line.trim().to_lowercase()).as_deref() {
+            Some("y" | "yes") => Self::Once,
+            Some("a" | "always") => Self::Always,
+            _ => Self::No,
+        }
+    }
+}
+
+/// Asks at the terminal whether a spell may have this.
+///
+/// # Errors
+/// When the user interrupts, or no thread can be had to read the answer.
+pub(super) async fn ask(
+    spell: &Spell,
+    wanted: &Permissions,
+    can_remember: bool,
+    reader: &mut Reader,
+    interrupts: &mut Interrupts,
+) -> Result<Answer> {
+    // Nobody answers a question before it is seen.
+    terminal::forget_typed();
+    say(&text(spell, wanted, can_remember));
+    let (question, line) = Question::new();
+    reader.answer(question)?;
+    let line = tokio::select! {
+        biased;
+        () = interrupts.next() => {
+            say("\n");
+            return Err(Error::cancelled());
+        }
+        // A line that cannot be read is no yes.
+        line = line => line.ok().and_then(Result::ok).flatten(),
+    };
+    if line.is_none() {
+        say("\n");
+    }
+    Ok(match Answer::of(line.as_deref()) {
+        Answer::Always if !can_remember => Answer::No,
+        answer => answer,
+    })
+}
+
+fn text(spell: &Spell, wanted: &Permissions, can_remember: bool) -> String {
+    let version = spell.manifest().version.as_deref().map(|version| format!(" {}", escape_name(version)));
+    let mut text = format!("{}{} asks to\n", escape_name(spell.name()), version.unwrap_or_default());
+    for line in lines(wanted) {
+        text.push_str("  ");
+        text.push_str(&line);
+        text.push('\n');
+    }
+    text.push_str(if can_remember {
+        "Allow? [y]es once / [a]lways for this version of the spell / [N]o: "
+    } else {
+        "Allow? [y]es once / [N]o: "
+    });
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_yes_is_a_yes() {
+        for (line, answer) in [
+            (Some("y"), Answer::Once),
+            (Some(" YES "), Answer::Once),
+            (Some("a"), Answer::Always),
+            (Some("Always"), Answer::Always),
+            (Some("n"), Answer::No),
+            (Some(""), Answer::No),
+            (Some("yess"), Answer::No),
+            (Some("yes please"), Answer::No),
+            (Some("ya"), Answer::No),
+            (Some("1"), Answer::No),
+            (Some("\u{ff59}"), Answer::No),
+            (None, Answer::No),
+        ] {
+            assert_eq!(Answer::of(line), answer, "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Answers that were given for good, in a file of the user's state folder.
+
+use std::collections::BTreeMap;
+use std::fs::{DirBuilder, File};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use llmspell::{Permissions, Result, Spell};
+use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
+
+use crate::environment;
+use crate::exit;
+
+const FILE: &str = "permissions.json";
+
+/// The most bytes of the file: an answer takes some hundred.
+const MOST: u64 = 16 << 20;
+
+/// What was granted to one version of a spell.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    digest: String,
+    permissions: Permissions,
+}
+
+/// Answers by the spell's place. A new version's takes the place of an older one's.
+type Entries = BTreeMap<String, Entry>;
+
+/// Where the answers for one version of one spell are kept.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    file: PathBuf,
+    spell: String,
+    digest: String,
+}
+
+impl Memory {
+    /// The memory for a spell that was loaded from this path; `None` where there is nowhere to keep it, or nothing to
+    /// tell the spell by.
+    pub(crate) fn of(spell: &Spell, path: &Path) -> Option<Self> {
+        let file = environment::state_folder()?.join(FILE);
+        let spell_at = path.canonicalize().ok()?.into_os_string().into_string().ok()?;
+        Some(Self { file, spell: spell_at, digest: spell.digest().ok()? })
+    }
+
+    /// What was granted for good to this very version.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read or understood.
+    pub(crate) fn recall(&self) -> Result<Permissions> {
+        let entry = self.entries()?.remove(&self.spell).filter(|entry| entry.digest == self.digest);
+        Ok(entry.map(|entry| entry.permissions).unwrap_or_default())
+    }
+
+    /// Keeps what was granted, beside what was before.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(crate) fn keep(&self, granted: &Permissions) -> Result<()> {
+        // A file that cannot be understood was told of when it was read; it is of no more use.
+        let mut entries = self.entries().unwrap_or_default();
+        let before = entries.remove(&self.spell).filter(|entry| entry.digest == self.digest);
+        let permissions = before.map(|entry| entry.permissions).unwrap_or_default().and(granted.clone());
+        entries.insert(self.spell.clone(), Entry { digest: self.digest.clone(), permissions });
+        self.write(&entries)
+            .map_err(|error| exit::io(&format!("cannot write {}", self.file.display()), error))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the command's own state, not a spell's file")]
+    fn entries(&self) -> Result<Entries> {
+        let failed = |error| exit::io(&format!("cannot read {}", self.file.display()), error);
+        let mut text = String::new();
+        match File::open(&self.file) {
+            Ok(file) => file.take(MOST).read_to_string(&mut text).map_err(failed)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Entries::new()),
+            Err(error) => return Err(failed(error)),
+        };
+        serde_json::from_str(&text).map_err(|error| failed(error.into()))
+    }
+
+    /// Puts a whole new file in the place of the old one, for the user's eyes only.
+    fn write(&self, entries: &Entries) -> io::Result<()> {
+        let folder = self.file.parent().unwrap_or(Path::new("."));
+        make_private(folder)?;
+        let mut file = NamedTempFile::new_in(folder)?;
+        serde_json::to_writer_pretty(&mut file, entries)?;
+        file.write_all(b"\n")?;
+        file.as_file().sync_all()?;
+        file.persist(&self.file)?;
+        Ok(())
+    }
+}
+
+fn make_private(folder: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}

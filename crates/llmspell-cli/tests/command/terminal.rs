@@ -1,0 +1,69 @@
+//! The command at a terminal, where a user reads and types.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::process::{Child, Command};
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+/// A terminal with a command in it.
+pub(crate) struct Terminal {
+    child: Child,
+    screen: File,
+    shown: String,
+}
+
+impl Terminal {
+    /// Starts a command with all its streams at a terminal. What `typed` holds is typed before it starts.
+    pub(crate) fn start(command: &mut Command, typed: &str) -> Self {
+        let screen = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&screen).unwrap();
+        unlockpt(&screen).unwrap();
+        let name = ptsname(&screen, Vec::new()).unwrap().into_string().unwrap();
+        let seat = || OpenOptions::new().read(true).write(true).open(&name).unwrap();
+        let mut screen = File::from(screen);
+        let (stdin, stdout, stderr) = (seat(), seat(), seat());
+        screen.write_all(typed.as_bytes()).unwrap();
+        let child = command.stdin(stdin).stdout(stdout).stderr(stderr).spawn().unwrap();
+        // The command's ends are in `command` as well; with them open, the terminal would never hang up.
+        for close in [Command::stdin, Command::stdout, Command::stderr] {
+            close(command, std::process::Stdio::null());
+        }
+        Self { child, screen, shown: String::new() }
+    }
+
+    /// Waits until the screen shows this at its end.
+    pub(crate) fn until(&mut self, end: &str) {
+        while !self.shown.ends_with(end) {
+            assert!(self.read(), "the command ended: {}", self.shown);
+        }
+    }
+
+    /// Types.
+    pub(crate) fn type_in(&mut self, keys: &str) {
+        self.screen.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Sends what Ctrl-C sends.
+    pub(crate) fn interrupt(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
+    }
+
+    /// Waits for the end: the exit code, and all that was on the screen.
+    pub(crate) fn end(mut self) -> (i32, String) {
+        while self.read() {}
+        (
+            self.child.wait().unwrap().code().expect("the process ended by itself"),
+            self.shown.replace("\r\n", "\n"),
+        )
+    }
+
+    fn read(&mut self) -> bool {
+        let mut bytes = [0; 4096];
+        // A terminal that all have left is an error to read from.
+        let read = self.screen.read(&mut bytes).unwrap_or(0);
+        self.shown.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
+        read > 0
+    }
+}

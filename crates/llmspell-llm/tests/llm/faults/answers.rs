@@ -1,0 +1,348 @@
+//! Answers and streams that are cut, damaged, empty or wrong in what they say.
+
+use llmspell_core::ErrorKind::*;
+use llmspell_core::chat::FinishReason;
+use llmspell_llm::ShapeKind;
+use serde_json::{Value as Json, json};
+
+use super::{attempts, beginning, good, set_up, told};
+use crate::fault_server::{Step, chunked, chunked_head, response, stream_head};
+use crate::support::{SHAPES, ask, frames, sample, stream_of, stream_script};
+
+#[tokio::test]
+async fn a_stream_that_ends_too_soon_is_an_error_with_the_text_so_far() {
+    for shape in SHAPES {
+        let so_far = beginning(shape);
+        let cut = vec![chunked_head(stream_of(shape)), chunked(so_far.as_bytes())];
+        let half = format!("{so_far}{}", if shape == ShapeKind::Ollama { "{\"mess" } else { "data: {\"cho" });
+        for (name, script) in [
+            ("end of the connection", stream_script(shape, &so_far)),
+            ("no end of the coding", cut.clone()),
+            ("reset", [cut, vec![Step::Wait, Step::Reset]].concat()),
+            ("half a chunk", stream_script(shape, &half)),
+            ("no end of the last chunk", stream_script(shape, so_far.trim_end())),
+        ] {
+            let (server, client) = set_up(shape, vec![script]).await;
+            server.go_on();
+            let answer = client.ask_stream(ask()).await;
+            let error = answer.end.unwrap_err();
+            let case = format!("{shape:?} {name}: {error:?}");
+            assert_eq!(error.kind(), StreamInterrupted, "{case}");
+            let call = error.call().unwrap();
+            // A reset may overtake what was sent before it.
+            if name != "reset" {
+                assert_eq!(answer.text, "grüß 你好 🦀", "{case}");
+                assert_eq!(call.partial.as_deref(), Some("grüß 你好 🦀"), "{case}");
+                assert!(call.usage.as_ref().unwrap().estimated, "{case}");
+            }
+            assert_eq!(attempts(&server), 1, "{case}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_ends_of_a_stream_that_count() {
+    use ShapeKind::*;
+    let text = json!({"choices": [{"delta": {"content": "hi"}}]});
+    let finish = json!({"choices": [{"delta": {}, "finish_reason": "stop"}]});
+    let openai = |chunks: &[&Json], done: bool| {
+        let chunks: Vec<Json> = chunks.iter().map(|chunk| (*chunk).clone()).collect();
+        frames(OpenAiChat, &chunks) + if done { "data: [DONE]\n\n" } else { "" }
+    };
+    let start =
+        json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "hi"}});
+    let delta =
+        json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}});
+    let gemini = |finish: Json| {
+        frames(
+            Gemini,
+            &[json!({"candidates": [{"content": {"parts": [{"text": "hi"}]}, "finishReason": finish}]})],
+        )
+    };
+    for (name, shape, stream, expected) in [
+        ("finish and [DONE]", OpenAiChat, openai(&[&text, &finish], true), "ok Stop"),
+        ("finish without [DONE]", OpenAiChat, openai(&[&text, &finish], false), "ok Stop"),
+        (
+            "[DONE] that nothing ended",
+            OpenAiChat,
+            openai(&[&text, &finish], false) + "data: [DONE]",
+            "ok Stop",
+        ),
+        (
+            "[DONE] and nothing else",
+            OpenAiChat,
+            openai(&[], true),
+            "empty_response retryable=true status=Some(200) attempts=1 p: the model's answer is empty",
+        ),
+        (
+            "an empty text",
+            OpenAiChat,
+            openai(&[&json!({"choices": [{"delta": {"content": ""}}]}), &finish], true),
+            "ok Stop",
+        ),
+        (
+            "stop reason without message_stop",
+            Anthropic,
+            frames(Anthropic, &[start.clone(), delta.clone()]),
+            "stream_interrupted retryable=true status=Some(200) attempts=1 p: the stream ended before the model had finished",
+        ),
+        (
+            "message_stop",
+            Anthropic,
+            frames(Anthropic, &[start, delta, json!({"type": "message_stop"})]),
+            "ok Stop",
+        ),
+        ("a finish reason", Gemini, gemini(json!("MAX_TOKENS")), "ok Length"),
+        (
+            "no finish reason",
+            Gemini,
+            gemini(Json::Null),
+            "stream_interrupted retryable=true status=Some(200) attempts=1 p: the stream ended before the model had finished",
+        ),
+    ] {
+        let (_server, client) = set_up(shape, vec![stream_script(shape, &stream)]).await;
+        assert_eq!(told(&client.ask_stream(ask()).await), expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_inside_a_stream_is_told_by_its_kind() {
+    let overloaded = json!({"type": "error", "error": {"type": "overloaded_error", "message": "full"}});
+    for shape in SHAPES {
+        // Before the first text it is tried again, after it it is not.
+        let first = stream_script(shape, &frames(shape, std::slice::from_ref(&overloaded)));
+        let (_server, client) = set_up(shape, vec![first, good(shape, true)]).await;
+        assert_eq!(client.ask_stream(ask()).await.end.unwrap().attempts, 2, "{shape:?}");
+
+        let late = beginning(shape) + &frames(shape, std::slice::from_ref(&overloaded));
+        let (server, client) = set_up(shape, vec![stream_script(shape, &late)]).await;
+        let error = client.ask_stream(ask()).await.end.unwrap_err();
+        assert_eq!((error.kind(), error.message()), (Overloaded, "p: broke off: full"), "{shape:?}");
+        assert_eq!(error.call().unwrap().partial.as_deref(), Some("grüß 你好 🦀"), "{shape:?}");
+        assert_eq!(attempts(&server), 1, "{shape:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_chunk_that_is_damaged_is_named() {
+    for shape in SHAPES {
+        let damaged = if shape == ShapeKind::Ollama { "{oops\n" } else { "data: {oops\n\n" };
+        let number = frames_in(shape, &beginning(shape)) + 1;
+        let (server, client) = set_up(shape, vec![stream_script(shape, &(beginning(shape) + damaged))]).await;
+        let error = client.ask_stream(ask()).await.end.unwrap_err();
+        assert_eq!(error.kind(), BadStream, "{shape:?}");
+        assert_eq!(
+            error.message(),
+            format!("p: chunk {number} of the stream is no JSON object: `{{oops`"),
+            "{shape:?}"
+        );
+        assert_eq!(attempts(&server), 1);
+    }
+}
+
+fn frames_in(shape: ShapeKind, stream: &str) -> usize {
+    stream.matches(if shape == ShapeKind::Ollama { "\n" } else { "\n\n" }).count()
+}
+
+#[tokio::test]
+async fn a_whole_answer_that_is_none_is_quoted_and_tried_once_more() {
+    let typed = |kind: &str, length: usize, body: &str| {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        );
+        vec![Step::Send(head.into_bytes())]
+    };
+    for (name, script, message) in [
+        (
+            "html",
+            typed("text/html", 13, "<html>\n</html"),
+            r"p: JSON was asked for, `text/html` came: `<html>\n</html`",
+        ),
+        (
+            "truncated JSON",
+            response(200, "", "{\"choices\": ["),
+            "p: the answer is no JSON (EOF while parsing a list at line 1 column 13): `{\"choices\": [`",
+        ),
+        (
+            "nothing",
+            response(200, "", ""),
+            "p: the answer is no JSON (EOF while parsing a value at line 1 column 0): nothing",
+        ),
+        ("a short body", typed("application/json", 100, "{}"), "p: the answer was cut off ("),
+    ] {
+        for shape in SHAPES {
+            let (server, client) = set_up(shape, vec![script.clone()]).await;
+            let error = client.ask(false).await.end.unwrap_err();
+            assert_eq!(error.kind(), BadResponse, "{name} {shape:?}");
+            assert!(error.message().starts_with(message), "{name} {shape:?}: {error}");
+            assert_eq!(attempts(&server), 2, "{name} {shape:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_of_no_bytes_is_no_answer_and_tried_once_more() {
+    for shape in SHAPES {
+        let (server, client) = set_up(shape, vec![stream_script(shape, "")]).await;
+        assert_eq!(
+            told(&client.ask(true).await),
+            "bad_response retryable=true status=Some(200) attempts=2 p: the stream is empty: nothing"
+        );
+        assert_eq!(attempts(&server), 2, "{shape:?}");
+        let (_server, client) = set_up(shape, vec![stream_script(shape, ""), good(shape, true)]).await;
+        assert_eq!(client.ask(true).await.end.unwrap().attempts, 2, "{shape:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_holds_nothing_is_an_error() {
+    use ShapeKind::*;
+    for (shape, body, expected) in [
+        (OpenAiChat, json!({"choices": []}), Err(EmptyResponse)),
+        (OpenAiChat, json!({}), Err(EmptyResponse)),
+        (
+            OpenAiChat,
+            json!({"choices": [{"message": {"content": null}, "finish_reason": "stop"}]}),
+            Err(EmptyResponse),
+        ),
+        (
+            OpenAiChat,
+            json!({"choices": [{"message": {"content": null}, "finish_reason": "length"}]}),
+            Ok(FinishReason::Length),
+        ),
+        (
+            OpenAiChat,
+            json!({"choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}]}),
+            Ok(FinishReason::ContentFilter),
+        ),
+        (
+            OpenAiChat,
+            json!({"choices": [{"message": {"refusal": "no"}, "finish_reason": "stop"}]}),
+            Ok(FinishReason::Refusal),
+        ),
+        (OpenAiResponses, json!({"status": "completed", "output": []}), Err(EmptyResponse)),
+        (
+            OpenAiResponses,
+            json!({"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}, "output": [{"type": "reasoning"}]}),
+            Ok(FinishReason::Length),
+        ),
+        (
+            OpenAiResponses,
+            json!({"status": "incomplete", "incomplete_details": {"reason": "content_filter"}, "output": []}),
+            Ok(FinishReason::ContentFilter),
+        ),
+        (
+            OpenAiResponses,
+            json!({"status": "failed", "error": {"code": "rate_limit_exceeded", "message": "slow"}}),
+            Err(RateLimited),
+        ),
+        (Anthropic, json!({"content": []}), Err(EmptyResponse)),
+        (Anthropic, json!({"content": [], "stop_reason": "refusal"}), Ok(FinishReason::Refusal)),
+        (Gemini, json!({}), Err(EmptyResponse)),
+        (Gemini, json!({"candidates": [{"finishReason": "STOP"}]}), Err(EmptyResponse)),
+        (Gemini, json!({"promptFeedback": {"blockReason": "SAFETY"}}), Ok(FinishReason::ContentFilter)),
+        (Ollama, json!({"done": true}), Err(EmptyResponse)),
+    ] {
+        let (_server, client) = set_up(shape, vec![response(200, "", &body.to_string())]).await;
+        let found =
+            client.ask(false).await.end.map(|reply| reply.finish_reason).map_err(|error| error.kind());
+        assert_eq!(found, expected, "{shape:?} {body}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_no_words_is_the_same_whole_and_streamed() {
+    use ShapeKind::*;
+    let done = |reason: &str| json!({"type": "message_delta", "delta": {"stop_reason": reason}});
+    let ended = json!({"type": "message_stop"});
+    let incomplete = json!({"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}});
+    for (shape, chunks, expected) in [
+        (OpenAiChat, vec![json!({"choices": [{"delta": {}, "finish_reason": "stop"}]})], Err(EmptyResponse)),
+        (
+            OpenAiChat,
+            vec![json!({"choices": [{"delta": {"content": null}, "finish_reason": "length"}]})],
+            Ok(FinishReason::Length),
+        ),
+        (
+            OpenAiChat,
+            vec![json!({"choices": [{"delta": {"content": ""}, "finish_reason": "stop"}]})],
+            Ok(FinishReason::Stop),
+        ),
+        (
+            OpenAiResponses,
+            vec![json!({"type": "response.incomplete", "response": incomplete})],
+            Ok(FinishReason::Length),
+        ),
+        (Anthropic, vec![done("end_turn"), ended.clone()], Err(EmptyResponse)),
+        (Anthropic, vec![done("refusal"), ended], Ok(FinishReason::Refusal)),
+        (Gemini, vec![json!({"candidates": [{"finishReason": "STOP"}]})], Err(EmptyResponse)),
+        (Gemini, vec![json!({"candidates": [{"finishReason": "SAFETY"}]})], Ok(FinishReason::ContentFilter)),
+        (Ollama, vec![json!({"done": true, "done_reason": "length"})], Ok(FinishReason::Length)),
+    ] {
+        let stream = frames(shape, &chunks);
+        let (_server, client) = set_up(shape, vec![stream_script(shape, &stream)]).await;
+        let found = client.ask(true).await.end.map(|reply| reply.finish_reason).map_err(|error| error.kind());
+        assert_eq!(found, expected, "{shape:?} {stream}");
+    }
+}
+
+#[tokio::test]
+async fn usage_that_cannot_be_is_estimated_and_never_credits() {
+    for usage in [
+        json!(null),
+        json!({}),
+        json!({"prompt_tokens": 0, "completion_tokens": 0}),
+        json!({"prompt_tokens": -5, "completion_tokens": -5}),
+        json!({"prompt_tokens": 9e18, "completion_tokens": u64::MAX}),
+    ] {
+        let body = json!({"choices": [{"message": {"content": "12345678"}, "finish_reason": "stop"}], "usage": usage});
+        let (_server, client) =
+            set_up(ShapeKind::OpenAiChat, vec![response(200, "", &body.to_string())]).await;
+        let found = client.ask(false).await.end.unwrap().usage;
+        assert_eq!((found.input_tokens, found.output_tokens, found.estimated), (7, 2, true), "{usage}");
+        assert_eq!(found.cost_usd, None, "no known price is no price");
+    }
+}
+
+#[tokio::test]
+async fn what_anthropic_counts_at_the_beginning_is_not_the_whole() {
+    let stream: String = sample(ShapeKind::Anthropic).stream.replace(r#""output_tokens":5"#, r#""other":5"#);
+    let (_server, client) =
+        set_up(ShapeKind::Anthropic, vec![stream_script(ShapeKind::Anthropic, &stream)]).await;
+    let usage = client.ask(true).await.end.unwrap().usage;
+    assert_eq!((usage.input_tokens, usage.estimated), (11, true));
+    assert!(usage.output_tokens > 5, "{usage:?}");
+}
+
+#[tokio::test]
+async fn invalid_bytes_become_a_mark_and_not_a_failure() {
+    let mut stream =
+        b"data: {\"choices\": [{\"delta\": {\"content\": \"a\xffb\"}, \"finish_reason\": \"stop\"}]}\n\n"
+            .to_vec();
+    stream.splice(0..0, *b"\xef\xbb\xbf");
+    let script = vec![stream_head("text/event-stream"), Step::Send(stream)];
+    let mut whole =
+        b"\xef\xbb\xbf{\"choices\": [{\"message\": {\"content\": \"a\xffb\"}, \"finish_reason\": \"stop\"}]}"
+            .to_vec();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        whole.len()
+    );
+    whole.splice(0..0, head.into_bytes());
+    for (streamed, script) in [(true, script), (false, vec![Step::Send(whole)])] {
+        let (_server, client) = set_up(ShapeKind::OpenAiChat, vec![script]).await;
+        let answer = client.ask(streamed).await;
+        assert_eq!((answer.text.as_str(), told(&answer).as_str()), ("a\u{fffd}b", "ok Stop"));
+    }
+}
+
+#[tokio::test]
+async fn a_tool_calls_index_is_a_name_and_not_a_size() {
+    let call = json!({"choices": [{"delta": {"tool_calls": [
+        {"index": u64::MAX, "id": "c", "function": {"name": "f", "arguments": "{\"a"}}]}, "finish_reason": "tool_calls"}]});
+    let stream = frames(ShapeKind::OpenAiChat, &[call]);
+    let (_server, client) =
+        set_up(ShapeKind::OpenAiChat, vec![stream_script(ShapeKind::OpenAiChat, &stream)]).await;
+    let reply = client.ask_stream(ask()).await.end.unwrap();
+    assert_eq!((reply.tool_calls.len(), &reply.tool_calls[0].arguments), (1, &json!("{\"a")));
+}

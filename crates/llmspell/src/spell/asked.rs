@@ -1,0 +1,63 @@
+//! What a manifest asks for: which paths it may name, and what older manifests asked in another way.
+
+use std::path::{Component, Path};
+
+use llmspell_core::{Error, Grant, Permissions, Result, Value};
+
+/// What the names in an older manifest's `capabilities` begin with when they reach out of the spell.
+const REACHING: [&str; 10] =
+    ["env", "file", "files", "fs", "http", "mcp", "net", "network", "process", "shell"];
+
+/// Refuses paths that a reader of the manifest could take for another place than they mean.
+///
+/// # Errors
+/// When one is empty, begins with `~` or has `..` in it; the error names it.
+pub(super) fn check(asked: &Permissions) -> Result<()> {
+    for (key, path) in paths(asked) {
+        let wrong = |what: &str, hint: &str| {
+            let path = path.display();
+            Err(Error::config(format!("`permissions.{key}`: `{path}` {what}")).hint(hint))
+        };
+        if path.as_os_str().is_empty() {
+            return wrong("is no path", "`.` is the spell's folder");
+        }
+        if path.as_os_str().as_encoded_bytes().starts_with(b"~") {
+            return wrong(
+                "has no meaning in a manifest",
+                "write the whole path, or one in the spell's folder",
+            );
+        }
+        if path.components().any(|part| part == Component::ParentDir) {
+            return wrong(
+                "has `..` in it",
+                "write a path outside of the spell's folder as a whole, from the root",
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The paths beneath the spell's folder that are asked for, with their keys.
+pub(super) fn relative(asked: &Permissions) -> impl Iterator<Item = (&'static str, &Path)> {
+    paths(asked).filter(|(_, path)| path.is_relative())
+}
+
+fn paths(asked: &Permissions) -> impl Iterator<Item = (&'static str, &Path)> {
+    [("read", &asked.read), ("write", &asked.write)].into_iter().flat_map(|(key, grant)| {
+        let paths = match grant {
+            Grant::Only(paths) => paths.as_slice(),
+            Grant::All => &[],
+        };
+        paths.iter().map(move |path| (key, path.as_path()))
+    })
+}
+
+/// What to say of an older manifest's `capabilities`: they grant nothing. Those within the spell need no grant.
+pub(super) fn warning(capabilities: &Value) -> Option<String> {
+    let Value::List(names) = capabilities else { return None };
+    let reaches = |name: &&str| REACHING.contains(&name.split('.').next().unwrap_or_default());
+    let reaching: Vec<_> = names.iter().filter_map(Value::as_str).filter(reaches).collect();
+    let names = reaching.join(", ");
+    (!reaching.is_empty())
+        .then(|| format!("`capabilities` grants nothing: write what {names} needs as `permissions`"))
+}
