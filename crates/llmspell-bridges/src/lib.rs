@@ -5,6 +5,7 @@
 #![allow(clippy::module_inception, reason = "a bridge's file holds the module that `#[bridge]` describes")]
 
 pub mod console;
+pub mod http;
 pub mod json;
 pub mod llm;
 pub mod log;
@@ -13,4 +14,4 @@ use llmspell_core::Bridge;
 
 /// All bridges, in the order in which sessions start them. A new bridge is a file and a line here.
 pub const BRIDGES: &[fn() -> Bridge] =
-    &[llm::llm::bridge, json::json::bridge, log::log::bridge, console::console::bridge];
+    &[llm::llm::bridge, json::json::bridge, http::http::bridge, log::log::bridge, console::console::bridge];
