@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use self::dial::Target;
 use self::headers::is_token;
 use self::journey::Journey;
-use self::stream::data;
+use self::stream::{Whole, data};
 use crate::context::Context;
 use crate::effect::{Ask, Permit};
 use crate::error::{Error, ErrorKind, Result};
@@ -149,13 +149,16 @@ impl<'a> GatedNet<'a> {
         let net = self.capability()?;
         let call = Call::new(request, self.0)?;
         let ask = call.ask("fetch")?;
-        let mut held = self.0.hold(call.outgoing.body.len() as u64)?;
+        let held = self.0.hold(call.outgoing.body.len() as u64)?;
         let response: HttpResponse = self
             .0
             .gate(ask, |permit| async move {
                 let mut arrived = call.go(self.0, net, &permit).await?;
-                let body = stream::whole(&mut held, async || arrived.body.next().await.transpose()).await?;
-                Ok(HttpResponse { head: arrived.head, body })
+                let mut whole = Whole::new(held);
+                while let Some(piece) = arrived.body.next().await.transpose()? {
+                    whole.push(&piece)?;
+                }
+                Ok(HttpResponse { head: arrived.head, body: whole.into_bytes() })
             })
             .await?;
         let held = self.0.hold(response.body.len() as u64)?;

@@ -197,8 +197,9 @@ async fn no_spelling_reaches_what_was_not_granted() {
             _ => false,
         };
         assert!(fits, "{url} with {grants:?} came to {came:?}, not {expected:?}");
-        // Each of these, as the target of a redirect.
+        // Each of these that a header can hold, as the target of a redirect.
         if url.bytes().all(|byte| byte.is_ascii_graphic())
+            && url != "http:127.0.0.1:PORT"
             && !expected.starts_with("parse")
             && grants != "all"
         {

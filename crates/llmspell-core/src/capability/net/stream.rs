@@ -15,24 +15,35 @@ use crate::held::Held;
 /// The most bytes of a body that is handed out in pieces: what a day's log has, and not what never ends.
 const MAX_STREAMED: u64 = 1024 * 1024 * 1024;
 
-/// Takes in a whole body, piece after piece.
-///
-/// # Errors
-/// When it is too large, or does not come to its end.
-pub(super) async fn whole(
-    held: &mut Held,
-    mut next: impl AsyncFnMut() -> Result<Option<Bytes>>,
-) -> Result<Bytes> {
-    let mut bytes = Vec::new();
-    while let Some(piece) = next().await? {
-        if bytes.len() + piece.len() > MAX_BODY {
+/// A body that is taken in whole.
+pub(super) struct Whole {
+    bytes: Vec<u8>,
+    held: Held,
+}
+
+impl Whole {
+    /// Nothing of it yet; what comes is counted with what is held.
+    pub(super) fn new(held: Held) -> Self {
+        Self { bytes: Vec::new(), held }
+    }
+
+    /// Takes in the next piece.
+    ///
+    /// # Errors
+    /// When there is too much of it, for here or for the run's memory.
+    pub(super) fn push(&mut self, piece: &[u8]) -> Result<()> {
+        if self.bytes.len() + piece.len() > MAX_BODY {
             return Err(too_large(MAX_BODY as u64)
                 .hint("read it piece by piece with `on_chunk`, or ask for less of it"));
         }
-        held.grow(piece.len() as u64)?;
-        bytes.extend_from_slice(&piece);
+        self.held.grow(piece.len() as u64)?;
+        self.bytes.extend_from_slice(piece);
+        Ok(())
     }
-    Ok(bytes.into())
+
+    pub(super) fn into_bytes(self) -> Bytes {
+        self.bytes.into()
+    }
 }
 
 fn too_large(most: u64) -> Error {
@@ -127,8 +138,11 @@ impl HttpStream {
     /// # Errors
     /// When it is larger than is taken in whole, or does not come to its end.
     pub async fn rest(&mut self) -> Result<Bytes> {
-        let mut held = self.cx.hold(0)?;
-        whole(&mut held, async || self.next().await).await
+        let mut whole = Whole::new(self.cx.hold(0)?);
+        while let Some(piece) = self.next().await? {
+            whole.push(&piece)?;
+        }
+        Ok(whole.into_bytes())
     }
 
     fn count(&mut self, piece: Option<Bytes>) -> Result<Option<Bytes>> {
