@@ -15,7 +15,7 @@ use llmspell_core::capability::{Dial, Incoming, Net, Outgoing};
 use llmspell_core::effect::Permit;
 use llmspell_core::{Error, ErrorKind, Result};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Request, Response};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -200,11 +200,13 @@ fn request(dial: &Dial, outgoing: Outgoing) -> Result<Request> {
         let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| wrong())?;
         headers.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?, value);
     }
-    *request.headers_mut() = headers;
-    // Without a body, a method that usually has one says that it is empty.
-    if !outgoing.body.is_empty() || matches!(&*outgoing.method, "POST" | "PUT" | "PATCH") {
+    if !outgoing.body.is_empty() {
         *request.body_mut() = Some(outgoing.body.into());
+    } else if matches!(&*outgoing.method, "POST" | "PUT" | "PATCH") {
+        // These usually have a body: one that is empty is said to be (RFC 9110, section 8.6).
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
+    *request.headers_mut() = headers;
     Ok(request)
 }
 
