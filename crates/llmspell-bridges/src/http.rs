@@ -30,8 +30,8 @@ pub mod http {
     /// Fetches a URL and returns the body.
     ///
     /// A status of 400 or more is an error of the kind `http`: `err.status` is the status, `err.body` the first 64 KB of
-    /// what came with it. With `on_chunk` the body is handed to that function piece by piece as it comes, whatever its
-    /// length, and what is returned is empty; it stops as `llm.stream_chat` does.
+    /// what came with it. With `on_chunk` the body is handed to that function piece by piece as it comes, up to 1 GB of
+    /// it, and what is returned is empty; it stops as `llm.stream_chat` does.
     ///
     /// ```luau
     /// local body, err = http.get("https://example.com", {query = {page = 2}, timeout = 10})
