@@ -1,7 +1,7 @@
 //! The `json` bridge.
 
-mod decode;
-mod encode;
+pub(crate) mod decode;
+pub(crate) mod encode;
 
 use llmspell_core::bridge::FromArgument;
 use llmspell_core::{Error, Result, Value};

@@ -6,6 +6,7 @@
 
 pub mod async_calls;
 pub mod console;
+pub mod http;
 pub mod json;
 pub mod llm;
 pub mod log;
@@ -18,6 +19,7 @@ pub const BRIDGES: &[fn() -> Bridge] = &[
     async_calls::r#async::bridge,
     llm::llm::bridge,
     json::json::bridge,
+    http::http::bridge,
     log::log::bridge,
     console::console::bridge,
 ];

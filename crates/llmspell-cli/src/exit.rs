@@ -27,8 +27,15 @@ impl Exit {
     const REPLAY: Self = Self(8);
     const INTERRUPTED: Self = Self(130);
 
-    /// The code for an error of this kind.
-    pub(crate) fn of(kind: ErrorKind) -> Self {
+    /// The code for an error. A request of the spell's own fails in the ways of a provider's, but that is no provider.
+    pub(crate) fn of(error: &Error) -> Self {
+        match Self::of_kind(error.kind()) {
+            Self::PROVIDER if !error.is_provider() => Self::FAILED,
+            exit => exit,
+        }
+    }
+
+    fn of_kind(kind: ErrorKind) -> Self {
         use ErrorKind as K;
         match kind {
             K::Load | K::Config | K::Conflict | K::NotFound | K::NoProvider | K::UnknownModel => {
@@ -41,7 +48,7 @@ impl Exit {
             K::Replay => Self::REPLAY,
             K::Internal => Self::BUG,
             K::Cancelled => Self::INTERRUPTED,
-            // Syntax, runtime, argument, stopped, I/O: the spell failed.
+            // Syntax, runtime, argument, stopped, I/O, HTTP: the spell failed.
             _ => Self::FAILED,
         }
     }
@@ -79,7 +86,7 @@ mod tests {
     #[test]
     fn every_kind_has_the_code_that_the_documentation_says() {
         let table = [
-            (1, "syntax runtime argument stopped io"),
+            (1, "syntax runtime argument stopped io http"),
             (2, "load config conflict not_found no_provider unknown_model"),
             (3, "permission.denied"),
             (4, "limit.tokens limit.cost limit.model_calls"),
@@ -96,8 +103,18 @@ mod tests {
         for (code, kinds) in table {
             for name in kinds.split_whitespace() {
                 let kind = ErrorKind::from_name(name).expect(name);
-                assert_eq!(Exit::of(kind).code(), code, "{name}");
+                assert_eq!(Exit::of_kind(kind).code(), code, "{name}");
             }
+        }
+    }
+
+    #[test]
+    fn a_failed_request_of_the_spell_is_not_a_failed_provider() {
+        for kind in [ErrorKind::Network, ErrorKind::Timeout, ErrorKind::BadResponse] {
+            let mut error = Error::new(kind, "no answer");
+            assert_eq!(Exit::of(&error), Exit::FAILED);
+            error.call_mut().provider = Some("openai".into());
+            assert_eq!(Exit::of(&error), Exit::PROVIDER);
         }
     }
 }

@@ -29,7 +29,7 @@ impl Report {
     /// Says what went wrong, and returns the exit code for it.
     pub(crate) fn fail(&self, error: &Error) -> Exit {
         say(&self.error(error));
-        Exit::of(error.kind())
+        Exit::of(error)
     }
 
     /// Says that something is not as it should be.

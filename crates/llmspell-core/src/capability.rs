@@ -17,5 +17,8 @@ pub use files::{Files, GatedFiles};
 pub(crate) use models::StreamRecord;
 pub use models::{GatedModels, ModelListing, ModelRef, Models, ProviderInfo, ReplyStream};
 pub use modules::Modules;
-pub use net::{GatedNet, Net};
+pub use net::{
+    Dial, GatedNet, Headers, HttpHead, HttpRequest, HttpResponse, HttpStream, Incoming, MAX_BODY, Net,
+    Outgoing,
+};
 pub use storage::{GatedStorage, Storage};

@@ -456,6 +456,10 @@ impl Context {
         self.run.world.console.as_deref()
     }
 
+    pub(crate) fn net_capability(&self) -> Option<&dyn Net> {
+        self.run.world.net.as_deref()
+    }
+
     pub(crate) fn clock_capability(&self) -> Option<&dyn Clock> {
         self.run.world.clock.as_deref()
     }
@@ -522,7 +526,7 @@ impl Context {
         }
     }
 
-    fn begin(&self, ask: Ask) -> Result<(Lookup, Permit)> {
+    pub(crate) fn begin(&self, ask: Ask) -> Result<(Lookup, Permit)> {
         self.meter().state()?;
         let path = self.task.next_effect();
         let permit = Permit::new(path.clone(), self.meter().deadline());
@@ -531,11 +535,19 @@ impl Context {
         Ok((self.run.journal.begin(effect)?, permit))
     }
 
-    async fn until_cancelled<T>(&self, live: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(crate) async fn until_cancelled<T>(&self, live: impl Future<Output = Result<T>>) -> Result<T> {
         self.run.cancellation.run_until_cancelled(live).await.unwrap_or_else(|| Err(Error::cancelled()))
     }
 
+    /// Whether the journal keeps what it is told.
+    pub(crate) fn journal_keeps(&self) -> bool {
+        self.run.journal.keeps()
+    }
+
     pub(crate) fn record<T: Serialize>(&self, entry: EntryId, result: &Result<T>) -> Result<()> {
+        if !self.journal_keeps() {
+            return Ok(());
+        }
         let answer = match result {
             Ok(value) => Ok(to_value(value)?),
             Err(error) => Err(error.clone()),

@@ -130,6 +130,11 @@ pub trait Journal: Send + Sync {
     /// # Errors
     /// When the journal cannot be written.
     fn finish(&self, entry: EntryId, answer: Answer) -> Result<()>;
+
+    /// Whether anything that is written down is kept. Where it is not, no answer is copied for it.
+    fn keeps(&self) -> bool {
+        true
+    }
 }
 
 /// The proof that the gate was passed. Only the gate makes one, and only a permit opens a capability.
@@ -182,6 +187,10 @@ impl Journal for NoJournal {
 
     fn finish(&self, _: EntryId, _: Answer) -> Result<()> {
         Ok(())
+    }
+
+    fn keeps(&self) -> bool {
+        false
     }
 }
 

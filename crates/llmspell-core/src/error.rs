@@ -58,11 +58,13 @@ pub enum ErrorKind {
     BadRequest,
     /// The model, provider or build cannot do what was asked.
     Unsupported,
+    /// A server answered an HTTP request of the spell with a status of 400 or more.
+    Http,
     /// The connection failed before an answer came.
     Network,
-    /// The provider took too long.
+    /// The provider or server took too long.
     Timeout,
-    /// The provider's answer could not be understood.
+    /// The answer of the provider or server could not be understood.
     BadResponse,
     /// The provider's answer held nothing.
     EmptyResponse,
@@ -105,6 +107,7 @@ const KINDS: &[(ErrorKind, &str)] = &[
     (ErrorKind::Overloaded, "overloaded"),
     (ErrorKind::BadRequest, "bad_request"),
     (ErrorKind::Unsupported, "unsupported"),
+    (ErrorKind::Http, "http"),
     (ErrorKind::Network, "network"),
     (ErrorKind::Timeout, "timeout"),
     (ErrorKind::BadResponse, "bad_response"),
@@ -208,11 +211,11 @@ pub struct Frame {
     pub function: Option<String>,
 }
 
-/// What a failed call to a provider is known to have been.
+/// What a failed call to a provider, or a failed HTTP request, is known to have been.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CallInfo {
-    /// The provider that failed.
+    /// The provider that failed; none where the spell's own HTTP request did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
     /// The HTTP status, if one came.
@@ -226,6 +229,9 @@ pub struct CallInfo {
     /// Seconds the provider asked to wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<f64>,
+    /// The beginning of the answer to an HTTP request of the spell that was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
     /// The text that had arrived before the failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partial: Option<String>,
@@ -525,10 +531,11 @@ impl Error {
         self.is_limit() || self.is_cancelled()
     }
 
-    /// Whether a model provider failed.
+    /// Whether a model provider failed. Where other connections fail in the same way, the error of a provider names it.
     #[must_use]
     pub fn is_provider(&self) -> bool {
-        self.kind().is_provider()
+        let shared = matches!(self.kind(), ErrorKind::Network | ErrorKind::Timeout | ErrorKind::BadResponse);
+        self.kind().is_provider() && (!shared || self.call().is_some_and(|call| call.provider.is_some()))
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Class {
     pub methods: Vec<Method>,
     /// What can be read from it without a call.
     pub fields: Vec<Field>,
+    /// Reads what the object holds by name, as a map: with names in lower case, looked up in any.
+    pub entries: Option<Field>,
 }
 
 /// A Rust type whose values scripts can hold.

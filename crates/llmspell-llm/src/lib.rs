@@ -35,3 +35,4 @@ pub use mock::{Gate, Mock};
 pub use provider::{Attempt, Provider, Unanswered};
 pub use providers::{PROVIDERS, ProviderRow, ShapeKind};
 pub use retry::RetryPolicy;
+pub use transport::http_client;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use llmspell_core::{Error, ErrorKind, Result};
 use reqwest::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method, Url, redirect, retry};
+use reqwest::{Client, ClientBuilder, Method, Url, redirect, retry};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::config::Timeouts;
@@ -79,8 +79,13 @@ impl Transport {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place that makes the one client")]
-fn build(timeouts: &Timeouts) -> Result<Client> {
+/// The one way to set up an HTTP client, for models and for spells alike: TLS by rustls with ring and the roots that are
+/// built in, no proxy from the environment, no redirects, no retries, and answers as they come, packed or not.
+///
+/// # Errors
+/// When TLS cannot be set up.
+#[expect(clippy::disallowed_methods, reason = "the one place that sets up clients")]
+pub fn http_client() -> Result<ClientBuilder> {
     let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut tls = ClientConfig::builder_with_provider(provider)
@@ -89,16 +94,22 @@ fn build(timeouts: &Timeouts) -> Result<Client> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Client::builder()
+    Ok(Client::builder()
         .tls_backend_preconfigured(tls)
         .no_proxy()
         .redirect(redirect::Policy::none())
         // Retries are made in one layer, and that is not this one.
         .retry(retry::never())
+        .no_gzip()
+        .no_deflate()
+        .user_agent(concat!("llmspell/", env!("CARGO_PKG_VERSION"))))
+}
+
+fn build(timeouts: &Timeouts) -> Result<Client> {
+    http_client()?
         .connect_timeout(timeouts.connect)
         // Shorter than servers keep theirs: a request must not meet a connection that is being closed.
         .pool_idle_timeout(POOL_IDLE)
-        .user_agent(concat!("llmspell/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| Error::internal(format!("the HTTP client cannot be set up: {}", root_cause(&error))))
 }

@@ -72,12 +72,15 @@ fn class(object: &mut ItemImpl, structs: &[(Ident, String)], since: Option<&LitS
     };
     let name = name.unraw().to_string();
 
-    let (mut methods, mut fields) = (Vec::new(), Vec::new());
+    let (mut methods, mut fields, mut entries) = (Vec::new(), Vec::new(), quote!(None));
     for item in &mut object.items {
         match item {
             ImplItem::Fn(function) if is_public(&function.vis) => {
                 if take(&mut function.attrs, "field") {
                     fields.push(field(&function.sig, &function.attrs, Some(this))?);
+                } else if take(&mut function.attrs, "entries") {
+                    let field = field(&function.sig, &function.attrs, Some(this))?;
+                    entries = quote!(Some(#field));
                 } else {
                     methods.push(method(&function.sig, &mut function.attrs, Some(this), since)?);
                 }
@@ -95,6 +98,7 @@ fn class(object: &mut ItemImpl, structs: &[(Ident, String)], since: Option<&LitS
                         doc: #doc,
                         methods: ::std::vec![#(#methods),*],
                         fields: ::std::vec![#(#fields),*],
+                        entries: #entries,
                     });
                 &CLASS
             }
@@ -168,7 +172,7 @@ impl Call {
         let ident = &signature.ident;
         let mut call = Self {
             name: ident.unraw().to_string(),
-            function: object.map_or_else(|| quote!(#ident), |object| quote!(<#object>::#ident)),
+            function: object.map_or_else(|| quote!(self::#ident), |object| quote!(<#object>::#ident)),
             is_async: signature.asyncness.is_some(),
             reads: Vec::new(),
             values: Vec::new(),

@@ -11,7 +11,7 @@ mod expand;
 ///   of type `Rest` takes all that are left. All return `Result<T>`.
 /// - `#[constant] pub fn` becomes a value that scripts read without a call.
 /// - `#[object] impl Type` makes a class of the type: each `pub fn` with `&self` is a method of its objects, each
-///   `#[field] pub fn` a value that is read from them.
+///   `#[field] pub fn` a value that is read from them, and an `#[entries] pub fn` the map of all else that they hold.
 /// - `///` becomes the documentation of each, `#[since("0.2")]` on the module or a method says which version brought
 ///   it.
 ///

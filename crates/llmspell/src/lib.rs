@@ -16,6 +16,7 @@
 //! ```
 
 mod live;
+mod net;
 pub mod reference;
 mod run;
 mod runtime;
@@ -27,6 +28,7 @@ mod worker;
 pub use live::Live;
 pub use llmspell_core::*;
 pub use llmspell_llm as llm;
+pub use net::Sockets;
 pub use run::{Cast, Events, Run};
 pub use runtime::{Runtime, RuntimeBuilder};
 pub use spell::{LimitsAsked, Manifest, ParamSpec, ParamType, Spell, parse_size, parse_span};

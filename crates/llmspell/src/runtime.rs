@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use llmspell_core::capability::{Console, Models};
+use llmspell_core::capability::{Console, Models, Net};
 use llmspell_core::{Bridge, BridgeSet, Engine, EngineDescriptor, EngineRegistry, Error, Method, Result};
 
 use crate::live::Live;
+use crate::net::Sockets;
 use crate::run::Cast;
 use crate::spell::Spell;
 use crate::watchdog::{Stuck, Watchdog};
@@ -19,6 +20,7 @@ pub(crate) struct Shared {
     pub(crate) functions: Vec<Method>,
     pub(crate) models: Option<Arc<dyn Models>>,
     pub(crate) console: Option<Arc<dyn Console>>,
+    pub(crate) net: Arc<dyn Net>,
     pub(crate) workers: Workers,
 }
 
@@ -38,6 +40,7 @@ impl Runtime {
             functions: Vec::new(),
             models: None,
             console: None,
+            net: None,
             stuck: None,
         }
     }
@@ -91,6 +94,7 @@ type EngineFactory = Box<dyn Fn() -> Arc<dyn Engine> + Send + Sync>;
 ///
 /// - as many worker threads as processors;
 /// - the engines and bridges this build has;
+/// - the network, of which a run reaches what it was granted: nothing, unless its cast says so;
 /// - no host functions, no models, no console.
 #[must_use]
 pub struct RuntimeBuilder {
@@ -100,6 +104,7 @@ pub struct RuntimeBuilder {
     functions: Vec<Method>,
     models: Option<Arc<dyn Models>>,
     console: Option<Arc<dyn Console>>,
+    net: Option<Arc<dyn Net>>,
     stuck: Option<Stuck>,
 }
 
@@ -119,6 +124,12 @@ impl RuntimeBuilder {
     /// Gives spells a console to read from.
     pub fn console(mut self, console: Arc<dyn Console>) -> Self {
         self.console = Some(console);
+        self
+    }
+
+    /// Gives spells another network than the real one. What they may reach of it is for their permissions to say.
+    pub fn net(mut self, net: Arc<dyn Net>) -> Self {
+        self.net = Some(net);
         self
     }
 
@@ -173,6 +184,7 @@ impl RuntimeBuilder {
             functions: self.functions,
             models: self.models,
             console: self.console,
+            net: self.net.unwrap_or_else(|| Arc::new(Sockets::default())),
             workers: Workers::new(workers, Watchdog::new(self.stuck)),
         })))
     }

@@ -377,5 +377,5 @@ async fn show(screen: &mut Screen<'_>, event: Event, events: &mut llmspell::Even
 fn end_soon(stuck: &mpsc::UnboundedSender<Error>, error: &Error) {
     let _ = stuck.send(error.clone());
     std::thread::sleep(LAST_WORDS * 2);
-    exit::now(Exit::of(error.kind()));
+    exit::now(Exit::of(error));
 }

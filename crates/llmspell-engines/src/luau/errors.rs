@@ -218,6 +218,7 @@ pub(super) fn failure(host: &Rc<Host>, lua: &Lua, error: &Error) -> Result<Table
             table.raw_set("request_id", call.request_id.as_deref())?;
             table.raw_set("attempts", call.attempts)?;
             table.raw_set("retry_after", call.retry_after)?;
+            table.raw_set("body", call.body.as_deref())?;
             table.raw_set("partial", call.partial.as_deref())?;
         }
         Ok(table)

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use llmspell_core::bridge::Arguments;
+use llmspell_core::bridge::{Arguments, Field};
 use llmspell_core::{Class, Error, Object, Value};
 use mlua::{AnyUserData, Function, Lua, MetaMethod, UserData, UserDataMethods, Value as LuaValue};
 
@@ -50,6 +50,7 @@ impl UserData for Thing {
             let class = this.object.class().name;
             Err::<(), _>(raise(&this.host, lua, Error::argument(format!("a {class} cannot be changed"))))
         });
+        methods.add_meta_method(MetaMethod::Iter, |lua, this, ()| this.iterate(lua));
         methods.add_meta_method(MetaMethod::ToString, |_, this, ()| Ok(this.object.class().name));
     }
 }
@@ -62,16 +63,39 @@ impl Thing {
             return Ok(LuaValue::Function(method));
         }
         let Some(field) = class.fields.iter().find(|field| field.name == key) else {
+            if let Some(entries) = &class.entries {
+                let found = self.read(lua, entries)?;
+                let found = found.as_table().map(|table| table.raw_get(key.to_ascii_lowercase()));
+                return found.unwrap_or(Ok(LuaValue::Nil));
+            }
             let known: Vec<_> = class.fields.iter().map(|field| field.name).collect();
             let methods: Vec<_> = class.methods.iter().map(|method| format!(":{}()", method.name)).collect();
             let known: Vec<_> = known.into_iter().map(str::to_owned).chain(methods).collect();
             let message = format!("a {} has no `{key}`; it has {}", class.name, known.join(", "));
             return Err(raise(host, lua, Error::argument(message)));
         };
+        self.read(lua, field)
+    }
+
+    fn read(&self, lua: &Lua, field: &Field) -> mlua::Result<LuaValue> {
         let arguments = Arguments::new(vec![Value::Object(self.object.clone())]);
-        (field.get)(&host.scope().cx, arguments)
-            .and_then(|value| to_lua(host, lua, value))
-            .map_err(|error| raise(host, lua, error))
+        (field.get)(&self.host.scope().cx, arguments)
+            .and_then(|value| to_lua(&self.host, lua, value))
+            .map_err(|error| raise(&self.host, lua, error))
+    }
+
+    /// The function that a `for` loop calls for the next name and value.
+    fn iterate(&self, lua: &Lua) -> mlua::Result<Function> {
+        let class = self.object.class();
+        let Some(entries) = &class.entries else {
+            let message = format!("a {} cannot be iterated", class.name);
+            return Err(raise(&self.host, lua, Error::argument(message)));
+        };
+        let entries = self.read(lua, entries)?;
+        let pairs = entries.as_table().map(|table| table.pairs::<LuaValue, LuaValue>().collect());
+        let pairs: Vec<_> = pairs.unwrap_or(Ok(Vec::new()))?;
+        let mut pairs = pairs.into_iter();
+        lua.create_function_mut(move |_, ()| Ok(pairs.next().unwrap_or((LuaValue::Nil, LuaValue::Nil))))
     }
 }
 

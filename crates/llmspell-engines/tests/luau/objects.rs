@@ -1,5 +1,6 @@
 //! Host objects that scripts hold.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -29,7 +30,26 @@ static CLASS: LazyLock<Class> = LazyLock::new(|| Class {
     fields: vec![Field::new("total", "", |_, mut arguments| {
         Ok(arguments.take_self::<Counter>()?.0.load(Ordering::Relaxed))
     })],
+    entries: None,
 });
+
+struct Tags;
+
+static TAGS: LazyLock<Class> = LazyLock::new(|| Class {
+    name: "tags",
+    doc: "Tags.",
+    methods: Vec::new(),
+    fields: Vec::new(),
+    entries: Some(Field::new("entries", "", |_, _| {
+        Ok(["colour", "size"].map(|name| (name, name.len())).into_iter().collect::<HashMap<_, _>>())
+    })),
+});
+
+impl HostObject for Tags {
+    fn class() -> &'static Class {
+        &TAGS
+    }
+}
 
 impl HostObject for Counter {
     fn class() -> &'static Class {
@@ -41,6 +61,7 @@ fn bridge() -> Bridge {
     let shared = Object::new(Counter::default());
     Bridge::new("host")
         .method(Method::sync("new", |_, _| return_object(Counter::default())))
+        .method(Method::sync("tags", |_, _| return_object(Tags)))
         .method(Method::sync("shared", move |_, _| Ok(Value::Object(shared.clone()))))
 }
 
@@ -54,6 +75,9 @@ fn objects_have_methods_fields_and_an_identity() {
         ("return type(host.new())", "userdata".into()),
         ("return rawequal(host.shared(), host.shared())", true.into()),
         ("return host.new() == host.new()", false.into()),
+        ("return host.tags().colour + host.tags().SIZE", 10.into()),
+        ("return host.tags().weight", Value::Nil),
+        ("local n = 0 for name, value in host.tags() do n += #name * value end return n", 52.into()),
         ("local t = {} t[host.shared()] = 1 return t[host.shared()]", 1.into()),
     ];
     for (script, expected) in cases {

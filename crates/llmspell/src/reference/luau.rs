@@ -112,6 +112,9 @@ fn declare_class(out: &mut String, class: &Class, types: &mut Types) {
         comment(out, "    ", summary(field.doc));
         let _ = writeln!(out, "    {}: {}", field.name, types.given(field.schema));
     }
+    if class.entries.is_some() {
+        out.push_str("    [string]: any\n");
+    }
     for method in &class.methods {
         comment(out, "    ", summary(method.doc));
         let params: String = parameters(method, types).iter().map(|param| format!(", {param}")).collect();

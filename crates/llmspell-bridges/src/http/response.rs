@@ -1,0 +1,53 @@
+//! A whole answer, as long as a script holds it.
+
+use std::borrow::Cow;
+
+use llmspell_core::capability::{HttpHead, HttpResponse};
+use llmspell_core::{Held, Map, Meter, Result, Value};
+
+use crate::json::decode::decode;
+
+/// An answer, and what it takes of the run's memory.
+#[derive(Debug)]
+pub struct Received {
+    response: HttpResponse,
+    _held: Held,
+}
+
+impl Received {
+    pub(super) fn new(response: HttpResponse, held: Held) -> Self {
+        Self { response, _held: held }
+    }
+
+    pub(super) fn head(&self) -> &HttpHead {
+        &self.response.head
+    }
+
+    /// The first field of each name.
+    pub(super) fn fields(&self) -> Map {
+        let mut fields = Map::new();
+        for (name, value) in self.head().headers.iter() {
+            fields.entry(name.to_owned()).or_insert_with(|| value.into());
+        }
+        fields
+    }
+
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.response.body).into_owned()
+    }
+
+    pub(super) fn bytes(&self) -> Value {
+        match std::str::from_utf8(&self.response.body) {
+            Ok(text) => text.into(),
+            Err(_) => Value::Bytes(self.response.body.to_vec()),
+        }
+    }
+
+    pub(super) fn json(&self, meter: &Meter) -> Result<Value> {
+        let text: Cow<'_, [u8]> = match self.response.body.strip_prefix(b"\xef\xbb\xbf") {
+            Some(after_mark) => after_mark.into(),
+            None => (&*self.response.body).into(),
+        };
+        decode(meter, &text)
+    }
+}

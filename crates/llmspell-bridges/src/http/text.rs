@@ -1,0 +1,77 @@
+//! Bytes as text, whole or in pieces.
+
+use bytes::Bytes;
+
+/// The bytes as text; each run of bytes that is no UTF-8 becomes U+FFFD. What is text already is not copied.
+pub(super) fn text_of(bytes: Bytes) -> String {
+    String::from_utf8(bytes.into())
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+/// Turns bytes that come in pieces into texts that hold whole characters.
+#[derive(Debug, Default)]
+pub(super) struct Pieces {
+    /// The first bytes of a character whose others are still to come; at most three.
+    begun: Vec<u8>,
+}
+
+impl Pieces {
+    /// The text up to the last whole character.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> String {
+        let mut joined = std::mem::take(&mut self.begun);
+        joined.extend_from_slice(bytes);
+        let mut text = String::with_capacity(joined.len());
+        let mut chunks = joined.utf8_chunks().peekable();
+        while let Some(chunk) = chunks.next() {
+            text.push_str(chunk.valid());
+            match chunk.invalid() {
+                [] => {}
+                begun if chunks.peek().is_none() && is_unfinished(begun) => self.begun = begun.to_vec(),
+                _ => text.push(char::REPLACEMENT_CHARACTER),
+            }
+        }
+        text
+    }
+
+    /// What is left when nothing more comes.
+    pub(super) fn rest(&mut self) -> String {
+        String::from_utf8_lossy(&std::mem::take(&mut self.begun)).into_owned()
+    }
+}
+
+/// Whether more bytes could make a character of these.
+fn is_unfinished(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn however_bytes_are_cut_the_text_is_the_same(
+            bytes in prop_oneof![
+                any::<Vec<u8>>(),
+                any::<String>().prop_map(String::into_bytes),
+                prop::collection::vec(prop::sample::select(b"a\xe2\x82\xac\xf0\x9f\x98\x80\xff".to_vec()), 0..40),
+            ],
+            size in 1_usize..6,
+        ) {
+            let mut pieces = Pieces::default();
+            let mut text: String = bytes.chunks(size).map(|piece| pieces.push(piece)).collect();
+            text.push_str(&pieces.rest());
+            prop_assert_eq!(&text, &String::from_utf8_lossy(&bytes));
+            prop_assert_eq!(text_of(bytes.into()), text);
+        }
+    }
+
+    #[test]
+    fn a_character_waits_for_its_last_byte() {
+        let mut pieces = Pieces::default();
+        let texts: Vec<_> = "a€".as_bytes().iter().map(|byte| pieces.push(&[*byte])).collect();
+        assert_eq!(texts, ["a", "", "", "€"]);
+    }
+}

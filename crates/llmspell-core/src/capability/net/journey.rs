@@ -1,0 +1,156 @@
+//! One request over all its redirects, each hop checked as the first, and the bounds of its answer.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use tokio::time::{Instant, timeout_at};
+use url::Url;
+
+use super::dial::Target;
+use super::headers::{Headers, is_credential};
+use super::{HttpHead, Incoming, Net, Outgoing};
+use crate::effect::Permit;
+use crate::error::{Error, ErrorKind, Result};
+use crate::permission::{Grant, NetRule};
+
+/// The most redirects of one request.
+const MAX_REDIRECTS: usize = 5;
+/// How long the head of an answer may take, the connection included.
+const FIRST_BYTE: Duration = Duration::from_secs(30);
+/// How long the next piece of a body may take.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// What a request may reach, and how.
+pub(super) struct Journey<'a> {
+    pub(super) net: &'a dyn Net,
+    pub(super) grant: &'a Grant<NetRule>,
+    pub(super) permit: &'a Permit,
+    pub(super) patience: Patience,
+    pub(super) follow: bool,
+}
+
+/// An answer whose head is here and whose body is still to come.
+pub(super) struct Arrived {
+    pub(super) head: HttpHead,
+    pub(super) body: BoxStream<'static, Result<Bytes>>,
+}
+
+impl Journey<'_> {
+    /// Sends a request, and again wherever it is redirected to.
+    ///
+    /// # Errors
+    /// When a hop is not granted or fails, or there are too many.
+    pub(super) async fn go(self, mut target: Target, mut outgoing: Outgoing) -> Result<Arrived> {
+        for _ in 0..=MAX_REDIRECTS {
+            let url = target.url().clone();
+            let incoming = self.hop(target, outgoing.clone()).await?;
+            let headers = Headers::received(incoming.headers)?;
+            let Some(next) = self.redirect(&url, incoming.status, &headers)? else {
+                let head = HttpHead { status: incoming.status, url: url.into(), headers };
+                return Ok(Arrived { head, body: bounded(incoming.body, self.patience) });
+            };
+            outgoing = outgoing.redirected(incoming.status, &url, &next)?;
+            target = Target::new(next, self.grant)
+                .map_err(|error| error.prefixed(format_args!("redirected by {}: ", site(&url))))?;
+        }
+        Err(Error::new(ErrorKind::BadResponse, format!("redirected more than {MAX_REDIRECTS} times")))
+    }
+
+    async fn hop(&self, target: Target, outgoing: Outgoing) -> Result<Incoming> {
+        let late = format!("no answer from {target}");
+        self.patience
+            .wait(FIRST_BYTE, &late, async {
+                let dial = target.dial(self.grant, self.net, self.permit).await?;
+                self.net.exchange(dial, outgoing).await
+            })
+            .await
+    }
+
+    fn redirect(&self, from: &Url, status: u16, headers: &Headers) -> Result<Option<Url>> {
+        if !self.follow || !matches!(status, 301 | 302 | 303 | 307 | 308) {
+            return Ok(None);
+        }
+        let Some(location) = headers.get("location") else { return Ok(None) };
+        let next = from.join(location).map_err(|error| {
+            Error::new(ErrorKind::BadResponse, format!("{} redirects to no address: {error}", site(from)))
+        })?;
+        Ok(Some(next))
+    }
+}
+
+impl Outgoing {
+    /// The request that follows a redirect (RFC 9110, section 15.4). Credentials stay with their origin, and nothing
+    /// but the question itself goes on without TLS.
+    fn redirected(mut self, status: u16, from: &Url, to: &Url) -> Result<Self> {
+        let becomes_get = match status {
+            301 | 302 => self.method == "POST",
+            303 => self.method != "HEAD",
+            _ => false,
+        };
+        if becomes_get {
+            self.method = "GET".to_owned();
+            self.body = Bytes::new();
+            self.headers = self.headers.only(|name| !name.starts_with("content-"));
+        }
+        if from.scheme() == "https" && to.scheme() == "http" {
+            if !self.body.is_empty() {
+                return Err(Error::new(
+                    ErrorKind::BadResponse,
+                    format!("{} redirects what was sent to it to where it would go unencrypted", site(from)),
+                ));
+            }
+            self.headers = Headers::default();
+        } else if from.origin() != to.origin() {
+            self.headers = self.headers.only(|name| !is_credential(name));
+        }
+        Ok(self)
+    }
+}
+
+/// Scheme, host and port.
+fn site(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+/// How long a request may still take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    until: Instant,
+    total: Duration,
+}
+
+impl Patience {
+    /// As long as this from now on, and no longer than the run.
+    pub(super) fn new(most: Duration, permit: &Permit) -> Self {
+        let now = Instant::now();
+        let left = permit.deadline().map(|end| Instant::from_std(end).saturating_duration_since(now));
+        let total = left.map_or(most, |left| left.min(most));
+        Self { until: now + total, total }
+    }
+
+    /// Waits for one step. `late` begins the error when it takes too long.
+    async fn wait<T>(&self, most: Duration, late: &str, step: impl Future<Output = Result<T>>) -> Result<T> {
+        let step_end = Instant::now() + most;
+        timeout_at(step_end.min(self.until), step).await.unwrap_or_else(|_| {
+            let span = if step_end < self.until { most } else { self.total };
+            let message = format!("{late} within {} s", span.as_secs_f64());
+            Err(Error::new(ErrorKind::Timeout, message).with_retryable(true))
+        })
+    }
+}
+
+/// A body that keeps coming, or ends with an error. Time in which nobody asks for more is not held against it, but for
+/// the total.
+fn bounded(body: BoxStream<'static, Result<Bytes>>, patience: Patience) -> BoxStream<'static, Result<Bytes>> {
+    let pieces = stream::unfold(Some(body), move |body| async move {
+        let mut body = body?;
+        let next = async { body.next().await.transpose() };
+        match patience.wait(IDLE, "the rest of the answer did not come", next).await {
+            Ok(Some(piece)) => Some((Ok(piece), Some(body))),
+            Ok(None) => None,
+            Err(error) => Some((Err(error), None)),
+        }
+    });
+    pieces.boxed()
+}
