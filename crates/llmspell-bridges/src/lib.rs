@@ -4,13 +4,24 @@
 //! that engines, type files and reference pages read. It reaches the world only through the context it is handed.
 #![allow(clippy::module_inception, reason = "a bridge's file holds the module that `#[bridge]` describes")]
 
+pub mod bytes;
 pub mod console;
+pub mod crypto;
 pub mod json;
 pub mod llm;
 pub mod log;
+pub mod text;
+pub mod time;
 
 use llmspell_core::Bridge;
 
 /// All bridges, in the order in which sessions start them. A new bridge is a file and a line here.
-pub const BRIDGES: &[fn() -> Bridge] =
-    &[llm::llm::bridge, json::json::bridge, log::log::bridge, console::console::bridge];
+pub const BRIDGES: &[fn() -> Bridge] = &[
+    llm::llm::bridge,
+    json::json::bridge,
+    log::log::bridge,
+    console::console::bridge,
+    crypto::crypto::bridge,
+    text::text::bridge,
+    time::time::bridge,
+];

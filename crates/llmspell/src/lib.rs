@@ -15,6 +15,7 @@
 //! # Ok(()) }) }
 //! ```
 
+mod clock;
 mod live;
 pub mod reference;
 mod run;

@@ -147,6 +147,8 @@ impl Cast {
             .permissions(self.permissions.clone())
             .limits(self.limits.clone())
             .default_model(self.model.clone())
+            .clock(Arc::clone(&shared.clock))
+            .random(Arc::clone(&shared.random))
             .sink(Arc::clone(&said) as Arc<dyn llmspell_core::Sink>);
         if let Some(journal) = &self.journal {
             builder = builder.journal(Arc::clone(&journal.0));

@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use llmspell_core::capability::{Console, Models};
+use llmspell_core::capability::{Clock, Console, Models, Random};
 use llmspell_core::{Bridge, BridgeSet, Engine, EngineDescriptor, EngineRegistry, Error, Method, Result};
 
+use crate::clock::{SystemClock, SystemRandom};
 use crate::live::Live;
 use crate::run::Cast;
 use crate::spell::Spell;
@@ -19,6 +20,8 @@ pub(crate) struct Shared {
     pub(crate) functions: Vec<Method>,
     pub(crate) models: Option<Arc<dyn Models>>,
     pub(crate) console: Option<Arc<dyn Console>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
     pub(crate) workers: Workers,
 }
 
@@ -38,6 +41,8 @@ impl Runtime {
             functions: Vec::new(),
             models: None,
             console: None,
+            clock: None,
+            random: None,
             stuck: None,
         }
     }
@@ -87,6 +92,7 @@ type EngineFactory = Box<dyn Fn() -> Arc<dyn Engine> + Send + Sync>;
 ///
 /// - as many worker threads as processors;
 /// - the engines and bridges this build has;
+/// - the clock and the randomness of the system;
 /// - no host functions, no models, no console.
 #[must_use]
 pub struct RuntimeBuilder {
@@ -96,6 +102,8 @@ pub struct RuntimeBuilder {
     functions: Vec<Method>,
     models: Option<Arc<dyn Models>>,
     console: Option<Arc<dyn Console>>,
+    clock: Option<Arc<dyn Clock>>,
+    random: Option<Arc<dyn Random>>,
     stuck: Option<Stuck>,
 }
 
@@ -115,6 +123,18 @@ impl RuntimeBuilder {
     /// Gives spells a console to read from.
     pub fn console(mut self, console: Arc<dyn Console>) -> Self {
         self.console = Some(console);
+        self
+    }
+
+    /// Gives spells another clock than the system's: one that stands still, in a test.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Gives spells another randomness than the system's.
+    pub fn random(mut self, random: Arc<dyn Random>) -> Self {
+        self.random = Some(random);
         self
     }
 
@@ -169,6 +189,8 @@ impl RuntimeBuilder {
             functions: self.functions,
             models: self.models,
             console: self.console,
+            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+            random: self.random.unwrap_or_else(|| Arc::new(SystemRandom)),
             workers: Workers::new(workers, Watchdog::new(self.stuck)),
         })))
     }
