@@ -4,7 +4,7 @@ pub(crate) mod decode;
 pub(crate) mod encode;
 
 use llmspell_core::bridge::FromArgument;
-use llmspell_core::{Error, Result, Value};
+use llmspell_core::{Result, Value};
 use llmspell_macros::bridge;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
@@ -15,7 +15,8 @@ use serde::Deserialize;
 pub mod json {
     use llmspell_core::{Context, Result, Value};
 
-    use super::{Data, EncodeOptions, Text, decode, encode};
+    use super::{Data, EncodeOptions, decode, encode};
+    use crate::bytes::Bytes;
 
     /// Writes a value as JSON text.
     ///
@@ -46,7 +47,7 @@ pub mod json {
     /// local nothing, err = json.decode("{oops}")
     /// assert(nothing == nil and err.kind == "parse")
     /// ```
-    pub fn decode(cx: &Context, text: Text) -> Result<Value> {
+    pub fn decode(cx: &Context, text: Bytes) -> Result<Value> {
         decode::decode(cx.meter(), &text.0)
     }
 
@@ -85,23 +86,5 @@ impl FromArgument for Data {
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         <Value as FromArgument>::schema(generator)
-    }
-}
-
-/// A text that need not be UTF-8: if it is not, then it is not JSON either, which is no wrong use.
-#[derive(Debug)]
-pub struct Text(Vec<u8>);
-
-impl FromArgument for Text {
-    fn from_argument(value: Value) -> Result<Self> {
-        match value {
-            Value::Str(text) => Ok(Self(text.into_bytes())),
-            Value::Bytes(bytes) => Ok(Self(bytes)),
-            other => Err(Error::argument(format!("expected string, found {}", other.type_name()))),
-        }
-    }
-
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        <String as FromArgument>::schema(generator)
     }
 }

@@ -5,12 +5,16 @@
 #![allow(clippy::module_inception, reason = "a bridge's file holds the module that `#[bridge]` describes")]
 
 pub mod async_calls;
+pub mod bytes;
 pub mod console;
+pub mod crypto;
 pub mod http;
 pub mod json;
 pub mod llm;
 pub mod log;
 mod pending;
+pub mod text;
+pub mod time;
 
 use llmspell_core::Bridge;
 
@@ -22,4 +26,7 @@ pub const BRIDGES: &[fn() -> Bridge] = &[
     http::http::bridge,
     log::log::bridge,
     console::console::bridge,
+    crypto::crypto::bridge,
+    text::text::bridge,
+    time::time::bridge,
 ];

@@ -5,7 +5,7 @@ mod prompt;
 mod selection;
 mod stream;
 
-use llmspell_core::capability::ModelListing;
+use llmspell_core::capability::{ModelListing, ModelRef};
 use llmspell_core::chat::{ChatRequest, FinishReason, ModelInfo, Reply};
 use llmspell_core::{Callback, Context, Error, ErrorKind, LogLevel, Map, Result};
 use llmspell_macros::bridge;
@@ -354,6 +354,11 @@ pub mod llm {
             Ok(self.0.list())
         }
     }
+}
+
+/// The model that answers when a request names none.
+pub(crate) fn chosen_model(cx: &Context) -> Result<ModelRef> {
+    Selection::resolve(cx, None, None)
 }
 
 async fn ask(cx: &Context, mut request: ChatRequest) -> Result<Reply> {

@@ -15,6 +15,7 @@
 //! # Ok(()) }) }
 //! ```
 
+mod clock;
 mod live;
 mod net;
 pub mod reference;

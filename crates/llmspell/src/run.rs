@@ -148,6 +148,8 @@ impl Cast {
             .limits(self.limits.clone())
             .default_model(self.model.clone())
             .net(Arc::clone(&shared.net))
+            .clock(Arc::clone(&shared.clock))
+            .random(Arc::clone(&shared.random))
             .sink(Arc::clone(&said) as Arc<dyn llmspell_core::Sink>);
         if let Some(journal) = &self.journal {
             builder = builder.journal(Arc::clone(&journal.0));

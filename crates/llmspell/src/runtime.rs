@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use llmspell_core::capability::{Console, Models, Net};
+use llmspell_core::capability::{Clock, Console, Models, Net, Random};
 use llmspell_core::{Bridge, BridgeSet, Engine, EngineDescriptor, EngineRegistry, Error, Method, Result};
 
+use crate::clock::{SystemClock, SystemRandom};
 use crate::live::Live;
 use crate::net::Sockets;
 use crate::run::Cast;
@@ -21,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) models: Option<Arc<dyn Models>>,
     pub(crate) console: Option<Arc<dyn Console>>,
     pub(crate) net: Arc<dyn Net>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
     pub(crate) workers: Workers,
 }
 
@@ -41,6 +44,8 @@ impl Runtime {
             models: None,
             console: None,
             net: None,
+            clock: None,
+            random: None,
             stuck: None,
         }
     }
@@ -95,6 +100,7 @@ type EngineFactory = Box<dyn Fn() -> Arc<dyn Engine> + Send + Sync>;
 /// - as many worker threads as processors;
 /// - the engines and bridges this build has;
 /// - the network, of which a run reaches what it was granted: nothing, unless its cast says so;
+/// - the clock and the randomness of the system;
 /// - no host functions, no models, no console.
 #[must_use]
 pub struct RuntimeBuilder {
@@ -105,6 +111,8 @@ pub struct RuntimeBuilder {
     models: Option<Arc<dyn Models>>,
     console: Option<Arc<dyn Console>>,
     net: Option<Arc<dyn Net>>,
+    clock: Option<Arc<dyn Clock>>,
+    random: Option<Arc<dyn Random>>,
     stuck: Option<Stuck>,
 }
 
@@ -130,6 +138,18 @@ impl RuntimeBuilder {
     /// Gives spells another network than the real one. What they may reach of it is for their permissions to say.
     pub fn net(mut self, net: Arc<dyn Net>) -> Self {
         self.net = Some(net);
+        self
+    }
+
+    /// Gives spells another clock than the system's: one that stands still, in a test.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Gives spells another randomness than the system's.
+    pub fn random(mut self, random: Arc<dyn Random>) -> Self {
+        self.random = Some(random);
         self
     }
 
@@ -185,6 +205,8 @@ impl RuntimeBuilder {
             models: self.models,
             console: self.console,
             net: self.net.unwrap_or_else(|| Arc::new(Sockets::default())),
+            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+            random: self.random.unwrap_or_else(|| Arc::new(SystemRandom)),
             workers: Workers::new(workers, Watchdog::new(self.stuck)),
         })))
     }

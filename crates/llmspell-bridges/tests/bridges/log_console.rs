@@ -114,3 +114,52 @@ async fn prompts_are_output() {
     assert_eq!(refusal(result), "limit.output: the spell reached its output limit of 10 bytes");
     assert_eq!(*typed.prompts.lock().unwrap(), ["Name? "]);
 }
+
+/// Asks, with a user who types these lines: what it came to, and the prompts.
+async fn asked(method: &str, arguments: Vec<Value>, lines: Vec<&'static str>) -> (String, Vec<String>) {
+    let typed = Arc::new(Typed { lines: Mutex::new(lines.into_iter()), prompts: Mutex::default() });
+    let cx = Context::builder().console(Arc::clone(&typed) as _).build();
+    let result = call(&cx, method, arguments).await;
+    let came = result.map_or_else(|error| format!("{}: {error}", error.kind()), |value| format!("{value:?}"));
+    let prompts = typed.prompts.lock().unwrap().clone();
+    (came, prompts)
+}
+
+#[tokio::test]
+async fn a_question_is_asked_until_it_is_answered() {
+    let (no, yes) = ("Sure? [y/N] ", "Sure? [Y/n] ");
+    let again = "Please answer yes or no. ";
+    for (default, lines, came, prompts) in [
+        (None, vec!["y"], "Bool(true)", &[no][..]),
+        (None, vec![" YES "], "Bool(true)", &[no]),
+        (None, vec![""], "Bool(false)", &[no]),
+        (Some(false), vec!["No"], "Bool(false)", &[no]),
+        (Some(true), vec![""], "Bool(true)", &[yes]),
+        (None, vec!["yep", "y"], "Bool(true)", &[no, again]),
+        (None, vec!["1", "2", "3", "y"], "io: no usable answer after 3 questions", &[no, again, again]),
+        (None, vec![], "io: the input ended before the question was answered", &[no]),
+    ] {
+        let arguments = vec!["Sure?".into(), default.map_or(Value::Nil, Value::Bool)];
+        let found = asked("console.confirm", arguments, lines).await;
+        assert_eq!(found, (came.to_owned(), prompts.iter().map(ToString::to_string).collect()));
+    }
+}
+
+#[tokio::test]
+async fn a_choice_is_made_by_number_or_text() {
+    let prompt = "Colour?\n  1. red\n  2. green\n  3. 1\n1-3? ";
+    let again = "Please answer with a number from 1 to 3, or a choice. ";
+    for (lines, came, prompts) in [
+        (vec!["2"], "Str(\"green\")", &[prompt][..]),
+        (vec![" red "], "Str(\"red\")", &[prompt]),
+        (vec!["1"], "Str(\"1\")", &[prompt]),
+        (vec!["0", "4", "3"], "Str(\"1\")", &[prompt, again, again]),
+        (vec![], "io: the input ended before the question was answered", &[prompt]),
+    ] {
+        let arguments = vec!["Colour?".into(), value(json!(["red", "green", "1"]))];
+        let found = asked("console.select", arguments, lines).await;
+        assert_eq!(found, (came.to_owned(), prompts.iter().map(ToString::to_string).collect()));
+    }
+    let (came, _) = asked("console.select", vec!["Colour?".into(), Value::List(vec![])], vec![]).await;
+    assert_eq!(came, "argument: argument 2 (`choices`): expected at least one choice, found none");
+}

@@ -5,4 +5,6 @@
 mod json;
 mod llm;
 mod log_console;
+mod text;
+mod time_crypto;
 mod world;

@@ -10,6 +10,9 @@ use crate::error::{Error, ErrorKind, Result};
 pub trait Clock: Send + Sync {
     /// The time of day.
     fn now(&self, permit: Permit) -> SystemTime;
+
+    /// The time since a moment of the clock's own choosing. Never goes back.
+    fn ticks(&self, permit: Permit) -> Duration;
 }
 
 /// Makes what nobody can guess.
@@ -31,10 +34,23 @@ impl GatedClock<'_> {
     /// # Errors
     /// When there is no clock, or the run is over.
     pub fn now(&self) -> Result<Duration> {
-        let clock = self.0.clock_capability().ok_or_else(|| missing("clock"))?;
+        let clock = self.capability()?;
         self.0.gate_now(Ask::new("clock", "now", &())?, |permit| {
             Ok(clock.now(permit).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
         })
+    }
+
+    /// The time since some moment, for measuring: it never goes back, whatever becomes of the time of day.
+    ///
+    /// # Errors
+    /// When there is no clock, or the run is over.
+    pub fn ticks(&self) -> Result<Duration> {
+        let clock = self.capability()?;
+        self.0.gate_now(Ask::new("clock", "ticks", &())?, |permit| Ok(clock.ticks(permit)))
+    }
+
+    fn capability(&self) -> Result<&dyn Clock> {
+        self.0.clock_capability().ok_or_else(|| missing("clock"))
     }
 
     /// Waits; within the run's wall limit, and without use of its processor time.
@@ -61,13 +77,22 @@ impl GatedRandom<'_> {
     /// # Errors
     /// When there is no randomness, or the run is over.
     pub fn bytes<const N: usize>(&self) -> Result<[u8; N]> {
+        self.list(N)?
+            .try_into()
+            .map_err(|_| Error::internal("the journal holds another number of random bytes"))
+    }
+
+    /// So many random bytes, where the number is known only now.
+    ///
+    /// # Errors
+    /// When there is no randomness, or the run is over.
+    pub fn list(&self, count: usize) -> Result<Vec<u8>> {
         let random = self.0.random_capability().ok_or_else(|| missing("randomness"))?;
-        let bytes = self.0.gate_now(Ask::new("random", "bytes", &N)?, |permit| {
-            let mut bytes = vec![0; N];
+        self.0.gate_now(Ask::new("random", "bytes", &count)?, |permit| {
+            let mut bytes = vec![0; count];
             random.fill(permit, &mut bytes)?;
             Ok(bytes)
-        })?;
-        bytes.try_into().map_err(|_| Error::internal("the journal holds another number of random bytes"))
+        })
     }
 }
 

@@ -1,0 +1,112 @@
+//! The `text` bridge.
+
+mod chunk;
+mod compare;
+mod markdown;
+mod table;
+mod template;
+mod writer;
+
+use llmspell_core::{Context, Result};
+use llmspell_macros::bridge;
+
+pub use chunk::{ChunkOptions, Unit};
+
+/// Makes texts for models and reads those of others: templates, pieces, Markdown, differences.
+#[bridge]
+#[since("0.1")]
+pub mod text {
+    use llmspell_core::{Context, Map, Result};
+
+    use super::{ChunkOptions, compare, markdown, template};
+
+    /// Puts values into a template and returns the text.
+    ///
+    /// Templates are Jinja's: `{{ name }}` shows a value, `{% for item in items %}…{% endfor %}` repeats,
+    /// `{% if … %}…{% endif %}` chooses, `{{ items|join(", ") }}` filters. A variable that is not there is an error.
+    /// There are no other blocks, and no `*`: what has to be computed is computed in the spell.
+    /// Fails with the kind `parse`, naming the line, when the template is wrong or writes too much.
+    ///
+    /// ```luau
+    /// local prompt = text.template("Hello, {{ name }}!{% for file in files %}\n- {{ file }}{% endfor %}", {
+    ///     name = "Ada",
+    ///     files = {"a.txt", "b.txt"},
+    /// })
+    /// assert(prompt == "Hello, Ada!\n- a.txt\n- b.txt")
+    ///
+    /// local nothing, err = text.template("Hello, {{ nmae }}!", {name = "Ada"})
+    /// assert(nothing == nil and err.kind == "parse")
+    /// ```
+    pub fn template(cx: &Context, source: String, vars: Option<Map>) -> Result<String> {
+        let memory = cx.meter().limits().memory / 2;
+        template::render(&source, vars.unwrap_or_default(), memory)
+    }
+
+    /// Cuts a text into pieces that a model can take.
+    ///
+    /// A piece ends at the end of a paragraph where it can, else of a line, a sentence, a word. None is longer than
+    /// `size`; without `overlap`, together they are the text.
+    ///
+    /// ```luau
+    /// local pieces = text.chunk("One two. Three four.", {size = 10, by = "chars"})
+    /// assert(pieces[1] == "One two. " and pieces[2] == "Three " and pieces[3] == "four.")
+    ///
+    /// for _, piece in text.chunk("A long text. ", {size = 500, overlap = 50}) do
+    ///     assert(llm.count_tokens(piece) <= 500)
+    /// end
+    /// ```
+    pub fn chunk(cx: &Context, text: String, options: Option<ChunkOptions>) -> Result<Vec<String>> {
+        super::chunk(cx, &text, &options.unwrap_or_default())
+    }
+
+    /// Writes a page of HTML as Markdown: headings, lists, links, tables and code stay, scripts and styles go.
+    ///
+    /// ```luau
+    /// local page = "<h1>Hi</h1><p>See <a href='/docs'>the <b>docs</b></a>.</p><script>x()</script>"
+    /// assert(text.html_to_markdown(page) == "# Hi\n\nSee [the **docs**](/docs).\n")
+    /// ```
+    pub fn html_to_markdown(cx: &Context, html: String) -> Result<String> {
+        markdown::markdown(cx.meter(), &html)
+    }
+
+    /// Returns the lines in which two texts differ, in the unified format; an empty text when they do not.
+    ///
+    /// ```luau
+    /// assert(text.diff("one\ntwo\n", "one\n2\n") == "--- a\n+++ b\n@@ -1,2 +1,2 @@\n one\n-two\n+2\n")
+    /// assert(text.diff("same", "same") == "")
+    /// ```
+    pub fn diff(cx: &Context, a: String, b: String) -> Result<String> {
+        cx.meter().allow_memory(4 * (a.len() + b.len()) as u64)?;
+        compare::diff(&a, &b)
+    }
+
+    /// Says how much two texts have in common, from 0 for nothing to 1 for all.
+    ///
+    /// It is the share of pairs of neighbouring letters that are in both (Dice's coefficient); white space does not
+    /// count.
+    ///
+    /// ```luau
+    /// assert(text.similarity("night", "night") == 1)
+    /// assert(text.similarity("night", "nacht") == 0.25)
+    /// assert(text.similarity("night", "day") == 0)
+    /// ```
+    pub fn similarity(cx: &Context, a: String, b: String) -> Result<f64> {
+        cx.meter().allow_memory(4 * (a.len() + b.len()) as u64)?;
+        compare::similarity(&a, &b)
+    }
+}
+
+fn chunk(cx: &Context, text: &str, options: &ChunkOptions) -> Result<Vec<String>> {
+    let measure: chunk::Measure<'_> = match options.by {
+        Unit::Chars => Box::new(|text| Ok(text.chars().count() as u64)),
+        Unit::Words => Box::new(|text| Ok(text.split_whitespace().count() as u64)),
+        Unit::Tokens => {
+            let model = crate::llm::chosen_model(cx)?;
+            Box::new(move |text| cx.models().count_tokens(text, &model))
+        }
+    };
+    let pieces = chunk::Chunker::new(options, cx.meter(), measure)?.pieces(text)?;
+    let bytes: usize = pieces.iter().map(|piece| piece.len() + size_of::<String>()).sum();
+    cx.meter().allow_memory(bytes as u64)?;
+    Ok(pieces.into_iter().map(|piece| text[piece].to_owned()).collect())
+}
