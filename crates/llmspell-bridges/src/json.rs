@@ -1,13 +1,15 @@
 //! The `json` bridge.
 
-mod decode;
-mod encode;
+pub(crate) mod decode;
+pub(crate) mod encode;
 
 use llmspell_core::bridge::FromArgument;
-use llmspell_core::{Error, Result, Value};
+use llmspell_core::{Result, Value};
 use llmspell_macros::bridge;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
+
+use crate::text_or_bytes::Text;
 
 /// Reads and writes JSON, strictly by RFC 8259.
 #[bridge]
@@ -76,7 +78,7 @@ pub struct EncodeOptions {
 
 /// Any value as the script gave it, so that the encoder can say where it holds what is not data.
 #[derive(Debug)]
-pub struct Data(Value);
+pub struct Data(pub(crate) Value);
 
 impl FromArgument for Data {
     fn from_argument(value: Value) -> Result<Self> {
@@ -85,23 +87,5 @@ impl FromArgument for Data {
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         <Value as FromArgument>::schema(generator)
-    }
-}
-
-/// A text that need not be UTF-8: if it is not, then it is not JSON either, which is no wrong use.
-#[derive(Debug)]
-pub struct Text(Vec<u8>);
-
-impl FromArgument for Text {
-    fn from_argument(value: Value) -> Result<Self> {
-        match value {
-            Value::Str(text) => Ok(Self(text.into_bytes())),
-            Value::Bytes(bytes) => Ok(Self(bytes)),
-            other => Err(Error::argument(format!("expected string, found {}", other.type_name()))),
-        }
-    }
-
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        <String as FromArgument>::schema(generator)
     }
 }

@@ -5,12 +5,21 @@
 #![allow(clippy::module_inception, reason = "a bridge's file holds the module that `#[bridge]` describes")]
 
 pub mod console;
+pub mod fs;
 pub mod json;
 pub mod llm;
 pub mod log;
+pub mod storage;
+mod text_or_bytes;
 
 use llmspell_core::Bridge;
 
 /// All bridges, in the order in which sessions start them. A new bridge is a file and a line here.
-pub const BRIDGES: &[fn() -> Bridge] =
-    &[llm::llm::bridge, json::json::bridge, log::log::bridge, console::console::bridge];
+pub const BRIDGES: &[fn() -> Bridge] = &[
+    llm::llm::bridge,
+    json::json::bridge,
+    log::log::bridge,
+    console::console::bridge,
+    fs::fs::bridge,
+    storage::storage::bridge,
+];

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::ErrorKind;
+use std::path::PathBuf;
 
 use llmspell::{Error, Result, Source};
 
@@ -40,6 +41,25 @@ impl Environment {
             None => self.file.get(name).cloned(),
         }
     }
+}
+
+/// The folder the command was started in.
+///
+/// # Errors
+/// When it is gone.
+#[expect(clippy::disallowed_methods, reason = "only the command knows a working folder")]
+pub(crate) fn working_folder() -> Result<PathBuf> {
+    std::env::current_dir()
+        .map_err(|error| Error::config(format!("there is no working folder: {error}")).with_source(error))
+}
+
+/// The folder that holds the storage of all spells, by the XDG base directory specification; `None` without a home.
+/// `.env` has no say in it: a spell's storage does not move with the working folder.
+#[expect(clippy::disallowed_methods, reason = "the one file that reads the environment")]
+pub(crate) fn storage_folder() -> Option<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
+    Some(state?.join("llmspell/storage"))
 }
 
 fn unreadable(error: Error) -> Error {

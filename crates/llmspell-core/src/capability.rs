@@ -13,9 +13,9 @@ mod storage;
 
 pub use clock::{Clock, GatedClock, GatedRandom, Random};
 pub use console::{Console, GatedConsole};
-pub use files::{Files, GatedFiles};
+pub use files::{FileInfo, FileKind, FilePermit, Files, GatedFiles, Room};
 pub(crate) use models::StreamRecord;
 pub use models::{GatedModels, ModelListing, ModelRef, Models, ProviderInfo, ReplyStream};
 pub use modules::Modules;
 pub use net::{GatedNet, Net};
-pub use storage::{GatedStorage, Storage};
+pub use storage::{GatedStorage, MAX_KEY, Storage, outside_storage};

@@ -15,12 +15,15 @@
 //! # Ok(()) }) }
 //! ```
 
+mod files;
+mod jail;
 mod live;
 pub mod reference;
 mod run;
 mod runtime;
 mod sink;
 mod spell;
+mod storage;
 mod watchdog;
 mod worker;
 

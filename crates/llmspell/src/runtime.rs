@@ -1,6 +1,7 @@
 //! What all runs share.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ pub(crate) struct Shared {
     pub(crate) functions: Vec<Method>,
     pub(crate) models: Option<Arc<dyn Models>>,
     pub(crate) console: Option<Arc<dyn Console>>,
+    pub(crate) storage: Option<PathBuf>,
+    pub(crate) working_dir: Option<PathBuf>,
     pub(crate) workers: Workers,
 }
 
@@ -38,6 +41,8 @@ impl Runtime {
             functions: Vec::new(),
             models: None,
             console: None,
+            storage: None,
+            working_dir: None,
             stuck: None,
         }
     }
@@ -87,7 +92,8 @@ type EngineFactory = Box<dyn Fn() -> Arc<dyn Engine> + Send + Sync>;
 ///
 /// - as many worker threads as processors;
 /// - the engines and bridges this build has;
-/// - no host functions, no models, no console.
+/// - no host functions, no models, no console, no storage;
+/// - no working folder: relative paths are looked up in the spell's own.
 #[must_use]
 pub struct RuntimeBuilder {
     workers: Option<usize>,
@@ -96,6 +102,8 @@ pub struct RuntimeBuilder {
     functions: Vec<Method>,
     models: Option<Arc<dyn Models>>,
     console: Option<Arc<dyn Console>>,
+    storage: Option<PathBuf>,
+    working_dir: Option<PathBuf>,
     stuck: Option<Stuck>,
 }
 
@@ -115,6 +123,18 @@ impl RuntimeBuilder {
     /// Gives spells a console to read from.
     pub fn console(mut self, console: Arc<dyn Console>) -> Self {
         self.console = Some(console);
+        self
+    }
+
+    /// Gives each spell a storage of its own beneath this folder, which is made when the first spell keeps something.
+    pub fn storage(mut self, root: impl Into<PathBuf>) -> Self {
+        self.storage = Some(root.into());
+        self
+    }
+
+    /// Sets the folder, an absolute path, in which spells look up relative paths before they do in their own.
+    pub fn working_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.working_dir = Some(dir.into());
         self
     }
 
@@ -169,6 +189,8 @@ impl RuntimeBuilder {
             functions: self.functions,
             models: self.models,
             console: self.console,
+            storage: self.storage,
+            working_dir: self.working_dir,
             workers: Workers::new(workers, Watchdog::new(self.stuck)),
         })))
     }

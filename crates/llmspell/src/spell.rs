@@ -25,6 +25,8 @@ pub struct Spell {
     name: String,
     source: Source,
     dir: Option<PathBuf>,
+    /// The path it was loaded from.
+    origin: Option<PathBuf>,
     folder: Option<Arc<Folder>>,
 }
 
@@ -42,6 +44,7 @@ impl Spell {
             name: stem(Path::new(name)),
             source: Source::new(name, text),
             dir: None,
+            origin: None,
             folder: None,
         })
     }
@@ -53,6 +56,7 @@ impl Spell {
             name: "live".to_owned(),
             source: Source::new("live", ""),
             dir: None,
+            origin: None,
             folder: None,
         }
     }
@@ -79,7 +83,8 @@ impl Spell {
         };
         let name = manifest.name.clone().unwrap_or_else(|| stem(path));
         let source = Source::from_reader(entry, text.as_bytes())?;
-        Ok(Self { manifest, name, source, dir: Some(dir.to_owned()), folder: Some(Arc::new(folder)) })
+        let (dir, origin) = (Some(dir.to_owned()), Some(path.to_owned()));
+        Ok(Self { manifest, name, source, dir, origin, folder: Some(Arc::new(folder)) })
     }
 
     /// Its name: the manifest's, or the file's or folder's.
@@ -104,6 +109,11 @@ impl Spell {
     #[must_use]
     pub fn dir(&self) -> Option<&Path> {
         self.dir.as_deref()
+    }
+
+    /// The path it was loaded from: its folder's, or the script's.
+    pub(crate) fn origin(&self) -> Option<&Path> {
+        self.origin.as_deref()
     }
 
     /// The extension of its entry, which chooses the engine where the manifest does not.

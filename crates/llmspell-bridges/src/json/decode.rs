@@ -10,7 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 ///
 /// # Errors
 /// When the text is not JSON, holds an integer that cannot be kept, or the value would pass a limit of the run.
-pub(super) fn decode(meter: &Meter, text: &[u8]) -> Result<Value> {
+pub(crate) fn decode(meter: &Meter, text: &[u8]) -> Result<Value> {
     let reader = Reader { meter, bytes: Cell::new(text.len() as u64), huge: Cell::new(false) };
     let mut json = serde_json::Deserializer::from_slice(text);
     let value = reader.deserialize(&mut json).and_then(|value| json.end().map(|()| value));

@@ -9,7 +9,7 @@ use llmspell_core::{Error, MAX_DEPTH, Meter, Result, Value};
 ///
 /// # Errors
 /// When the value holds what JSON cannot, or the text would pass the memory limit.
-pub(super) fn encode(meter: &Meter, value: &Value, pretty: bool) -> Result<String> {
+pub(crate) fn encode(meter: &Meter, value: &Value, pretty: bool) -> Result<String> {
     check(value, &Path::Root, 0)?;
     let mut out = Bounded { meter, bytes: Vec::new() };
     let written = if pretty {

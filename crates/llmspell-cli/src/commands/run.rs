@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::connect::{self, Connected, Wanted};
 use crate::console::{Questions, Reader, console};
+use crate::environment;
 use crate::exit::{self, Exit};
 use crate::report::Report;
 use crate::screen::{Output, Screen};
@@ -210,13 +211,17 @@ impl Plan {
             Interrupts::listen().map_err(|error| exit::io("cannot listen for Ctrl-C", error))?;
         let (console, questions) = console();
         let (stuck, mut was_stuck) = mpsc::unbounded_channel();
-        let runtime = Runtime::builder()
+        let mut builder = Runtime::builder()
             // For one run; counting the processors costs more than reading the spell.
             .workers(1)
             .models(self.models)
+            .working_dir(environment::working_folder()?)
             .console(Arc::new(console))
-            .on_stuck(PATIENCE, move |error| end_soon(&stuck, error))
-            .build()?;
+            .on_stuck(PATIENCE, move |error| end_soon(&stuck, error));
+        if let Some(folder) = environment::storage_folder() {
+            builder = builder.storage(folder);
+        }
+        let runtime = builder.build()?;
         let mut cast = runtime
             .cast(self.spell)
             .params(self.params)
