@@ -43,23 +43,27 @@ impl Environment {
     }
 }
 
-/// The folder the command was started in.
+/// The user's folder for what this command keeps from run to run: in `XDG_STATE_HOME`, or `.local/state` at home.
+///
+/// Asked of the real environment alone. What is kept there is trusted, and a `.env` comes with whatever folder the
+/// command is run in.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub(crate) fn state_folder() -> Option<PathBuf> {
+    let named = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+    // The XDG specification has relative paths ignored.
+    let state = named.filter(|path| path.is_absolute());
+    let state = state.or_else(|| std::env::home_dir().map(|home| home.join(".local/state")));
+    state.filter(|path| path.is_absolute()).map(|path| path.join("llmspell"))
+}
+
+/// The folder that paths on the command line are relative to.
 ///
 /// # Errors
 /// When it is gone.
-#[expect(clippy::disallowed_methods, reason = "only the command knows a working folder")]
+#[expect(clippy::disallowed_methods, reason = "the one place that asks for it")]
 pub(crate) fn working_folder() -> Result<PathBuf> {
     std::env::current_dir()
         .map_err(|error| Error::config(format!("there is no working folder: {error}")).with_source(error))
-}
-
-/// The folder that holds the storage of all spells, by the XDG base directory specification; `None` without a home.
-/// `.env` has no say in it: a spell's storage does not move with the working folder.
-#[expect(clippy::disallowed_methods, reason = "the one file that reads the environment")]
-pub(crate) fn storage_folder() -> Option<PathBuf> {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
-    Some(state?.join("llmspell/storage"))
 }
 
 fn unreadable(error: Error) -> Error {

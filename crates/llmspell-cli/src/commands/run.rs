@@ -218,8 +218,8 @@ impl Plan {
             .working_dir(environment::working_folder()?)
             .console(Arc::new(console))
             .on_stuck(PATIENCE, move |error| end_soon(&stuck, error));
-        if let Some(folder) = environment::storage_folder() {
-            builder = builder.storage(folder);
+        if let Some(folder) = environment::state_folder() {
+            builder = builder.storage(folder.join("storage"));
         }
         let runtime = builder.build()?;
         let mut cast = runtime

@@ -122,7 +122,7 @@ fn refusal(path: &str, access: Access) -> Error {
             "a path has no `..`, `~`, drive or backslash, and no name in it ends with a dot or a space",
         );
     }
-    let folder = match path.trim_end_matches('/').rsplit_once('/') {
+    let folder = match path.rsplit_once('/') {
         Some(("", _)) | None => path,
         Some((folder, _)) => folder,
     };
