@@ -89,8 +89,9 @@ pub mod fs {
         cx.files().glob(&pattern).await
     }
 
-    /// Tells what a path names: its `kind`, `"file"` or `"folder"`, its `size` in bytes, and when it was `modified`, in
-    /// seconds since 1970.
+    /// Tells what a path names, how large it is and when it was last written.
+    ///
+    /// The `kind` is `"file"` or `"folder"`, the `size` is in bytes, and `modified` counts seconds since 1970.
     ///
     /// ```luau
     /// local info = fs.stat("notes/today.md")
