@@ -77,7 +77,7 @@ pub struct EncodeOptions {
 
 /// Any value as the script gave it, so that the encoder can say where it holds what is not data.
 #[derive(Debug)]
-pub struct Data(Value);
+pub struct Data(pub(crate) Value);
 
 impl FromArgument for Data {
     fn from_argument(value: Value) -> Result<Self> {

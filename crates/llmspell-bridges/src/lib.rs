@@ -8,11 +8,13 @@ pub mod async_calls;
 pub mod bytes;
 pub mod console;
 pub mod crypto;
+pub mod fs;
 pub mod http;
 pub mod json;
 pub mod llm;
 pub mod log;
 mod pending;
+pub mod storage;
 pub mod text;
 pub mod time;
 
@@ -24,6 +26,8 @@ pub const BRIDGES: &[fn() -> Bridge] = &[
     llm::llm::bridge,
     json::json::bridge,
     http::http::bridge,
+    fs::fs::bridge,
+    storage::storage::bridge,
     log::log::bridge,
     console::console::bridge,
     crypto::crypto::bridge,

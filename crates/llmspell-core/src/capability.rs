@@ -13,7 +13,7 @@ mod storage;
 
 pub use clock::{Clock, GatedClock, GatedRandom, Random};
 pub use console::{Console, GatedConsole};
-pub use files::{Files, GatedFiles};
+pub use files::{FileInfo, FileKind, FilePermit, Files, GatedFiles, Room};
 pub(crate) use models::StreamRecord;
 pub use models::{GatedModels, ModelListing, ModelRef, Models, ProviderInfo, ReplyStream};
 pub use modules::Modules;
@@ -21,4 +21,4 @@ pub use net::{
     Dial, GatedNet, Headers, HttpHead, HttpRequest, HttpResponse, HttpStream, Incoming, MAX_BODY, Net,
     Outgoing,
 };
-pub use storage::{GatedStorage, Storage};
+pub use storage::{GatedStorage, MAX_KEY, Storage, outside_storage};

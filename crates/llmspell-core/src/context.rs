@@ -3,7 +3,7 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures_util::future::BoxFuture;
@@ -458,6 +458,18 @@ impl Context {
 
     pub(crate) fn net_capability(&self) -> Option<&dyn Net> {
         self.run.world.net.as_deref()
+    }
+
+    pub(crate) fn files_capability(&self) -> Option<&dyn Files> {
+        self.run.world.files.as_deref()
+    }
+
+    pub(crate) fn storage_capability(&self) -> Option<&dyn Storage> {
+        self.run.world.storage.as_deref()
+    }
+
+    pub(crate) fn working_dir(&self) -> Option<&Path> {
+        self.run.world.working_dir.as_deref()
     }
 
     pub(crate) fn clock_capability(&self) -> Option<&dyn Clock> {

@@ -17,6 +17,7 @@ mod held;
 mod limits;
 mod object;
 mod outcome;
+pub mod path;
 mod permission;
 mod value;
 
@@ -30,5 +31,6 @@ pub use held::Held;
 pub use limits::{Limit, Limits, Meter, Work};
 pub use object::{Class, HostObject, Object};
 pub use outcome::{LogEntry, LogLevel, Outcome};
+pub use path::InnerPath;
 pub use permission::{Grant, NetRule, Permissions};
 pub use value::{MAX_DEPTH, Map, Value};

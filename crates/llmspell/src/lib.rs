@@ -16,6 +16,8 @@
 //! ```
 
 mod clock;
+mod files;
+mod jail;
 mod live;
 mod net;
 pub mod reference;
@@ -23,6 +25,7 @@ mod run;
 mod runtime;
 mod sink;
 mod spell;
+mod storage;
 mod watchdog;
 mod worker;
 

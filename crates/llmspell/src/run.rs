@@ -6,10 +6,12 @@ use llmspell_core::effect::Journal;
 use llmspell_core::{Context, Error, Event, Limits, Map, Outcome, Permissions, Result, SpellInfo, Value};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::files::Disk;
 use crate::live::{Live, Opened};
 use crate::runtime::Runtime;
 use crate::sink::Collector;
 use crate::spell::Spell;
+use crate::storage::Store;
 
 /// A spell about to run, and what it gets: no parameters, no permissions, the default limits under the manifest's.
 #[must_use = "a cast does nothing until it is started"]
@@ -159,6 +161,13 @@ impl Cast {
         }
         if let Some(console) = &shared.console {
             builder = builder.console(Arc::clone(console));
+        }
+        builder = builder.files(Arc::new(Disk::default()));
+        if let Some(root) = &shared.storage {
+            builder = builder.storage(Arc::new(Store::new(root, &self.spell)));
+        }
+        if let Some(dir) = &shared.working_dir {
+            builder = builder.working_dir(dir.clone());
         }
         if let Some(modules) = self.spell.modules() {
             builder = builder.modules(modules);

@@ -1,6 +1,7 @@
 //! What all runs share.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) net: Arc<dyn Net>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
+    pub(crate) storage: Option<PathBuf>,
+    pub(crate) working_dir: Option<PathBuf>,
     pub(crate) workers: Workers,
 }
 
@@ -46,6 +49,8 @@ impl Runtime {
             net: None,
             clock: None,
             random: None,
+            storage: None,
+            working_dir: None,
             stuck: None,
         }
     }
@@ -101,7 +106,8 @@ type EngineFactory = Box<dyn Fn() -> Arc<dyn Engine> + Send + Sync>;
 /// - the engines and bridges this build has;
 /// - the network, of which a run reaches what it was granted: nothing, unless its cast says so;
 /// - the clock and the randomness of the system;
-/// - no host functions, no models, no console.
+/// - no host functions, no models, no console, no storage;
+/// - no working folder: relative paths are looked up in the spell's own.
 #[must_use]
 pub struct RuntimeBuilder {
     workers: Option<usize>,
@@ -113,6 +119,8 @@ pub struct RuntimeBuilder {
     net: Option<Arc<dyn Net>>,
     clock: Option<Arc<dyn Clock>>,
     random: Option<Arc<dyn Random>>,
+    storage: Option<PathBuf>,
+    working_dir: Option<PathBuf>,
     stuck: Option<Stuck>,
 }
 
@@ -150,6 +158,18 @@ impl RuntimeBuilder {
     /// Gives spells another randomness than the system's.
     pub fn random(mut self, random: Arc<dyn Random>) -> Self {
         self.random = Some(random);
+        self
+    }
+
+    /// Gives each spell a storage of its own beneath this folder, which is made when the first spell keeps something.
+    pub fn storage(mut self, root: impl Into<PathBuf>) -> Self {
+        self.storage = Some(root.into());
+        self
+    }
+
+    /// Sets the folder, an absolute path, in which spells look up relative paths before they do in their own.
+    pub fn working_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.working_dir = Some(dir.into());
         self
     }
 
@@ -207,6 +227,8 @@ impl RuntimeBuilder {
             net: self.net.unwrap_or_else(|| Arc::new(Sockets::default())),
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
             random: self.random.unwrap_or_else(|| Arc::new(SystemRandom)),
+            storage: self.storage,
+            working_dir: self.working_dir,
             workers: Workers::new(workers, Watchdog::new(self.stuck)),
         })))
     }

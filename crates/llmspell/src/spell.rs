@@ -30,6 +30,8 @@ pub struct Spell {
     name: String,
     source: Source,
     dir: Option<PathBuf>,
+    /// The path it was loaded from.
+    origin: Option<PathBuf>,
     folder: Option<Arc<Folder>>,
 }
 
@@ -49,6 +51,7 @@ impl Spell {
             name: stem(Path::new(name)),
             source: Source::new(name, text),
             dir: None,
+            origin: None,
             folder: None,
         })
     }
@@ -62,6 +65,7 @@ impl Spell {
             name: "live".to_owned(),
             source: Source::new("live", ""),
             dir: None,
+            origin: None,
             folder: None,
         }
     }
@@ -104,6 +108,7 @@ impl Spell {
             name,
             source,
             dir: Some(dir.to_owned()),
+            origin: Some(path.to_owned()),
             folder: Some(Arc::new(folder)),
         })
     }
@@ -157,6 +162,11 @@ impl Spell {
     #[must_use]
     pub fn dir(&self) -> Option<&Path> {
         self.dir.as_deref()
+    }
+
+    /// The path it was loaded from: its folder's, or the script's.
+    pub(crate) fn origin(&self) -> Option<&Path> {
+        self.origin.as_deref()
     }
 
     /// The extension of its entry, which chooses the engine where the manifest does not.

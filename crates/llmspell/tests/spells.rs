@@ -1,6 +1,6 @@
 //! Spells test spells. Each `tests/spells/<bridge>/<case>.<extension>` is run on the mock provider, and all that it
 //! says and comes to must stand in the file of the same name that ends in `.out`. Each example in a bridge's
-//! documentation is run as well.
+//! documentation is run as well. A run may read and write the folder `granted` of its working folder, which is a new one.
 //!
 //! `UPDATE=1 cargo test -p llmspell --test spells` writes the `.out` files anew; read the difference before you keep it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
@@ -13,7 +13,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use llmspell::capability::{Console, Models};
 use llmspell::effect::Permit;
 use llmspell::llm::{Client, Mock};
-use llmspell::{Outcome, Runtime, Spell};
+use llmspell::{Outcome, Permissions, Runtime, Spell};
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -43,14 +43,19 @@ impl Console for Typist {
 fn run(spell: Spell) -> Outcome {
     let models = Client::builder().mock(Mock::new()).build().expect("a client with a mock");
     let console = Typist(std::sync::Mutex::new(vec!["three", "two", "one"]));
+    let world = tempfile::tempdir().expect("a temporary folder");
+    let granted = || [world.path().join("granted")].into_iter().collect();
+    let permissions = Permissions { read: granted(), write: granted(), ..Permissions::default() };
     let runtime = Runtime::builder()
         .workers(1)
+        .storage(world.path().join("storage"))
+        .working_dir(world.path())
         .models(Arc::new(models) as Arc<dyn Models>)
         .console(Arc::new(console))
         .build()
         .expect("a runtime");
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a tokio runtime");
-    tokio.block_on(runtime.cast(spell).start().outcome())
+    tokio.block_on(runtime.cast(spell).permissions(permissions).start().outcome())
 }
 
 /// All that a run said and came to, as a `.out` file holds it.

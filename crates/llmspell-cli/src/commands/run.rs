@@ -292,13 +292,17 @@ impl Plan {
     async fn run(mut self, screen: &mut Screen<'_>) -> Result<Ended> {
         let (console, questions) = console();
         let (stuck, mut was_stuck) = mpsc::unbounded_channel();
-        let runtime = Runtime::builder()
+        let mut builder = Runtime::builder()
             // For one run; counting the processors costs more than reading the spell.
             .workers(1)
             .models(self.models)
+            .working_dir(environment::working_folder()?)
             .console(Arc::new(console))
-            .on_stuck(PATIENCE, move |error| end_soon(&stuck, error))
-            .build()?;
+            .on_stuck(PATIENCE, move |error| end_soon(&stuck, error));
+        if let Some(folder) = environment::state_folder() {
+            builder = builder.storage(folder.join("storage"));
+        }
+        let runtime = builder.build()?;
         let mut cast = runtime
             .cast(self.spell)
             .params(self.params)

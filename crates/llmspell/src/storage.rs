@@ -1,0 +1,256 @@
+//! What a spell keeps from run to run: values in a database, and files in a folder beside it.
+
+mod database;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use llmspell_core::capability::{FileInfo, FileKind, Room, Storage, outside_storage};
+use llmspell_core::effect::Permit;
+use llmspell_core::{Error, ErrorKind, InnerPath, Result};
+use sha2::{Digest, Sha256};
+use tokio::sync::Mutex;
+
+use crate::files::{blocking, if_there};
+use crate::jail::{Fault, Jail, MAX_READ};
+use crate::spell::Spell;
+use database::{Change, Database, Used};
+
+const DATABASE: &str = "storage.db";
+const FILES: &str = "files";
+
+/// The most letters of a spell's name in the name of its folder.
+const MAX_NAME: usize = 64;
+
+/// One spell's storage, opened at its first use.
+pub(crate) struct Store {
+    place: Place,
+    /// Asked for in turn, so that no more than one thread of a run waits for the disk.
+    opened: Arc<Mutex<Option<Opened>>>,
+}
+
+struct Opened {
+    database: Database,
+    files: Jail,
+    /// Whether the files were counted; what others did to them behind our back is found out once a run.
+    counted: bool,
+}
+
+impl Store {
+    /// The storage of a spell beneath this folder, which holds the storage of all.
+    pub(crate) fn new(root: &Path, spell: &Spell) -> Self {
+        let (name, origin) = (spell.name().to_owned(), spell.origin().map(Path::to_owned));
+        Self { place: Place { root: root.to_owned(), name, origin }, opened: Arc::default() }
+    }
+
+    fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Opened) -> Result<T> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T>> {
+        let (opened, place) = (Arc::clone(&self.opened), self.place.clone());
+        async move {
+            let mut opened = opened.lock_owned().await;
+            blocking(move || match &mut *opened {
+                Some(opened) => work(opened),
+                none => work(none.insert(Opened::open(&place.folder())?)),
+            })
+            .await
+        }
+        .boxed()
+    }
+
+    fn run_file<T: Send + 'static>(
+        &self,
+        path: InnerPath,
+        doing: &'static str,
+        work: impl FnOnce(&mut Opened, &InnerPath) -> Result<T, Fault> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T>> {
+        self.run(move |opened| {
+            let shown = path.as_str();
+            work(opened, &path).map_err(|fault| fault.into_error(doing, shown, || outside_storage(shown)))
+        })
+    }
+}
+
+/// What decides where a spell's storage is.
+#[derive(Debug, Clone)]
+struct Place {
+    root: PathBuf,
+    name: String,
+    origin: Option<PathBuf>,
+}
+
+impl Place {
+    /// A folder for each spell: spells of one name in different places never share.
+    fn folder(&self) -> PathBuf {
+        let plain = |sign: char| sign.is_ascii_alphanumeric() || sign == '-';
+        let name: String =
+            self.name.chars().take(MAX_NAME).map(|sign| if plain(sign) { sign } else { '_' }).collect();
+        let digest = match &self.origin {
+            Some(path) => {
+                let path = path.canonicalize().unwrap_or_else(|_| path.clone());
+                Sha256::digest(path.as_os_str().as_encoded_bytes())
+            }
+            // No path has a NUL.
+            None => Sha256::digest(format!("\0{}", self.name)),
+        };
+        let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        self.root.join(format!("{name}-{digest}"))
+    }
+}
+
+impl Opened {
+    fn open(folder: &Path) -> Result<Self> {
+        let failed = |fault: Fault| {
+            let shown = folder.display().to_string();
+            fault.into_error("open", &shown, || {
+                Error::new(ErrorKind::Io, format!("the storage in {shown} is not what llmspell made"))
+                    .hint("there is a link or a file of another kind in it: move it away")
+            })
+        };
+        let jail = Jail::open_private(folder).map_err(Fault::from).map_err(failed)?;
+        let named = |name| InnerPath::new(name).ok_or(Fault::Missing);
+        let files = named(FILES).and_then(|path| jail.inner(&path)).map_err(failed)?;
+        // What is there is looked at before the database follows its name.
+        named(DATABASE).and_then(|path| if_there(jail.stat(&path))).map_err(failed)?;
+        Ok(Self { database: Database::open(&jail.place().join(DATABASE))?, files, counted: false })
+    }
+
+    /// Changes the files in a way that uses so much, or so much less, under the lock that all processes take.
+    fn change(
+        &mut self,
+        more: impl Fn(&Jail) -> Result<Used, Fault>,
+        work: impl FnOnce(&Jail) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let change = self.database.change().map_err(Fault::Run)?;
+        if !self.counted {
+            recount(&change, &self.files)?;
+            self.counted = true;
+        }
+        let more = more(&self.files)?;
+        if change.allow(more).is_err() {
+            recount(&change, &self.files)?;
+            change.allow(more).map_err(Fault::Run)?;
+        }
+        work(&self.files)?;
+        change.add_files(more).and_then(|()| change.commit()).map_err(Fault::Run)
+    }
+}
+
+/// Counts the files anew. Nobody else writes meanwhile, so what is unfinished was left by a writer that was killed.
+fn recount(change: &Change<'_>, files: &Jail) -> Result<(), Fault> {
+    files.sweep()?;
+    let mut used = Used::default();
+    files.walk(&InnerPath::default(), &mut |_, info| {
+        used = used.plus(Used::entry(info.size));
+        Ok(true)
+    })?;
+    change.set_files(used).map_err(Fault::Run)
+}
+
+/// What a file takes that is written at a path, beside what is there, when it ends with so many bytes.
+fn to_write(files: &Jail, path: &InnerPath, bytes: impl Fn(u64) -> u64) -> Result<Used, Fault> {
+    let was = if_there(files.stat(path))?;
+    let before = was.as_ref().map_or(0, |was| was.size);
+    let mut more = Used { bytes: signed(bytes(before)) - signed(before), entries: 0 };
+    let mut missing = was.is_none().then(|| path.clone());
+    while let Some(path) = missing {
+        more.entries += 1;
+        let folder = path.split().map(|(folder, _)| folder).filter(|folder| !folder.is_root());
+        missing = match folder {
+            Some(folder) if if_there(files.stat(&folder))?.is_none() => Some(folder),
+            _ => None,
+        };
+    }
+    Ok(more)
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+impl Storage for Store {
+    fn get(&self, _: Permit, key: String, room: Room) -> BoxFuture<'static, Result<Option<String>>> {
+        self.run(move |opened| opened.database.get(&key, |bytes| room.take(bytes)))
+    }
+
+    fn set(&self, _: Permit, key: String, value: String) -> BoxFuture<'static, Result<()>> {
+        self.run(move |opened| {
+            let change = opened.database.change()?;
+            change.set(&key, &value)?;
+            change.commit()
+        })
+    }
+
+    fn replace(
+        &self,
+        _: Permit,
+        key: String,
+        was: Option<String>,
+        value: String,
+    ) -> BoxFuture<'static, Result<bool>> {
+        self.run(move |opened| {
+            let change = opened.database.change()?;
+            let unchanged = change.is(&key, was.as_deref())?;
+            if unchanged {
+                change.set(&key, &value)?;
+                change.commit()?;
+            }
+            Ok(unchanged)
+        })
+    }
+
+    fn delete(&self, _: Permit, key: String) -> BoxFuture<'static, Result<bool>> {
+        self.run(move |opened| {
+            let change = opened.database.change()?;
+            let was_there = change.delete(&key)?;
+            change.commit()?;
+            Ok(was_there)
+        })
+    }
+
+    fn keys(&self, _: Permit, prefix: String) -> BoxFuture<'static, Result<Vec<String>>> {
+        self.run(move |opened| opened.database.keys(&prefix))
+    }
+
+    fn read(&self, _: Permit, path: InnerPath, room: Room) -> BoxFuture<'static, Result<Vec<u8>>> {
+        self.run_file(path, "read", move |opened, path| {
+            opened.files.read(path, MAX_READ, |bytes| room.take(bytes))
+        })
+    }
+
+    fn write(&self, _: Permit, path: InnerPath, bytes: Vec<u8>) -> BoxFuture<'static, Result<()>> {
+        self.run_file(path, "write", move |opened, path| {
+            let length = bytes.len() as u64;
+            opened.change(|files| to_write(files, path, |_| length), |files| files.write(path, &bytes))
+        })
+    }
+
+    fn append(&self, _: Permit, path: InnerPath, bytes: Vec<u8>) -> BoxFuture<'static, Result<()>> {
+        self.run_file(path, "write", move |opened, path| {
+            let length = bytes.len() as u64;
+            opened
+                .change(|files| to_write(files, path, |was| was + length), |files| files.append(path, &bytes))
+        })
+    }
+
+    fn list(&self, _: Permit, path: InnerPath) -> BoxFuture<'static, Result<Vec<String>>> {
+        self.run_file(path, "list", |opened, path| opened.files.list(path))
+    }
+
+    fn stat(&self, _: Permit, path: InnerPath) -> BoxFuture<'static, Result<Option<FileInfo>>> {
+        self.run_file(path, "look at", |opened, path| if_there(opened.files.stat(path)))
+    }
+
+    fn remove(&self, _: Permit, path: InnerPath) -> BoxFuture<'static, Result<()>> {
+        self.run_file(path, "remove", |opened, path| {
+            let less = |files: &Jail| {
+                let info = files.stat(path)?;
+                let bytes = if info.kind == FileKind::File { -signed(info.size) } else { 0 };
+                Ok(Used { bytes, entries: -1 })
+            };
+            opened.change(less, |files| files.remove(path))
+        })
+    }
+}

@@ -1,0 +1,264 @@
+//! The database of one spell: its values, and how much it keeps in all.
+//!
+//! SQLite, because it is the one embedded database that several processes may write at once. In WAL mode with
+//! `synchronous = NORMAL` a finished write survives the end of the process however it comes; a power failure may take
+//! the last writes back, and never damages what is there (<https://sqlite.org/pragma.html#pragma_synchronous>).
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use llmspell_core::{Error, ErrorKind, Result};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
+};
+
+/// The most bytes a spell keeps, keys and files together.
+const MAX_BYTES: i64 = 64 << 20;
+/// The most keys, files and folders that it keeps.
+const MAX_ENTRIES: i64 = 10_000;
+
+/// How long to wait for another process to end its writing.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait before asking again where SQLite does not wait itself.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Marks a database as ours: `LMSP`.
+const APPLICATION: i32 = 0x4C4D_5350;
+const VERSION: i32 = 1;
+const SCHEMA: &str = "
+    CREATE TABLE entry (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT;
+    CREATE TABLE used (what TEXT NOT NULL PRIMARY KEY, bytes INTEGER NOT NULL, entries INTEGER NOT NULL) STRICT;
+    INSERT INTO used VALUES ('keys', 0, 0), ('files', 0, 0);
+";
+
+/// What is used of a storage, or is to be used more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Used {
+    pub(super) bytes: i64,
+    pub(super) entries: i64,
+}
+
+impl Used {
+    /// One entry of so many bytes.
+    pub(super) fn entry(bytes: u64) -> Self {
+        Self { bytes: i64::try_from(bytes).unwrap_or(i64::MAX), entries: 1 }
+    }
+
+    pub(super) fn plus(self, more: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_add(more.bytes),
+            entries: self.entries.saturating_add(more.entries),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Database(Connection);
+
+impl Database {
+    /// Opens the database in this file, which is made if need be. One that is not ours is left as it is.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let shown = path.display();
+        let damaged = |error| match failed(error) {
+            error if error.is_retryable() => error,
+            error => error
+                .prefixed(format_args!("{shown}: "))
+                .hint("nothing was changed; move the file away to begin with an empty storage"),
+        };
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let mut database = Connection::open_with_flags(path, flags).map_err(damaged)?;
+        database.busy_timeout(PATIENCE).map_err(damaged)?;
+        database.pragma_update(None, "synchronous", "NORMAL").map_err(damaged)?;
+        if !is_ours(&database).map_err(damaged)? {
+            create(&mut database).map_err(damaged)?;
+            if !is_ours(&database).map_err(damaged)? {
+                let error = format!("{shown} is not a storage that this llmspell can use");
+                return Err(Error::new(ErrorKind::Io, error)
+                    .hint("another program or a newer llmspell made it; nothing was changed"));
+            }
+        }
+        Ok(Self(database))
+    }
+
+    /// The value of a key. `room` is asked for its size before it is copied.
+    pub(super) fn get(&self, key: &str, room: impl FnOnce(u64) -> Result<()>) -> Result<Option<String>> {
+        let mut statement =
+            self.0.prepare_cached("SELECT value FROM entry WHERE key = ?1").map_err(failed)?;
+        let mut rows = statement.query([key]).map_err(failed)?;
+        let Some(row) = rows.next().map_err(failed)? else { return Ok(None) };
+        let value = row.get_ref(0).and_then(|value| Ok(value.as_str()?)).map_err(failed)?;
+        room(value.len() as u64)?;
+        Ok(Some(value.to_owned()))
+    }
+
+    /// The keys that begin with a prefix, sorted.
+    pub(super) fn keys(&self, prefix: &str) -> Result<Vec<String>> {
+        let sql = "SELECT key FROM entry WHERE key >= ?1 AND substr(key, 1, length(?1)) = ?1 ORDER BY key";
+        let mut statement = self.0.prepare_cached(sql).map_err(failed)?;
+        let rows = statement.query_map([prefix], |row| row.get(0)).map_err(failed)?;
+        rows.collect::<Result<_, _>>().map_err(failed)
+    }
+
+    /// Begins a change, alone among all processes. It is undone unless it is committed.
+    pub(super) fn change(&mut self) -> Result<Change<'_>> {
+        self.0.transaction_with_behavior(TransactionBehavior::Immediate).map(Change).map_err(failed)
+    }
+}
+
+fn is_ours(database: &Connection) -> rusqlite::Result<bool> {
+    let number = |name| database.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    Ok(number("application_id")? == APPLICATION && number("user_version")? == VERSION)
+}
+
+/// Lays out an empty database; one that is not empty is left alone. Two processes may try at once.
+fn create(database: &mut Connection) -> rusqlite::Result<()> {
+    let tables: i64 = database.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let application: i32 = database.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    if tables > 0 || application != 0 {
+        return Ok(());
+    }
+    let since = Instant::now();
+    // The one statement that does not wait for others by itself.
+    while let Err(error) = database.pragma_update(None, "journal_mode", "WAL") {
+        if !is_busy(&error) || since.elapsed() > PATIENCE {
+            return Err(error);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    let layout = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if is_ours(&layout)? {
+        return Ok(());
+    }
+    layout.execute_batch(SCHEMA)?;
+    layout.pragma_update(None, "application_id", APPLICATION)?;
+    layout.pragma_update(None, "user_version", VERSION)?;
+    layout.commit()
+}
+
+/// A change under way.
+#[derive(Debug)]
+pub(super) struct Change<'a>(Transaction<'a>);
+
+impl Change<'_> {
+    /// Whether a key has this value, or is not there.
+    pub(super) fn is(&self, key: &str, value: Option<&str>) -> Result<bool> {
+        let mut statement =
+            self.0.prepare_cached("SELECT value FROM entry WHERE key = ?1").map_err(failed)?;
+        let mut rows = statement.query([key]).map_err(failed)?;
+        match rows.next().map_err(failed)? {
+            Some(row) => {
+                let found = row.get_ref(0).and_then(|found| Ok(found.as_str()?)).map_err(failed)?;
+                Ok(value == Some(found))
+            }
+            None => Ok(value.is_none()),
+        }
+    }
+
+    /// Sets a key, within what may be used.
+    pub(super) fn set(&self, key: &str, value: &str) -> Result<()> {
+        let new = Used::entry((key.len() + value.len()) as u64);
+        let more = match self.size(key)? {
+            Some(was) => Used { bytes: new.bytes - was.bytes, entries: 0 },
+            None => new,
+        };
+        self.allow(more)?;
+        self.execute(
+            "INSERT INTO entry VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2",
+            params![key, value],
+        )?;
+        self.add("keys", more)
+    }
+
+    /// Deletes a key. Returns whether it was there.
+    pub(super) fn delete(&self, key: &str) -> Result<bool> {
+        let Some(was) = self.size(key)? else { return Ok(false) };
+        self.execute("DELETE FROM entry WHERE key = ?1", params![key])?;
+        self.add("keys", Used { bytes: -was.bytes, entries: -1 })?;
+        Ok(true)
+    }
+
+    /// Whether so much more may be used; less always.
+    pub(super) fn allow(&self, more: Used) -> Result<()> {
+        let sql = "SELECT sum(bytes), sum(entries) FROM used";
+        let read = |row: &rusqlite::Row<'_>| Ok(Used { bytes: row.get(0)?, entries: row.get(1)? });
+        let used = self.0.prepare_cached(sql).and_then(|mut sum| sum.query_row([], read)).map_err(failed)?;
+        let then = used.plus(more);
+        let too_much = |then: i64, more: i64, most: i64| more > 0 && then > most;
+        if !too_much(then.bytes, more.bytes, MAX_BYTES) && !too_much(then.entries, more.entries, MAX_ENTRIES)
+        {
+            return Ok(());
+        }
+        let (bytes, entries) = (MAX_BYTES - used.bytes, MAX_ENTRIES - used.entries);
+        let message = format!(
+            "the spell's storage is full: of {MAX_BYTES} bytes {} are left and {} are needed, of {MAX_ENTRIES} \
+             entries {} are left and {} are needed",
+            bytes.max(0),
+            more.bytes.max(0),
+            entries.max(0),
+            more.entries.max(0),
+        );
+        Err(Error::new(ErrorKind::Io, message)
+            .hint("delete keys, or remove files, that are not needed any more"))
+    }
+
+    /// Counts more files.
+    pub(super) fn add_files(&self, more: Used) -> Result<()> {
+        self.add("files", more)
+    }
+
+    /// Says how many files there are.
+    pub(super) fn set_files(&self, used: Used) -> Result<()> {
+        self.execute(
+            "UPDATE used SET bytes = ?1, entries = ?2 WHERE what = 'files'",
+            params![used.bytes, used.entries],
+        )
+    }
+
+    /// Makes the change last.
+    pub(super) fn commit(self) -> Result<()> {
+        self.0.commit().map_err(failed)
+    }
+
+    fn add(&self, what: &str, more: Used) -> Result<()> {
+        let sql =
+            "UPDATE used SET bytes = max(0, bytes + ?2), entries = max(0, entries + ?3) WHERE what = ?1";
+        self.execute(sql, params![what, more.bytes, more.entries])
+    }
+
+    /// What a key takes with its value.
+    fn size(&self, key: &str) -> Result<Option<Used>> {
+        let sql = "SELECT octet_length(key) + octet_length(value) FROM entry WHERE key = ?1";
+        let found = self
+            .0
+            .prepare_cached(sql)
+            .and_then(|mut size| size.query_row([key], |row| row.get(0)).optional());
+        Ok(found.map_err(failed)?.map(|bytes| Used { bytes, entries: 1 }))
+    }
+
+    fn execute(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<()> {
+        self.0
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(parameters))
+            .map(drop)
+            .map_err(failed)
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+fn failed(error: rusqlite::Error) -> Error {
+    if is_busy(&error) {
+        return Error::new(
+            ErrorKind::Io,
+            "another process has been writing to the spell's storage for too long",
+        )
+        .with_retryable(true)
+        .with_source(error);
+    }
+    Error::new(ErrorKind::Io, format!("the spell's storage failed: {error}")).with_source(error)
+}

@@ -1,0 +1,137 @@
+//! A folder that a spell was granted, a folder beside it that it must never see, and its storage.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use llmspell::{Outcome, Permissions, Runtime, Spell, Value};
+use tempfile::TempDir;
+
+/// What no spell may ever read.
+pub(crate) const CANARY: &str = "the canary";
+
+pub(crate) struct World {
+    folder: TempDir,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let world = Self { folder: tempfile::tempdir().unwrap() };
+        for folder in ["granted/in", "outside"] {
+            fs::create_dir_all(world.path(folder)).unwrap();
+        }
+        fs::write(world.path("granted/in/a.txt"), "inside").unwrap();
+        fs::write(world.path("outside/secret.txt"), CANARY).unwrap();
+        world
+    }
+
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    /// Runs a script that may read and write `granted`.
+    pub(crate) fn run(&self, script: &str) -> Outcome {
+        self.run_within(512 << 20, script)
+    }
+
+    /// The same with so many bytes of memory.
+    pub(crate) fn run_within(&self, memory: u64, script: &str) -> Outcome {
+        let granted = || [self.path("granted")].into_iter().collect();
+        let permissions = Permissions { read: granted(), write: granted(), ..Permissions::default() };
+        self.start(script, permissions, memory)
+    }
+
+    /// Runs a script with other permissions.
+    pub(crate) fn run_with(&self, script: &str, permissions: Permissions) -> Outcome {
+        self.start(script, permissions, 512 << 20)
+    }
+
+    fn start(&self, script: &str, permissions: Permissions, memory: u64) -> Outcome {
+        let runtime = Runtime::builder()
+            .workers(1)
+            .working_dir(self.folder.path())
+            .storage(self.path("storage"))
+            .build()
+            .unwrap();
+        let cast = runtime.cast(Spell::from_source("test.luau", script).unwrap()).permissions(permissions);
+        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio.block_on(cast.limits(|limits| limits.memory = memory).start().outcome())
+    }
+
+    /// What a script returns.
+    pub(crate) fn value(&self, script: &str) -> Value {
+        self.run(script).into_result().unwrap()
+    }
+
+    /// The lines that a script returns.
+    pub(crate) fn lines(&self, script: &str) -> Vec<String> {
+        let Value::List(lines) = self.value(script) else { panic!("not a list") };
+        lines.iter().map(|line| line.as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The folder of the spell's storage.
+    pub(crate) fn storage(&self) -> PathBuf {
+        let mut spells = fs::read_dir(self.path("storage")).unwrap();
+        spells.next().unwrap().unwrap().path()
+    }
+
+    /// Puts doors to the outside into a folder, one of each kind, and a link that stays inside. Returns the paths that
+    /// lead through them.
+    pub(crate) fn plant(&self, folder: &Path) -> Vec<&'static str> {
+        let outside = self.path("outside");
+        symlink(outside.join("secret.txt"), folder.join("link.txt")).unwrap();
+        symlink(&outside, folder.join("door")).unwrap();
+        symlink(outside.join("nowhere"), folder.join("dangling")).unwrap();
+        symlink("/proc", folder.join("proc")).unwrap();
+        fs::create_dir(folder.join("plain")).unwrap();
+        fs::write(folder.join("plain/a.txt"), "inside").unwrap();
+        symlink("plain/a.txt", folder.join("inner.txt")).unwrap();
+        symlink("plain", folder.join("inner")).unwrap();
+        fs::hard_link(outside.join("secret.txt"), folder.join("hard.txt")).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            folder.join("pipe"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RWXU,
+            0,
+        )
+        .unwrap();
+        std::os::unix::net::UnixListener::bind(folder.join("socket")).unwrap();
+        vec![
+            "link.txt",
+            "door",
+            "door/secret.txt",
+            "door/nothing.txt",
+            "dangling",
+            "dangling/a",
+            "proc/self/environ",
+            "inner.txt",
+            "inner",
+            "inner/a.txt",
+            "hard.txt",
+            "pipe",
+            "socket",
+        ]
+    }
+
+    /// Checks that nothing got out: what is outside is as it was, and nothing is left unfinished anywhere.
+    pub(crate) fn check(&self) {
+        assert_eq!(names(&self.path("outside")), ["secret.txt"]);
+        assert_eq!(fs::read_to_string(self.path("outside/secret.txt")).unwrap(), CANARY);
+        let mut folders = vec![self.folder.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for name in names(&folder) {
+                assert!(!name.starts_with(".llmspell"), "{name} is left in {}", folder.display());
+                let path = folder.join(name);
+                folders.extend(path.symlink_metadata().unwrap().is_dir().then_some(path));
+            }
+        }
+    }
+}
+
+pub(crate) fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
