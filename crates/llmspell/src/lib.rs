@@ -21,6 +21,7 @@ mod run;
 mod runtime;
 mod sink;
 mod spell;
+mod warm;
 mod watchdog;
 mod worker;
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 use llmspell_core::capability::{Console, Models};
 use llmspell_core::{Bridge, BridgeSet, Engine, EngineDescriptor, EngineRegistry, Error, Method, Result};
 
+use tokio::sync::Semaphore;
+
 use crate::live::Live;
 use crate::run::Cast;
 use crate::spell::Spell;
@@ -20,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) models: Option<Arc<dyn Models>>,
     pub(crate) console: Option<Arc<dyn Console>>,
     pub(crate) workers: Workers,
+    /// For this many sessions.
+    pub(crate) room: Option<Arc<Semaphore>>,
 }
 
 /// Engines, bridges, models and worker threads that any number of runs share. Cheap to clone.
@@ -33,6 +37,7 @@ impl Runtime {
     pub fn builder() -> RuntimeBuilder {
         RuntimeBuilder {
             workers: None,
+            max_open: None,
             engines: Vec::new(),
             bridges: Vec::new(),
             functions: Vec::new(),
@@ -89,12 +94,13 @@ type EngineFactory = Box<dyn Fn() -> Arc<dyn Engine> + Send + Sync>;
 
 /// Makes a [`Runtime`]. Without a call to a setter there are
 ///
-/// - as many worker threads as processors;
+/// - as many worker threads as processors, and as many runs at once as are started;
 /// - the engines and bridges this build has;
 /// - no host functions, no models, no console.
 #[must_use]
 pub struct RuntimeBuilder {
     workers: Option<usize>,
+    max_open: Option<usize>,
     engines: Vec<(EngineDescriptor, EngineFactory)>,
     bridges: Vec<Bridge>,
     functions: Vec<Method>,
@@ -107,6 +113,13 @@ impl RuntimeBuilder {
     /// Sets the most worker threads; at least one.
     pub fn workers(mut self, most: usize) -> Self {
         self.workers = Some(most);
+        self
+    }
+
+    /// Sets the most runs and open VMs at once; at least one. More wait in line, in the order in which they came, while
+    /// their `wall` limits count. A run that starts others and waits for them needs room for both.
+    pub fn max_open(mut self, most: usize) -> Self {
+        self.max_open = Some(most.clamp(1, Semaphore::MAX_PERMITS));
         self
     }
 
@@ -174,6 +187,7 @@ impl RuntimeBuilder {
             models: self.models,
             console: self.console,
             workers: Workers::new(workers, Watchdog::new(self.stuck)),
+            room: self.max_open.map(|most| Arc::new(Semaphore::new(most))),
         })))
     }
 }

@@ -28,7 +28,7 @@ pub struct Spell {
     manifest_text: Option<Arc<str>>,
     asked: Permissions,
     name: String,
-    source: Source,
+    source: Arc<Source>,
     dir: Option<PathBuf>,
     folder: Option<Arc<Folder>>,
 }
@@ -47,7 +47,7 @@ impl Spell {
             manifest_text: None,
             asked: Permissions::default(),
             name: stem(Path::new(name)),
-            source: Source::new(name, text),
+            source: Arc::new(Source::new(name, text)),
             dir: None,
             folder: None,
         })
@@ -60,7 +60,7 @@ impl Spell {
             manifest_text: None,
             asked: Permissions::default(),
             name: "live".to_owned(),
-            source: Source::new("live", ""),
+            source: Arc::new(Source::new("live", "")),
             dir: None,
             folder: None,
         }
@@ -102,7 +102,7 @@ impl Spell {
             manifest_text: manifest_text.map(Into::into),
             asked,
             name,
-            source,
+            source: Arc::new(source),
             dir: Some(dir.to_owned()),
             folder: Some(Arc::new(folder)),
         })
@@ -151,6 +151,10 @@ impl Spell {
     #[must_use]
     pub fn source(&self) -> &Source {
         &self.source
+    }
+
+    pub(crate) fn shared_source(&self) -> Arc<Source> {
+        Arc::clone(&self.source)
     }
 
     /// Its folder, when it has one.
