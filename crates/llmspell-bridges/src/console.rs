@@ -9,6 +9,7 @@ use llmspell_macros::bridge;
 #[bridge]
 #[since("0.1")]
 pub mod console {
+    use llmspell_core::capability::GatedProgress;
     use llmspell_core::{Context, Result};
 
     /// Writes a text as it is, without a line end.
@@ -67,6 +68,74 @@ pub mod console {
     /// ```
     pub async fn select(cx: Context, question: String, choices: Vec<String>) -> Result<String> {
         super::select(&cx, &question, choices).await
+    }
+
+    /// Shows the user how far a work has come: `total` steps in all, if that is known, and what it is about.
+    ///
+    /// On a terminal this is a bar, and else a line now and then; it goes to stderr and is no output. Each change is
+    /// charged to the `output` limit: its texts and 32 bytes.
+    ///
+    /// ```luau
+    /// local files = {"one.txt", "two.txt", "three.txt"}
+    /// local bar = console.progress(#files, "Reading")
+    /// for _, file in files do
+    ///     bar:message(file)
+    ///     bar:advance()
+    /// end
+    /// bar:finish()
+    /// ```
+    pub fn progress(cx: &Context, total: Option<u64>, label: Option<String>) -> Result<Progress> {
+        Ok(Progress(cx.console().progress(total, label.unwrap_or_default())?))
+    }
+
+    /// How far a work has come. It is finished when the spell lets go of it, or ends.
+    #[derive(Debug)]
+    pub struct Progress(GatedProgress);
+
+    #[object]
+    impl Progress {
+        /// Says how many steps are done.
+        ///
+        /// ```luau
+        /// local bar = console.progress(100)
+        /// bar:update(50)
+        /// ```
+        pub fn update(&self, done: u64) -> Result<()> {
+            self.0.update(done)
+        }
+
+        /// Says that so many more steps are done, or one.
+        ///
+        /// ```luau
+        /// local bar = console.progress(10)
+        /// bar:advance()
+        /// bar:advance(9)
+        /// ```
+        pub fn advance(&self, steps: Option<u64>) -> Result<()> {
+            self.0.advance(steps.unwrap_or(1))
+        }
+
+        /// Says what it is about just now.
+        ///
+        /// ```luau
+        /// local bar = console.progress(nil, "Reading")
+        /// bar:message("one.txt")
+        /// ```
+        pub fn message(&self, text: String) -> Result<()> {
+            self.0.message(text)
+        }
+
+        /// Ends it where it is. What is said of it later is not shown.
+        ///
+        /// ```luau
+        /// local bar = console.progress(1, "Thinking")
+        /// bar:update(1)
+        /// bar:finish()
+        /// ```
+        pub fn finish(&self) -> Result<()> {
+            self.0.finish();
+            Ok(())
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, Read};
 use std::pin::Pin;
+use std::sync::{Arc, Weak};
 
 use llmspell::capability::Console;
 use llmspell::effect::Permit;
@@ -21,13 +22,20 @@ pub(crate) struct Question {
     /// What to show before the answer is typed.
     pub(crate) prompt: String,
     answer: oneshot::Sender<Line>,
+    /// Alive as long as somebody waits for the answer.
+    waiting: Weak<()>,
 }
 
 impl Question {
     /// A question that is shown already, and where its answer will be.
     pub(crate) fn new() -> (Self, oneshot::Receiver<Line>) {
         let (answer, line) = oneshot::channel();
-        (Self { prompt: String::new(), answer }, line)
+        (Self { prompt: String::new(), answer, waiting: Weak::new() }, line)
+    }
+
+    /// What is alive as long as somebody waits for the answer.
+    pub(crate) fn waiting(&self) -> Weak<()> {
+        Weak::clone(&self.waiting)
     }
 }
 
@@ -46,8 +54,10 @@ pub(crate) fn console() -> (Asker, Questions) {
 impl Console for Asker {
     fn read_line(&self, _: Permit, prompt: String) -> Pin<Box<dyn Future<Output = Line> + Send>> {
         let (answer, line) = oneshot::channel();
-        let asked = self.0.send(Question { prompt, answer });
+        let waiting = Arc::new(());
+        let asked = self.0.send(Question { prompt, answer, waiting: Arc::downgrade(&waiting) });
         Box::pin(async move {
+            let _waiting = waiting;
             let closed = || Error::new(ErrorKind::Io, "the console is closed");
             asked.map_err(|_| closed())?;
             line.await.map_err(|_| closed())?
@@ -140,7 +150,7 @@ mod tests {
         drop(gone);
         let (answer, mut line) = oneshot::channel();
         for answer in [given_up, answer] {
-            sender.send(Question { prompt: String::new(), answer }).unwrap();
+            sender.send(Question { prompt: String::new(), answer, waiting: Weak::new() }).unwrap();
         }
         drop(sender);
         serve(&b"first\n"[..], &questions);

@@ -1,12 +1,15 @@
 //! Shows a run: what it prints on stdout, what it logs on stderr.
 
 use std::io::{self, IsTerminal};
+use std::sync::Weak;
 
 use clap::ValueEnum;
-use llmspell::{Event, Outcome, Value};
+use llmspell::{Event, LogLevel, Outcome, Value};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::console::Question;
+use crate::progress::{Bars, Look};
 use crate::report::Report;
 use crate::terminal;
 use crate::writer::Writer;
@@ -34,6 +37,9 @@ pub(crate) struct Screen<'a> {
     mid_line: bool,
     /// What to say when the first model call has been made.
     notice: Option<String>,
+    bars: Bars,
+    /// Alive as long as the last question waits for its answer, behind which no bar may be drawn.
+    asking: Weak<()>,
 }
 
 #[derive(Serialize)]
@@ -46,7 +52,23 @@ struct LastLine<'a> {
 impl<'a> Screen<'a> {
     pub(crate) fn new(report: &'a Report, output: Output) -> Self {
         let terminal = output == Output::Text && io::stdout().is_terminal();
-        Self { report, output, writer: Writer::default(), terminal, mid_line: false, notice: None }
+        let look = match () {
+            // Whoever reads the events knows, and who wants only what is wrong need not.
+            () if output == Output::StreamJson || report.level > LogLevel::Info => Look::Hidden,
+            () if io::stderr().is_terminal() => Look::Bars,
+            () => Look::Lines,
+        };
+        let (bars, asking) = (Bars::new(look), Weak::new());
+        Self {
+            report,
+            output,
+            writer: Writer::default(),
+            terminal,
+            mid_line: false,
+            notice: None,
+            bars,
+            asking,
+        }
     }
 
     /// Sets what to say when the first model call has been made; a spell that calls none need not hear it.
@@ -67,6 +89,10 @@ impl<'a> Screen<'a> {
         if let Event::Log(entry) = event {
             self.say(self.report.log(entry));
         }
+        if let Event::Progress(now) = event {
+            let line = self.bars.update(now);
+            self.say(line);
+        }
         match (self.output, event) {
             (Output::Text, Event::Output { text }) => self.print(text),
             (Output::StreamJson, event) => self.json_line(event)?,
@@ -83,7 +109,18 @@ impl<'a> Screen<'a> {
         self.say(Some(self.report.safe(&question.prompt).into_owned()));
         // An error that comes while it waits begins a line of its own.
         self.mid_line = true;
+        self.asking = question.waiting();
         self.flush().await
+    }
+
+    /// When to flush even if nothing happens, as a frame with bars is to be drawn.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        if self.is_taken() { None } else { self.bars.due() }
+    }
+
+    /// Whether the cursor stands where no bar may be drawn.
+    fn is_taken(&self) -> bool {
+        self.terminal && self.mid_line || self.asking.strong_count() > 0
     }
 
     /// Shows what the run came to, but for its error.
@@ -91,6 +128,7 @@ impl<'a> Screen<'a> {
     /// # Errors
     /// When stdout cannot be written.
     pub(crate) async fn outcome(&mut self, outcome: &Outcome) -> io::Result<()> {
+        self.end_bars();
         match self.output {
             Output::Json => self.json_line(outcome)?,
             Output::StreamJson => self.json_line(&LastLine { event: "outcome", outcome })?,
@@ -106,15 +144,41 @@ impl<'a> Screen<'a> {
         self.flush().await
     }
 
+    /// Leaves the terminal in order when stdout is gone and there is nothing to show on it.
+    pub(crate) async fn abandon(&mut self) {
+        self.end_bars();
+        // That stdout cannot be written is known.
+        let _ = self.flush().await;
+    }
+
     /// Waits until everything is out.
     ///
     /// # Errors
     /// When stdout cannot be written.
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
+        if self.due().is_some_and(|due| due <= Instant::now()) {
+            self.writer.stderr(self.bars.draw().as_bytes());
+        }
         self.writer.flush().await
     }
 
+    /// Leaves the bars as they are, for nothing comes of them any more.
+    fn end_bars(&mut self) {
+        let end = self.bars.finish();
+        if end.is_empty() {
+            return;
+        }
+        if self.is_taken() {
+            self.say(Some("\n".into()));
+            self.mid_line = false;
+        }
+        self.say(Some(end));
+    }
+
     fn print(&mut self, text: &str) {
+        if self.terminal {
+            self.writer.stderr(self.bars.clear().as_bytes());
+        }
         if let Some(last) = text.chars().next_back() {
             self.mid_line = last != '\n';
         }
@@ -134,6 +198,7 @@ impl<'a> Screen<'a> {
 
     fn say(&mut self, text: Option<String>) {
         if let Some(text) = text {
+            self.writer.stderr(self.bars.clear().as_bytes());
             self.writer.stderr(text.as_bytes());
         }
     }

@@ -59,6 +59,22 @@ pub(crate) fn columns() -> usize {
         .map_or(COLUMNS, |(terminal_size::Width(columns), _)| columns.into())
 }
 
+/// How large a terminal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) columns: u16,
+    pub(crate) rows: u16,
+}
+
+/// The size of the terminal that stderr is.
+pub(crate) fn stderr_size() -> Size {
+    match terminal_size::terminal_size_of(std::io::stderr()) {
+        Some((terminal_size::Width(columns), terminal_size::Height(rows))) => Size { columns, rows },
+        // What a terminal has that does not tell.
+        None => Size { columns: 80, rows: 24 },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures_util::future::BoxFuture;
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::capability::{
     Clock, Console, Files, GatedClock, GatedConsole, GatedFiles, GatedModels, GatedNet, GatedRandom,
-    GatedStorage, Models, Modules, Net, Random, ReplyStream, Storage, StreamRecord,
+    GatedStorage, Models, Modules, Net, Progress, Random, ReplyStream, Storage, StreamRecord,
 };
 use crate::chat::{Delta, Usage};
 use crate::convert::{from_value, to_value};
@@ -60,6 +61,8 @@ pub enum Event {
         /// What it used.
         usage: Usage,
     },
+    /// A work that the spell shows has come further.
+    Progress(Progress),
 }
 
 /// Where a run's events go. Called on the script's thread: it should hand over and return.
@@ -126,6 +129,8 @@ struct Run {
     state: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
     children: Mutex<Vec<Weak<Run>>>,
     beside: Mutex<Vec<BoxFuture<'static, Result<()>>>>,
+    /// How many bars of progress there were, those of its family included: they share the sink.
+    bars: Arc<AtomicU64>,
 }
 
 impl Run {
@@ -265,6 +270,7 @@ impl ContextBuilder {
             state: Mutex::default(),
             children: Mutex::default(),
             beside: Mutex::default(),
+            bars: Arc::default(),
         };
         Context { run: Arc::new(run), task: Arc::new(Task::main()) }
     }
@@ -304,6 +310,7 @@ impl Context {
             state: Mutex::default(),
             children: Mutex::default(),
             beside: Mutex::default(),
+            bars: Arc::clone(&parent.bars),
         });
         let mut children = lock(&parent.children);
         children.retain(|child| child.strong_count() > 0);
@@ -454,6 +461,11 @@ impl Context {
 
     pub(crate) fn console_capability(&self) -> Option<&dyn Console> {
         self.run.world.console.as_deref()
+    }
+
+    /// The number of a new bar of progress, from 1 on.
+    pub(crate) fn next_bar(&self) -> u64 {
+        self.run.bars.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     pub(crate) fn net_capability(&self) -> Option<&dyn Net> {

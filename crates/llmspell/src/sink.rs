@@ -33,7 +33,7 @@ impl Sink for Collector {
         match &event {
             Event::Output { text } => said.output.push_str(text),
             Event::Log(entry) => said.logs.push(entry.clone()),
-            Event::Chunk { .. } | Event::Usage { .. } => {}
+            Event::Chunk { .. } | Event::Usage { .. } | Event::Progress(_) => {}
         }
         drop(said);
         if let Some(listener) = &self.listener {

@@ -8,7 +8,7 @@ use llmspell_core::effect::Permit;
 use llmspell_core::{Context, Limits, Result, Value};
 use serde_json::json;
 
-use crate::world::{Heard, call, function, refusal, value};
+use crate::world::{Heard, call, call_on, function, refusal, value};
 
 async fn logged(method: &str, arguments: Vec<Value>) -> Result<Vec<String>> {
     let heard = Arc::<Heard>::default();
@@ -162,4 +162,55 @@ async fn a_choice_is_made_by_number_or_text() {
     }
     let (came, _) = asked("console.select", vec!["Colour?".into(), Value::List(vec![])], vec![]).await;
     assert_eq!(came, "argument: argument 2 (`choices`): expected at least one choice, found none");
+}
+
+#[tokio::test]
+async fn progress_is_shown_with_each_change_and_finished_once() {
+    let heard = Arc::<Heard>::default();
+    let cx = Context::builder().sink(Arc::clone(&heard) as _).build();
+    let bar = call(&cx, "console.progress", vec![3.into(), "Reading".into()]).await.unwrap();
+    let other = call(&cx, "console.progress", vec![]).await.unwrap();
+    for (bar, method, arguments) in [
+        (&bar, "advance", vec![]),
+        (&bar, "advance", vec![0.into()]),
+        (&bar, "message", vec!["a".into()]),
+        (&bar, "message", vec!["a".into()]),
+        (&other, "advance", vec![u32::MAX.into()]),
+        (&bar, "update", vec![3.into()]),
+        (&bar, "update", vec![3.into()]),
+        (&bar, "finish", vec![]),
+        (&bar, "finish", vec![]),
+        (&bar, "update", vec![1.into()]),
+        (&bar, "message", vec!["b".into()]),
+    ] {
+        assert_eq!(call_on(&cx, bar, method, arguments).await.unwrap(), Value::Nil);
+    }
+    drop((bar, other));
+    let expected = [
+        r#"progress 1: 0/3 "Reading" """#,
+        r#"progress 2: 0/? "" """#,
+        r#"progress 1: 1/3 "Reading" """#,
+        r#"progress 1: 1/3 "Reading" "a""#,
+        r#"progress 2: 4294967295/? "" """#,
+        r#"progress 1: 3/3 "Reading" "a""#,
+        r#"progress 1: 3/3 "Reading" "a" finished"#,
+        r#"progress 2: 4294967295/? "" "" finished"#,
+    ];
+    assert_eq!(heard.lines(), expected);
+    assert_eq!(cx.meter().held_memory(), 0);
+}
+
+#[tokio::test]
+async fn a_flood_of_progress_ends_by_a_limit() {
+    let limits = Limits { output: 100, ..Limits::default() };
+    let cx = Context::builder().limits(limits).build();
+    let bar = call(&cx, "console.progress", vec![3.into(), "0123456789".into()]).await.unwrap();
+    let advance = async || call_on(&cx, &bar, "advance", vec![]).await;
+    advance().await.unwrap();
+    assert_eq!(refusal(advance().await), "limit.output: the spell reached its output limit of 100 bytes");
+
+    let limits = Limits { memory: 100, ..Limits::default() };
+    let cx = Context::builder().limits(limits).build();
+    let result = call(&cx, "console.progress", vec![3.into(), "x".repeat(100).into()]).await;
+    assert_eq!(refusal(result), "limit.memory: the spell reached its memory limit of 100 bytes");
 }

@@ -222,6 +222,11 @@ impl Sink for Heard {
                 format!("{} {} {fields}", entry.level.as_str(), entry.message)
             }
             Event::Chunk { text } => format!("chunk {text:?}"),
+            Event::Progress(now) => {
+                let total = now.total.map_or("?".into(), |total| total.to_string());
+                let end = if now.finished { " finished" } else { "" };
+                format!("progress {}: {}/{total} {:?} {:?}{end}", now.id, now.done, now.label, now.message)
+            }
             Event::Usage { usage } => format!("usage {}/{}", usage.input_tokens, usage.output_tokens),
         };
         self.0.lock().unwrap().push(line);

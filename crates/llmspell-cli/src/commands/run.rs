@@ -18,6 +18,7 @@ use llmspell::{
     Error, Event, Limits, Map, Outcome, Permissions, Result, Runtime, Spell, parse_size, parse_span,
 };
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use self::allow::Allow;
 use self::dry::Preview;
@@ -161,7 +162,10 @@ impl RunArgs {
         };
         let shown = match shown {
             Ok(()) => screen.outcome(&outcome).await,
-            Err(error) => Err(error),
+            Err(error) => {
+                screen.abandon().await;
+                Err(error)
+            }
         };
         let heard = written(shown)?;
         Ok(match &outcome.error {
@@ -341,6 +345,7 @@ async fn follow(
     let mut shown = Ok(());
     // In this order: what was said before a question or the end is shown before it.
     let outcome = loop {
+        let frame = screen.due();
         let step = tokio::select! {
             biased;
             Some(event) = events.next() => show(screen, event, &mut events).await,
@@ -352,6 +357,7 @@ async fn follow(
                 Err(error) => Err(error),
             },
             outcome = &mut outcome => break outcome,
+            () = at(frame) => screen.flush().await,
         };
         if step.is_err() && shown.is_ok() {
             shown = step;
@@ -364,6 +370,14 @@ async fn follow(
         }
     }
     Ended::Run(Box::new(outcome), shown)
+}
+
+/// Waits until then; for ever when it is never.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Shows an event and those that wait behind it, and then sends them on their way.

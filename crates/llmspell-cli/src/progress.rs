@@ -1,0 +1,307 @@
+//! Bars of progress on stderr: drawn on a terminal, and lines now and then where it is none.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
+use llmspell::capability::Progress;
+use tokio::time::Instant;
+
+use crate::terminal;
+
+/// The least time between two frames.
+const FRAME: Duration = Duration::from_millis(100);
+
+/// The least time between two lines about a work of which nobody knows how long it is.
+const LINE: Duration = Duration::from_secs(5);
+
+/// Columns of a terminal from which on there is room for a bar beside its text.
+const ROOM: u16 = 40;
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// As bars that move.
+    Bars,
+    /// As a line at the start, at each tenth or now and then, and at the end.
+    Lines,
+    /// Not at all.
+    Hidden,
+}
+
+/// The works under way.
+pub(crate) struct Bars {
+    look: Look,
+    works: BTreeMap<u64, Work>,
+    /// What has ended since the last frame, to be left on the screen.
+    ended: String,
+    /// Lines of the frame that is on the screen. The cursor stands in the last.
+    drawn: usize,
+    /// Whether the works have changed since.
+    changed: bool,
+    last_frame: Option<Instant>,
+}
+
+struct Work {
+    now: Progress,
+    /// The last line about it, the tenth it was in, and when it was written.
+    line: (String, u64, Instant),
+}
+
+impl Bars {
+    pub(crate) fn new(look: Look) -> Self {
+        let (works, ended) = (BTreeMap::new(), String::new());
+        Self { look, works, ended, drawn: 0, changed: false, last_frame: None }
+    }
+
+    /// Takes note of how far a work has come, and returns what there is to write about it at once.
+    pub(crate) fn update(&mut self, now: &Progress) -> Option<String> {
+        match self.look {
+            Look::Hidden => None,
+            Look::Lines => self.line(now),
+            Look::Bars => {
+                self.changed = true;
+                if now.finished {
+                    self.works.remove(&now.id);
+                    self.ended.push_str(&row(now, terminal::stderr_size().columns));
+                    self.ended.push('\n');
+                } else {
+                    self.note(now);
+                }
+                None
+            }
+        }
+    }
+
+    /// Ends all that has not ended: nothing comes any more.
+    pub(crate) fn finish(&mut self) -> String {
+        let open: Vec<_> = self.works.values().map(|work| work.now.clone()).collect();
+        let lines: String =
+            open.into_iter().filter_map(|now| self.update(&Progress { finished: true, ..now })).collect();
+        match self.look {
+            Look::Bars if self.changed => self.draw(),
+            _ => lines,
+        }
+    }
+
+    /// When the next frame is to be drawn, if there is one to draw.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.changed.then(|| self.last_frame.map_or_else(Instant::now, |last| last + FRAME))
+    }
+
+    /// The next frame, in place of the one on the screen.
+    pub(crate) fn draw(&mut self) -> String {
+        let size = terminal::stderr_size();
+        let mut frame = self.clear();
+        frame.push_str(&std::mem::take(&mut self.ended));
+        // A frame higher than the screen could not be cleared again.
+        let rows: Vec<_> = self
+            .works
+            .values()
+            .take(size.rows.saturating_sub(1).into())
+            .map(|work| row(&work.now, size.columns))
+            .collect();
+        frame.push_str(&rows.join("\n"));
+        self.drawn = rows.len();
+        self.changed = false;
+        self.last_frame = Some(Instant::now());
+        frame
+    }
+
+    /// Takes the bars off the screen; the next frame brings them back.
+    pub(crate) fn clear(&mut self) -> String {
+        let up = match std::mem::take(&mut self.drawn) {
+            0 => return String::new(),
+            1 => String::new(),
+            rows => format!("\u{1b}[{}A", rows - 1),
+        };
+        (self.changed, self.last_frame) = (true, None);
+        format!("\r{up}\u{1b}[J")
+    }
+
+    fn line(&mut self, now: &Progress) -> Option<String> {
+        let text = text(now);
+        let tenth = now.total.map_or(0, |total| tenth(now.done, total));
+        let last = self.works.get(&now.id).map(|work| &work.line);
+        let worth = last.is_none_or(|(last, last_tenth, written)| {
+            let later = if now.total.is_some() { tenth > *last_tenth } else { written.elapsed() >= LINE };
+            *last != text && (later || now.finished)
+        });
+        if now.finished {
+            self.works.remove(&now.id);
+        } else {
+            let work = self.note(now);
+            if worth {
+                work.line = (text.clone(), tenth, Instant::now());
+            }
+        }
+        worth.then(|| text + "\n")
+    }
+
+    fn note(&mut self, now: &Progress) -> &mut Work {
+        let line = || (String::new(), 0, Instant::now());
+        let work = self.works.entry(now.id).or_insert_with(|| Work { now: now.clone(), line: line() });
+        work.now.clone_from(now);
+        work
+    }
+}
+
+/// How many tenths of the work are done.
+fn tenth(done: u64, total: u64) -> u64 {
+    if done >= total { 10 } else { (u128::from(done) * 10 / u128::from(total)) as u64 }
+}
+
+/// How far a work has come, in words: `3/10 Reading three.txt`.
+fn text(now: &Progress) -> String {
+    let mut text = now.done.to_string();
+    if let Some(total) = now.total {
+        // Writing to a string does not fail.
+        let _ = write!(text, "/{total}");
+    }
+    for part in [&now.label, &now.message] {
+        if !part.is_empty() {
+            let _ = write!(text, " {}", terminal::escape(part).replace(['\n', '\t'], " "));
+        }
+    }
+    text
+}
+
+/// A bar and its text, cut so that it fits into one row of a terminal.
+fn row(now: &Progress, columns: u16) -> String {
+    let template =
+        if now.total.is_some() && columns >= ROOM { "[{bar:20}] {wide_msg}" } else { "{wide_msg}" };
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    // The last column stays free: what is written there makes some terminals begin a new row.
+    let row = Row { columns: columns.saturating_sub(1).max(1), written: Arc::default() };
+    let written = Arc::clone(&row.written);
+    let bar = ProgressBar::with_draw_target(now.total, ProgressDrawTarget::term_like(Box::new(row)))
+        .with_style(style.progress_chars("=> "))
+        .with_position(now.done)
+        .with_message(text(now));
+    bar.force_draw();
+    let text = std::mem::take(&mut *written.lock().unwrap_or_else(PoisonError::into_inner));
+    text.trim_end().to_owned()
+}
+
+/// A terminal of one row that keeps what is written to it.
+#[derive(Debug)]
+struct Row {
+    columns: u16,
+    written: Arc<Mutex<String>>,
+}
+
+impl TermLike for Row {
+    fn width(&self) -> u16 {
+        self.columns
+    }
+
+    fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.write_str(text)
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
+        Ok(())
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(done: u64, total: Option<u64>, label: &str, message: &str) -> Progress {
+        Progress { id: 1, label: label.into(), message: message.into(), done, total, finished: false }
+    }
+
+    #[test]
+    fn a_row_fits_into_its_terminal() {
+        let half = at(5, Some(10), "Reading", "one.txt");
+        let long = at(1, Some(2), "Reading", "a name that is much too long to be shown");
+        for (now, columns, expected) in [
+            (&half, 80, "[=========>          ] 5/10 Reading one.txt"),
+            (&long, 44, "[=========>          ] 1/2 Reading a name t"),
+            (&half, 39, "5/10 Reading one.txt"),
+            (&half, 10, "5/10 Read"),
+            (&half, 0, "5"),
+            (&at(7, None, "Reading", ""), 80, "7 Reading"),
+            (&at(0, Some(0), "", ""), 80, "[====================] 0/0"),
+            (&at(9, Some(4), "", ""), 80, "[====================] 9/4"),
+            (&at(u64::MAX, Some(u64::MAX), "", ""), 30, "18446744073709551615/18446744"),
+            (&at(1, None, "漢字漢字", ""), 8, "1 漢字"),
+            (&at(1, None, "a\u{1b}[2Jb\nc\t{pos}", ""), 80, "1 a\\u{1b}[2Jb c {pos}"),
+        ] {
+            assert_eq!(row(now, columns), expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lines_come_at_the_start_at_each_tenth_and_at_the_end() {
+        let mut bars = Bars::new(Look::Lines);
+        let mut said = String::new();
+        for done in 0..=95 {
+            said.extend(bars.update(&at(done, Some(100), "Reading", "")));
+        }
+        let tenths: Vec<_> = (0..10).map(|tenth| format!("{}/100 Reading\n", tenth * 10)).collect();
+        assert_eq!(said, tenths.concat());
+        assert_eq!(bars.finish(), "95/100 Reading\n");
+        assert_eq!(bars.finish(), "");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_total_lines_come_now_and_then() {
+        let mut bars = Bars::new(Look::Lines);
+        let mut said = String::new();
+        for second in 0..12 {
+            said.extend(bars.update(&at(second, None, "Waiting", "")));
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        said.extend(bars.update(&Progress { finished: true, ..at(11, None, "Waiting", "") }));
+        assert_eq!(said, "0 Waiting\n5 Waiting\n10 Waiting\n11 Waiting\n");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_come_at_most_ten_times_a_second() {
+        let mut bars = Bars::new(Look::Bars);
+        assert_eq!(bars.due(), None);
+        bars.update(&at(1, None, "a", ""));
+        let start = Instant::now();
+        assert_eq!(bars.due(), Some(start));
+        assert_eq!(bars.draw(), "1 a");
+        assert_eq!(bars.due(), None);
+        bars.update(&Progress { id: 2, ..at(2, None, "b", "") });
+        assert_eq!(bars.due(), Some(start + FRAME));
+        assert_eq!(bars.draw(), "\r\u{1b}[J1 a\n2 b");
+        assert_eq!(bars.clear(), "\r\u{1b}[1A\u{1b}[J");
+        assert_eq!(bars.clear(), "");
+        bars.update(&Progress { finished: true, ..at(3, None, "a", "") });
+        assert_eq!(bars.draw(), "3 a\n2 b");
+    }
+}
