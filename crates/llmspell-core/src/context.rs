@@ -529,7 +529,10 @@ impl Context {
                 Ok(ReplyStream::new(self.clone(), None, asked_tokens, pieces.boxed()))
             }
             (Lookup::Live(entry), permit) => match self.until_cancelled(live(permit)).await {
-                Ok(pieces) => Ok(ReplyStream::new(self.clone(), Some(entry), asked_tokens, pieces)),
+                Ok(pieces) => {
+                    let entry = self.journal_keeps().then_some(entry);
+                    Ok(ReplyStream::new(self.clone(), entry, asked_tokens, pieces))
+                }
                 Err(error) => {
                     self.record::<StreamRecord>(entry, &Err(error.clone()))?;
                     Err(error)

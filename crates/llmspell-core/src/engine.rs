@@ -156,6 +156,14 @@ pub trait Session {
     /// When the name is taken.
     fn register(&self, method: Method) -> Result<()>;
 
+    /// Makes the session as new for another run of the same source with the same bridges: globals, modules, random
+    /// numbers and limits begin anew; registered functions and the values of constants stay. What the last run left is let go of, and the session
+    /// holds on to its context no longer.
+    ///
+    /// # Errors
+    /// When the engine cannot; the session is of no use then.
+    fn renew(&mut self, cx: Context) -> Result<()>;
+
     /// Bytes that the VM holds.
     fn memory(&self) -> u64;
 }

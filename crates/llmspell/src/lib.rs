@@ -26,6 +26,7 @@ mod runtime;
 mod sink;
 mod spell;
 mod storage;
+mod warm;
 mod watchdog;
 mod worker;
 

@@ -2,41 +2,76 @@
 
 use std::sync::Arc;
 
+use futures_util::TryFutureExt;
 use futures_util::future::LocalBoxFuture;
 use llmspell_core::{
     Bridge, BridgeSet, Context, Error, LogLevel, Map, Outcome, Result, Session, Source, Value,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::run::{Prepared, data, outcome};
 use crate::sink::Collector;
-use crate::watchdog::Slot;
+use crate::warm::Kind;
+use crate::worker::Desk;
 
 /// A session on its worker thread, with its bridges initialised.
 pub(crate) struct Opened {
     /// Taken when the session ends.
     session: Option<Box<dyn Session>>,
+    /// Taken when they are cleaned up.
     bridges: Vec<Arc<Bridge>>,
     cx: Context,
-    slot: Arc<Slot>,
+    desk: Desk,
+    /// What other runs must have in common with this one to get its VM.
+    shared: Option<Kind>,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Opened {
-    pub(crate) fn new(prepared: Prepared, cx: Context, slot: Arc<Slot>) -> Result<Self> {
-        let shared = &prepared.runtime.0;
-        let bridges = shared.bridges.list();
-        let session = slot.watched(&cx, || {
-            BridgeSet::initialise(&bridges, &cx)?;
-            let session = prepared.engine.open(&bridges, cx.clone())?;
-            for function in &shared.functions {
-                session.register(function.clone())?;
+    /// Opens a session when there is room for one more.
+    pub(crate) async fn new(prepared: Prepared, cx: Context, desk: Desk) -> Result<Self> {
+        let runtime = &prepared.runtime.0;
+        let room = match &runtime.room {
+            Some(room) => {
+                let permit = Arc::clone(room).acquire_owned().map_err(|_| gone());
+                Some(desk.slot.drive(&cx, permit).await?)
             }
+            None => None,
+        };
+        let bridges = runtime.bridges.list();
+        let shared = prepared.shared.map(|source| Kind {
+            engine: Arc::clone(&prepared.engine),
+            source,
+            bridges: bridges.clone(),
+        });
+        let session = desk.slot.watched(&cx, || {
+            BridgeSet::initialise(&bridges, &cx)?;
+            let warmed = shared.as_ref().and_then(|kind| desk.warm.take(kind, &cx));
+            let session = match warmed {
+                Some(session) => session,
+                None => {
+                    let session = prepared.engine.open(&bridges, cx.clone())?;
+                    for function in &runtime.functions {
+                        session.register(function.clone())?;
+                    }
+                    session
+                }
+            };
             for (name, value) in prepared.globals {
                 session.set(name, value)?;
             }
             Ok::<_, Error>(session)
         })?;
-        Ok(Self { session: Some(session), bridges, cx, slot })
+        Ok(Self { session: Some(session), bridges, cx, desk, shared, _room: room })
+    }
+
+    /// Ends a session whose script has ended well: another run may have its VM.
+    pub(crate) fn retire(mut self) {
+        if let Some(kind) = self.shared.take()
+            && let Some(session) = self.session.take()
+        {
+            self.desk.slot.watched(&self.cx, || self.desk.warm.keep(kind, session));
+        }
     }
 
     pub(crate) async fn eval(&self, source: &Source) -> Result<Value> {
@@ -44,7 +79,7 @@ impl Opened {
     }
 
     async fn drive(&self, future: LocalBoxFuture<'_, Result<Value>>) -> Result<Value> {
-        self.slot.drive(&self.cx, future).await
+        self.desk.slot.drive(&self.cx, future).await
     }
 
     /// Cleans the bridges up, once.
@@ -63,7 +98,7 @@ impl Opened {
 impl Drop for Opened {
     fn drop(&mut self) {
         let session = self.session.take();
-        self.slot.watched(&self.cx, || drop(session));
+        self.desk.slot.watched(&self.cx, || drop(session));
         self.clean_up();
     }
 }
@@ -83,9 +118,9 @@ impl Live {
         let (commands, mut received) = mpsc::unbounded_channel::<Command>();
         let (sender, opened) = oneshot::channel();
         let inside = cx.clone();
-        prepared.runtime.clone().0.workers.post(move |slot| {
+        prepared.runtime.clone().0.workers.post(move |desk| {
             Box::pin(async move {
-                match Opened::new(prepared, inside, slot) {
+                match Opened::new(prepared, inside, desk).await {
                     Ok(opened) => {
                         let _ = sender.send(Ok(()));
                         while let Some(command) = received.recv().await {

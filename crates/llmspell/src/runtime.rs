@@ -8,6 +8,8 @@ use std::time::Duration;
 use llmspell_core::capability::{Clock, Console, Models, Net, Random};
 use llmspell_core::{Bridge, BridgeSet, Engine, EngineDescriptor, EngineRegistry, Error, Method, Result};
 
+use tokio::sync::Semaphore;
+
 use crate::clock::{SystemClock, SystemRandom};
 use crate::live::Live;
 use crate::net::Sockets;
@@ -28,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) storage: Option<PathBuf>,
     pub(crate) working_dir: Option<PathBuf>,
     pub(crate) workers: Workers,
+    /// For this many sessions.
+    pub(crate) room: Option<Arc<Semaphore>>,
 }
 
 /// Engines, bridges, models and worker threads that any number of runs share. Cheap to clone.
@@ -41,6 +45,7 @@ impl Runtime {
     pub fn builder() -> RuntimeBuilder {
         RuntimeBuilder {
             workers: None,
+            max_open: None,
             engines: Vec::new(),
             bridges: Vec::new(),
             functions: Vec::new(),
@@ -102,7 +107,7 @@ type EngineFactory = Box<dyn Fn() -> Arc<dyn Engine> + Send + Sync>;
 
 /// Makes a [`Runtime`]. Without a call to a setter there are
 ///
-/// - as many worker threads as processors;
+/// - as many worker threads as processors, and as many runs at once as are started;
 /// - the engines and bridges this build has;
 /// - the network, of which a run reaches what it was granted: nothing, unless its cast says so;
 /// - the clock and the randomness of the system;
@@ -111,6 +116,7 @@ type EngineFactory = Box<dyn Fn() -> Arc<dyn Engine> + Send + Sync>;
 #[must_use]
 pub struct RuntimeBuilder {
     workers: Option<usize>,
+    max_open: Option<usize>,
     engines: Vec<(EngineDescriptor, EngineFactory)>,
     bridges: Vec<Bridge>,
     functions: Vec<Method>,
@@ -128,6 +134,13 @@ impl RuntimeBuilder {
     /// Sets the most worker threads; at least one.
     pub fn workers(mut self, most: usize) -> Self {
         self.workers = Some(most);
+        self
+    }
+
+    /// Sets the most runs and open VMs at once; at least one. More wait in line, in the order in which they came, while
+    /// their `wall` limits count. A run that starts others and waits for them needs room for both.
+    pub fn max_open(mut self, most: usize) -> Self {
+        self.max_open = Some(most.clamp(1, Semaphore::MAX_PERMITS));
         self
     }
 
@@ -230,6 +243,7 @@ impl RuntimeBuilder {
             storage: self.storage,
             working_dir: self.working_dir,
             workers: Workers::new(workers, Watchdog::new(self.stuck)),
+            room: self.max_open.map(|most| Arc::new(Semaphore::new(most))),
         })))
     }
 }

@@ -28,7 +28,7 @@ pub struct Spell {
     manifest_text: Option<Arc<str>>,
     asked: Permissions,
     name: String,
-    source: Source,
+    source: Arc<Source>,
     dir: Option<PathBuf>,
     /// The path it was loaded from.
     origin: Option<PathBuf>,
@@ -49,7 +49,7 @@ impl Spell {
             manifest_text: None,
             asked: Permissions::default(),
             name: stem(Path::new(name)),
-            source: Source::new(name, text),
+            source: Arc::new(Source::new(name, text)),
             dir: None,
             origin: None,
             folder: None,
@@ -63,7 +63,7 @@ impl Spell {
             manifest_text: None,
             asked: Permissions::default(),
             name: "live".to_owned(),
-            source: Source::new("live", ""),
+            source: Arc::new(Source::new("live", "")),
             dir: None,
             origin: None,
             folder: None,
@@ -106,7 +106,7 @@ impl Spell {
             manifest_text: manifest_text.map(Into::into),
             asked,
             name,
-            source,
+            source: Arc::new(source),
             dir: Some(dir.to_owned()),
             origin: Some(path.to_owned()),
             folder: Some(Arc::new(folder)),
@@ -156,6 +156,10 @@ impl Spell {
     #[must_use]
     pub fn source(&self) -> &Source {
         &self.source
+    }
+
+    pub(crate) fn shared_source(&self) -> Arc<Source> {
+        Arc::clone(&self.source)
     }
 
     /// Its folder, when it has one.

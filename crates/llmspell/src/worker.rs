@@ -1,6 +1,7 @@
 //! Worker threads: one current-thread runtime each, where VMs live and never leave.
 
 use std::fmt;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,12 +10,20 @@ use llmspell_core::{Error, Result};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
+use crate::warm::Warm;
 use crate::watchdog::{Slot, Watchdog};
 
 /// Scripts recurse on the native stack when they compile, and values when they convert.
 const STACK_BYTES: usize = 8 * 1024 * 1024;
 
-type Job = Box<dyn FnOnce(Arc<Slot>) -> LocalBoxFuture<'static, ()> + Send>;
+/// What a worker has for its jobs.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    pub(crate) slot: Arc<Slot>,
+    pub(crate) warm: Rc<Warm>,
+}
+
+type Job = Box<dyn FnOnce(Desk) -> LocalBoxFuture<'static, ()> + Send>;
 
 struct Worker {
     jobs: mpsc::UnboundedSender<Job>,
@@ -38,7 +47,7 @@ impl Workers {
     /// Runs a job on the least busy worker.
     pub(crate) fn post(
         &self,
-        job: impl FnOnce(Arc<Slot>) -> LocalBoxFuture<'static, ()> + Send + 'static,
+        job: impl FnOnce(Desk) -> LocalBoxFuture<'static, ()> + Send + 'static,
     ) -> Result<()> {
         let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
         // A script at work may hold its thread for long; many that wait hold it for moments.
@@ -67,7 +76,7 @@ impl Workers {
         std::thread::Builder::new()
             .name(format!("spell-worker-{number}"))
             .stack_size(STACK_BYTES)
-            .spawn(move || LocalSet::new().block_on(&runtime, serve(posted, &at_work, &ended)))
+            .spawn(move || LocalSet::new().block_on(&runtime, serve(posted, at_work, &ended)))
             .map_err(failed)?;
         Ok(Worker { jobs, load, slot })
     }
@@ -86,9 +95,10 @@ impl Worker {
     }
 }
 
-async fn serve(mut posted: mpsc::UnboundedReceiver<Job>, slot: &Arc<Slot>, load: &Arc<AtomicUsize>) {
+async fn serve(mut posted: mpsc::UnboundedReceiver<Job>, slot: Arc<Slot>, load: &Arc<AtomicUsize>) {
+    let desk = Desk { slot, warm: Rc::new(Warm::new()) };
     while let Some(job) = posted.recv().await {
-        let task = job(Arc::clone(slot));
+        let task = job(desk.clone());
         let ended = Ended(Arc::clone(load));
         tokio::task::spawn_local(async move {
             let _ended = ended;

@@ -188,7 +188,7 @@ pub(crate) struct StreamRecord {
 /// An answer that arrives in pieces. Dropping it cancels the call.
 pub struct ReplyStream {
     cx: Context,
-    /// Where the journal wants the answer; `None` when it came from there.
+    /// Where the journal wants the answer; `None` when it came from there, or nothing is kept.
     entry: Option<EntryId>,
     pieces: BoxStream<'static, Result<Delta>>,
     record: StreamRecord,
@@ -220,7 +220,9 @@ impl ReplyStream {
             self.text.push_str(text);
             self.cx.emit(Event::Chunk { text: text.clone() });
         }
-        self.record.deltas.push(delta.clone());
+        if self.entry.is_some() {
+            self.record.deltas.push(delta.clone());
+        }
         if let Delta::End { reply } = delta {
             self.finish(None, &reply.usage)?;
         }

@@ -79,7 +79,7 @@ pub(super) fn load(host: &Host, lua: &Lua, source: &Source) -> Result<Function> 
         .chunks
         .compile(&format!("{}{}", live_globals(lua), source.text))
         .map_err(|error| Error::from(diagnostic(source, &error)))?;
-    host.files.borrow_mut().insert(source.name.clone());
+    host.run().files.borrow_mut().insert(source.name.clone());
     lua.load(&*code)
         .set_mode(ChunkMode::Binary)
         .set_name(format!("={}", source.name))

@@ -30,7 +30,7 @@ pub(super) fn from_lua_error(host: &Host, error: &mlua::Error) -> Error {
             Some(error) => error.clone(),
             None => Error::runtime(cause.to_string()),
         },
-        mlua::Error::MemoryError(_) => host.cx.meter().trip(Limit::Memory),
+        mlua::Error::MemoryError(_) => host.run().cx.meter().trip(Limit::Memory),
         mlua::Error::RuntimeError(message) => from_text(host, message),
         other => Error::runtime(other.to_string()),
     }
@@ -75,7 +75,7 @@ pub(super) fn frames(lua: &Lua) -> Vec<Frame> {
 /// When it is nothing that a script may catch.
 pub(super) fn caught(host: &Rc<Host>, lua: &Lua, value: LuaValue) -> mlua::Result<LuaValue> {
     if is_out_of_memory(&value) {
-        let error = host.cx.meter().trip(Limit::Memory);
+        let error = host.run().cx.meter().trip(Limit::Memory);
         return Err(raise(host, lua, error));
     }
     host.state().map_err(to_lua_error)?;
@@ -113,7 +113,7 @@ fn is_out_of_memory(value: &LuaValue) -> bool {
 /// what `tostring` makes of a table.
 pub(super) fn raised(host: &Rc<Host>, lua: &Lua, value: LuaValue, shown: Option<&str>) -> Error {
     if is_out_of_memory(&value) {
-        let error = host.cx.meter().trip(Limit::Memory);
+        let error = host.run().cx.meter().trip(Limit::Memory);
         return host.end(lua, error);
     }
     let error = match value {
@@ -133,7 +133,7 @@ pub(super) fn raised(host: &Rc<Host>, lua: &Lua, value: LuaValue, shown: Option<
 
 fn from_text(host: &Host, text: &str) -> Error {
     if text == OUT_OF_MEMORY {
-        return host.cx.meter().trip(Limit::Memory);
+        return host.run().cx.meter().trip(Limit::Memory);
     }
     let text = without_prelude(text).unwrap_or(text);
     match split_place(host, text) {
@@ -194,7 +194,7 @@ pub(super) fn beginning(text: &LuaString) -> String {
 
 /// Takes `file:3: ` off a message, when the file is one that was loaded.
 fn split_place<'a>(host: &Host, text: &'a str) -> Option<(Place, &'a str)> {
-    host.files.borrow().iter().find_map(|file| {
+    host.run().files.borrow().iter().find_map(|file| {
         let rest = text.strip_prefix(file.as_str())?.strip_prefix(':')?;
         let (line, message) = rest.split_once(": ")?;
         let place = Place { file: file.clone(), line: line.parse().ok()?, column: None };

@@ -66,7 +66,8 @@ struct Reader {
 
 impl Reader {
     fn read(&self, lua: &Lua, arguments: MultiValue) -> Result<Arguments> {
-        self.host.memory.note(lua, self.host.cx.meter())?;
+        let run = self.host.run();
+        run.memory.note(lua, run.cx.meter())?;
         let mut values = Vec::with_capacity(arguments.len());
         let mut bytes = 0;
         for (at, argument) in arguments.into_iter().enumerate() {

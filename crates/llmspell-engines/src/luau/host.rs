@@ -1,6 +1,6 @@
 //! What the VM's host functions share. It holds no strong handle to the VM, which owns those functions.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, Ref, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -35,6 +35,8 @@ pub(super) struct Kit {
     pub(super) cancel_abandoned: Function,
     /// Finds a rejection that nobody asked about.
     pub(super) unhandled: Function,
+    /// Forgets what the run left: modules, promises.
+    pub(super) forget: Function,
     /// Refuses assignments to reserved globals.
     pub(super) assign_global: Function,
     /// The metatable that marks a list.
@@ -53,13 +55,19 @@ pub(super) struct Kit {
     pub(super) reserved: Table,
 }
 
-/// See the module.
+/// See the module. What belongs to one run is apart, so that the VM can be made as new for another.
 pub(super) struct Host {
-    pub(super) cx: Context,
     pub(super) chunks: Arc<Chunks>,
+    pub(super) classes: Classes,
+    kit: OnceCell<Kit>,
+    run: RefCell<PerRun>,
+}
+
+/// What one run has of its own. Another run gets another one.
+pub(super) struct PerRun {
+    pub(super) cx: Context,
     pub(super) callbacks: Callbacks,
     pub(super) memory: Memory,
-    pub(super) classes: Classes,
     /// The names of the chunks that were loaded, as error messages begin with them.
     pub(super) files: RefCell<HashSet<String>>,
     /// Those of them that were required, with the addresses of their functions.
@@ -74,34 +82,46 @@ pub(super) struct Host {
     /// The scope of the task at work.
     scope: RefCell<Rc<Scope>>,
     scopes: Cell<u64>,
-    kit: OnceCell<Kit>,
     /// The limit or cancellation that ended the run, with where it did.
     ending: RefCell<Option<Error>>,
     /// The error that the guard of the task at work wrote down.
     raised: RefCell<Option<Error>>,
 }
 
-impl Host {
-    pub(super) fn new(cx: Context, chunks: Arc<Chunks>) -> Rc<Self> {
-        let memory = Memory::new(cx.meter().limits().memory);
-        let scope = RefCell::new(Scope::new(0, cx.clone()));
-        Rc::new(Self {
-            cx,
-            chunks,
+impl PerRun {
+    fn new(cx: Context) -> Self {
+        Self {
             callbacks: Callbacks::default(),
-            memory,
-            classes: Classes::default(),
+            memory: Memory::new(cx.meter().limits().memory),
             files: RefCell::default(),
             modules: RefCell::default(),
             stopped: Cell::new(None),
             adopted: RefCell::default(),
             has_jobs: Cell::new(false),
-            scope,
+            scope: RefCell::new(Scope::new(0, cx.clone())),
             scopes: Cell::new(0),
-            kit: OnceCell::new(),
             ending: RefCell::default(),
             raised: RefCell::default(),
-        })
+            cx,
+        }
+    }
+}
+
+impl Host {
+    pub(super) fn new(cx: Context, chunks: Arc<Chunks>) -> Rc<Self> {
+        let run = RefCell::new(PerRun::new(cx));
+        Rc::new(Self { chunks, classes: Classes::default(), kit: OnceCell::new(), run })
+    }
+
+    /// What the run has of its own.
+    pub(super) fn run(&self) -> Ref<'_, PerRun> {
+        self.run.borrow()
+    }
+
+    /// Lets go of the run for another one, while no script is at work. Says whether it had tasks beside the script's
+    /// own, whose handles are garbage of the VM now.
+    pub(super) fn renew(&self, cx: Context) -> bool {
+        self.run.replace(PerRun::new(cx)).scopes.get() > 1
     }
 
     pub(super) fn set_kit(&self, kit: Kit) {
@@ -115,12 +135,12 @@ impl Host {
 
     /// The scope of the task at work.
     pub(super) fn scope(&self) -> Rc<Scope> {
-        Rc::clone(&self.scope.borrow())
+        Rc::clone(&self.run().scope.borrow())
     }
 
     /// Puts another task to work and returns the scope of the one before.
     pub(super) fn enter(&self, scope: Rc<Scope>) -> Rc<Scope> {
-        self.scope.replace(scope)
+        self.run().scope.replace(scope)
     }
 
     /// A scope that looks at the world through this context.
@@ -134,8 +154,9 @@ impl Host {
     }
 
     fn next_scope(&self) -> u64 {
-        self.scopes.set(self.scopes.get() + 1);
-        self.scopes.get()
+        let run = self.run();
+        run.scopes.set(run.scopes.get() + 1);
+        run.scopes.get()
     }
 
     /// Says whether the script may go on.
@@ -143,22 +164,24 @@ impl Host {
     /// # Errors
     /// The limit or cancellation that ended the run.
     pub(super) fn state(&self) -> Result<()> {
-        self.cx.meter().state().map_err(|error| self.ending.borrow().clone().unwrap_or(error))
+        let run = self.run();
+        run.cx.meter().state().map_err(|error| run.ending.borrow().clone().unwrap_or(error))
     }
 
     /// Ends the run by this error: the first one stays, with the place of the script at that moment.
     pub(super) fn end(&self, lua: &Lua, error: Error) -> Error {
-        let mut ending = self.ending.borrow_mut();
+        let run = self.run();
+        let mut ending = run.ending.borrow_mut();
         ending.get_or_insert_with(|| errors::locate(lua, error)).clone()
     }
 
     /// Writes down the error of the task at work.
     pub(super) fn raise(&self, error: Error) {
-        *self.raised.borrow_mut() = Some(error);
+        *self.run().raised.borrow_mut() = Some(error);
     }
 
     /// Takes what was written down.
     pub(super) fn take_raised(&self) -> Option<Error> {
-        self.raised.borrow_mut().take()
+        self.run().raised.borrow_mut().take()
     }
 }

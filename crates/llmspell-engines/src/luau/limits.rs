@@ -16,12 +16,13 @@ const SMALL: usize = 64 * 1024;
 /// meter asks for it, the coroutine at work yields, without values, in the middle of what it does; not inside
 /// metamethods, comparators and the like, where the answer has no effect.
 pub(super) fn arm(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
-    lua.set_memory_limit(host.memory.limit)?;
+    lua.set_memory_limit(host.run().memory.limit)?;
     let host = Rc::clone(host);
     lua.set_interrupt(move |lua| {
-        let state = if host.cx.meter().is_asked() { answer(lua, &host)? } else { VmState::Continue };
-        if host.memory.is_short(lua) {
-            host.memory.relieve(lua, host.cx.meter()).map_err(|error| to_lua_error(host.end(lua, error)))?;
+        let run = host.run();
+        let state = if run.cx.meter().is_asked() { answer(lua, &host)? } else { VmState::Continue };
+        if run.memory.is_short(lua) {
+            run.memory.relieve(lua, run.cx.meter()).map_err(|error| to_lua_error(host.end(lua, error)))?;
         }
         Ok(state)
     });
@@ -30,7 +31,8 @@ pub(super) fn arm(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
 
 #[cold]
 fn answer(lua: &Lua, host: &Host) -> mlua::Result<VmState> {
-    let meter = host.cx.meter();
+    let run = host.run();
+    let meter = run.cx.meter();
     if meter.must_check() {
         meter.check().map_err(|error| to_lua_error(host.end(lua, error)))?;
     }

@@ -48,7 +48,7 @@ fn add_primitives(lua: &Lua, host: &Rc<Host>, table: &Table) -> mlua::Result<()>
     table.raw_set("resume_as", lua.create_function(resume_as)?)?;
     let shared = Rc::clone(host);
     let adopt = move |_: &Lua, (scope, thread): (AnyUserData, Thread)| {
-        shared.adopted.borrow_mut().push((Rc::clone(&scope.borrow::<Handle>()?.0), thread));
+        shared.run().adopted.borrow_mut().push((Rc::clone(&scope.borrow::<Handle>()?.0), thread));
         Ok(())
     };
     table.raw_set("adopt", lua.create_function(adopt)?)?;
@@ -65,7 +65,7 @@ fn add_primitives(lua: &Lua, host: &Rc<Host>, table: &Table) -> mlua::Result<()>
     table.raw_set("abandon", lua.create_function(abandon)?)?;
     let shared = Rc::clone(host);
     let wake_jobs = move |_: &Lua, ()| {
-        shared.has_jobs.set(true);
+        shared.run().has_jobs.set(true);
         Ok(())
     };
     table.raw_set("wake_jobs", lua.create_function(wake_jobs)?)?;

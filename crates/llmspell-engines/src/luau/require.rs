@@ -49,10 +49,10 @@ fn find(
         if is_loaded(file) {
             return Ok((file.clone(), None));
         }
-        let Some(text) = host.cx.modules().read(file)? else { continue };
+        let Some(text) = host.run().cx.modules().read(file)? else { continue };
         refuse_cycle(host, lua, file)?;
         let chunk = compile::load(host, lua, &Source::new(file.as_str(), text))?;
-        host.modules.borrow_mut().insert(file.clone(), chunk.to_pointer().addr());
+        host.run().modules.borrow_mut().insert(file.clone(), chunk.to_pointer().addr());
         return Ok((file.clone(), Some(chunk)));
     }
     Err(Error::load(format!("there is no module `{path}`"))
@@ -64,7 +64,7 @@ fn folder_of<'a>(host: &Host, stack: &'a [Frame]) -> &'a str {
     stack
         .first()
         .map(|frame| frame.place.file.as_str())
-        .filter(|file| host.modules.borrow().contains_key(*file))
+        .filter(|file| host.run().modules.borrow().contains_key(*file))
         .and_then(|file| file.rsplit_once('/'))
         .map_or("", |(folder, _)| folder)
 }
@@ -102,7 +102,8 @@ fn normalise(folder: &str, path: &str) -> Result<String> {
 
 /// A file whose own chunk is on the stack is being loaded.
 fn refuse_cycle(host: &Host, lua: &Lua, file: &str) -> Result<()> {
-    let modules = host.modules.borrow();
+    let run = host.run();
+    let modules = run.modules.borrow();
     let running =
         (0..).map_while(|level| lua.inspect_stack(level, |debug| debug.function().to_pointer().addr()));
     let mut chain = vec![file];

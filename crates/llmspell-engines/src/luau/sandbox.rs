@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use llmspell_core::bridge::Arguments;
-use llmspell_core::{Bridge, Error, ErrorKind, Result};
+use llmspell_core::{Bridge, Context, Error, ErrorKind, Result};
 use mlua::chunk::ChunkMode;
 use mlua::{AnyUserData, LightUserData, Lua, LuaOptions, LuaString, StdLib, Table, Value as LuaValue};
 
@@ -34,6 +34,9 @@ const REMOVED: [&str; 8] =
 /// Where `math.random` begins, so that a spell runs the same each time.
 const SEED: u32 = 1;
 
+/// The bytes in use at which a VM is collected before its next run: about twice what one holds when it is opened.
+const GARBAGE: usize = 512 * 1024;
+
 /// The prelude as bytecode, checked in because compiling it is a tenth of a start. A test says when it is stale.
 const BYTECODE: &[u8] = include_bytes!("prelude.bytecode");
 
@@ -56,12 +59,40 @@ pub(super) fn open(host: &Rc<Host>, bridges: &[Arc<Bridge>]) -> Result<Lua> {
     Ok(lua)
 }
 
+/// Makes a VM in which a run has ended as new for another one, but for what both share: built-ins, the prelude, bridges.
+pub(super) fn renew(lua: &Lua, host: &Rc<Host>, cx: Context) -> Result<()> {
+    let failed = |error: mlua::Error| from_lua_error(host, &error);
+    // The limit of the run that ended would be in the way.
+    lua.set_memory_limit(0).map_err(failed)?;
+    let had_tasks = host.renew(cx);
+    forget(lua, host, had_tasks).map_err(failed)?;
+    limits::arm(lua, host).map_err(failed)
+}
+
+fn forget(lua: &Lua, host: &Host, had_tasks: bool) -> mlua::Result<()> {
+    let kit = host.kit().map_err(to_lua_error)?;
+    kit.forget.call::<()>(())?;
+    // The script's own globals go with the sandbox, and `close` makes others.
+    lua.sandbox(false)?;
+    seed(&lua.globals())?;
+    close(lua, host)?;
+    // Host objects and what tasks hold of the context end with their run.
+    if had_tasks || lua.used_memory() > GARBAGE || !kit.objects.is_empty() {
+        lua.gc_collect()?;
+    }
+    Ok(())
+}
+
+fn seed(globals: &Table) -> mlua::Result<()> {
+    globals.get::<Table>("math")?.get::<mlua::Function>("randomseed")?.call(SEED)
+}
+
 fn prepare(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     let globals = lua.globals();
     for name in REMOVED {
         globals.raw_remove(name)?;
     }
-    globals.get::<Table>("math")?.get::<mlua::Function>("randomseed")?.call::<()>(SEED)?;
+    seed(&globals)?;
     let prelude = lua.load(BYTECODE).set_mode(ChunkMode::Binary).set_name(format!("={PRELUDE}"));
     let primitives = primitives(lua, host)?;
     let kit: Table = prelude.call(&primitives)?;
@@ -73,6 +104,7 @@ fn prepare(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
         run_jobs: kit.get("run_jobs")?,
         cancel_abandoned: kit.get("cancel_abandoned")?,
         unhandled: kit.get("unhandled")?,
+        forget: kit.get("forget")?,
         assign_global: kit.get("assign_global")?,
         list: kit.get("list")?,
         failure: kit.get("failure")?,
@@ -100,7 +132,7 @@ fn primitives(lua: &Lua, host: &Rc<Host>) -> mlua::Result<Table> {
     table.raw_set("check", lua.create_function(move |_, ()| shared.state().map_err(to_lua_error))?)?;
     let shared = Rc::clone(host);
     let go_on = move |_: &Lua, ()| {
-        shared.cx.meter().go_on();
+        shared.run().cx.meter().go_on();
         Ok(())
     };
     table.raw_set("go_on", lua.create_function(go_on)?)?;
@@ -134,7 +166,7 @@ fn primitives(lua: &Lua, host: &Rc<Host>) -> mlua::Result<Table> {
         lua.create_function(move |lua, text: LuaString| {
             let mut line = text.to_string_lossy();
             line.push('\n');
-            shared.cx.console().write(line).map_err(|error| raise(&shared, lua, error))
+            shared.run().cx.console().write(line).map_err(|error| raise(&shared, lua, error))
         })?,
     )?;
     let shared = Rc::clone(host);
@@ -143,7 +175,11 @@ fn primitives(lua: &Lua, host: &Rc<Host>) -> mlua::Result<Table> {
         lua.create_function(move |lua, bytes: f64| {
             // A count that is no number of bytes is the native's to refuse.
             let bytes = if bytes.is_finite() { bytes as usize } else { 0 };
-            shared.memory.allow(lua, shared.cx.meter(), bytes).map_err(|error| raise(&shared, lua, error))
+            shared
+                .run()
+                .memory
+                .allow(lua, shared.run().cx.meter(), bytes)
+                .map_err(|error| raise(&shared, lua, error))
         })?,
     )?;
     table.raw_set("find_plain", lua.create_function(find_plain)?)?;
@@ -179,7 +215,7 @@ fn install(lua: &Lua, host: &Rc<Host>, bridge: &Bridge) -> Result<()> {
         table.raw_set(method.name, function).map_err(failed)?;
     }
     for constant in &bridge.constants {
-        let value = (constant.get)(&host.cx, Arguments::new(Vec::new()))?;
+        let value = (constant.get)(&host.run().cx, Arguments::new(Vec::new()))?;
         let value = values::constant(host, lua, value)?;
         freeze(&value);
         table.raw_set(constant.name, value).map_err(failed)?;
@@ -200,7 +236,7 @@ fn freeze(value: &LuaValue) {
 }
 
 /// Freezes all there is, and gives the script a table of its own for its globals.
-fn close(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
+fn close(lua: &Lua, host: &Host) -> mlua::Result<()> {
     lua.sandbox(true)?;
     let globals = lua.globals();
     // Scripts in the manner of Lua 5.1 reach their own globals through `_G`.

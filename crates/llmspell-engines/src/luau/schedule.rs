@@ -22,8 +22,8 @@ struct Alive(Context);
 
 impl Alive {
     fn new(host: &Host) -> Result<Self> {
-        host.cx.meter().start_task()?;
-        Ok(Self(host.cx.clone()))
+        host.run().cx.meter().start_task()?;
+        Ok(Self(host.run().cx.clone()))
     }
 }
 
@@ -98,7 +98,8 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn new(host: &Rc<Host>, lua: &Lua, function: Function, arguments: Vec<Value>) -> Result<Self> {
-        let script = Task::call(host, lua, host.begin_scope(host.cx.clone()), function, arguments, None)?;
+        let script =
+            Task::call(host, lua, host.begin_scope(host.run().cx.clone()), function, arguments, None)?;
         let tasks = FuturesUnordered::new();
         tasks.push(Running { task: script, purpose: Purpose::Script, _alive: None });
         Ok(Self {
@@ -114,7 +115,7 @@ impl Run {
     /// Takes in what was started since the last look; says whether there was anything.
     fn take_in(&mut self) -> Result<bool> {
         let before = self.tasks.len() + self.beside.len();
-        while let Some(Call { number, arguments, failure, reply }) = self.host.callbacks.next() {
+        while let Some(Call { number, arguments, failure, reply }) = self.host.run().callbacks.next() {
             match self.callback(number, arguments, failure) {
                 Ok((task, alive)) => self.tasks.push(Running {
                     task,
@@ -124,18 +125,19 @@ impl Run {
                 Err(error) => drop(reply.send(Err(error))),
             }
         }
-        for (scope, thread) in self.host.adopted.take() {
+        for (scope, thread) in self.host.run().adopted.take() {
             let task = Task::adopt(&self.host, &self.lua, scope, thread);
             let alive = Some(Alive::new(&self.host)?);
             self.tasks.push(Running { task, purpose: Purpose::Promise, _alive: alive });
         }
-        self.beside.extend(self.host.cx.take_beside());
+        self.beside.extend(self.host.run().cx.take_beside());
         Ok(self.tasks.len() + self.beside.len() > before)
     }
 
     fn callback(&self, number: u64, arguments: Vec<Value>, failure: Option<Error>) -> Result<(Task, Alive)> {
         let (function, cx) = self
             .host
+            .run()
             .callbacks
             .function(number)
             .ok_or_else(|| Error::internal("a callback was called after its release"))?;
@@ -150,7 +152,9 @@ impl Run {
         loop {
             let jobs = match &mut self.jobs {
                 Some(jobs) => jobs,
-                None if self.host.has_jobs.take() => self.jobs.insert(Task::jobs(&self.host, &self.lua)?),
+                None if self.host.run().has_jobs.take() => {
+                    self.jobs.insert(Task::jobs(&self.host, &self.lua)?)
+                }
                 None => return Ok(any),
             };
             any = true;
@@ -181,16 +185,16 @@ impl Run {
             result?;
         }
         // What was just at work may have started more.
-        let due = self.host.has_jobs.get() && self.host.stopped.get().is_none();
+        let due = self.host.run().has_jobs.get() && self.host.run().stopped.get().is_none();
         Ok(progress | self.take_in()? | due)
     }
 
     /// Whether nothing that the host could bring would wake any of the tasks.
     fn is_stuck(&self) -> bool {
         self.jobs.is_none()
-            && !self.host.has_jobs.get()
+            && !self.host.run().has_jobs.get()
             && self.beside.is_empty()
-            && self.host.stopped.get().is_none()
+            && self.host.run().stopped.get().is_none()
             && self.tasks.iter().all(|running| running.task.waits_for_the_script())
     }
 
@@ -209,7 +213,7 @@ impl Future for Run {
     type Output = Result<Value>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        self.host.callbacks.open(cx.waker());
+        self.host.run().callbacks.open(cx.waker());
         loop {
             match self.step(cx) {
                 Err(error) => return Poll::Ready(Err(error)),
@@ -226,9 +230,9 @@ impl Drop for Run {
         self.jobs = None;
         self.tasks.clear();
         self.beside.clear();
-        self.host.callbacks.close();
-        self.host.adopted.take();
-        self.host.has_jobs.set(false);
-        drop(self.host.cx.take_beside());
+        self.host.run().callbacks.close();
+        self.host.run().adopted.take();
+        self.host.run().has_jobs.set(false);
+        drop(self.host.run().cx.take_beside());
     }
 }

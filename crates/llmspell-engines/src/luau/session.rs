@@ -114,6 +114,10 @@ impl Session for LuauSession {
         self.host.kit()?.reserved.raw_set(method.name, true).map_err(failed)
     }
 
+    fn renew(&mut self, cx: Context) -> Result<()> {
+        sandbox::renew(&self.lua, &self.host, cx)
+    }
+
     fn memory(&self) -> u64 {
         self.lua.used_memory() as u64
     }

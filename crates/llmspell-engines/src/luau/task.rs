@@ -46,7 +46,7 @@ impl Task {
 
     /// A task that runs what the promises have queued.
     pub(super) fn jobs(host: &Rc<Host>, lua: &Lua) -> Result<Self> {
-        let scope = host.begin_scope(host.cx.clone());
+        let scope = host.begin_scope(host.run().cx.clone());
         Self::new(host, lua, scope, host.kit()?.run_jobs.clone(), MultiValue::new())
     }
 
@@ -107,19 +107,19 @@ impl Future for Task {
         if self.scope.has_ended() {
             return Poll::Ready(Ok(MultiValue::new()));
         }
-        if self.host.stopped.get().is_some_and(|stopped| stopped != self.address()) {
+        if self.host.run().stopped.get().is_some_and(|stopped| stopped != self.address()) {
             return after_neighbours(cx);
         }
         self.scope.work(cx.waker());
         loop {
-            let went_on = self.host.stopped.take().is_some();
+            let went_on = self.host.run().stopped.take().is_some();
             let values = self.resume()?;
             if !self.thread.is_resumable() || self.scope.has_ended() {
                 return Poll::Ready(Ok(values));
             }
             match values.front() {
                 None => {
-                    self.host.stopped.set(Some(self.address()));
+                    self.host.run().stopped.set(Some(self.address()));
                     return after_neighbours(cx);
                 }
                 Some(LuaValue::LightUserData(mark)) if *mark == pending() => {
@@ -137,8 +137,8 @@ impl Future for Task {
 
 impl Drop for Task {
     fn drop(&mut self) {
-        if self.host.stopped.get() == Some(self.address()) {
-            self.host.stopped.set(None);
+        if self.host.run().stopped.get() == Some(self.address()) {
+            self.host.run().stopped.set(None);
         }
         self.scope.drop_calls();
     }

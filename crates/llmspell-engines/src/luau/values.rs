@@ -49,8 +49,9 @@ pub(super) fn to_lua(host: &Rc<Host>, lua: &Lua, value: Value) -> Result<LuaValu
         Value::Bool(value) => Ok(LuaValue::Boolean(value)),
         Value::Num(value) => Ok(LuaValue::Number(value)),
         value => {
-            host.memory.allow(lua, host.cx.meter(), weight(&value, 0))?;
-            host.memory
+            let run = host.run();
+            run.memory.allow(lua, run.cx.meter(), weight(&value, 0))?;
+            run.memory
                 .unchecked(lua, || write(host, lua, value, 0))
                 .map_err(|error| from_lua_error(host, &error))?
                 .map_err(|trouble| trouble.into_error("the value"))
@@ -160,7 +161,7 @@ impl Reader<'_> {
             LuaValue::Table(table) => self.table(&table)?,
             LuaValue::Function(function) => {
                 self.charge(TICKET)?;
-                Value::Callback(self.host.callbacks.ticket(function, self.host.scope().cx.spawn()))
+                Value::Callback(self.host.run().callbacks.ticket(function, self.host.scope().cx.spawn()))
             }
             LuaValue::UserData(data) => match objects::object_of(&data) {
                 Some(object) => Value::Object(object),
@@ -260,11 +261,12 @@ impl Reader<'_> {
         if self.bytes / CHARGE == before {
             return Ok(());
         }
-        let meter = self.host.cx.meter();
+        let run = self.host.run();
+        let meter = run.cx.meter();
         if meter.must_check() {
             meter.check().map_err(Trouble::Failed)?;
         }
-        self.host.memory.allow(self.lua, meter, self.bytes).map_err(Trouble::Failed)
+        run.memory.allow(self.lua, meter, self.bytes).map_err(Trouble::Failed)
     }
 }
 
@@ -352,7 +354,7 @@ fn write(host: &Rc<Host>, lua: &Lua, value: Value, depth: usize) -> Crossing<Lua
 
 /// A ticket back to its function; that of another session becomes a function that calls over there.
 fn function(host: &Rc<Host>, lua: &Lua, callback: Callback) -> mlua::Result<LuaValue> {
-    if let Some((function, _)) = host.callbacks.function(callback.number()) {
+    if let Some((function, _)) = host.run().callbacks.function(callback.number()) {
         return Ok(LuaValue::Function(function));
     }
     let method = Method::future("callback", move |_, mut arguments| {

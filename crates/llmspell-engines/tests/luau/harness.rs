@@ -95,6 +95,13 @@ impl Stage {
         Self { cx, session, printed, _watchdog: watchdog }
     }
 
+    /// Makes the session as new for another run.
+    pub(crate) fn renew(&mut self, build: impl FnOnce(ContextBuilder) -> ContextBuilder) {
+        self.cx = build(Context::builder().sink(Arc::clone(&self.printed) as Arc<dyn Sink>)).build();
+        self.session.renew(self.cx.clone()).unwrap();
+        self._watchdog = Watchdog::start(&self.cx);
+    }
+
     /// Runs a script as `main.luau`.
     pub(crate) fn eval(&self, text: &str) -> Result<Value> {
         let source = Source::new("main.luau", text);

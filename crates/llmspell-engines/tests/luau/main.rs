@@ -9,6 +9,7 @@ mod modules;
 mod objects;
 mod preemption;
 mod promises;
+mod renewal;
 mod sandbox;
 mod session;
 mod values;

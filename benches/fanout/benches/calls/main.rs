@@ -1,0 +1,162 @@
+//! What promises and streams cost: 1,000 model calls at once from the command, turn by turn with the plain program that
+//! makes the same calls; and a reply of 20,000 chunks to a script's callback, less the same spell with one chunk.
+//!
+//! `cargo build --profile bench -p llmspell-cli && cargo bench -p fanout`. Unix only. The
+//! server's thread is this process's, so that its work is not counted.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{UsageWho, getrusage};
+
+mod server;
+
+const CALLS: usize = 1_000;
+const CHUNKS: u32 = 20_000;
+const ROUNDS: usize = 7;
+/// Has this program run another one and print what it cost: the kernel keeps the peak memory of all children together.
+const MEASURE: &str = "--measure";
+
+/// What one run of a program cost.
+#[derive(Debug, Clone, Copy)]
+struct Cost {
+    wall: Duration,
+    cpu: Duration,
+    peak_kib: u64,
+}
+
+#[expect(clippy::print_stdout, reason = "a bench reports")]
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [mode, program, rest @ ..] = &arguments[..]
+        && mode == MEASURE
+    {
+        let cost = run(Path::new(program), rest);
+        println!("{} {} {}", cost.wall.as_micros(), cost.cpu.as_micros(), cost.peak_kib);
+        return;
+    }
+    let floor = PathBuf::from(env!("CARGO_BIN_EXE_fanout"));
+    let command = floor.with_file_name("llmspell");
+    assert!(command.exists(), "build it first: cargo build --profile bench -p llmspell-cli");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let base_url = format!("http://{}/v1", server::start());
+    let spell = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        write(&path, text);
+        vec!["run".to_owned(), "-q".into(), "--max-in-flight".into(), CALLS.to_string(), text_of(&path)]
+    };
+
+    let calls = spell("calls.luau", &CALLS_SPELL.replace("COUNT", &CALLS.to_string()));
+    let plain = [base_url.clone(), CALLS.to_string()];
+    let pairs: Vec<_> = (0..ROUNDS)
+        .map(|_| (measured(&floor, &plain, &base_url), measured(&command, &calls, &base_url)))
+        .collect();
+    let (floor, ours) = (median(pairs.iter().map(|pair| pair.0)), median(pairs.iter().map(|pair| pair.1)));
+    println!("{CALLS} calls of 200 ms at once, medians of {ROUNDS}");
+    report("plain program", floor);
+    report("llmspell", ours);
+    println!("wall {:.2} x, cpu {:.2} x", ratio(ours.wall, floor.wall), ratio(ours.cpu, floor.cpu));
+
+    let many = spell("many.luau", &STREAM_SPELL.replace("COUNT", &CHUNKS.to_string()));
+    let one = spell("one.luau", &STREAM_SPELL.replace("COUNT", "1"));
+    let pairs: Vec<_> = (0..ROUNDS)
+        .map(|_| (measured(&command, &one, &base_url), measured(&command, &many, &base_url)))
+        .collect();
+    let (one, many) = (median(pairs.iter().map(|pair| pair.0)), median(pairs.iter().map(|pair| pair.1)));
+    println!("a stream of {CHUNKS} chunks, medians of {ROUNDS}");
+    report("1 chunk", one);
+    report("all chunks", many);
+    println!("{:.2?} of cpu a chunk", many.cpu.saturating_sub(one.cpu) / CHUNKS);
+}
+
+const CALLS_SPELL: &str = "
+local calls = {}
+for number = 1, COUNT do
+    calls[number] = promise.spawn(llm.chat, `question {number}`)
+end
+for number, answer in promise.all(calls):await() do
+    assert(answer == `<question {number}>`, answer)
+end
+";
+
+const STREAM_SPELL: &str = "
+local count, bytes = 0, 0
+local err = llm.stream_chat('COUNT', function(text)
+    count += 1
+    bytes += #text
+end)
+assert(err == nil, err)
+assert(count == COUNT, count)
+";
+
+#[expect(clippy::print_stdout, reason = "a bench reports")]
+fn report(name: &str, cost: Cost) {
+    let Cost { wall, cpu, peak_kib } = cost;
+    println!("{name:<14} {wall:>8.2?} wall {cpu:>8.2?} cpu {:>6.1} MB peak", peak_kib as f64 / 1024.0);
+}
+
+fn ratio(ours: Duration, floor: Duration) -> f64 {
+    ours.as_secs_f64() / floor.as_secs_f64()
+}
+
+/// The median of each figure by itself.
+fn median(costs: impl Iterator<Item = Cost>) -> Cost {
+    fn middle<T: Ord>(figures: impl Iterator<Item = T>) -> T {
+        let mut figures: Vec<T> = figures.collect();
+        figures.sort();
+        let middle = figures.len() / 2;
+        figures.swap_remove(middle)
+    }
+    let costs: Vec<Cost> = costs.collect();
+    Cost {
+        wall: middle(costs.iter().map(|cost| cost.wall)),
+        cpu: middle(costs.iter().map(|cost| cost.cpu)),
+        peak_kib: middle(costs.iter().map(|cost| cost.peak_kib)),
+    }
+}
+
+/// Runs a program by another process of this one, which sees its cost alone.
+#[expect(clippy::disallowed_methods, reason = "a bench starts what it measures")]
+fn measured(program: &Path, arguments: &[String], base_url: &str) -> Cost {
+    let output = Command::new(std::env::current_exe().expect("this program has a path"))
+        .arg(MEASURE)
+        .arg(program)
+        .args(arguments)
+        .env("OPENAI_API_KEY", "key")
+        .env("OPENAI_BASE_URL", base_url)
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("this program starts once more");
+    let text = String::from_utf8(output.stdout).expect("figures");
+    let figures: Vec<u64> = text.split_whitespace().map(|figure| figure.parse().expect("a figure")).collect();
+    let [wall, cpu, peak_kib] = figures[..] else { panic!("{} failed", program.display()) };
+    Cost { wall: Duration::from_micros(wall), cpu: Duration::from_micros(cpu), peak_kib }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a bench starts what it measures")]
+fn run(program: &Path, arguments: &[String]) -> Cost {
+    let began = Instant::now();
+    let status = Command::new(program).args(arguments).stdout(Stdio::null()).status().expect("it starts");
+    let wall = began.elapsed();
+    assert!(status.success(), "{} failed: {status}", program.display());
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the kernel counts");
+    let micros = |time: nix::sys::time::TimeVal| {
+        Duration::from_secs(time.tv_sec().unsigned_abs())
+            + Duration::from_micros(time.tv_usec().unsigned_abs())
+    };
+    Cost {
+        wall,
+        cpu: micros(usage.user_time()) + micros(usage.system_time()),
+        peak_kib: usage.max_rss().unsigned_abs(),
+    }
+}
+
+fn text_of(path: &Path) -> String {
+    path.to_str().expect("a path in plain text").to_owned()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a bench writes the spells it measures")]
+fn write(path: &Path, text: &str) {
+    std::fs::write(path, text).expect("the temporary folder can be written");
+}

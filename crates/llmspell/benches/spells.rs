@@ -1,0 +1,87 @@
+//! What many runs of one spell cost: 10,000 that wait 50 ms each on 2 worker threads, with a VM each and with VMs that
+//! they share.
+//!
+//! `cargo bench -p llmspell --bench spells`. Unix only: the kernel counts processor time and memory.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use llmspell::{Method, Runtime, Spell};
+use nix::sys::resource::{UsageWho, getrusage};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+const SPELLS: u32 = 10_000;
+const IN_FLIGHT: usize = 512;
+const SHARED: &str = "--shared";
+const EACH: &str = "--each";
+
+fn main() {
+    match std::env::args().nth(1).as_deref() {
+        Some(SHARED) => measure("with VMs that they share", true),
+        Some(EACH) => measure("with a VM each", false),
+        _ => {
+            // A process each, since the kernel never lowers a peak.
+            for mode in [EACH, SHARED] {
+                start(mode);
+            }
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a bench starts what it measures")]
+fn start(mode: &str) {
+    let this = std::env::current_exe().expect("this program has a path");
+    let status = Command::new(this).arg(mode).status().expect("this program starts once more");
+    assert!(status.success(), "{mode} failed: {status}");
+}
+
+#[expect(clippy::print_stdout, reason = "a bench reports")]
+fn measure(how: &str, shared: bool) {
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (cpu, began) = (cpu(), Instant::now());
+    let errors = tokio.block_on(all(shared));
+    let (wall, used) = (began.elapsed(), self::cpu() - cpu);
+    let peak = getrusage(UsageWho::RUSAGE_SELF).expect("the kernel counts").max_rss() / 1024;
+    println!("{SPELLS} spells of 50 ms {how}, {IN_FLIGHT} at once:");
+    println!(
+        "  {:.1?} cpu and {:.1?} wall a spell, {peak} MB peak, {errors} errors",
+        used / SPELLS,
+        wall / SPELLS
+    );
+}
+
+/// Runs all; returns how many failed.
+async fn all(shared: bool) -> usize {
+    let pause = Method::future("pause", |_, _| async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Ok(50_u64)
+    });
+    let runtime = Runtime::builder().workers(2).function(pause).build().expect("a runtime");
+    let spell = Spell::from_source("pause.luau", "return (pause())").expect("a spell");
+    let room = Arc::new(Semaphore::new(IN_FLIGHT));
+    let mut runs = JoinSet::new();
+    for _ in 0..SPELLS {
+        let permit = Arc::clone(&room).acquire_owned().await.expect("it is never closed");
+        let cast = runtime.cast(spell.clone());
+        let cast = if shared { cast.share_vm() } else { cast };
+        runs.spawn(async move {
+            let outcome = cast.start().outcome().await;
+            drop(permit);
+            outcome.error.is_none() && outcome.value == 50.into()
+        });
+    }
+    runs.join_all().await.into_iter().filter(|went_well| !went_well).count()
+}
+
+fn cpu() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("the kernel counts");
+    [usage.user_time(), usage.system_time()]
+        .map(|time| {
+            Duration::from_secs(time.tv_sec().unsigned_abs())
+                + Duration::from_micros(time.tv_usec().unsigned_abs())
+        })
+        .iter()
+        .sum()
+}
