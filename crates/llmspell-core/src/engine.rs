@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::bridge::{Bridge, Method};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Place, Result};
+use crate::furniture::Furniture;
 use crate::value::Value;
 
 /// The most bytes of one source file. To compile one takes up to a hundred times as many.
@@ -111,6 +112,11 @@ impl EngineDescriptor {
 pub trait Engine: Send + Sync {
     /// What it is.
     fn descriptor(&self) -> &EngineDescriptor;
+
+    /// What its prelude brings besides the language's own library, for documents.
+    fn furniture(&self) -> &'static [Furniture] {
+        &[]
+    }
 
     /// Looks for mistakes without running anything.
     fn check(&self, source: &Source) -> Vec<Diagnostic>;
@@ -222,6 +228,13 @@ impl EngineRegistry {
     pub fn descriptors(&self) -> Vec<EngineDescriptor> {
         let engines = self.0.read().unwrap_or_else(PoisonError::into_inner);
         engines.iter().map(|known| known.descriptor.clone()).collect()
+    }
+
+    /// What the preludes of all engines bring, for documents.
+    #[must_use]
+    pub fn furniture(&self) -> Vec<&'static Furniture> {
+        let names = self.descriptors().into_iter().map(|engine| engine.name);
+        names.filter_map(|name| self.by_name(name).ok()).flat_map(|engine| engine.furniture()).collect()
     }
 
     /// The engine of this name.

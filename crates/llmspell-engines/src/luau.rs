@@ -12,6 +12,7 @@ mod compile;
 mod engine;
 mod errors;
 mod functions;
+mod furniture;
 mod host;
 mod limits;
 mod objects;

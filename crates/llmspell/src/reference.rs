@@ -1,6 +1,7 @@
-//! Documents made of the bridges' own definitions: type files, reference pages, the text of `llmspell doc`.
+//! Documents made of the bridges' own definitions and of what engines bring: type files, reference pages, the text of
+//! `llmspell doc`.
 //!
-//! All of them are pure functions of the bridges, so that what is checked in can be compared with what is meant.
+//! All of them are pure functions of these, so that what is checked in can be compared with what is meant.
 
 mod luau;
 mod markdown;
@@ -9,10 +10,12 @@ mod types;
 
 use std::fmt::Write;
 
+use llmspell_core::Furniture;
 use llmspell_core::bridge::{Bridge, Field, Method};
+use llmspell_core::furniture::Function;
 
 pub use luau::luau_types;
-pub use markdown::markdown;
+pub use markdown::{furniture_markdown, markdown};
 pub use text::text;
 use types::Types;
 
@@ -22,18 +25,17 @@ pub const REGENERATE: &str = "cargo xtask reference";
 /// The files that are generated and checked in: path from the root of the repository, and content.
 ///
 /// ```
-/// let files = llmspell::reference::files(&[llmspell::Bridge::new("empty").doc("Does nothing.")]);
+/// let files = llmspell::reference::files(&[llmspell::Bridge::new("empty").doc("Does nothing.")], &[]);
 /// assert_eq!(files[0].0, "docs/reference/empty.md");
 /// assert_eq!(files[1].0, "types/llmspell.d.luau");
 /// ```
 #[must_use]
-pub fn files(bridges: &[Bridge]) -> Vec<(String, String)> {
-    let mut files: Vec<_> = bridges
-        .iter()
-        .map(|bridge| (format!("docs/reference/{}.md", bridge.name), markdown(bridge)))
-        .collect();
-    files.push(("types/llmspell.d.luau".to_owned(), luau_types(bridges)));
-    files
+pub fn files(bridges: &[Bridge], furniture: &[&Furniture]) -> Vec<(String, String)> {
+    let page = |name: &str| format!("docs/reference/{name}.md");
+    let of_bridges = bridges.iter().map(|bridge| (page(bridge.name), markdown(bridge)));
+    let of_furniture = furniture.iter().map(|piece| (page(piece.name), furniture_markdown(piece)));
+    let types = ("types/llmspell.d.luau".to_owned(), luau_types(bridges, furniture));
+    of_bridges.chain(of_furniture).chain([types]).collect()
 }
 
 /// The first line of a documentation: what the thing does, in one sentence.
@@ -43,8 +45,16 @@ fn summary(doc: &str) -> &str {
 
 /// `llm.chat(prompt: string) -> (string?, Error?)`, on one line if it is no longer than `width`.
 fn signature(path: &str, method: &Method, types: &mut Types, width: usize) -> String {
-    let params = parameters(method, types);
-    let returns = types.returns(method);
+    lay_out(path, &parameters(method, types), &types.returns(method), width)
+}
+
+/// The same of a prelude's function: `promise.resolve<T>(value: T | Promise<T>) -> Promise<T>`.
+fn function_signature(path: &str, function: &Function, width: usize) -> String {
+    lay_out(&format!("{path}{}", function.generics), function.params, function.returns, width)
+}
+
+fn lay_out<S: AsRef<str>>(path: &str, params: &[S], returns: &str, width: usize) -> String {
+    let params: Vec<&str> = params.iter().map(AsRef::as_ref).collect();
     let line = format!("{path}({}) -> {returns}", params.join(", "));
     if line.chars().count() <= width {
         return line;

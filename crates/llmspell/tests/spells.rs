@@ -1,6 +1,6 @@
 //! Spells test spells. Each `tests/spells/<bridge>/<case>.<extension>` is run on the mock provider, and all that it
 //! says and comes to must stand in the file of the same name that ends in `.out`. Each example in a bridge's
-//! documentation is run as well. A run may read and write the folder `granted` of its working folder, which is a new one.
+//! or a prelude's documentation is run as well. A run may read and write the folder `granted` of its working folder, which is a new one.
 //!
 //! `UPDATE=1 cargo test -p llmspell --test spells` writes the `.out` files anew; read the difference before you keep it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
@@ -119,23 +119,30 @@ fn case(path: PathBuf) -> Trial {
     })
 }
 
-/// The examples in the documentation of every bridge method, each a spell that must end well.
+/// The examples in the documentation of every method of a bridge and function of a prelude, each a spell that must end well.
 fn examples() -> Vec<Trial> {
     let mut trials = Vec::new();
     let runtime = Runtime::builder().build().expect("a runtime");
+    let mut documented = Vec::new();
     for bridge in runtime.bridges().list() {
         let classes = bridge.classes.iter().flat_map(|class| &class.methods);
-        for method in bridge.methods.iter().chain(classes) {
-            for (number, example) in luau_blocks(method.doc).into_iter().enumerate() {
-                let name = format!("example {}.{} {}", bridge.name, method.name, number + 1);
-                trials.push(Trial::test(name, move || {
-                    let outcome = run(Spell::from_source("example.luau", example)?);
-                    match outcome.error {
-                        None => Ok(()),
-                        Some(_) => Err(Failed::from(told(&outcome))),
-                    }
-                }));
-            }
+        let methods = bridge.methods.iter().chain(classes);
+        documented.extend(methods.map(|method| (format!("{}.{}", bridge.name, method.name), method.doc)));
+    }
+    for piece in runtime.engines().furniture() {
+        documented
+            .extend(piece.all().map(|function| (format!("{}.{}", piece.name, function.name), function.doc)));
+    }
+    for (name, doc) in documented {
+        for (number, example) in luau_blocks(doc).into_iter().enumerate() {
+            let name = format!("example {name} {}", number + 1);
+            trials.push(Trial::test(name, move || {
+                let outcome = run(Spell::from_source("example.luau", example)?);
+                match outcome.error {
+                    None => Ok(()),
+                    Some(_) => Err(Failed::from(told(&outcome))),
+                }
+            }));
         }
     }
     trials

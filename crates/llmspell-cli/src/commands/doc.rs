@@ -9,7 +9,7 @@ use crate::stdout::print;
 /// Shows what bridges and their methods do
 #[derive(Debug, Args)]
 pub(crate) struct DocArgs {
-    /// A bridge, or one of its methods, such as llm.chat; without it, all bridges in a line each
+    /// A bridge or `promise`, or one of its methods, such as llm.chat; without it, all of them in a line each
     #[arg(value_name = "BRIDGE[.METHOD]")]
     name: Option<String>,
 }
@@ -19,6 +19,7 @@ impl DocArgs {
         let runtime = Runtime::builder().build()?;
         let bridges: Vec<Bridge> =
             runtime.bridges().list().iter().map(|bridge| Bridge::clone(bridge)).collect();
-        print(&llmspell::reference::text(&bridges, self.name.as_deref())?)
+        let furniture = runtime.engines().furniture();
+        print(&llmspell::reference::text(&bridges, &furniture, self.name.as_deref())?)
     }
 }

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use llmspell_core::{Bridge, Context, Diagnostic, Engine, EngineDescriptor, Result, Session, Source};
+use llmspell_core::{
+    Bridge, Context, Diagnostic, Engine, EngineDescriptor, Furniture, Result, Session, Source,
+};
 
 use super::compile::{self, Chunks};
+use super::furniture::FURNITURE;
 use super::session::LuauSession;
 
 /// What this engine is.
@@ -39,6 +42,10 @@ impl std::fmt::Debug for Luau {
 impl Engine for Luau {
     fn descriptor(&self) -> &EngineDescriptor {
         &DESCRIPTOR
+    }
+
+    fn furniture(&self) -> &'static [Furniture] {
+        FURNITURE
     }
 
     fn check(&self, source: &Source) -> Vec<Diagnostic> {

@@ -3,10 +3,11 @@
 use std::fmt::Write;
 
 use llmspell_core::bridge::{Bridge, Field, Method};
-use llmspell_core::{Class, Error, ErrorKind, Result};
+use llmspell_core::furniture::{Function, Kind};
+use llmspell_core::{Class, Error, ErrorKind, Furniture, Result};
 
 use super::types::{Named, Shape, Types};
-use super::{constant, remarks, signature, summary};
+use super::{constant, function_signature, remarks, signature, summary};
 
 const WIDTH: usize = 80;
 
@@ -17,25 +18,31 @@ enum Topic<'a> {
     Method(&'a Method),
     Class(&'a Class),
     Type(Named),
+    Furniture(&'a Furniture),
+    Kind(&'a Kind),
+    Function(&'a Function),
 }
 
 /// What `query` names: a bridge (`llm`), a method (`llm.chat`), an object (`llm.Conversation`), one of its methods
-/// (`llm.Conversation:send`) or a type (`llm.ChatRequest`). Without a query, all bridges.
+/// (`llm.Conversation:send`), a type (`llm.ChatRequest`), or the same of a prelude (`promise.all`). Without a query, all
+/// bridges and preludes.
 ///
 /// ```
 /// let bridges = [llmspell::Bridge::new("empty").doc("Does nothing.")];
-/// assert_eq!(llmspell::reference::text(&bridges, None).unwrap(), "empty  Does nothing.\n");
-/// assert_eq!(llmspell::reference::text(&bridges, Some("empty")).unwrap(), "empty\n\nDoes nothing.\n");
+/// assert_eq!(llmspell::reference::text(&bridges, &[], None).unwrap(), "empty  Does nothing.\n");
+/// assert_eq!(llmspell::reference::text(&bridges, &[], Some("empty")).unwrap(), "empty\n\nDoes nothing.\n");
 /// ```
 ///
 /// # Errors
 /// When nothing has that name; the error names near ones.
-pub fn text(bridges: &[Bridge], query: Option<&str>) -> Result<String> {
+pub fn text(bridges: &[Bridge], furniture: &[&Furniture], query: Option<&str>) -> Result<String> {
     let Some(query) = query else {
-        let entries: Vec<_> = bridges.iter().map(|bridge| (bridge.name.to_owned(), bridge.doc)).collect();
-        return Ok(list(&entries));
+        let bridges = bridges.iter().map(|bridge| (bridge.name.to_owned(), bridge.doc));
+        let furniture = furniture.iter().map(|piece| (piece.name.to_owned(), piece.doc));
+        return Ok(list(&bridges.chain(furniture).collect::<Vec<_>>()));
     };
-    let topics: Vec<(String, Topic<'_>)> = bridges.iter().flat_map(topics).collect();
+    let of_furniture = furniture.iter().flat_map(|piece| furniture_topics(piece));
+    let topics: Vec<(String, Topic<'_>)> = bridges.iter().flat_map(topics).chain(of_furniture).collect();
     // `llm.conversation` is a function and `llm.Conversation` what it makes: the very name counts first.
     let exact = topics.iter().find(|(name, _)| name == query);
     let wanted = plain(query);
@@ -69,6 +76,18 @@ fn topics(bridge: &Bridge) -> Vec<(String, Topic<'_>)> {
     topics
 }
 
+fn furniture_topics(piece: &Furniture) -> Vec<(String, Topic<'_>)> {
+    let mut topics = vec![(piece.name.to_owned(), Topic::Furniture(piece))];
+    let path = |name: &str| format!("{}.{name}", piece.name);
+    topics.extend(piece.functions.iter().map(|function| (path(function.name), Topic::Function(function))));
+    for class in piece.classes {
+        topics.push((path(class.name), Topic::Kind(class)));
+        let path = |method: &Function| path(&format!("{}:{}", class.name, method.name));
+        topics.extend(class.methods.iter().map(|method| (path(method), Topic::Function(method))));
+    }
+    topics
+}
+
 fn types_of(bridge: &Bridge) -> Vec<Named> {
     let mut types = Types::new();
     let of_classes = bridge.classes.iter().flat_map(|class| &class.methods);
@@ -83,10 +102,14 @@ fn types_of(bridge: &Bridge) -> Vec<Named> {
 
 fn unknown<'a>(query: &str, names: impl Iterator<Item = &'a str>) -> Error {
     let wanted = plain(query);
+    let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
     let likeness = |name: &str| {
         let name = plain(name);
-        let last = name.rsplit('.').next().unwrap_or_default();
-        strsim::jaro_winkler(&wanted, &name).max(strsim::jaro_winkler(&wanted, last))
+        // `promise.await` is a method of what `promise` makes.
+        if last(&name) == last(&wanted) {
+            return 1.0;
+        }
+        strsim::jaro_winkler(&wanted, &name).max(strsim::jaro_winkler(&wanted, &last(&name)))
     };
     let mut near: Vec<(f64, &str)> =
         names.map(|name| (likeness(name), name)).filter(|(likeness, _)| *likeness > 0.8).collect();
@@ -126,6 +149,17 @@ fn page(name: &str, topic: &Topic<'_>) -> String {
             page
         }
         Topic::Type(named) => describe(named),
+        Topic::Furniture(piece) => {
+            let functions =
+                piece.functions.iter().map(|function| (format!("{name}.{}", function.name), function.doc));
+            let classes = piece.classes.iter().map(|class| (format!("{name}.{}", class.name), class.doc));
+            entry(name, piece.doc, &functions.chain(classes).collect::<Vec<_>>())
+        }
+        Topic::Kind(class) => {
+            let methods = class.methods.iter().map(|method| (format!("{name}:{}", method.name), method.doc));
+            entry(name, class.doc, &methods.collect::<Vec<_>>())
+        }
+        Topic::Function(function) => entry(&function_signature(name, function, WIDTH), function.doc, &[]),
     }
 }
 

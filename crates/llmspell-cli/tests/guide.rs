@@ -1,0 +1,193 @@
+//! The spell author's guide, done as it says: what it shows is what a reader would see.
+//!
+//! Each section (`##`) is one test in a folder of its own, from top to bottom. A block of Luau or YAML whose first line
+//! is a comment with a path is written to that file; a block of Luau without one is a whole spell that must end well.
+//! The commands of a `console` block are run by a shell, on the mock, and all that they say must stand below them.
+//! Where a command grants `example.com`, a server on loopback stands in for it.
+//!
+//! `UPDATE=1 cargo test -p llmspell-cli --test guide` writes what they say into the guide; read it before you keep it.
+#![expect(clippy::disallowed_methods, reason = "the test starts the command and lays out its files itself")]
+#![expect(clippy::unwrap_used, reason = "what helps a test may fail it")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// What the guide says once and leaves out then.
+const NOTE: &str = "note: MOCK_LLM is set: using the mock provider\n";
+
+/// What the server that stands in for `example.com` has.
+const PAGE: &str = "<html><head><title>Example</title></head>\
+                    <body><h1>Example Domain</h1><p>For use in documents.</p></body></html>";
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/spell-development.md");
+    let text = fs::read_to_string(&guide).unwrap();
+    if std::env::var_os("UPDATE").is_some() {
+        let told: String = sections(&text).into_iter().map(|(_, section)| tell(section)).collect();
+        return fs::write(guide, told).unwrap();
+    }
+    let unknown = unknown_flags(&text);
+    let mut trials: Vec<Trial> = sections(&text).into_iter().map(trial).collect();
+    trials.push(Trial::test("flags", move || match unknown.as_slice() {
+        [] => Ok(()),
+        unknown => Err(Failed::from(format!("the command has no flags {unknown:?}"))),
+    }));
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn trial((line, section): (usize, &str)) -> Trial {
+    let (heading, section) = (section.lines().next().unwrap_or_default(), section.to_owned());
+    let name = format!("{} (line {line})", heading.trim_start_matches(['#', ' ']));
+    Trial::test(name, move || {
+        let told = tell(&section);
+        if told == section { Ok(()) } else { Err(difference(&section, &told)) }
+    })
+}
+
+/// The flags that the guide names and `llmspell run` does not have.
+fn unknown_flags(text: &str) -> Vec<String> {
+    let help = Desk::new().shell("llmspell run --help").stdout;
+    let known = flags(std::str::from_utf8(&help).unwrap());
+    flags(text).difference(&known).map(|flag| (*flag).to_owned()).collect()
+}
+
+fn flags(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|letter: char| !letter.is_ascii_lowercase() && letter != '-');
+    words.filter(|word| word.starts_with("--") && word.len() > 3).collect()
+}
+
+fn difference(expected: &str, found: &str) -> Failed {
+    let line = expected.lines().zip(found.lines()).take_while(|(expected, found)| expected == found).count();
+    let from = |text: &str| text.lines().skip(line).take(12).collect::<Vec<_>>().join("\n");
+    Failed::from(format!(
+        "from line {} of the section, expected:\n{}\nfound:\n{}",
+        line + 1,
+        from(expected),
+        from(found)
+    ))
+}
+
+/// The sections of a guide, each with the line that it begins at.
+fn sections(text: &str) -> Vec<(usize, &str)> {
+    let mut starts = vec![(1, 0)];
+    let mut at = 0;
+    for (line, content) in text.split_inclusive('\n').enumerate() {
+        if content.starts_with("## ") {
+            starts.push((line + 1, at));
+        }
+        at += content.len();
+    }
+    let ends: Vec<usize> = starts.iter().skip(1).map(|(_, at)| *at).chain([text.len()]).collect();
+    starts.into_iter().zip(ends).map(|((line, start), end)| (line, &text[start..end])).collect()
+}
+
+/// Does what a section says, and returns it with what the commands really said.
+fn tell(section: &str) -> String {
+    let desk = Desk::new();
+    let mut told = String::new();
+    let mut rest = section;
+    while let Some((before, block)) = rest.split_once("```") {
+        let (language, block) = block.split_once('\n').unwrap();
+        let (content, after) = block.split_once("```\n").unwrap();
+        let content = match language {
+            "console" => desk.type_in(content),
+            "luau" | "yaml" => {
+                desk.lay_out(language, content);
+                content.to_owned()
+            }
+            _ => content.to_owned(),
+        };
+        told.push_str(&format!("{before}```{language}\n{content}```\n"));
+        rest = after;
+    }
+    told + rest
+}
+
+/// Where a reader tries things out.
+struct Desk {
+    home: tempfile::TempDir,
+    folder: PathBuf,
+    server: u16,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("spells");
+        fs::create_dir(&folder).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || listener.incoming().flatten().for_each(serve));
+        Self { home, folder, server }
+    }
+
+    /// Writes a block into the file that it names, or runs it.
+    fn lay_out(&self, language: &str, content: &str) {
+        let first = content.lines().next().unwrap_or_default();
+        let path = first.trim_start_matches(['-', '#', ' ']);
+        let is_named = first.starts_with(['-', '#']) && path.ends_with(&format!(".{language}"));
+        let file = self.folder.join(if is_named { path } else { "snippet.luau" });
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, content).unwrap();
+        if !is_named {
+            assert_eq!(language, "luau", "a block of {language} begins with the path of its file: {first}");
+            let output = self.shell("llmspell run snippet.luau");
+            assert!(output.status.success(), "{content}\n{}", String::from_utf8_lossy(&output.stdout));
+        }
+    }
+
+    /// Runs each command of a transcript; returns it with what they said.
+    fn type_in(&self, transcript: &str) -> String {
+        let commands = transcript.lines().filter_map(|line| line.strip_prefix("$ "));
+        commands.map(|command| format!("$ {command}\n{}", self.run(command))).collect()
+    }
+
+    /// All that a command says.
+    fn run(&self, command: &str) -> String {
+        let here = format!("127.0.0.1:{}", self.server);
+        let granted = command.contains("--allow-net=example.com");
+        let typed = if granted {
+            command.replace("https://example.com", &format!("http://{here}")).replace("example.com", &here)
+        } else {
+            command.to_owned()
+        };
+        let said = String::from_utf8(self.shell(&typed).stdout).unwrap();
+        said.replace(NOTE, "").replace(self.folder.to_str().unwrap(), "/home/ada/spells")
+    }
+
+    fn shell(&self, command: &str) -> std::process::Output {
+        let bin = Path::new(env!("CARGO_BIN_EXE_llmspell")).parent().unwrap();
+        Command::new("sh")
+            .args(["-c", &format!("exec 2>&1; {command}")])
+            .current_dir(&self.folder)
+            .env_clear()
+            .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
+            .env("HOME", self.home.path())
+            .env("MOCK_LLM", "true")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+}
+
+/// Answers one request with the page.
+fn serve(mut socket: TcpStream) {
+    let mut reader = BufReader::new(socket.try_clone().unwrap());
+    let mut line = String::new();
+    while reader.read_line(&mut line).unwrap_or(0) > 2 {
+        line.clear();
+    }
+    // Who asked may be gone.
+    let _ = write!(
+        socket,
+        "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{PAGE}",
+        PAGE.len()
+    );
+}
