@@ -175,7 +175,7 @@ async fn progress_is_shown_with_each_change_and_finished_once() {
         (&bar, "advance", vec![0.into()]),
         (&bar, "message", vec!["a".into()]),
         (&bar, "message", vec!["a".into()]),
-        (&other, "advance", vec![u32::MAX.into()]),
+        (&other, "advance", vec![i64::from(u32::MAX).into()]),
         (&bar, "update", vec![3.into()]),
         (&bar, "update", vec![3.into()]),
         (&bar, "finish", vec![]),
