@@ -9,6 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Host;
 
+pub(crate) use self::cover::normal;
 use crate::error::{Error, Result};
 
 /// What a run may touch. The default is nothing; models are allowed within the budget.

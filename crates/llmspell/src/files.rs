@@ -45,6 +45,9 @@ enum Make {
     No,
 }
 
+/// What was granted, and the way from there.
+type Granted = Result<(Arc<Jail>, InnerPath), Fault>;
+
 impl Disk {
     fn run<T: Send + 'static>(
         &self,
@@ -53,13 +56,23 @@ impl Disk {
         make: Make,
         work: impl FnOnce(&Jail, &InnerPath) -> Result<T, Fault> + Send + 'static,
     ) -> BoxFuture<'static, Result<T>> {
+        self.run_on(permit, doing, make, |granted| granted.and_then(|(jail, path)| work(&jail, &path)))
+    }
+
+    /// The same for work to which it matters that there is not even what was granted.
+    fn run_on<T: Send + 'static>(
+        &self,
+        permit: FilePermit,
+        doing: &'static str,
+        make: Make,
+        work: impl FnOnce(Granted) -> Result<T, Fault> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T>> {
         let (opened, threads) = (Arc::clone(&self.opened), Arc::clone(&self.threads));
         async move {
             let thread = threads.acquire_owned().await.map_err(|_| Error::cancelled())?;
             blocking(move || {
                 let _thread = thread;
-                jail(&opened, permit.root(), permit.path(), make)
-                    .and_then(|(jail, path)| work(&jail, &path))
+                work(jail(&opened, permit.root(), permit.path(), make))
                     .map_err(|fault| fault.into_error(doing, permit.shown(), || permit.refusal()))
             })
             .await
@@ -77,12 +90,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 }
 
 /// The folder that was granted and the way from there. When a single file was, that is its folder and its name.
-fn jail(
-    opened: &Mutex<HashMap<PathBuf, Arc<Jail>>>,
-    root: &Path,
-    path: &InnerPath,
-    make: Make,
-) -> Result<(Arc<Jail>, InnerPath), Fault> {
+fn jail(opened: &Mutex<HashMap<PathBuf, Arc<Jail>>>, root: &Path, path: &InnerPath, make: Make) -> Granted {
     let mut opened = opened.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(jail) = opened.get(root) {
         return Ok((Arc::clone(jail), path.clone()));
@@ -144,7 +152,9 @@ impl Files for Disk {
     }
 
     fn stat(&self, permit: FilePermit) -> BoxFuture<'static, Result<Option<FileInfo>>> {
-        self.run(permit, "look at", Make::No, |jail, path| if_there(jail.stat(path)))
+        self.run_on(permit, "look at", Make::No, |granted| {
+            if_there(granted.and_then(|(jail, path)| jail.stat(&path)))
+        })
     }
 
     fn remove(&self, permit: FilePermit) -> BoxFuture<'static, Result<()>> {

@@ -103,3 +103,26 @@ fn calls_in_flight_are_counted_from_one() {
         ran.stderr
     );
 }
+
+#[test]
+fn a_spells_own_folder_is_found_however_it_is_written() {
+    let folder = folder(&[
+        ("s/main.luau", "print((assert(fs.read('texts/a.txt'))))"),
+        ("s/spell.yaml", "permissions: {read: [texts]}"),
+        ("s/texts/a.txt", "from the spell's folder"),
+        ("w/deep/notes.txt", ""),
+    ]);
+    let absolute = folder.path().join("w/../s");
+    for (working, spell) in [
+        (".", "s"),
+        ("s", "."),
+        ("w", "../s"),
+        ("w/deep", "../../s/"),
+        ("w/deep", "../../w/.././s"),
+        ("w", absolute.to_str().unwrap()),
+    ] {
+        let mut command = folder.command(&["run", spell, "--allow-asked", "-q"]);
+        let ran = finish(command.current_dir(folder.path().join(working)));
+        assert_eq!(ran, seen(0, "from the spell's folder\n", ""), "{spell} in {working}");
+    }
+}

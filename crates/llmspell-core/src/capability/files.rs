@@ -13,7 +13,7 @@ use crate::effect::{Ask, Permit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::held::Held;
 use crate::path::{Covered, InnerPath, cover};
-use crate::permission::Grant;
+use crate::permission::{Grant, normal};
 use crate::value::Value;
 
 /// What a path names.
@@ -305,9 +305,10 @@ impl GatedFiles<'_> {
             Access::Write => &permissions.write,
         };
         let working = self.0.working_dir();
+        // As grants are: a `..` in the way to the spell would never lie beneath one.
         let own = self.0.spell().dir.as_deref().and_then(|dir| match working {
-            Some(working) => Some(working.join(dir)),
-            None => dir.is_absolute().then(|| dir.to_owned()),
+            Some(working) => Some(normal(&working.join(dir))),
+            None => dir.is_absolute().then(|| normal(dir)),
         });
         let folders: Vec<&Path> = working.into_iter().chain(own.as_deref()).collect();
         let covered = cover(path, grant, &folders).ok_or_else(|| refusal(path, access))?;

@@ -68,7 +68,7 @@ impl Permissions {
 }
 
 /// A path without `.` and `..`; what is above the root is the root.
-fn normal(path: &Path) -> PathBuf {
+pub(crate) fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for part in path.components() {
         match part {

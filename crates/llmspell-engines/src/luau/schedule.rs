@@ -146,7 +146,7 @@ impl Run {
         Ok((Task::call(&self.host, &self.lua, scope, function, arguments, failure)?, alive))
     }
 
-    /// Runs what promises have queued; says whether there was anything.
+    /// Runs what promises have queued; says whether any of it came to an end.
     fn run_jobs(&mut self, cx: &mut TaskContext<'_>) -> Result<bool> {
         let mut any = false;
         loop {
@@ -157,11 +157,13 @@ impl Run {
                 }
                 None => return Ok(any),
             };
-            any = true;
+            // Handlers that have to wait are no reason to look again: whom they wait for may get its turn only when this
+            // poll has ended.
             match Pin::new(jobs).poll(cx) {
                 Poll::Ready(result) => drop(result?),
                 Poll::Pending => return Ok(any),
             }
+            any = true;
             self.jobs = None;
         }
     }

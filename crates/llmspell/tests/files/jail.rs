@@ -173,3 +173,25 @@ fn what_was_granted_and_is_not_there_yet_is_made_by_the_first_write() {
         assert_eq!(fs::read_to_string(world.path(path)).unwrap(), "done");
     }
 }
+
+#[test]
+fn in_a_granted_folder_that_is_not_there_is_nothing() {
+    let world = World::new();
+    let read =
+        |path: &str| Permissions { read: Grant::Only(vec![world.path(path)]), ..Permissions::default() };
+    for (granted, path) in [
+        ("none", "none/a.txt"),
+        ("none", "none"),
+        ("no/ne", "no/ne/deep/a.txt"),
+        ("none.txt", "none.txt"),
+        ("granted/in/a.txt", "granted/in/a.txt/b.txt"),
+    ] {
+        let script = format!(
+            r#"local info, err = fs.stat("{path}")
+               return {{(fs.exists("{path}")), info == nil, err.kind, err.message}}"#
+        );
+        let told = world.run_with(&script, read(granted)).into_result().unwrap();
+        let missing = format!("there is no `{path}`").into();
+        assert_eq!(told, vec![false.into(), true.into(), "not_found".into(), missing].into(), "{path}");
+    }
+}
