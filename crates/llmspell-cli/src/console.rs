@@ -2,7 +2,8 @@
 
 use std::io::{BufRead, Read};
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use llmspell::capability::Console;
 use llmspell::effect::Permit;
@@ -22,20 +23,19 @@ pub(crate) struct Question {
     /// What to show before the answer is typed.
     pub(crate) prompt: String,
     answer: oneshot::Sender<Line>,
-    /// Alive as long as somebody waits for the answer.
-    waiting: Weak<()>,
+    answered: Arc<AtomicBool>,
 }
 
 impl Question {
     /// A question that is shown already, and where its answer will be.
     pub(crate) fn new() -> (Self, oneshot::Receiver<Line>) {
         let (answer, line) = oneshot::channel();
-        (Self { prompt: String::new(), answer, waiting: Weak::new() }, line)
+        (Self { prompt: String::new(), answer, answered: Arc::default() }, line)
     }
 
-    /// What is alive as long as somebody waits for the answer.
-    pub(crate) fn waiting(&self) -> Weak<()> {
-        Weak::clone(&self.waiting)
+    /// Tells later whether the answer has come.
+    pub(crate) fn answered(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.answered)
     }
 }
 
@@ -54,13 +54,14 @@ pub(crate) fn console() -> (Asker, Questions) {
 impl Console for Asker {
     fn read_line(&self, _: Permit, prompt: String) -> Pin<Box<dyn Future<Output = Line> + Send>> {
         let (answer, line) = oneshot::channel();
-        let waiting = Arc::new(());
-        let asked = self.0.send(Question { prompt, answer, waiting: Arc::downgrade(&waiting) });
+        let answered = Arc::<AtomicBool>::default();
+        let asked = self.0.send(Question { prompt, answer, answered: Arc::clone(&answered) });
         Box::pin(async move {
-            let _waiting = waiting;
             let closed = || Error::new(ErrorKind::Io, "the console is closed");
             asked.map_err(|_| closed())?;
-            line.await.map_err(|_| closed())?
+            let line = line.await.map_err(|_| closed())?;
+            answered.store(true, Ordering::Relaxed);
+            line
         })
     }
 }
@@ -150,7 +151,7 @@ mod tests {
         drop(gone);
         let (answer, mut line) = oneshot::channel();
         for answer in [given_up, answer] {
-            sender.send(Question { prompt: String::new(), answer, waiting: Weak::new() }).unwrap();
+            sender.send(Question { prompt: String::new(), answer, answered: Arc::default() }).unwrap();
         }
         drop(sender);
         serve(&b"first\n"[..], &questions);

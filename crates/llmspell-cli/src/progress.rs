@@ -36,8 +36,6 @@ pub(crate) enum Look {
 pub(crate) struct Bars {
     look: Look,
     works: BTreeMap<u64, Work>,
-    /// What has ended since the last frame, to be left on the screen.
-    ended: String,
     /// Lines of the frame that is on the screen. The cursor stands in the last.
     drawn: usize,
     /// Whether the works have changed since.
@@ -53,11 +51,10 @@ struct Work {
 
 impl Bars {
     pub(crate) fn new(look: Look) -> Self {
-        let (works, ended) = (BTreeMap::new(), String::new());
-        Self { look, works, ended, drawn: 0, changed: false, last_frame: None }
+        Self { look, works: BTreeMap::new(), drawn: 0, changed: false, last_frame: None }
     }
 
-    /// Takes note of how far a work has come, and returns what there is to write about it at once.
+    /// Takes note of how far a work has come, and returns the line that there is to write about it at once.
     pub(crate) fn update(&mut self, now: &Progress) -> Option<String> {
         match self.look {
             Look::Hidden => None,
@@ -66,25 +63,18 @@ impl Bars {
                 self.changed = true;
                 if now.finished {
                     self.works.remove(&now.id);
-                    self.ended.push_str(&row(now, terminal::stderr_size().columns));
-                    self.ended.push('\n');
-                } else {
-                    self.note(now);
+                    return Some(row(now, terminal::stderr_size().columns) + "\n");
                 }
+                self.note(now);
                 None
             }
         }
     }
 
-    /// Ends all that has not ended: nothing comes any more.
+    /// Ends all that has not ended, and returns the lines that are left of it.
     pub(crate) fn finish(&mut self) -> String {
         let open: Vec<_> = self.works.values().map(|work| work.now.clone()).collect();
-        let lines: String =
-            open.into_iter().filter_map(|now| self.update(&Progress { finished: true, ..now })).collect();
-        match self.look {
-            Look::Bars if self.changed => self.draw(),
-            _ => lines,
-        }
+        open.into_iter().filter_map(|now| self.update(&Progress { finished: true, ..now })).collect()
     }
 
     /// When the next frame is to be drawn, if there is one to draw.
@@ -96,7 +86,6 @@ impl Bars {
     pub(crate) fn draw(&mut self) -> String {
         let size = terminal::stderr_size();
         let mut frame = self.clear();
-        frame.push_str(&std::mem::take(&mut self.ended));
         // A frame higher than the screen could not be cleared again.
         let rows: Vec<_> = self
             .works
@@ -246,8 +235,8 @@ mod tests {
         let half = at(5, Some(10), "Reading", "one.txt");
         let long = at(1, Some(2), "Reading", "a name that is much too long to be shown");
         for (now, columns, expected) in [
-            (&half, 80, "[=========>          ] 5/10 Reading one.txt"),
-            (&long, 44, "[=========>          ] 1/2 Reading a name t"),
+            (&half, 80, "[==========>         ] 5/10 Reading one.txt"),
+            (&long, 44, "[==========>         ] 1/2 Reading a name t"),
             (&half, 39, "5/10 Reading one.txt"),
             (&half, 10, "5/10 Read"),
             (&half, 0, "5"),
@@ -301,7 +290,11 @@ mod tests {
         assert_eq!(bars.draw(), "\r\u{1b}[J1 a\n2 b");
         assert_eq!(bars.clear(), "\r\u{1b}[1A\u{1b}[J");
         assert_eq!(bars.clear(), "");
-        bars.update(&Progress { finished: true, ..at(3, None, "a", "") });
-        assert_eq!(bars.draw(), "3 a\n2 b");
+        assert_eq!(
+            bars.update(&Progress { finished: true, ..at(3, None, "a", "") }).as_deref(),
+            Some("3 a\n")
+        );
+        assert_eq!(bars.draw(), "2 b");
+        assert_eq!(bars.finish(), "2 b\n");
     }
 }

@@ -1,7 +1,8 @@
 //! Shows a run: what it prints on stdout, what it logs on stderr.
 
 use std::io::{self, IsTerminal};
-use std::sync::Weak;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::ValueEnum;
 use llmspell::{Event, LogLevel, Outcome, Value};
@@ -33,13 +34,20 @@ pub(crate) struct Screen<'a> {
     writer: Writer,
     /// Whether stdout is a terminal, where a spell's text must be shown and not obeyed.
     terminal: bool,
-    /// Whether the cursor stands behind text of the spell, or a prompt.
-    mid_line: bool,
+    cursor: Cursor,
     /// What to say when the first model call has been made.
     notice: Option<String>,
     bars: Bars,
-    /// Alive as long as the last question waits for its answer, behind which no bar may be drawn.
-    asking: Weak<()>,
+}
+
+/// Where text on the terminal goes on.
+enum Cursor {
+    /// At the start of a line, bars aside.
+    Start,
+    /// Behind text of the spell.
+    Text,
+    /// Behind a prompt; at the start of a line when the user has answered.
+    Prompt(Arc<AtomicBool>),
 }
 
 #[derive(Serialize)]
@@ -58,17 +66,8 @@ impl<'a> Screen<'a> {
             () if io::stderr().is_terminal() => Look::Bars,
             () => Look::Lines,
         };
-        let (bars, asking) = (Bars::new(look), Weak::new());
-        Self {
-            report,
-            output,
-            writer: Writer::default(),
-            terminal,
-            mid_line: false,
-            notice: None,
-            bars,
-            asking,
-        }
+        let (writer, bars) = (Writer::default(), Bars::new(look));
+        Self { report, output, writer, terminal, cursor: Cursor::Start, notice: None, bars }
     }
 
     /// Sets what to say when the first model call has been made; a spell that calls none need not hear it.
@@ -90,8 +89,8 @@ impl<'a> Screen<'a> {
             self.say(self.report.log(entry));
         }
         if let Event::Progress(now) = event {
-            let line = self.bars.update(now);
-            self.say(line);
+            let line = self.bars.update(now).unwrap_or_default();
+            self.say_lines(line);
         }
         match (self.output, event) {
             (Output::Text, Event::Output { text }) => self.print(text),
@@ -108,19 +107,24 @@ impl<'a> Screen<'a> {
     pub(crate) async fn ask(&mut self, question: &Question) -> io::Result<()> {
         self.say(Some(self.report.safe(&question.prompt).into_owned()));
         // An error that comes while it waits begins a line of its own.
-        self.mid_line = true;
-        self.asking = question.waiting();
+        self.cursor = match io::stdin().is_terminal() {
+            true => Cursor::Prompt(question.answered()),
+            false => Cursor::Text,
+        };
         self.flush().await
     }
 
     /// When to flush even if nothing happens, as a frame with bars is to be drawn.
     pub(crate) fn due(&self) -> Option<Instant> {
-        if self.is_taken() { None } else { self.bars.due() }
+        if self.is_mid_line() { None } else { self.bars.due() }
     }
 
-    /// Whether the cursor stands where no bar may be drawn.
-    fn is_taken(&self) -> bool {
-        self.terminal && self.mid_line || self.asking.strong_count() > 0
+    fn is_mid_line(&self) -> bool {
+        match &self.cursor {
+            Cursor::Start => false,
+            Cursor::Text => true,
+            Cursor::Prompt(answered) => !answered.load(Ordering::Relaxed),
+        }
     }
 
     /// Shows what the run came to, but for its error.
@@ -138,7 +142,7 @@ impl<'a> Screen<'a> {
                 value => self.print(&format!("{}\n", serde_json::to_string_pretty(value)?)),
             },
         }
-        if self.terminal && self.mid_line && outcome.error.is_some() {
+        if self.terminal && self.is_mid_line() && outcome.error.is_some() {
             self.print("\n");
         }
         self.flush().await
@@ -164,23 +168,28 @@ impl<'a> Screen<'a> {
 
     /// Leaves the bars as they are, for nothing comes of them any more.
     fn end_bars(&mut self) {
-        let end = self.bars.finish();
-        if end.is_empty() {
+        let lines = self.bars.finish();
+        self.say_lines(lines);
+    }
+
+    /// Says what must not stand behind other text in its line.
+    fn say_lines(&mut self, lines: String) {
+        if lines.is_empty() {
             return;
         }
-        if self.is_taken() {
+        if self.is_mid_line() {
             self.say(Some("\n".into()));
-            self.mid_line = false;
+            self.cursor = Cursor::Start;
         }
-        self.say(Some(end));
+        self.say(Some(lines));
     }
 
     fn print(&mut self, text: &str) {
-        if self.terminal {
+        if self.terminal
+            && let Some(last) = text.chars().next_back()
+        {
             self.writer.stderr(self.bars.clear().as_bytes());
-        }
-        if let Some(last) = text.chars().next_back() {
-            self.mid_line = last != '\n';
+            self.cursor = if last == '\n' { Cursor::Start } else { Cursor::Text };
         }
         if self.terminal && !self.report.raw {
             self.writer.stdout(terminal::escape(text).as_bytes());

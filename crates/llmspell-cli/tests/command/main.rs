@@ -14,6 +14,8 @@ mod output;
 mod parameters;
 mod permissions;
 #[cfg(unix)]
+mod progress;
+#[cfg(unix)]
 mod question;
 mod support;
 #[cfg(unix)]

@@ -6,6 +6,9 @@ use std::process::{Child, Command};
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcgetwinsize, tcsetwinsize};
+
+const ROWS: u16 = 24;
 
 /// A terminal with a command in it.
 pub(crate) struct Terminal {
@@ -17,7 +20,13 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Starts a command with all its streams at a terminal. What `typed` holds is typed before it starts.
     pub(crate) fn start(command: &mut Command, typed: &str) -> Self {
+        Self::with_columns(80, command, typed)
+    }
+
+    /// Starts a command at a terminal that is so wide.
+    pub(crate) fn with_columns(columns: u16, command: &mut Command, typed: &str) -> Self {
         let screen = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        tcsetwinsize(&screen, Winsize { ws_row: ROWS, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
         grantpt(&screen).unwrap();
         unlockpt(&screen).unwrap();
         let name = ptsname(&screen, Vec::new()).unwrap().into_string().unwrap();
@@ -57,6 +66,15 @@ impl Terminal {
             self.child.wait().unwrap().code().expect("the process ended by itself"),
             self.shown.replace("\r\n", "\n"),
         )
+    }
+
+    /// Waits for the end: the exit code, and what the screen shows then, without the blanks at its ends.
+    pub(crate) fn last_screen(self) -> (i32, String) {
+        let columns = tcgetwinsize(&self.screen).unwrap().ws_col;
+        let (code, written) = self.end();
+        let mut screen = vt100::Parser::new(ROWS, columns, 0);
+        screen.process(written.replace('\n', "\r\n").as_bytes());
+        (code, screen.screen().contents())
     }
 
     fn read(&mut self) -> bool {
