@@ -5,6 +5,7 @@
 mod check;
 mod dry_run;
 mod environment;
+mod examples;
 mod interrupt;
 mod limits;
 mod listings;

@@ -94,30 +94,3 @@ fn the_prompt_goes_to_stderr_and_input_ends_with_nil() {
     let ran = folder(&[("spell.luau", source)]).run_with_input(&["run", "spell.luau"], "one\r\ntwo");
     assert_eq!(ran, seen(0, "1\tone\n2\ttwo\n3\tnil\n", "1? 2? 3? "));
 }
-
-#[test]
-fn provider_compare_shows_a_failing_provider_as_a_row() {
-    let spell = examples().join("provider-compare");
-    let words = ["run", spell.to_str().unwrap(), "providers=mock,nobody", "prompt=hi", "-q"];
-    let ran = folder(&[]).run(&words);
-    let rows: Vec<Vec<&str>> = ran.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(rows.len(), 3, "{}", ran.stdout);
-    assert_eq!(rows[0], ["PROVIDER", "MODEL", "TOKENS", "COST", "ANSWER"]);
-    assert_eq!((rows[1][0], rows[2][0]), ("mock", "nobody"));
-    assert_eq!(rows[2][4..6], ["failed", "(no_provider):"]);
-    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
-}
-
-#[test]
-fn chat_assistant_talks_until_input_ends() {
-    let spell = examples().join("chat-assistant");
-    let words = ["run", spell.to_str().unwrap(), "-q"];
-    let ran = folder(&[]).run_with_input(&words, "I am Ada\n/model mock/none\n/history\n/nope\n");
-    assert_eq!((ran.code, ran.stderr.as_str()), (0, "> > > > > "));
-    let lines: Vec<&str> = ran.stdout.lines().collect();
-    assert!(lines[1].contains("I am Ada"), "{}", ran.stdout);
-    assert!(lines[2].starts_with("cannot use mock/none: "));
-    assert_eq!(lines[3], "user: I am Ada");
-    assert_eq!(lines[4], format!("assistant: {}", lines[1]));
-    assert_eq!(lines[5..], ["there is no command /nope; /help lists them"]);
-}

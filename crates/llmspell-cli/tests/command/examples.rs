@@ -1,0 +1,357 @@
+//! The examples that come with the project, run as their pages say.
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{Folder, Seen, examples, finish, folder, read_request, seen};
+
+/// After which a command that says nothing more is taken to have failed.
+const STUCK: Duration = Duration::from_secs(60);
+
+/// The words that run an example.
+fn words<'a>(example: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    ["run", example].iter().chain(more).copied().collect()
+}
+
+fn path(example: &str) -> String {
+    examples().join(example).to_str().unwrap().to_owned()
+}
+
+/// Runs an example on the mock in a folder of its own.
+fn run(example: &str, more: &[&str]) -> Seen {
+    folder(&[]).run(&words(&path(example), more))
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn every_example_is_without_mistakes_and_told_of() {
+    let listed = fs::read_to_string(examples().join("../README.md")).unwrap();
+    let all = names(&examples());
+    assert!(all.len() >= 6, "{all:?}");
+    for name in all {
+        let ran = folder(&[]).run(&["check", &path(&name)]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{name}: {}", ran.stderr);
+        assert!(ran.stderr.starts_with(&format!("note: {name}: ok, ")), "no warnings: {}", ran.stderr);
+        let page = fs::read_to_string(examples().join(&name).join("README.md")).unwrap();
+        assert!(page.contains(&format!("$ llmspell run examples/{name}")), "{name}");
+        assert!(listed.contains(&format!("[{name}](examples/{name})")), "{name}");
+    }
+}
+
+#[test]
+fn hello_llm_greets() {
+    let greeting = "mock: Say hello to Ada in one short, friendly sentence.\n";
+    assert_eq!(run("hello-llm", &["name=Ada", "-q"]), seen(0, greeting, ""));
+}
+
+#[test]
+fn provider_compare_shows_a_failing_provider_as_a_row() {
+    let ran = run("provider-compare", &["providers=mock,nobody", "prompt=hi", "-q"]);
+    let rows: Vec<Vec<&str>> = ran.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows.len(), 3, "{}", ran.stdout);
+    assert_eq!(rows[0], ["PROVIDER", "MODEL", "TOKENS", "COST", "ANSWER"]);
+    assert_eq!((rows[1][0], rows[2][0]), ("mock", "nobody"));
+    assert_eq!(rows[2][4..6], ["failed", "(no_provider):"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn chat_assistant_talks_until_input_ends() {
+    let spell = path("chat-assistant");
+    let ran =
+        folder(&[]).run_with_input(&words(&spell, &["-q"]), "I am Ada\n/model mock/none\n/history\n/nope\n");
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, "> > > > > "));
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert!(lines[1].contains("I am Ada"), "{}", ran.stdout);
+    assert!(lines[2].starts_with("cannot use mock/none: "));
+    assert_eq!(lines[3], "user: I am Ada");
+    assert_eq!(lines[4], format!("assistant: {}", lines[1]));
+    assert_eq!(lines[5..], ["there is no command /nope; /help lists them"]);
+}
+
+#[test]
+fn chat_assistant_goes_on_where_it_stopped() {
+    const HELLO: &str = "Talk to me. /help lists the commands; /quit, or the end of input, leaves.\n";
+    let (folder, spell) = (folder(&[]), path("chat-assistant"));
+    let talk = |input| folder.run_with_input(&words(&spell, &["-q"]), input);
+    assert_eq!(talk("I am Ada\n"), seen(0, &format!("{HELLO}mock: I am Ada\n"), "> > "));
+    let again = "We go on behind 2 messages; /new forgets them.\n";
+    let said = "user: I am Ada\nassistant: mock: I am Ada\n";
+    assert_eq!(talk("/history\n"), seen(0, &format!("{HELLO}{again}{said}"), "> > "));
+    let new = "a new conversation\nmock: Hello\nuser: Hello\nassistant: mock: Hello\n";
+    let forgot = format!("{HELLO}{again}{new}");
+    assert_eq!(talk("/new\n/history\nHello\n/history\n/quit\n"), seen(0, &forgot, "> > > > > "));
+    let last = "user: Hello\nassistant: mock: Hello\na new conversation\n";
+    assert_eq!(talk("/history\n/new\n"), seen(0, &format!("{HELLO}{again}{last}"), "> > > "));
+    assert_eq!(talk(""), seen(0, HELLO, "> "));
+}
+
+#[test]
+fn async_llm_shows_answers_in_the_order_of_the_questions() {
+    let shown = r#"
+## All of them
+mock: In five words: what is a tide?
+mock: In five words: what is a comet?
+mock: In five words: what is yeast?
+
+## One after the other
+mock: In one sentence, what is this city known for? mock: Name one city, and nothing else.
+
+## The faster one
+mock: Name a colour, and nothing else.
+
+## What fails
+no answer (no_provider)
+fulfilled	mock: Say yes.
+rejected	no_provider
+
+## A long list, two at a time
+sea: mock: Name a rhyme for "sea", and nothing else.
+star: mock: Name a rhyme for "star", and nothing else.
+bread: mock: Name a rhyme for "bread", and nothing else.
+stone: mock: Name a rhyme for "stone", and nothing else.
+wind: mock: Name a rhyme for "wind", and nothing else.
+"#;
+    let ran = run("async-llm", &["-q"]);
+    // The mock needs no time, so how many of its calls overlap is chance.
+    let lines = ran.stdout.split_inclusive('\n');
+    let stdout: String = lines.filter(|line| !line.starts_with("(calls at once: ")).collect();
+    assert_eq!(seen(ran.code, &stdout, &ran.stderr), seen(0, shown, ""));
+}
+
+#[test]
+fn async_llm_says_what_overlapped() {
+    let (folder, spell) = (folder(&[]), path("async-llm"));
+    // No call of a group is answered before all of it are there.
+    let base_url = model_for_groups(&[3, 1, 1, 2, 1, 2, 2, 1]);
+    let ran = finish(&mut on_model(folder.command(&words(&spell, &["-q"])), &base_url));
+    let overlaps: Vec<&str> = ran.stdout.lines().filter(|line| line.starts_with('(')).collect();
+    let expected = [3, 1, 2, 2, 2].map(|count| format!("(calls at once: {count})"));
+    assert_eq!(
+        (ran.code, overlaps, ran.stderr.as_str()),
+        (0, expected.each_ref().map(|it| &**it).to_vec(), "")
+    );
+}
+
+/// A model that takes calls in groups of these sizes, and answers those of a group together.
+fn model_for_groups(sizes: &'static [usize]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for size in sizes {
+            let group: Vec<TcpStream> = listener.incoming().take(*size).map(Result::unwrap).collect();
+            for mut socket in group {
+                read_request(&mut socket);
+                answer(&mut socket);
+            }
+        }
+    });
+    format!("http://{address}/v1")
+}
+
+/// The command with a model on this computer in the place of the mock.
+fn on_model(mut command: Command, base_url: &str) -> Command {
+    command.env_remove("MOCK_LLM").env("OPENAI_API_KEY", "key").env("OPENAI_BASE_URL", base_url);
+    command
+}
+
+const PAGE: &str = "<html><head><title>x</title><script>evil()</script></head>\
+                    <body><h1>Tides</h1><p>The <b>sea</b> rises and falls.</p></body></html>";
+
+/// Serves one page to one client, and returns the port.
+fn serve_page() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        read_request(&mut socket);
+        let length = PAGE.len();
+        write!(
+            socket,
+            "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{PAGE}"
+        )
+        .unwrap();
+    });
+    port
+}
+
+#[test]
+fn web_summarizer_reads_a_page_that_was_granted_by_name() {
+    for (style, how) in [
+        ("style=brief", "in two or three sentences"),
+        ("style=detailed", "with a heading and one bullet point for each of its main points"),
+    ] {
+        let port = serve_page();
+        let (url, flag) =
+            (format!("url=http://127.0.0.1:{port}/tides"), format!("--allow-net=127.0.0.1:{port}"));
+        let summary = format!(
+            "mock: Summarise this page {how}.\n\n<page>\n# Tides\n\nThe **sea** rises and falls.\n\n</page>\n"
+        );
+        assert_eq!(run("web-summarizer", &[&url, style, &flag, "-q"]), seen(0, &summary, ""));
+    }
+}
+
+#[test]
+fn web_summarizer_reaches_nobody_without_the_grant() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let url = format!("url=http://127.0.0.1:{port}/tides");
+    for flags in [&["-q"][..], &["-q", "--allow-asked"], &["-q", "--allow-net=example.com"]] {
+        let more: Vec<&str> = [url.as_str()].iter().chain(flags).copied().collect();
+        let ran = run("web-summarizer", &more);
+        assert_eq!((ran.code, ran.stdout.as_str()), (3, ""), "{flags:?}");
+        let hint = format!("hint: run it with --allow-net=127.0.0.1:{port}\n");
+        assert!(ran.stderr.contains(&hint), "{}", ran.stderr);
+    }
+    listener.set_nonblocking(true).unwrap();
+    assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "nobody knocked");
+}
+
+#[test]
+fn web_summarizer_wants_a_url() {
+    for (words, message) in [
+        (&[][..], "error: parameter `url` is missing"),
+        (
+            &["url=ftp://x.org"],
+            "error: parameter `url`: \"ftp://x.org\" does not match the pattern ^https?://\n",
+        ),
+    ] {
+        let ran = run("web-summarizer", words);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
+        assert!(ran.stderr.contains(message), "{}", ran.stderr);
+    }
+}
+
+/// A folder with so many texts.
+fn texts(count: usize) -> Folder {
+    let folder = folder(&[]);
+    for number in 0..count {
+        folder.write(&format!("texts/{number:03}.txt"), &format!("Text number {number}.\n"));
+    }
+    folder
+}
+
+const BATCH: [&str; 3] = ["--allow-read=texts,short", "--allow-write=short", "out=short"];
+
+fn batch(folder: &Folder) -> Command {
+    folder.command(&words(&path("batch-files"), &[&BATCH[..], &["-q"]].concat()))
+}
+
+#[test]
+fn batch_files_writes_a_summary_of_each_text() {
+    let folder = texts(200);
+    assert_eq!(finish(&mut batch(&folder)), seen(0, "200 summarised, 0 skipped, 0 failed\n", ""));
+    let written = names(&folder.path().join("short"));
+    let expected: Vec<String> = (0..200).map(|number| format!("{number:03}.md")).collect();
+    assert_eq!(written, expected);
+    for number in 0..200 {
+        let summary = fs::read_to_string(folder.path().join(format!("short/{number:03}.md"))).unwrap();
+        let prompt = "mock: Summarise this text in two sentences.";
+        assert_eq!(summary, format!("{prompt}\n\nText number {number}.\n\n"));
+    }
+    folder.write("texts/new.txt", "One more.");
+    assert_eq!(finish(&mut batch(&folder)), seen(0, "1 summarised, 200 skipped, 0 failed\n", ""));
+}
+
+#[test]
+fn batch_files_goes_on_when_a_file_fails() {
+    let folder = texts(3);
+    folder.write("texts/empty.txt", "");
+    fs::write(folder.path().join("texts/bytes.txt"), [0xff, 0xfe]).unwrap();
+    let told = "error: texts/bytes.txt: `texts/bytes.txt` is not UTF-8 text, from byte 0\n\
+                error: texts/empty.txt: the file is empty\n\
+                error: not every file has a summary; a second run tries the others again\n  at main.luau:59\n";
+    // One by one, so that they fail in order.
+    let ran = finish(batch(&folder).arg("at_once=1"));
+    assert_eq!(ran, seen(1, "3 summarised, 0 skipped, 2 failed\n", told));
+    assert_eq!(names(&folder.path().join("short")), ["000.md", "001.md", "002.md"]);
+}
+
+#[test]
+fn batch_files_writes_where_it_may_and_nowhere_else() {
+    let folder = texts(3);
+    let spell = path("batch-files");
+    for (flags, flag) in [
+        (&[][..], "--allow-read=texts"),
+        (&["--allow-read=texts"], "--allow-read=short"),
+        (&["--allow-read=texts,short"], "--allow-write=short"),
+    ] {
+        let more = [&["-q", "out=short"], flags].concat();
+        let ran = folder.run(&words(&spell, &more));
+        assert_eq!((ran.code, ran.stdout.as_str()), (3, ""), "{flags:?}");
+        assert!(ran.stderr.contains(&format!("hint: run it with {flag}\n")), "{flag}: {}", ran.stderr);
+    }
+    assert!(!folder.path().join("short").exists());
+}
+
+/// A model that answers so many calls and leaves all others waiting, each of which it tells of.
+fn model_with(answers: usize) -> (String, Receiver<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (waiting, waits) = channel();
+    thread::spawn(move || {
+        for number in 0.. {
+            let Ok((mut socket, _)) = listener.accept() else { break };
+            read_request(&mut socket);
+            if number < answers {
+                answer(&mut socket);
+            } else if waiting.send(socket).is_err() {
+                break;
+            }
+        }
+    });
+    (format!("http://{address}/v1"), waits)
+}
+
+fn answer(socket: &mut TcpStream) {
+    let body = r#"{"id":"1","object":"chat.completion","model":"m","choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"short"}}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}"#;
+    let length = body.len();
+    // Who lost a race has gone.
+    let _ = write!(
+        socket,
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    );
+}
+
+#[test]
+fn batch_files_keeps_what_is_done_when_it_is_interrupted() {
+    const DONE: usize = 20;
+    let folder = texts(200);
+    let start = |base_url: &str| on_model(batch(&folder), base_url);
+    let (base_url, waits) = model_with(DONE);
+    let mut child = start(&base_url).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // When all eight that it works on wait for the model, all that were answered are written.
+    let sockets: Vec<TcpStream> = (0..8).map(|_| waits.recv_timeout(STUCK).unwrap()).collect();
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop(sockets);
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!(stderr, "error: the run was cancelled\n");
+    let written = names(&folder.path().join("short"));
+    assert_eq!(written.len(), DONE, "{written:?}");
+    for name in &written {
+        assert_eq!(fs::read_to_string(folder.path().join("short").join(name)).unwrap(), "short\n");
+    }
+    // Just the rest is asked: one call more, and the run would wait for ever.
+    let (base_url, _waits) = model_with(200 - DONE);
+    let told = format!("{} summarised, {DONE} skipped, 0 failed\n", 200 - DONE);
+    assert_eq!(finish(&mut start(&base_url)), seen(0, &told, ""));
+    assert_eq!(names(&folder.path().join("short")).len(), 200);
+}
