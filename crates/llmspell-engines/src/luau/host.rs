@@ -60,6 +60,8 @@ pub(super) struct Host {
     pub(super) chunks: Arc<Chunks>,
     pub(super) classes: Classes,
     kit: OnceCell<Kit>,
+    /// Bytes that the VM used when it was opened.
+    pub(super) fresh_memory: Cell<usize>,
     run: RefCell<PerRun>,
 }
 
@@ -110,7 +112,13 @@ impl PerRun {
 impl Host {
     pub(super) fn new(cx: Context, chunks: Arc<Chunks>) -> Rc<Self> {
         let run = RefCell::new(PerRun::new(cx));
-        Rc::new(Self { chunks, classes: Classes::default(), kit: OnceCell::new(), run })
+        Rc::new(Self {
+            chunks,
+            classes: Classes::default(),
+            kit: OnceCell::new(),
+            fresh_memory: Cell::new(0),
+            run,
+        })
     }
 
     /// What the run has of its own.

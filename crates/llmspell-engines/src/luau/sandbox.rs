@@ -34,8 +34,8 @@ const REMOVED: [&str; 8] =
 /// Where `math.random` begins, so that a spell runs the same each time.
 const SEED: u32 = 1;
 
-/// The bytes in use at which a VM is collected before its next run: about twice what one holds when it is opened.
-const GARBAGE: usize = 512 * 1024;
+/// The bytes beyond those of a VM that was just opened at which it is collected before its next run.
+const GARBAGE: usize = 256 * 1024;
 
 /// The prelude as bytecode, checked in because compiling it is a tenth of a start. A test says when it is stale.
 const BYTECODE: &[u8] = include_bytes!("prelude.bytecode");
@@ -55,6 +55,7 @@ pub(super) fn open(host: &Rc<Host>, bridges: &[Arc<Bridge>]) -> Result<Lua> {
     close(&lua, host).map_err(failed)?;
     // What opening left behind would count against the spell's memory.
     lua.gc_collect().map_err(failed)?;
+    host.fresh_memory.set(lua.used_memory());
     limits::arm(&lua, host).map_err(failed)?;
     Ok(lua)
 }
@@ -77,7 +78,8 @@ fn forget(lua: &Lua, host: &Host, had_tasks: bool) -> mlua::Result<()> {
     seed(&lua.globals())?;
     close(lua, host)?;
     // Host objects and what tasks hold of the context end with their run.
-    if had_tasks || lua.used_memory() > GARBAGE || !kit.objects.is_empty() {
+    let garbage = lua.used_memory().saturating_sub(host.fresh_memory.get());
+    if had_tasks || garbage > GARBAGE || !kit.objects.is_empty() {
         lua.gc_collect()?;
     }
     Ok(())
