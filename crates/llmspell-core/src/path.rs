@@ -258,7 +258,8 @@ mod tests {
             let grant = Grant::Only(vec![PathBuf::from("/work/a")]);
             if let Some(found) = cover(&text, &grant, &[Path::new("/work")]) {
                 prop_assert!(found.root.join(found.path.as_str()).starts_with("/work/a"));
-                prop_assert!(!found.path.as_str().contains(".."));
+                // A name may hold two dots, and not be them.
+                prop_assert!(found.path.names().all(|name| name != ".."));
             }
         }
 
