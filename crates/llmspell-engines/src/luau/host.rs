@@ -183,6 +183,11 @@ impl Host {
         ending.get_or_insert_with(|| errors::locate(lua, error)).clone()
     }
 
+    /// Whether the run was [ended](Self::end).
+    pub(super) fn has_ended(&self) -> bool {
+        self.run().ending.borrow().is_some()
+    }
+
     /// Writes down the error of the task at work.
     pub(super) fn raise(&self, error: Error) {
         *self.run().raised.borrow_mut() = Some(error);

@@ -12,9 +12,10 @@ use super::host::Host;
 /// Smaller allocations of the host are not asked about one by one.
 const SMALL: usize = 64 * 1024;
 
-/// Luau calls this at every call and every turn of a loop. Once the meter has tripped it never lets go again. When the
-/// meter asks for it, the coroutine at work yields, without values, in the middle of what it does; not inside
-/// metamethods, comparators and the like, where the answer has no effect.
+/// Luau calls this at every call and every turn of a loop. When the meter asks for it, the coroutine at work yields,
+/// without values, in the middle of what it does; not inside metamethods, comparators and the like, where the answer has
+/// no effect. Once the meter has tripped it never lets go again: the coroutine yields for good, which unwinds nothing,
+/// and where it cannot, each further step of it fails.
 pub(super) fn arm(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     lua.set_memory_limit(host.run().memory.limit)?;
     let host = Rc::clone(host);
@@ -33,8 +34,12 @@ pub(super) fn arm(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
 fn answer(lua: &Lua, host: &Host) -> mlua::Result<VmState> {
     let run = host.run();
     let meter = run.cx.meter();
-    if meter.must_check() {
-        meter.check().map_err(|error| to_lua_error(host.end(lua, error)))?;
+    if meter.must_check()
+        && let Err(error) = meter.check()
+    {
+        let yielded = host.has_ended();
+        let error = host.end(lua, error);
+        return if yielded { Err(to_lua_error(error)) } else { Ok(VmState::Yield) };
     }
     Ok(if meter.must_yield() { VmState::Yield } else { VmState::Continue })
 }

@@ -119,6 +119,8 @@ impl Future for Task {
             }
             match values.front() {
                 None => {
+                    // Stopped for good, it is not resumed.
+                    self.host.state()?;
                     self.host.run().stopped.set(Some(self.address()));
                     return after_neighbours(cx);
                 }
