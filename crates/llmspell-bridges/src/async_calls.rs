@@ -30,7 +30,7 @@ pub mod r#async {
     /// assert(#answers == 2)
     /// ```
     pub async fn process_callbacks(cx: Context) -> Result<u64> {
-        Ok(cx.state::<Pending>().next().await)
+        cx.state::<Pending>().next(&cx).await
     }
 
     /// Counts the calls whose callbacks have not run.

@@ -50,13 +50,21 @@ impl Pending {
     }
 
     /// Waits a moment for a call to end, unless one has since somebody last asked; returns how many have.
-    pub(crate) async fn next(&self) -> u64 {
+    ///
+    /// # Errors
+    /// When the run ends meanwhile.
+    pub(crate) async fn next(&self, cx: &Context) -> Result<u64> {
         let changed = self.changed.notified();
         if self.ended.load(Ordering::Relaxed) == self.told.load(Ordering::Relaxed) && self.count() > 0 {
+            let clock = cx.clock();
             // None within that time is an answer too.
-            let _ = tokio::time::timeout(PATIENCE, changed).await;
+            tokio::select! {
+                biased;
+                () = changed => {}
+                passed = clock.sleep(PATIENCE) => passed?,
+            }
         }
         let ended = self.ended.load(Ordering::Relaxed);
-        ended - self.told.swap(ended, Ordering::Relaxed)
+        Ok(ended - self.told.swap(ended, Ordering::Relaxed))
     }
 }

@@ -14,7 +14,6 @@ mod storage;
 pub use clock::{Clock, GatedClock, GatedRandom, Random};
 pub use console::{Console, GatedConsole, GatedProgress, Progress};
 pub use files::{FileInfo, FileKind, FilePermit, Files, GatedFiles, Room};
-pub(crate) use models::StreamRecord;
 pub use models::{GatedModels, ModelListing, ModelRef, Models, ProviderInfo, ReplyStream};
 pub use modules::Modules;
 pub use net::{

@@ -8,23 +8,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures_util::future::BoxFuture;
-use futures_util::stream::{self, BoxStream, StreamExt};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::capability::{
     Clock, Console, Files, GatedClock, GatedConsole, GatedFiles, GatedModels, GatedNet, GatedRandom,
-    GatedStorage, Models, Modules, Net, Progress, Random, ReplyStream, Storage, StreamRecord,
+    GatedStorage, Models, Modules, Net, Progress, Random, Storage,
 };
-use crate::chat::{Delta, Usage};
-use crate::convert::{from_value, to_value};
-use crate::effect::{Ask, Effect, EntryId, Journal, Lookup, NoJournal, Permit, Task};
-use crate::error::{Error, Result};
+use crate::chat::Usage;
+use crate::effect::{Journal, NoJournal, Task};
+use crate::error::Result;
 use crate::held::Held;
 use crate::limits::{Limits, Meter};
-use crate::outcome::{LogEntry, LogLevel};
+use crate::outcome::{LogEntry, LogLevel, Outcome};
 use crate::permission::Permissions;
+use crate::turn::Turns;
 use crate::value::{Map, Value};
 
 /// The spell that runs, as it may know itself.
@@ -131,6 +129,10 @@ struct Run {
     beside: Mutex<Vec<BoxFuture<'static, Result<()>>>>,
     /// How many bars of progress there were, those of its family included: they share the sink.
     bars: Arc<AtomicU64>,
+    /// How many lines were printed and logged, by its family too.
+    said: Arc<AtomicU64>,
+    /// The turns of its family.
+    turns: Arc<Turns>,
 }
 
 impl Run {
@@ -259,18 +261,21 @@ impl ContextBuilder {
     /// Makes the context and starts its wall clock.
     #[must_use]
     pub fn build(self) -> Context {
+        let journal = self.journal.unwrap_or_else(|| Arc::new(NoJournal));
         let run = Run {
             spell: self.spell,
             permissions: self.permissions,
             meter: Meter::new(self.limits),
             cancellation: CancellationToken::new(),
-            journal: self.journal.unwrap_or_else(|| Arc::new(NoJournal)),
+            turns: Arc::new(Turns::after(journal.last_order())),
+            journal,
             sink: self.sink,
             world: self.world,
             state: Mutex::default(),
             children: Mutex::default(),
             beside: Mutex::default(),
             bars: Arc::default(),
+            said: Arc::default(),
         };
         Context { run: Arc::new(run), task: Arc::new(Task::main()) }
     }
@@ -311,6 +316,8 @@ impl Context {
             children: Mutex::default(),
             beside: Mutex::default(),
             bars: Arc::clone(&parent.bars),
+            said: Arc::clone(&parent.said),
+            turns: Arc::clone(&parent.turns),
         });
         let mut children = lock(&parent.children);
         children.retain(|child| child.strong_count() > 0);
@@ -390,6 +397,9 @@ impl Context {
 
     /// Hands an event to whoever listens.
     pub fn emit(&self, event: Event) {
+        if matches!(event, Event::Output { .. } | Event::Log(_)) {
+            self.run.said.fetch_add(1, Ordering::Relaxed);
+        }
         self.run.sink.emit(event);
     }
 
@@ -492,94 +502,44 @@ impl Context {
         self.run.world.random.as_deref()
     }
 
-    /// The gate: every touch of the world passes here. In order: may the run still act, was it done before, the real
-    /// thing, write it down. Permission and charges come first, in the capability's own gated view, which knows them.
-    pub(crate) async fn gate<T, F>(&self, ask: Ask, live: impl FnOnce(Permit) -> F) -> Result<T>
-    where
-        T: Serialize + DeserializeOwned,
-        F: Future<Output = Result<T>>,
-    {
-        match self.begin(ask)? {
-            (Lookup::Recorded(answer), _) => from_value(answer?),
-            (Lookup::Live(entry), permit) => {
-                let result = self.until_cancelled(live(permit)).await;
-                self.record(entry, &result)?;
-                result
-            }
+    /// Says that from now on answers wait for their turns, and that [`next_turn`](Self::next_turn) is called whenever the
+    /// script has nothing to do. For the engine's session.
+    pub fn take_turns(&self) {
+        if self.journal().keeps() {
+            self.run.turns.take();
         }
     }
 
-    /// The gate for what does not wait.
-    pub(crate) fn gate_now<T>(&self, ask: Ask, live: impl FnOnce(Permit) -> Result<T>) -> Result<T>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        match self.begin(ask)? {
-            (Lookup::Recorded(answer), _) => from_value(answer?),
-            (Lookup::Live(entry), permit) => {
-                let result = live(permit);
-                self.record(entry, &result)?;
-                result
-            }
-        }
+    /// Lets the next answer through to the script, which has nothing else to do; says whether there was one. For the
+    /// engine's session.
+    #[must_use]
+    pub fn next_turn(&self) -> bool {
+        self.run.turns.next()
     }
 
-    /// The gate for an answer that comes in pieces.
-    pub(crate) async fn open_stream<F>(
-        &self,
-        ask: Ask,
-        asked_tokens: u64,
-        live: impl FnOnce(Permit) -> F,
-    ) -> Result<ReplyStream>
-    where
-        F: Future<Output = Result<BoxStream<'static, Result<Delta>>>>,
-    {
-        match self.begin(ask)? {
-            (Lookup::Recorded(answer), _) => {
-                let record: StreamRecord = from_value(answer?)?;
-                let pieces = stream::iter(record.deltas.into_iter().map(Ok).chain(record.error.map(Err)));
-                Ok(ReplyStream::new(self.clone(), None, asked_tokens, pieces.boxed()))
-            }
-            (Lookup::Live(entry), permit) => match self.until_cancelled(live(permit)).await {
-                Ok(pieces) => {
-                    let entry = self.journal_keeps().then_some(entry);
-                    Ok(ReplyStream::new(self.clone(), entry, asked_tokens, pieces))
-                }
-                Err(error) => {
-                    self.record::<StreamRecord>(entry, &Err(error.clone()))?;
-                    Err(error)
-                }
-            },
-        }
+    /// Writes down in the journal what the run came to.
+    ///
+    /// # Errors
+    /// When the journal cannot be written.
+    pub fn close(&self, outcome: &Outcome) -> Result<()> {
+        self.run.journal.close(outcome)
     }
 
-    pub(crate) fn begin(&self, ask: Ask) -> Result<(Lookup, Permit)> {
-        self.meter().state()?;
-        let path = self.task.next_effect();
-        let permit = Permit::new(path.clone(), self.meter().deadline());
-        let effect =
-            Effect { path, capability: ask.capability, operation: ask.operation, request: ask.request };
-        Ok((self.run.journal.begin(effect)?, permit))
+    pub(crate) fn journal(&self) -> &dyn Journal {
+        &*self.run.journal
     }
 
-    pub(crate) async fn until_cancelled<T>(&self, live: impl Future<Output = Result<T>>) -> Result<T> {
-        self.run.cancellation.run_until_cancelled(live).await.unwrap_or_else(|| Err(Error::cancelled()))
+    pub(crate) fn task(&self) -> &Task {
+        &self.task
     }
 
-    /// Whether the journal keeps what it is told.
-    pub(crate) fn journal_keeps(&self) -> bool {
-        self.run.journal.keeps()
+    pub(crate) fn turns(&self) -> &Arc<Turns> {
+        &self.run.turns
     }
 
-    pub(crate) fn record<T: Serialize>(&self, entry: EntryId, result: &Result<T>) -> Result<()> {
-        if !self.journal_keeps() {
-            return Ok(());
-        }
-        let answer = match result {
-            Ok(value) => Ok(to_value(value)?),
-            Err(error) => Err(error.clone()),
-        };
-        self.run.journal.finish(entry, answer)
+    /// How many lines were printed and logged.
+    pub(crate) fn said(&self) -> u64 {
+        self.run.said.load(Ordering::Relaxed)
     }
 }
 
@@ -616,8 +576,10 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::capability::{ModelListing, ModelRef, ProviderInfo};
-    use crate::chat::{ChatRequest, Reply};
-    use crate::effect::{Answer, Entry, MemoryJournal};
+    use crate::chat::{ChatRequest, Delta, Reply};
+    use crate::effect::{MemoryJournal, Permit};
+    use crate::replay::Replay;
+    use futures_util::stream::{self, BoxStream, StreamExt};
 
     /// Answers with what it was asked.
     struct Echo;
@@ -650,22 +612,6 @@ mod tests {
         }
     }
 
-    /// Answers each effect with what was written down of it, and lets none happen.
-    struct Replay(Vec<Entry>);
-
-    impl Journal for Replay {
-        fn begin(&self, effect: Effect) -> Result<Lookup> {
-            let known =
-                self.0.iter().find(|entry| entry.effect == effect).and_then(|entry| entry.answer.clone());
-            known
-                .map(Lookup::Recorded)
-                .ok_or_else(|| Error::internal(format!("{} is not recorded", effect.path)))
-        }
-        fn finish(&self, _: EntryId, _: Answer) -> Result<()> {
-            Err(Error::internal("a replay went live"))
-        }
-    }
-
     /// A chat, and a stream that is cut: what they came to.
     async fn ask(cx: &Context) -> (String, Vec<String>) {
         let reply = cx.models().chat(ChatRequest::prompt("hi")).await.unwrap();
@@ -691,7 +637,8 @@ mod tests {
         let paths: Vec<_> = entries.iter().map(|entry| entry.effect.path.to_string()).collect();
         assert_eq!(paths, ["main#1", "main#2"]);
 
-        let replayed = Context::builder().models(Arc::new(Echo)).journal(Arc::new(Replay(entries))).build();
+        let replayed =
+            Context::builder().models(Arc::new(Echo)).journal(Arc::new(Replay::new(entries))).build();
         assert_eq!(ask(&replayed).await, came);
         assert_eq!(replayed.meter().usage(), live.meter().usage());
     }

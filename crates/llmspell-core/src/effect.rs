@@ -1,5 +1,6 @@
 //! One recorded touch of the world, and the journal that keeps it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::convert::to_value;
 use crate::error::{Error, Result};
+use crate::outcome::Outcome;
 use crate::value::Value;
 
 /// Where in the spell an effect happens: the task, by order of spawning, and a count within it.
@@ -71,38 +73,58 @@ impl Task {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ask {
     /// The capability: `models`, `console`, ….
-    pub capability: &'static str,
+    pub capability: Cow<'static, str>,
     /// What it is to do: `chat`, `read_line`, ….
-    pub operation: &'static str,
+    pub operation: Cow<'static, str>,
     /// The request as data; it never holds a key.
     pub request: Value,
+    /// Whether it may be asked again where nobody knows whether it was.
+    pub repeatable: bool,
 }
 
 impl Ask {
-    /// An ask with its request turned into data.
+    /// An ask with its request turned into data; it may be repeated.
     ///
     /// # Errors
     /// When the request cannot be data.
     pub fn new(capability: &'static str, operation: &'static str, request: &impl Serialize) -> Result<Self> {
-        Ok(Self { capability, operation, request: to_value(request)? })
+        Ok(Self {
+            capability: capability.into(),
+            operation: operation.into(),
+            request: to_value(request)?,
+            repeatable: true,
+        })
+    }
+
+    /// The same, of something that would leave another world behind if it were done twice.
+    #[must_use]
+    pub fn once(self) -> Self {
+        Self { repeatable: false, ..self }
     }
 }
 
 /// One touch of the world.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Effect {
     /// Where in the spell.
     pub path: EffectPath,
-    /// The capability: `models`, `console`, ….
-    pub capability: &'static str,
-    /// What it was asked to do.
-    pub operation: &'static str,
-    /// What it was asked.
-    pub request: Value,
+    /// What is asked of which capability.
+    pub ask: Ask,
 }
 
 /// What an effect came to.
 pub type Answer = Result<Value>;
+
+/// How an effect ended.
+#[derive(Debug, Clone)]
+pub struct End {
+    /// Its place in the order in which the run's effects ended. A replay hands the answers out in that order.
+    pub order: u64,
+    /// How many lines the run had printed and logged by then. A run that is resumed does not say them again.
+    pub said: u64,
+    /// What it came to.
+    pub answer: Answer,
+}
 
 /// Names one entry of a journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -112,8 +134,10 @@ pub struct EntryId(pub u64);
 #[derive(Debug)]
 pub enum Lookup {
     /// It happened before: this is what it came to, and the world is left alone.
-    Recorded(Answer),
-    /// It has to happen; its answer goes to this entry.
+    Recorded(End),
+    /// It began before and never ended, and nothing may happen now.
+    NeverEnded,
+    /// It has to happen; its end goes to this entry.
     Live(EntryId),
 }
 
@@ -125,15 +149,29 @@ pub trait Journal: Send + Sync {
     /// When a replay asks for something else than was recorded, or the journal cannot be written.
     fn begin(&self, effect: Effect) -> Result<Lookup>;
 
-    /// Writes down what it came to.
+    /// Writes down what it came to. An effect that the end of the run cut off has no end.
     ///
     /// # Errors
     /// When the journal cannot be written.
-    fn finish(&self, entry: EntryId, answer: Answer) -> Result<()>;
+    fn finish(&self, entry: EntryId, end: End) -> Result<()>;
+
+    /// Writes down what the run came to.
+    ///
+    /// # Errors
+    /// When the journal cannot be written.
+    fn close(&self, outcome: &Outcome) -> Result<()> {
+        let _ = outcome;
+        Ok(())
+    }
 
     /// Whether anything that is written down is kept. Where it is not, no answer is copied for it.
     fn keeps(&self) -> bool {
         true
+    }
+
+    /// The last number in the [order](End::order) of what it holds already.
+    fn last_order(&self) -> u64 {
+        0
     }
 }
 
@@ -185,7 +223,7 @@ impl Journal for NoJournal {
         Ok(Lookup::Live(EntryId(0)))
     }
 
-    fn finish(&self, _: EntryId, _: Answer) -> Result<()> {
+    fn finish(&self, _: EntryId, _: End) -> Result<()> {
         Ok(())
     }
 
@@ -194,13 +232,13 @@ impl Journal for NoJournal {
     }
 }
 
-/// One entry of a [`MemoryJournal`].
+/// What a journal holds of one effect.
 #[derive(Debug, Clone)]
 pub struct Entry {
     /// What was done.
     pub effect: Effect,
-    /// What it came to; `None` while it has not ended.
-    pub answer: Option<Answer>,
+    /// How it ended; `None` while it has not.
+    pub end: Option<End>,
 }
 
 /// A journal that lasts as long as the run.
@@ -218,15 +256,15 @@ impl MemoryJournal {
 impl Journal for MemoryJournal {
     fn begin(&self, effect: Effect) -> Result<Lookup> {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.push(Entry { effect, answer: None });
+        entries.push(Entry { effect, end: None });
         Ok(Lookup::Live(EntryId(entries.len() as u64 - 1)))
     }
 
-    fn finish(&self, entry: EntryId, answer: Answer) -> Result<()> {
+    fn finish(&self, entry: EntryId, end: End) -> Result<()> {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let found = usize::try_from(entry.0).ok().and_then(|at| entries.get_mut(at));
-        found.ok_or_else(|| Error::internal(format!("the journal has no entry {}", entry.0)))?.answer =
-            Some(answer);
+        found.ok_or_else(|| Error::internal(format!("the journal has no entry {}", entry.0)))?.end =
+            Some(end);
         Ok(())
     }
 }

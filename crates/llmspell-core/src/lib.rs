@@ -14,12 +14,15 @@ pub mod effect;
 mod engine;
 mod error;
 pub mod furniture;
+mod gate;
 mod held;
 mod limits;
 mod object;
 mod outcome;
 pub mod path;
 mod permission;
+pub mod replay;
+mod turn;
 mod value;
 
 pub use bridge::{Bridge, BridgeSet, Method};

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, pending, ready};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use llmspell_core::capability::{Dial, HttpRequest, Incoming, MAX_BODY, Net, Outgoing};
-use llmspell_core::effect::{Answer, Effect, Entry, EntryId, Journal, Lookup, MemoryJournal, Permit};
+use llmspell_core::effect::{Journal, MemoryJournal, Permit};
+use llmspell_core::replay::Replay;
 use llmspell_core::{Context, Error, Grant, Limits, Permissions, Result};
 use proptest::prelude::*;
 use tokio::time::Instant;
@@ -213,21 +214,6 @@ async fn a_body_counts_against_the_memory_of_the_run_while_it_is_held() {
     assert_eq!(error.kind().as_str(), "limit.memory");
 }
 
-/// Answers from what was written down, and lets nothing happen.
-struct Replay(Vec<Entry>);
-
-impl Journal for Replay {
-    fn begin(&self, effect: Effect) -> Result<Lookup> {
-        let known = self.0.iter().find(|entry| entry.effect == effect);
-        let answer = known.and_then(|entry| entry.answer.clone());
-        answer.map(Lookup::Recorded).ok_or_else(|| Error::internal("not recorded"))
-    }
-
-    fn finish(&self, _: EntryId, _: Answer) -> Result<()> {
-        Err(Error::internal("a replay went live"))
-    }
-}
-
 /// A fetch, a stream that is cut, a stream that is left early, and a failure: what they came to.
 async fn touch(cx: &Context) -> Vec<String> {
     let (whole, _) = cx.net().fetch(request("POST", "https://a.test/whole")).await.unwrap();
@@ -266,13 +252,13 @@ async fn what_was_fetched_is_written_down_without_credentials_and_answered_from_
     assert_eq!(live[1..], streamed);
 
     let entries = journal.entries();
-    let operations: Vec<_> = entries.iter().map(|entry| entry.effect.operation).collect();
+    let operations: Vec<_> = entries.iter().map(|entry| &*entry.effect.ask.operation).collect();
     assert_eq!(operations, ["fetch", "stream", "stream", "fetch"], "redirects are part of their request");
-    assert!(entries.iter().all(|entry| entry.answer.is_some()));
+    assert!(entries.iter().all(|entry| entry.end.is_some()));
     assert!(!format!("{entries:?}").contains("hunter2"));
 
     let silent = Made::new(|_| None);
-    assert_eq!(touch(&build(Arc::new(Replay(entries)), Arc::clone(&silent) as _)).await, live);
+    assert_eq!(touch(&build(Arc::new(Replay::new(entries)), Arc::clone(&silent) as _)).await, live);
     assert!(silent.asked().is_empty());
 }
 

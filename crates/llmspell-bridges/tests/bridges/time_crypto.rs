@@ -207,7 +207,7 @@ async fn what_cannot_be_foreseen_is_written_down() {
     let written: Vec<_> = journal
         .entries()
         .iter()
-        .map(|entry| format!("{}.{}", entry.effect.capability, entry.effect.operation))
+        .map(|entry| format!("{}.{}", entry.effect.ask.capability, entry.effect.ask.operation))
         .collect();
     assert_eq!(written, ["clock.now", "clock.ticks", "random.bytes"]);
 }

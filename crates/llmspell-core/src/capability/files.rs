@@ -232,7 +232,7 @@ impl GatedFiles<'_> {
     /// When it was not granted, or cannot be written.
     pub async fn append(&self, path: &str, bytes: Vec<u8>) -> Result<()> {
         let (files, covered) = (self.capability()?, self.covered(path, Access::Write)?);
-        let ask = Ask::new("files", "append", &Written::new(path, &bytes))?;
+        let ask = Ask::new("files", "append", &Written::new(path, &bytes))?.once();
         self.0.gate(ask, |permit| files.append(covered.permit(permit), bytes)).await
     }
 
@@ -284,7 +284,9 @@ impl GatedFiles<'_> {
     /// When it was not granted, is not there, or is a folder that is not empty.
     pub async fn remove(&self, path: &str) -> Result<()> {
         let (files, covered) = (self.capability()?, self.covered(path, Access::Write)?);
-        self.0.gate(Ask::new("files", "remove", &path)?, |permit| files.remove(covered.permit(permit))).await
+        self.0
+            .gate(Ask::new("files", "remove", &path)?.once(), |permit| files.remove(covered.permit(permit)))
+            .await
     }
 
     async fn look(&self, path: &str, operation: &'static str) -> Result<Option<FileInfo>> {

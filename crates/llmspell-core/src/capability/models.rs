@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::chat::{ChatRequest, Delta, ModelInfo, Reply, Usage};
 use crate::context::{Context, Event};
-use crate::effect::{Ask, EntryId, Permit};
+use crate::effect::{Ask, Permit};
 use crate::error::{Error, ErrorKind, Result};
+use crate::gate::{self, Pieces};
 
 /// A provider and the model it is to use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -123,12 +124,15 @@ impl<'a> GatedModels<'a> {
     ///
     /// # Errors
     /// What the provider answers, a limit, or the end of the run.
-    pub async fn chat(&self, request: ChatRequest) -> Result<Reply> {
-        let models = self.capability()?;
-        let request = self.resolved(request)?;
+    pub async fn chat(&self, mut request: ChatRequest) -> Result<Reply> {
+        self.default_to(&mut request);
         let ask = Ask::new("models", "chat", &request)?;
         self.0.meter().reserve_model_call()?;
-        let result: Result<Reply> = self.0.gate(ask, |permit| models.chat(permit, request)).await;
+        let live = |permit| {
+            let asking = self.resolved(request).map(|(models, request)| models.chat(permit, request));
+            async move { asking?.await }
+        };
+        let result: Result<Reply> = self.0.gate(ask, live).await;
         match &result {
             Ok(reply) => settle(self.0, &reply.usage),
             Err(error) => {
@@ -144,14 +148,18 @@ impl<'a> GatedModels<'a> {
     ///
     /// # Errors
     /// What the provider answers before the first piece, a limit, or the end of the run.
-    pub async fn stream(&self, request: ChatRequest) -> Result<ReplyStream> {
-        let models = self.capability()?;
-        let request = self.resolved(request)?;
+    pub async fn stream(&self, mut request: ChatRequest) -> Result<ReplyStream> {
+        self.default_to(&mut request);
         let ask = Ask::new("models", "stream", &request)?;
         self.0.meter().reserve_model_call()?;
         let bytes: usize = request.messages.iter().map(|message| message.joined_text().len()).sum();
         let asked_tokens = (bytes as u64).div_ceil(4);
-        self.0.open_stream(ask, asked_tokens, |permit| models.stream(permit, request)).await
+        let live = |permit| {
+            let asking = self.resolved(request).map(|(models, request)| models.stream(permit, request));
+            async move { Ok((NoHead {}, asking?.await?)) }
+        };
+        let (NoHead {}, pieces) = Pieces::open(self.0, ask, live).await?;
+        Ok(ReplyStream { cx: self.0.clone(), pieces, text: String::new(), asked_tokens, done: false })
     }
 
     /// Lists the models of one provider, or of all.
@@ -159,16 +167,28 @@ impl<'a> GatedModels<'a> {
     /// # Errors
     /// When the provider is not known, or the run ends meanwhile.
     pub async fn list(&self, provider: Option<String>) -> Result<ModelListing> {
-        let models = self.capability()?;
         let ask = Ask::new("models", "list", &provider)?;
-        self.0.gate(ask, |permit| models.list(permit, provider)).await
+        let live = |permit| {
+            let listing = self.capability().map(|models| models.list(permit, provider));
+            async move { listing?.await }
+        };
+        self.0.gate(ask, live).await
     }
 
-    fn resolved(&self, mut request: ChatRequest) -> Result<ChatRequest> {
-        let found = self.resolve(request.provider.as_deref(), request.model.as_deref())?;
+    /// What the run means where the script names no model.
+    fn default_to(&self, request: &mut ChatRequest) {
+        if request.provider.is_none() && request.model.is_none() {
+            request.model = self.0.default_model().map(str::to_owned);
+        }
+    }
+
+    /// The models and what they are asked: only now does it matter which there are.
+    fn resolved(&self, mut request: ChatRequest) -> Result<(&'a dyn Models, ChatRequest)> {
+        let models = self.capability()?;
+        let found = models.resolve(request.provider.as_deref(), request.model.as_deref())?;
         request.provider = Some(found.provider);
         request.model = Some(found.model);
-        Ok(request)
+        Ok((models, request))
     }
 }
 
@@ -177,21 +197,25 @@ fn settle(cx: &Context, usage: &Usage) {
     cx.emit(Event::Usage { usage: usage.clone() });
 }
 
-/// What a stream came to, as the journal keeps it: a stream that failed had pieces too.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct StreamRecord {
-    pub(crate) deltas: Vec<Delta>,
-    #[serde(default)]
-    pub(crate) error: Option<Error>,
+/// Nothing comes before the pieces of an answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct NoHead {}
+
+impl gate::Piece for Delta {
+    fn weight(&self) -> u64 {
+        let text = match self {
+            Self::Text { text } => text.len(),
+            Self::End { reply } => reply.text.len(),
+            _ => 0,
+        };
+        (size_of::<Self>() + text) as u64
+    }
 }
 
 /// An answer that arrives in pieces. Dropping it cancels the call.
 pub struct ReplyStream {
     cx: Context,
-    /// Where the journal wants the answer; `None` when it came from there, or nothing is kept.
-    entry: Option<EntryId>,
-    pieces: BoxStream<'static, Result<Delta>>,
-    record: StreamRecord,
+    pieces: Pieces<NoHead, Delta>,
     text: String,
     /// Tokens of the question, roughly, to charge when the answer is cut off.
     asked_tokens: u64,
@@ -199,16 +223,6 @@ pub struct ReplyStream {
 }
 
 impl ReplyStream {
-    pub(crate) fn new(
-        cx: Context,
-        entry: Option<EntryId>,
-        asked_tokens: u64,
-        pieces: BoxStream<'static, Result<Delta>>,
-    ) -> Self {
-        let record = StreamRecord::default();
-        Self { cx, entry, pieces, record, text: String::new(), asked_tokens, done: false }
-    }
-
     /// The text that has arrived so far.
     #[must_use]
     pub fn text(&self) -> &str {
@@ -220,11 +234,9 @@ impl ReplyStream {
             self.text.push_str(text);
             self.cx.emit(Event::Chunk { text: text.clone() });
         }
-        if self.entry.is_some() {
-            self.record.deltas.push(delta.clone());
-        }
         if let Delta::End { reply } = delta {
-            self.finish(None, &reply.usage)?;
+            self.settle(&reply.usage);
+            self.pieces.close()?;
         }
         Ok(())
     }
@@ -236,21 +248,14 @@ impl ReplyStream {
             call.partial.get_or_insert_with(|| self.text.clone());
         }
         let usage = call.usage.get_or_insert(estimate).clone();
-        match self.finish(Some(error.clone()), &usage) {
-            Ok(()) => error,
-            Err(journal) => journal,
-        }
+        self.settle(&usage);
+        error
     }
 
-    /// Ends the call: charges what it used and writes down what it came to.
-    fn finish(&mut self, error: Option<Error>, usage: &Usage) -> Result<()> {
+    /// Ends the call: charges what it used.
+    fn settle(&mut self, usage: &Usage) {
         self.done = true;
         settle(&self.cx, usage);
-        self.record.error = error;
-        match self.entry.take() {
-            Some(entry) => self.cx.record(entry, &Ok(std::mem::take(&mut self.record))),
-            None => Ok(()),
-        }
     }
 
     /// What a call that ended early is charged: about four bytes a token, as a first guess everywhere.
@@ -268,7 +273,7 @@ impl Stream for ReplyStream {
         if this.done {
             return Poll::Ready(None);
         }
-        let item = match ready!(this.pieces.as_mut().poll_next(task)) {
+        let item = match ready!(this.pieces.poll(task)) {
             Some(Ok(delta)) => this.piece(&delta).map(|()| delta),
             Some(Err(error)) => Err(this.fail(error)),
             None => Err(this.fail(
@@ -283,7 +288,8 @@ impl Stream for ReplyStream {
 impl Drop for ReplyStream {
     fn drop(&mut self) {
         if !self.done {
-            settle(&self.cx, &self.estimate());
+            let estimate = self.estimate();
+            self.settle(&estimate);
         }
     }
 }

@@ -210,11 +210,15 @@ impl Call {
     fn ask(&self, operation: &'static str) -> Result<Ask> {
         let Outgoing { method, headers, body } = &self.outgoing;
         let url = self.target.url().as_str();
-        Ask::new(
+        // As RFC 9110, section 9.2.2 has it, and with the header by which a server knows a repetition.
+        let repeatable = matches!(&**method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE")
+            || headers.get("idempotency-key").is_some();
+        let ask = Ask::new(
             "net",
             operation,
             &Asked { method, url, headers: headers.redacted(), body, follow: self.follow },
-        )
+        )?;
+        Ok(Ask { repeatable, ..ask })
     }
 
     async fn go(self, cx: &Context, net: &dyn Net, permit: &Permit) -> Result<journey::Arrived> {

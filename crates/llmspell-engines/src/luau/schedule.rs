@@ -3,11 +3,14 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context as TaskContext, Poll, ready};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context as TaskContext, Poll, Wake, Waker, ready};
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::task::AtomicWaker;
 use llmspell_core::{Context, Error, Result, Value};
 use mlua::{Function, Lua};
 use tokio::sync::oneshot;
@@ -94,12 +97,14 @@ pub(super) struct Run {
     /// What the host does for the script beside it.
     beside: FuturesUnordered<BoxFuture<'static, Result<()>>>,
     returned: Option<Value>,
+    alarm: Arc<Alarm>,
 }
 
 impl Run {
     pub(super) fn new(host: &Rc<Host>, lua: &Lua, function: Function, arguments: Vec<Value>) -> Result<Self> {
         let script =
             Task::call(host, lua, host.begin_scope(host.run().cx.clone()), function, arguments, None)?;
+        host.run().cx.take_turns();
         let tasks = FuturesUnordered::new();
         tasks.push(Running { task: script, purpose: Purpose::Script, _alive: None });
         Ok(Self {
@@ -109,6 +114,7 @@ impl Run {
             tasks,
             beside: FuturesUnordered::new(),
             returned: None,
+            alarm: Arc::default(),
         })
     }
 
@@ -215,15 +221,42 @@ impl Future for Run {
     type Output = Result<Value>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let alarm = Arc::clone(&self.alarm);
+        alarm.outer.register(cx.waker());
+        let waker = Waker::from(Arc::clone(&alarm));
+        let cx = &mut TaskContext::from_waker(&waker);
         self.host.run().callbacks.open(cx.waker());
         loop {
+            alarm.rang.store(false, Ordering::Relaxed);
             match self.step(cx) {
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(true) => {}
                 Ok(false) if self.is_stuck() => return Poll::Ready(self.end()),
+                // Whoever was woken meanwhile has his turn before another answer comes in.
+                Ok(false) if alarm.rang.load(Ordering::Relaxed) => return Poll::Pending,
+                Ok(false) if self.host.run().stopped.get().is_some() => return Poll::Pending,
+                Ok(false) if self.host.run().cx.next_turn() => {}
                 Ok(false) => return Poll::Pending,
             }
         }
+    }
+}
+
+/// Hears whether anything of the run was woken, and passes it on.
+#[derive(Default)]
+struct Alarm {
+    rang: AtomicBool,
+    outer: AtomicWaker,
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.rang.store(true, Ordering::Relaxed);
+        self.outer.wake();
     }
 }
 

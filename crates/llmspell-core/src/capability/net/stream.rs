@@ -1,15 +1,17 @@
 //! Bodies: taken in whole, or handed out piece by piece and written down.
 
+use std::future::poll_fn;
+
 use bytes::Bytes;
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::stream::{BoxStream, Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 
 use super::journey::Arrived;
 use super::{HttpHead, MAX_BODY};
 use crate::context::Context;
-use crate::convert::from_value;
-use crate::effect::{Ask, EntryId, Lookup, Permit};
+use crate::effect::{Ask, Permit};
 use crate::error::{Error, ErrorKind, Result};
+use crate::gate::{self, Pieces};
 use crate::held::Held;
 
 /// The most bytes of a body that is handed out in pieces: what a day's log has, and not what never ends.
@@ -50,33 +52,22 @@ fn too_large(most: u64) -> Error {
     Error::new(ErrorKind::BadResponse, format!("the answer is larger than {} MB", most / (1024 * 1024)))
 }
 
+/// A piece of a body, as the journal keeps it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Piece(#[serde(with = "data")] Bytes);
+
+impl gate::Piece for Piece {
+    fn weight(&self) -> u64 {
+        self.0.len() as u64
+    }
+}
+
 /// An answer whose body comes in pieces. Dropping it closes the connection.
 pub struct HttpStream {
     cx: Context,
     head: HttpHead,
-    pieces: BoxStream<'static, Result<Bytes>>,
-    received: u64,
-    /// What the journal wants to know in the end, where it keeps anything.
-    recording: Option<Recording>,
+    pieces: Pieces<HttpHead, Piece>,
 }
-
-struct Recording {
-    entry: EntryId,
-    record: Record,
-    held: Held,
-}
-
-/// What a stream came to, as the journal keeps it: all that the script has seen of it.
-#[derive(Debug, Serialize, Deserialize)]
-struct Record {
-    head: HttpHead,
-    pieces: Vec<Piece>,
-    #[serde(default)]
-    error: Option<Error>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Piece(#[serde(with = "data")] Bytes);
 
 impl HttpStream {
     /// Opens a stream through the gate.
@@ -84,31 +75,15 @@ impl HttpStream {
     where
         F: Future<Output = Result<Arrived>>,
     {
-        let (entry, permit) = match cx.begin(ask)? {
-            (Lookup::Recorded(answer), _) => {
-                let Record { head, pieces, error } = from_value(answer?)?;
-                let pieces = pieces.into_iter().map(|piece| Ok(piece.0)).chain(error.map(Err));
-                let pieces = stream::iter(pieces).boxed();
-                return Ok(Self { cx: cx.clone(), head, pieces, received: 0, recording: None });
+        let live = |permit| {
+            let arriving = live(permit);
+            async move {
+                let Arrived { head, body } = arriving.await?;
+                Ok((head, count(body).boxed()))
             }
-            (Lookup::Live(entry), permit) => (entry, permit),
         };
-        match cx.until_cancelled(live(permit)).await {
-            Ok(Arrived { head, body }) => {
-                let recording = match cx.journal_keeps() {
-                    true => {
-                        let record = Record { head: head.clone(), pieces: Vec::new(), error: None };
-                        Some(Recording { entry, record, held: cx.hold(0)? })
-                    }
-                    false => None,
-                };
-                Ok(Self { cx: cx.clone(), head, pieces: body, received: 0, recording })
-            }
-            Err(error) => {
-                cx.record::<Record>(entry, &Err(error.clone()))?;
-                Err(error)
-            }
-        }
+        let (head, pieces) = Pieces::open(cx, ask, live).await?;
+        Ok(Self { cx: cx.clone(), head, pieces })
     }
 
     /// What came before the body.
@@ -122,15 +97,10 @@ impl HttpStream {
     /// # Errors
     /// When the body does not come to its end, or the run ends meanwhile.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
-        let next = self.cx.cancellation().run_until_cancelled(self.pieces.next()).await;
-        match next.ok_or_else(Error::cancelled)?.transpose().and_then(|piece| self.count(piece)) {
-            Ok(Some(piece)) => Ok(Some(piece)),
-            Ok(None) => self.finish(None).map(|()| None),
-            Err(error) => {
-                self.finish(Some(error.clone()))?;
-                Err(error)
-            }
-        }
+        let cancellation = self.cx.cancellation().clone();
+        let next = poll_fn(|task| self.pieces.poll(task));
+        let piece = cancellation.run_until_cancelled(next).await.ok_or_else(Error::cancelled)?;
+        Ok(piece.transpose()?.map(|piece| piece.0))
     }
 
     /// Takes in the rest of the body.
@@ -144,38 +114,16 @@ impl HttpStream {
         }
         Ok(whole.into_bytes())
     }
-
-    fn count(&mut self, piece: Option<Bytes>) -> Result<Option<Bytes>> {
-        let Some(piece) = piece else { return Ok(None) };
-        self.received += piece.len() as u64;
-        if self.received > MAX_STREAMED {
-            return Err(too_large(MAX_STREAMED));
-        }
-        if let Some(recording) = &mut self.recording {
-            recording.held.grow(piece.len() as u64)?;
-            recording.record.pieces.push(Piece(piece.clone()));
-        }
-        Ok(Some(piece))
-    }
-
-    fn finish(&mut self, error: Option<Error>) -> Result<()> {
-        self.pieces = stream::empty().boxed();
-        match self.recording.take() {
-            Some(mut recording) => {
-                recording.record.error = error;
-                self.cx.record(recording.entry, &Ok(recording.record))
-            }
-            None => Ok(()),
-        }
-    }
 }
 
-impl Drop for HttpStream {
-    fn drop(&mut self) {
-        // The script had enough: what it has seen is what the stream came to. A journal that cannot be written says so
-        // at the next effect.
-        let _ = self.finish(None);
-    }
+/// The pieces of a body, of which there may not be too much.
+fn count(body: BoxStream<'static, Result<Bytes>>) -> impl Stream<Item = Result<Piece>> {
+    let mut received = 0;
+    body.map(move |piece| {
+        let piece = piece?;
+        received += piece.len() as u64;
+        if received > MAX_STREAMED { Err(too_large(MAX_STREAMED)) } else { Ok(Piece(piece)) }
+    })
 }
 
 impl std::fmt::Debug for HttpStream {

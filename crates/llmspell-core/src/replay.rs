@@ -1,0 +1,244 @@
+//! Answers a run from what another one has written down.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use crate::effect::{Ask, Effect, EffectPath, End, Entry, EntryId, Journal, Lookup};
+use crate::error::{Error, ErrorKind, Result};
+use crate::value::Value;
+
+/// What a run did, by the places in the spell where it did it.
+#[derive(Debug, Default)]
+pub struct Recorded(HashMap<EffectPath, Entry>);
+
+impl Recorded {
+    /// The entries of a journal.
+    #[must_use]
+    pub fn new(entries: Vec<Entry>) -> Self {
+        Self(entries.into_iter().map(|entry| (entry.effect.path.clone(), entry)).collect())
+    }
+
+    /// What is written down of an effect; `None` when nothing is.
+    ///
+    /// # Errors
+    /// When something else was asked at that place; the error names the first thing that differs.
+    pub fn find(&self, effect: &Effect) -> Result<Option<&Entry>> {
+        let Some(entry) = self.0.get(&effect.path) else { return Ok(None) };
+        let (then, now) = (&entry.effect.ask, &effect.ask);
+        if (&then.capability, &then.operation) == (&now.capability, &now.operation)
+            && then.request == now.request
+        {
+            return Ok(Some(entry));
+        }
+        Err(mismatch(format!("{} {}", effect.path, difference(then, now))))
+    }
+
+    /// The last number in the [order](End::order) of what ended.
+    #[must_use]
+    pub fn last_order(&self) -> u64 {
+        self.0.values().filter_map(|entry| Some(entry.end.as_ref()?.order)).max().unwrap_or(0)
+    }
+
+    /// The error for an effect of which nothing is written down. It names the entry that is most like it.
+    #[must_use]
+    pub fn missing(&self, effect: &Effect) -> Error {
+        let now = &effect.ask;
+        let mut text = format!("{} {}.{} is not recorded", effect.path, now.capability, now.operation);
+        let alike = |entry: &&Entry| {
+            let then = &entry.effect.ask;
+            let same = (&then.capability, &then.operation) == (&now.capability, &now.operation);
+            let near = entry.effect.path.task == effect.path.task;
+            let apart = entry.effect.path.count.abs_diff(effect.path.count);
+            (same, then.request == now.request, near, std::cmp::Reverse(apart))
+        };
+        if let Some(nearest) = self.0.values().max_by(|a, b| {
+            let by_path = |entry: &Entry| (entry.effect.path.task.clone(), entry.effect.path.count);
+            alike(a).cmp(&alike(b)).then_with(|| by_path(b).cmp(&by_path(a)))
+        }) {
+            let _ = write!(text, "; the nearest recording, {}, ", nearest.effect.path);
+            match nearest.effect.ask.request == now.request {
+                true => text.push_str("asks the same"),
+                false => text.push_str(&difference(&nearest.effect.ask, now)),
+            }
+        }
+        mismatch(text)
+    }
+}
+
+fn mismatch(message: String) -> Error {
+    Error::new(ErrorKind::Replay, message)
+        .hint("nothing was asked of the world; if the spell has changed, record it anew")
+}
+
+/// What is the first thing that is asked otherwise.
+fn difference(then: &Ask, now: &Ask) -> String {
+    if (&then.capability, &then.operation) != (&now.capability, &now.operation) {
+        return format!(
+            "was {}.{} when it was recorded, and is {}.{} now",
+            then.capability, then.operation, now.capability, now.operation
+        );
+    }
+    let mut path = String::new();
+    let (was, is) = first_difference(&then.request, &now.request, &mut path);
+    let path = if path.is_empty() { "request" } else { path.trim_start_matches('.') };
+    format!(
+        "{}.{} differs at `{path}`: it was {} when it was recorded, and is {} now",
+        now.capability,
+        now.operation,
+        shown(was),
+        shown(is)
+    )
+}
+
+/// Finds the first part of two values that is not the same; `path` is extended by the way there.
+fn first_difference<'a>(
+    then: &'a Value,
+    now: &'a Value,
+    path: &mut String,
+) -> (Option<&'a Value>, Option<&'a Value>) {
+    match (then, now) {
+        (Value::Map(was), Value::Map(is)) => {
+            let names = was.keys().chain(is.keys().filter(|name| !was.contains_key(*name)));
+            for name in names {
+                let (a, b) = (was.get(name), is.get(name));
+                if a != b {
+                    let _ = write!(path, ".{name}");
+                    return deeper(a, b, path);
+                }
+            }
+        }
+        (Value::List(was), Value::List(is)) => {
+            for at in 0..was.len().max(is.len()) {
+                let (a, b) = (was.get(at), is.get(at));
+                if a != b {
+                    let _ = write!(path, "[{}]", at + 1);
+                    return deeper(a, b, path);
+                }
+            }
+        }
+        _ => {}
+    }
+    (Some(then), Some(now))
+}
+
+fn deeper<'a>(
+    then: Option<&'a Value>,
+    now: Option<&'a Value>,
+    path: &mut String,
+) -> (Option<&'a Value>, Option<&'a Value>) {
+    match (then, now) {
+        (Some(then), Some(now)) => first_difference(then, now, path),
+        other => other,
+    }
+}
+
+/// A value as an error shows it: its beginning.
+fn shown(value: Option<&Value>) -> String {
+    const MOST: usize = 60;
+    let Some(value) = value else { return "absent".to_owned() };
+    let text = serde_json::to_string(value).unwrap_or_default();
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+/// Plays a run again: what it asked is answered from what was written down, and the world is left alone.
+///
+/// ```
+/// use std::sync::Arc;
+/// use llmspell_core::effect::MemoryJournal;
+/// use llmspell_core::replay::Replay;
+/// use llmspell_core::Context;
+///
+/// let journal = Arc::new(MemoryJournal::default());
+/// let live = Context::builder().journal(journal.clone()).build();
+/// // … run a script with `live`, and then the same script with:
+/// let again = Context::builder().journal(Arc::new(Replay::new(journal.entries()))).build();
+/// ```
+#[derive(Debug)]
+pub struct Replay(Recorded);
+
+impl Replay {
+    /// Plays these entries again.
+    #[must_use]
+    pub fn new(entries: Vec<Entry>) -> Self {
+        Self(Recorded::new(entries))
+    }
+}
+
+impl Journal for Replay {
+    fn begin(&self, effect: Effect) -> Result<Lookup> {
+        let entry = self.0.find(&effect)?.ok_or_else(|| self.0.missing(&effect))?;
+        Ok(entry.end.clone().map_or(Lookup::NeverEnded, Lookup::Recorded))
+    }
+
+    fn finish(&self, _: EntryId, _: End) -> Result<()> {
+        Err(Error::internal("a replay has touched the world"))
+    }
+
+    fn last_order(&self) -> u64 {
+        self.0.last_order()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn effect(task: &str, count: u32, operation: &'static str, request: serde_json::Value) -> Effect {
+        let path = EffectPath { task: task.to_owned(), count };
+        Effect { path, ask: Ask::new("models", operation, &request).unwrap() }
+    }
+
+    #[test]
+    fn a_miss_names_the_nearest_recording_and_the_first_field_that_differs() {
+        let recorded = [
+            effect("main", 1, "chat", json!({"model": "a", "messages": [{"text": "one"}, {"text": "two"}]})),
+            effect("main", 2, "list", json!(null)),
+            effect("main.1", 1, "chat", json!({"model": "b"})),
+        ];
+        let entries = recorded.map(|effect| Entry { effect, end: None });
+        let replay = Replay::new(entries.to_vec());
+        let cases = [
+            (
+                effect(
+                    "main",
+                    1,
+                    "chat",
+                    json!({"model": "a", "messages": [{"text": "one"}, {"text": "2"}]}),
+                ),
+                r#"main#1 models.chat differs at `messages[2].text`: it was "two" when it was recorded, and is "2" now"#,
+            ),
+            (
+                effect("main", 1, "chat", json!({"model": "a", "messages": [{"text": "one"}]})),
+                r#"main#1 models.chat differs at `messages[2]`: it was {"text":"two"} when it was recorded, and is absent now"#,
+            ),
+            (
+                effect("main", 2, "chat", json!(null)),
+                "main#2 was models.list when it was recorded, and is models.chat now",
+            ),
+            (
+                effect("main", 2, "list", json!("x".repeat(80))),
+                &format!(
+                    r#"main#2 models.list differs at `request`: it was null when it was recorded, and is "{}… now"#,
+                    "x".repeat(59)
+                ),
+            ),
+            (
+                effect("main.1", 2, "chat", json!({"model": "c"})),
+                r#"main.1#2 models.chat is not recorded; the nearest recording, main.1#1, models.chat differs at `model`: it was "b" when it was recorded, and is "c" now"#,
+            ),
+            (
+                effect("main", 7, "list", json!(null)),
+                "main#7 models.list is not recorded; the nearest recording, main#2, asks the same",
+            ),
+        ];
+        for (asked, expected) in cases {
+            let error = replay.begin(asked).unwrap_err();
+            assert_eq!((error.kind(), error.message()), (ErrorKind::Replay, expected));
+        }
+    }
+}
