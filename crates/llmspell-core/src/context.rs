@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use crate::capability::{
 };
 use crate::chat::Usage;
 use crate::effect::{Journal, NoJournal, Task};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::held::Held;
 use crate::limits::{Limits, Meter};
 use crate::outcome::{LogEntry, LogLevel, Outcome};
@@ -133,6 +133,7 @@ struct Run {
     said: Arc<AtomicU64>,
     /// The turns of its family.
     turns: Arc<Turns>,
+    broken: Arc<OnceLock<Error>>,
 }
 
 impl Run {
@@ -276,6 +277,7 @@ impl ContextBuilder {
             beside: Mutex::default(),
             bars: Arc::default(),
             said: Arc::default(),
+            broken: Arc::default(),
         };
         Context { run: Arc::new(run), task: Arc::new(Task::main()) }
     }
@@ -318,6 +320,7 @@ impl Context {
             bars: Arc::clone(&parent.bars),
             said: Arc::clone(&parent.said),
             turns: Arc::clone(&parent.turns),
+            broken: Arc::clone(&parent.broken),
         });
         let mut children = lock(&parent.children);
         children.retain(|child| child.strong_count() > 0);
@@ -522,7 +525,21 @@ impl Context {
     /// # Errors
     /// When the journal cannot be written.
     pub fn close(&self, outcome: &Outcome) -> Result<()> {
-        self.run.journal.close(outcome)
+        self.run.journal.close(outcome, self.said())
+    }
+
+    /// What is wrong with the journal, or with a replay from it, when that ended the run: no script may go on by itself
+    /// after it.
+    #[must_use]
+    pub fn broken(&self) -> Option<&Error> {
+        self.run.broken.get()
+    }
+
+    /// Ends the run, because its journal can no longer be relied on.
+    pub(crate) fn break_off(&self, error: Error) -> Error {
+        let error = self.run.broken.get_or_init(|| error).clone();
+        self.cancel();
+        error
     }
 
     pub(crate) fn journal(&self) -> &dyn Journal {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -9,7 +10,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::convert::to_value;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::outcome::Outcome;
 use crate::value::Value;
 
@@ -33,6 +34,18 @@ pub struct EffectPath {
 impl fmt::Display for EffectPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}#{}", self.task, self.count)
+    }
+}
+
+impl FromStr for EffectPath {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let parts = text.split_once('#').and_then(|(task, count)| Some((task, count.parse().ok()?)));
+        let (task, count) = parts.ok_or_else(|| {
+            Error::new(ErrorKind::Replay, format!("the journal is damaged: `{text}` is no place"))
+        })?;
+        Ok(Self { task: task.to_owned(), count })
     }
 }
 
@@ -155,12 +168,12 @@ pub trait Journal: Send + Sync {
     /// When the journal cannot be written.
     fn finish(&self, entry: EntryId, end: End) -> Result<()>;
 
-    /// Writes down what the run came to.
+    /// Writes down what the run came to, and how many lines it had printed and logged by then.
     ///
     /// # Errors
     /// When the journal cannot be written.
-    fn close(&self, outcome: &Outcome) -> Result<()> {
-        let _ = outcome;
+    fn close(&self, outcome: &Outcome, said: u64) -> Result<()> {
+        let _ = (outcome, said);
         Ok(())
     }
 

@@ -72,6 +72,8 @@ pub enum ErrorKind {
     BadStream,
     /// A stream ended before the model had finished; `partial` holds the text so far.
     StreamInterrupted,
+    /// What was under way when a run ended, and may have happened or not, now that the run is resumed.
+    Interrupted,
     /// A recording does not match what the spell asks for.
     Replay,
     /// A bug in llmspell.
@@ -114,6 +116,7 @@ const KINDS: &[(ErrorKind, &str)] = &[
     (ErrorKind::EmptyResponse, "empty_response"),
     (ErrorKind::BadStream, "bad_stream"),
     (ErrorKind::StreamInterrupted, "stream_interrupted"),
+    (ErrorKind::Interrupted, "interrupted"),
     (ErrorKind::Replay, "replay"),
     (ErrorKind::Internal, "internal"),
 ];

@@ -47,7 +47,7 @@ impl Context {
     {
         match self.begin(ask)? {
             (Lookup::Recorded(end), _) => from_value(end.answer?),
-            (Lookup::NeverEnded, permit) => Err(beyond_the_end(&permit)),
+            (Lookup::NeverEnded, permit) => Err(self.break_off(beyond_the_end(&permit))),
             (Lookup::Live(entry), permit) => {
                 let result = live(permit);
                 self.finish(entry, &result)?;
@@ -60,7 +60,8 @@ impl Context {
         self.meter().state()?;
         let path = self.task().next_effect();
         let permit = Permit::new(path.clone(), self.meter().deadline());
-        Ok((self.journal().begin(Effect { path, ask })?, permit))
+        let lookup = self.journal().begin(Effect { path, ask }).map_err(|error| self.break_off(error))?;
+        Ok((lookup, permit))
     }
 
     async fn until_cancelled<T>(&self, live: impl Future<Output = Result<T>>) -> Result<T> {
@@ -79,13 +80,14 @@ impl Context {
             Err(error) => Err(error.clone()),
         };
         let order = self.turns().draw();
-        self.journal().finish(entry, End { order, said: self.said(), answer })?;
+        let end = End { order, said: self.said(), answer };
+        self.journal().finish(entry, end).map_err(|error| self.break_off(error))?;
         Ok(Some(self.turns().wait(order)))
     }
 
     async fn never_ended(&self, permit: &Permit) -> Error {
         self.turns().wait_for_the_end().await;
-        beyond_the_end(permit)
+        self.break_off(beyond_the_end(permit))
     }
 }
 

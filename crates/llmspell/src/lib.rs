@@ -16,8 +16,10 @@
 //! ```
 
 mod clock;
+mod database;
 mod files;
 mod jail;
+mod journal;
 mod live;
 mod net;
 pub mod reference;
@@ -30,6 +32,7 @@ mod warm;
 mod watchdog;
 mod worker;
 
+pub use journal::{KeptEffect, KeptRun, Recording, RunInfo, RunState, RunSummary, Runs, Unfinished};
 pub use live::Live;
 pub use llmspell_core::*;
 pub use llmspell_llm as llm;

@@ -1,14 +1,18 @@
 //! One run of a spell, from the outside: what it gets, and the handle that waits for it or stops it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use llmspell_core::capability::Models;
 use llmspell_core::effect::Journal;
 use llmspell_core::{
     Context, Error, Event, Limits, Map, Outcome, Permissions, Result, Source, SpellInfo, Value,
 };
+use llmspell_llm::Client;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::files::Disk;
+use crate::journal::{Kept, KeptRun, Recorder, Recording, RunInfo, Runs, Unfinished};
 use crate::live::{Live, Opened};
 use crate::runtime::Runtime;
 use crate::sink::Collector;
@@ -25,16 +29,33 @@ pub struct Cast {
     permissions: Permissions,
     limits: Limits,
     model: Option<String>,
-    journal: Option<JournalArc>,
+    run_id: String,
+    written: Written,
     shares_vm: bool,
 }
 
-/// So that [`Cast`] can be `Debug`.
-struct JournalArc(Arc<dyn Journal>);
+/// Where a run's effects are written down, or read from.
+#[derive(Default)]
+enum Written {
+    #[default]
+    Nowhere,
+    Own(Arc<dyn Journal>),
+    Kept(Runs),
+    Resumed(Runs, Box<KeptRun>, Unfinished),
+    Recorded(PathBuf),
+    Replayed(Box<Recording>),
+}
 
-impl std::fmt::Debug for JournalArc {
+impl std::fmt::Debug for Written {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Journal")
+        f.write_str(match self {
+            Self::Nowhere => "Nowhere",
+            Self::Own(_) => "Own",
+            Self::Kept(_) => "Kept",
+            Self::Resumed(..) => "Resumed",
+            Self::Recorded(_) => "Recorded",
+            Self::Replayed(_) => "Replayed",
+        })
     }
 }
 
@@ -50,7 +71,8 @@ impl Cast {
             permissions,
             limits,
             model,
-            journal: None,
+            run_id: uuid::Uuid::now_v7().simple().to_string(),
+            written: Written::Nowhere,
             shares_vm: false,
         }
     }
@@ -85,10 +107,49 @@ impl Cast {
         self
     }
 
-    /// Sets where effects are written down; nowhere otherwise.
+    /// Has effects written down in a journal of the program's own. This and the next four exclude each other: the last
+    /// one holds, and without any of them nothing is written down.
     pub fn journal(mut self, journal: Arc<dyn Journal>) -> Self {
-        self.journal = Some(JournalArc(journal));
+        self.written = Written::Own(journal);
         self
+    }
+
+    /// Has effects kept among the runs of this machine, so that the run can be looked at, and resumed when it dies.
+    pub fn keep(mut self, runs: &Runs) -> Self {
+        self.written = Written::Kept(runs.clone());
+        self
+    }
+
+    /// Goes on with a run that did not end well. It has its id, parameters, permissions and model; what it did is not
+    /// done again, and what it printed is not handed to the listener again, while the outcome has all of it.
+    ///
+    /// The spell has to be the one that ran: where it asks for something else than it did then, the run fails with an
+    /// error of kind `replay`.
+    pub fn resume(mut self, runs: &Runs, run: KeptRun, unfinished: Unfinished) -> Self {
+        self.take_over(&run.summary.info);
+        self.written = Written::Resumed(runs.clone(), Box::new(run), unfinished);
+        self
+    }
+
+    /// Records the run into this file, which is written when the run ends.
+    pub fn record(mut self, file: impl Into<PathBuf>) -> Self {
+        self.written = Written::Recorded(file.into());
+        self
+    }
+
+    /// Plays a recorded run again, with its id, parameters, permissions and model. Nothing is asked of the world: what the
+    /// recording does not answer is an error of kind `replay`.
+    pub fn replay(mut self, recording: Recording) -> Self {
+        self.take_over(&recording.info);
+        self.written = Written::Replayed(Box::new(recording));
+        self
+    }
+
+    fn take_over(&mut self, info: &RunInfo) {
+        self.run_id.clone_from(&info.run_id);
+        self.params.clone_from(&info.params);
+        self.permissions.clone_from(&info.permissions);
+        self.model.clone_from(&info.model);
     }
 
     /// Lets the run have a VM in which another run of the same spell has ended well, and leave it to the next. That
@@ -112,13 +173,13 @@ impl Cast {
         (self.start_with(Some(sender)), Events(receiver))
     }
 
-    fn start_with(self, listener: Option<mpsc::UnboundedSender<Event>>) -> Run {
-        let (cx, said) = self.context(listener);
+    fn start_with(mut self, listener: Option<mpsc::UnboundedSender<Event>>) -> Run {
+        let (cx, said, journal) = self.context(listener);
         let (sender, receiver) = oneshot::channel();
         let source = self.spell.shared_source();
         let ended = Arc::clone(&said);
         let run = Run { cx: cx.clone(), said: Arc::clone(&said), outcome: receiver, detached: false };
-        let prepared = self.prepare(&cx);
+        let prepared = journal.and_then(|()| self.prepare(&cx));
         let posted = prepared.and_then(|prepared| {
             let cx = cx.clone();
             prepared.runtime.clone().0.workers.post(move |desk| {
@@ -154,19 +215,60 @@ impl Cast {
     ///
     /// # Errors
     /// When a parameter is wrong, or there is no engine or VM for the spell.
-    pub async fn open(self) -> Result<Live> {
-        let (cx, said) = self.context(None);
+    pub async fn open(mut self) -> Result<Live> {
+        let (cx, said, journal) = self.context(None);
+        journal?;
         let prepared = self.prepare(&cx)?;
         Live::open(prepared, cx, said).await
     }
 
-    fn context(&self, listener: Option<mpsc::UnboundedSender<Event>>) -> (Context, Arc<Collector>) {
-        let said = Arc::new(Collector::new(listener));
+    /// Where the run's effects are written down, and how many of its lines were heard before.
+    fn written(&mut self) -> Result<(Option<Arc<dyn Journal>>, u64)> {
+        let info = || RunInfo {
+            run_id: self.run_id.clone(),
+            spell: self.spell.name().to_owned(),
+            version: self.spell.manifest().version.clone(),
+            digest: String::new(),
+            params: self.params.clone(),
+            permissions: self.permissions.clone(),
+            model: self.model.clone(),
+        };
+        let written: Arc<dyn Journal> = match std::mem::take(&mut self.written) {
+            Written::Nowhere => return Ok((None, 0)),
+            Written::Own(journal) => journal,
+            Written::Kept(runs) => {
+                let working_dir = self.runtime.0.working_dir.clone();
+                Arc::new(Kept::new(runs, info(), self.spell.clone(), working_dir))
+            }
+            Written::Resumed(runs, run, unfinished) => {
+                let kept = Kept::resume(runs, *run, self.spell.clone(), unfinished);
+                let said = kept.said()?;
+                return Ok((Some(Arc::new(kept)), said));
+            }
+            Written::Recorded(file) => {
+                let info = RunInfo { digest: self.spell.digest()?, ..info() };
+                Arc::new(Recorder::new(info, file))
+            }
+            Written::Replayed(recording) => Arc::new(recording.into_replay()),
+        };
+        Ok((Some(written), 0))
+    }
+
+    fn context(
+        &mut self,
+        listener: Option<mpsc::UnboundedSender<Event>>,
+    ) -> (Context, Arc<Collector>, Result<()>) {
+        let offline = matches!(self.written, Written::Replayed(_));
+        let (journal, heard, written) = match self.written() {
+            Ok((journal, heard)) => (journal, heard, Ok(())),
+            Err(error) => (None, 0, Err(error)),
+        };
+        let said = Arc::new(Collector::new(listener, heard));
         let shared = &self.runtime.0;
         let info = SpellInfo {
             name: self.spell.name().to_owned(),
             version: self.spell.manifest().version.clone(),
-            run_id: uuid::Uuid::now_v7().simple().to_string(),
+            run_id: self.run_id.clone(),
             dir: self.spell.dir().map(std::path::Path::to_owned),
         };
         let mut builder = Context::builder()
@@ -178,11 +280,13 @@ impl Cast {
             .clock(Arc::clone(&shared.clock))
             .random(Arc::clone(&shared.random))
             .sink(Arc::clone(&said) as Arc<dyn llmspell_core::Sink>);
-        if let Some(journal) = &self.journal {
-            builder = builder.journal(Arc::clone(&journal.0));
+        if let Some(journal) = journal {
+            builder = builder.journal(journal);
         }
-        if let Some(models) = &shared.models {
-            builder = builder.models(Arc::clone(models));
+        // A replay counts tokens, and asks no model.
+        let none = || Client::builder().build().ok().map(|client| Arc::new(client) as Arc<dyn Models>);
+        if let Some(models) = if offline { none() } else { shared.models.clone() } {
+            builder = builder.models(models);
         }
         if let Some(console) = &shared.console {
             builder = builder.console(Arc::clone(console));
@@ -197,7 +301,7 @@ impl Cast {
         if let Some(modules) = self.spell.modules() {
             builder = builder.modules(modules);
         }
-        (builder.build(), said)
+        (builder.build(), said, written)
     }
 
     fn prepare(self, cx: &Context) -> Result<Prepared> {
@@ -223,13 +327,14 @@ pub(crate) struct Prepared {
 }
 
 pub(crate) fn outcome(cx: &Context, said: &Collector, result: Result<Value>) -> Outcome {
+    let result = cx.broken().map_or(result, |error| Err(error.clone()));
     let (value, error) = match result.and_then(data) {
         Ok(value) => (value, None),
         Err(error) => (Value::Nil, Some(error)),
     };
     let said = said.take();
     let meter = cx.meter();
-    Outcome {
+    let mut outcome = Outcome {
         run_id: cx.spell().run_id.clone(),
         spell: cx.spell().name.clone(),
         value,
@@ -240,7 +345,11 @@ pub(crate) fn outcome(cx: &Context, said: &Collector, result: Result<Value>) -> 
         cpu: meter.cpu(),
         logs: said.logs,
         output: said.output,
+    };
+    if let Err(error) = cx.close(&outcome) {
+        outcome.error.get_or_insert(error);
     }
+    outcome
 }
 
 /// A value that may leave the run: functions and host objects die with it.

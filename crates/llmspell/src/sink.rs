@@ -1,5 +1,6 @@
 //! Keeps what a run says for its outcome, and hands it on to whoever listens.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use llmspell_core::{Event, LogEntry, Sink};
@@ -15,11 +16,20 @@ pub(crate) struct Said {
 pub(crate) struct Collector {
     said: Mutex<Said>,
     listener: Option<mpsc::UnboundedSender<Event>>,
+    /// How many lines the listener has heard from this run before it was resumed.
+    heard: AtomicU64,
 }
 
 impl Collector {
-    pub(crate) fn new(listener: Option<mpsc::UnboundedSender<Event>>) -> Self {
-        Self { said: Mutex::default(), listener }
+    pub(crate) fn new(listener: Option<mpsc::UnboundedSender<Event>>, heard: u64) -> Self {
+        Self { said: Mutex::default(), listener, heard: AtomicU64::new(heard) }
+    }
+
+    /// Whether it is a line that the listener has heard.
+    fn is_known(&self, event: &Event) -> bool {
+        let less = |heard: u64| heard.checked_sub(1);
+        matches!(event, Event::Output { .. } | Event::Log(_))
+            && self.heard.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
 
     pub(crate) fn take(&self) -> Said {
@@ -36,6 +46,9 @@ impl Sink for Collector {
             Event::Chunk { .. } | Event::Usage { .. } | Event::Progress(_) => {}
         }
         drop(said);
+        if self.is_known(&event) {
+            return;
+        }
         if let Some(listener) = &self.listener {
             // A listener that went away has heard enough.
             let _ = listener.send(event);

@@ -28,7 +28,9 @@ impl Messages {
     pub(super) fn new(cx: &Context, mut settings: ChatRequest) -> Result<Self> {
         if settings.provider.is_some() || settings.model.is_some() {
             // A wrong name is found now, not at the first question.
-            Selection::complete(cx, &mut settings)?;
+            let found = Selection::resolve(cx, settings.provider.as_deref(), settings.model.as_deref())?;
+            settings.provider = Some(found.provider);
+            settings.model = Some(found.model);
         }
         let held = cx.hold(weight(&settings))?;
         let messages = std::mem::take(&mut settings.messages);

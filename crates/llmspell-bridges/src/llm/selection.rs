@@ -30,32 +30,32 @@ impl Selection {
 
     /// Finds the model that a request means: what it leaves open is what the run has chosen.
     pub(super) fn resolve(cx: &Context, provider: Option<&str>, model: Option<&str>) -> Result<ModelRef> {
-        let chosen = Self::chosen(cx);
-        match (provider, model) {
-            (None, None) => chosen.map_or_else(|| cx.models().resolve(None, None), Ok),
-            (Some(provider), None) => match chosen {
-                Some(chosen) if chosen.provider == provider => Ok(chosen),
-                _ => cx.models().resolve(Some(provider), None),
-            },
-            (None, Some(model)) if !names_provider(cx, model)? => {
-                let provider = match chosen {
-                    Some(chosen) => Some(chosen.provider),
-                    // Most likely a provider that does not exist, which the models explain best.
-                    None if model.contains('/') => None,
-                    None => Some(cx.models().resolve(None, None)?.provider),
-                };
-                cx.models().resolve(provider.as_deref(), Some(model))
-            }
-            _ => cx.models().resolve(provider, model),
+        match Self::meant(cx, provider, model)? {
+            Some(chosen) => cx.models().resolve(Some(&chosen.provider), Some(&chosen.model)),
+            None => cx.models().resolve(provider, model),
         }
     }
 
-    /// Writes the model that a request means into it.
+    /// Writes what the run has chosen into a request that leaves it open.
     pub(super) fn complete(cx: &Context, request: &mut ChatRequest) -> Result<()> {
-        let found = Self::resolve(cx, request.provider.as_deref(), request.model.as_deref())?;
-        request.provider = Some(found.provider);
-        request.model = Some(found.model);
+        if let Some(chosen) = Self::meant(cx, request.provider.as_deref(), request.model.as_deref())? {
+            request.provider = Some(chosen.provider);
+            request.model = Some(chosen.model);
+        }
         Ok(())
+    }
+
+    /// What the run has chosen, as far as it is meant; `None` when what is named stands by itself.
+    fn meant(cx: &Context, provider: Option<&str>, model: Option<&str>) -> Result<Option<ModelRef>> {
+        let Some(chosen) = Self::chosen(cx) else { return Ok(None) };
+        Ok(match (provider, model) {
+            (None, None) => Some(chosen),
+            (Some(provider), None) if chosen.provider == provider => Some(chosen),
+            (None, Some(model)) if !names_provider(cx, model)? => {
+                Some(ModelRef { provider: chosen.provider, model: model.to_owned() })
+            }
+            _ => None,
+        })
     }
 
     fn chosen(cx: &Context) -> Option<ModelRef> {

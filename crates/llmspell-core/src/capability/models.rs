@@ -83,6 +83,15 @@ pub trait Models: Send + Sync {
     fn count_tokens(&self, text: &str, model: &ModelRef) -> u64;
 }
 
+/// A provider and a model as a script names them.
+#[derive(Serialize)]
+struct Named<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a str>,
+}
+
 /// The models behind the gate: what a bridge calls.
 #[derive(Debug)]
 pub struct GatedModels<'a>(pub(crate) &'a Context);
@@ -100,7 +109,7 @@ impl<'a> GatedModels<'a> {
     /// # Errors
     /// When the runtime has no models at all.
     pub fn providers(&self) -> Result<Vec<ProviderInfo>> {
-        Ok(self.capability()?.providers())
+        self.0.gate_now(Ask::new("models", "providers", &())?, |_| Ok(self.capability()?.providers()))
     }
 
     /// Finds what is meant by a provider and a model; what is absent is the run's default, or the provider's.
@@ -108,11 +117,25 @@ impl<'a> GatedModels<'a> {
     /// # Errors
     /// When there is no such provider or model; the error names near or usable ones.
     pub fn resolve(&self, provider: Option<&str>, model: Option<&str>) -> Result<ModelRef> {
-        let unnamed = provider.is_none() && model.is_none();
-        self.capability()?.resolve(provider, if unnamed { self.0.default_model() } else { model })
+        let ask = Ask::new("models", "resolve", &Named { provider, model })?;
+        self.0.gate_now(ask, |_| self.find(provider, model))
     }
 
-    /// Counts the tokens of a text.
+    fn find(&self, provider: Option<&str>, model: Option<&str>) -> Result<ModelRef> {
+        let (models, default) = (self.capability()?, self.0.default_model());
+        match (provider, model) {
+            (None, None) => models.resolve(None, default),
+            // A slash alone does not say that a provider is named: some have it in the names of their models. But what
+            // has one is most likely a provider that does not exist, which the models explain best.
+            (None, Some(model)) if default.is_some() && !model.contains('/') => {
+                let provider = models.resolve(None, default)?.provider;
+                models.resolve(Some(&provider), Some(model))
+            }
+            _ => models.resolve(provider, model),
+        }
+    }
+
+    /// Counts the tokens of a text. It is no touch of the world, only what this program knows.
     ///
     /// # Errors
     /// When the runtime has no models at all.
@@ -124,8 +147,7 @@ impl<'a> GatedModels<'a> {
     ///
     /// # Errors
     /// What the provider answers, a limit, or the end of the run.
-    pub async fn chat(&self, mut request: ChatRequest) -> Result<Reply> {
-        self.default_to(&mut request);
+    pub async fn chat(&self, request: ChatRequest) -> Result<Reply> {
         let ask = Ask::new("models", "chat", &request)?;
         self.0.meter().reserve_model_call()?;
         let live = |permit| {
@@ -148,8 +170,7 @@ impl<'a> GatedModels<'a> {
     ///
     /// # Errors
     /// What the provider answers before the first piece, a limit, or the end of the run.
-    pub async fn stream(&self, mut request: ChatRequest) -> Result<ReplyStream> {
-        self.default_to(&mut request);
+    pub async fn stream(&self, request: ChatRequest) -> Result<ReplyStream> {
         let ask = Ask::new("models", "stream", &request)?;
         self.0.meter().reserve_model_call()?;
         let bytes: usize = request.messages.iter().map(|message| message.joined_text().len()).sum();
@@ -175,17 +196,10 @@ impl<'a> GatedModels<'a> {
         self.0.gate(ask, live).await
     }
 
-    /// What the run means where the script names no model.
-    fn default_to(&self, request: &mut ChatRequest) {
-        if request.provider.is_none() && request.model.is_none() {
-            request.model = self.0.default_model().map(str::to_owned);
-        }
-    }
-
     /// The models and what they are asked: only now does it matter which there are.
     fn resolved(&self, mut request: ChatRequest) -> Result<(&'a dyn Models, ChatRequest)> {
         let models = self.capability()?;
-        let found = models.resolve(request.provider.as_deref(), request.model.as_deref())?;
+        let found = self.find(request.provider.as_deref(), request.model.as_deref())?;
         request.provider = Some(found.provider);
         request.model = Some(found.model);
         Ok((models, request))

@@ -1,35 +1,28 @@
 //! The database of one spell: its values, and how much it keeps in all.
-//!
-//! SQLite, because it is the one embedded database that several processes may write at once. In WAL mode with
-//! `synchronous = NORMAL` a finished write survives the end of the process however it comes; a power failure may take
-//! the last writes back, and never damages what is there (<https://sqlite.org/pragma.html#pragma_synchronous>).
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use llmspell_core::{Error, ErrorKind, Result};
-use rusqlite::{
-    Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
-};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use crate::database::Kind;
 
 /// The most bytes a spell keeps, keys and files together.
 const MAX_BYTES: i64 = 64 << 20;
 /// The most keys, files and folders that it keeps.
 const MAX_ENTRIES: i64 = 10_000;
 
-/// How long to wait for another process to end its writing.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long to wait before asking again where SQLite does not wait itself.
-const PAUSE: Duration = Duration::from_millis(2);
-
-/// Marks a database as ours: `LMSP`.
-const APPLICATION: i32 = 0x4C4D_5350;
-const VERSION: i32 = 1;
-const SCHEMA: &str = "
-    CREATE TABLE entry (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT;
-    CREATE TABLE used (what TEXT NOT NULL PRIMARY KEY, bytes INTEGER NOT NULL, entries INTEGER NOT NULL) STRICT;
-    INSERT INTO used VALUES ('keys', 0, 0), ('files', 0, 0);
-";
+const STORAGE: Kind = Kind {
+    name: "the spell's storage",
+    // `LMSP`.
+    application: 0x4C4D_5350,
+    steps: &["
+        CREATE TABLE entry (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT;
+        CREATE TABLE used (what TEXT NOT NULL PRIMARY KEY, bytes INTEGER NOT NULL, entries INTEGER NOT NULL) STRICT;
+        INSERT INTO used VALUES ('keys', 0, 0), ('files', 0, 0);
+    "],
+    hint: "move the file away to begin with an empty storage",
+};
 
 /// What is used of a storage, or is to be used more.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,29 +51,7 @@ pub(super) struct Database(Connection);
 impl Database {
     /// Opens the database in this file, which is made if need be. One that is not ours is left as it is.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let shown = path.display();
-        let damaged = |error| match failed(error) {
-            error if error.is_retryable() => error,
-            error => error
-                .prefixed(format_args!("{shown}: "))
-                .hint("nothing was changed; move the file away to begin with an empty storage"),
-        };
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX
-            | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-        let mut database = Connection::open_with_flags(path, flags).map_err(damaged)?;
-        database.busy_timeout(PATIENCE).map_err(damaged)?;
-        database.pragma_update(None, "synchronous", "NORMAL").map_err(damaged)?;
-        if !is_ours(&database).map_err(damaged)? {
-            create(&mut database).map_err(damaged)?;
-            if !is_ours(&database).map_err(damaged)? {
-                let error = format!("{shown} is not a storage that this llmspell can use");
-                return Err(Error::new(ErrorKind::Io, error)
-                    .hint("another program or a newer llmspell made it; nothing was changed"));
-            }
-        }
-        Ok(Self(database))
+        STORAGE.open(path).map(Self)
     }
 
     /// The value of a key. `room` is asked for its size before it is copied.
@@ -106,36 +77,6 @@ impl Database {
     pub(super) fn change(&mut self) -> Result<Change<'_>> {
         self.0.transaction_with_behavior(TransactionBehavior::Immediate).map(Change).map_err(failed)
     }
-}
-
-fn is_ours(database: &Connection) -> rusqlite::Result<bool> {
-    let number = |name| database.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
-    Ok(number("application_id")? == APPLICATION && number("user_version")? == VERSION)
-}
-
-/// Lays out an empty database; one that is not empty is left alone. Two processes may try at once.
-fn create(database: &mut Connection) -> rusqlite::Result<()> {
-    let tables: i64 = database.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    let application: i32 = database.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    if tables > 0 || application != 0 {
-        return Ok(());
-    }
-    let since = Instant::now();
-    // The one statement that does not wait for others by itself.
-    while let Err(error) = database.pragma_update(None, "journal_mode", "WAL") {
-        if !is_busy(&error) || since.elapsed() > PATIENCE {
-            return Err(error);
-        }
-        std::thread::sleep(PAUSE);
-    }
-    let layout = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if is_ours(&layout)? {
-        return Ok(());
-    }
-    layout.execute_batch(SCHEMA)?;
-    layout.pragma_update(None, "application_id", APPLICATION)?;
-    layout.pragma_update(None, "user_version", VERSION)?;
-    layout.commit()
 }
 
 /// A change under way.
@@ -247,18 +188,6 @@ impl Change<'_> {
     }
 }
 
-fn is_busy(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
-}
-
 fn failed(error: rusqlite::Error) -> Error {
-    if is_busy(&error) {
-        return Error::new(
-            ErrorKind::Io,
-            "another process has been writing to the spell's storage for too long",
-        )
-        .with_retryable(true)
-        .with_source(error);
-    }
-    Error::new(ErrorKind::Io, format!("the spell's storage failed: {error}")).with_source(error)
+    STORAGE.failed(error)
 }

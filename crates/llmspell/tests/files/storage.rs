@@ -149,8 +149,8 @@ fn a_database_that_is_not_ours_is_told_and_left_as_it_is() {
         .unwrap();
     for (bytes, message) in [
         ("this is no database".repeat(100).into_bytes(), "file is not a database"),
-        (fs::read(foreign).unwrap(), "is not a storage that this llmspell can use"),
-        (fs::read(newer).unwrap(), "is not a storage that this llmspell can use"),
+        (fs::read(foreign).unwrap(), "is not a database of the spell's storage that this llmspell can use"),
+        (fs::read(newer).unwrap(), "is not a database of the spell's storage that this llmspell can use"),
     ] {
         for name in names(&world.storage()) {
             if name.starts_with("storage.db") {

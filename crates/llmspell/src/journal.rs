@@ -1,0 +1,37 @@
+//! Journals that outlast their run: recordings, in a file that a person can read, and the runs of this machine, in a
+//! database.
+
+mod kept;
+mod pack;
+mod recording;
+mod runs;
+
+use llmspell_core::{Map, Permissions};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use kept::Kept;
+pub(crate) use recording::Recorder;
+pub use recording::Recording;
+pub use runs::{KeptEffect, KeptRun, RunState, RunSummary, Runs, Unfinished};
+
+/// What a run was given: what it takes to play it again.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunInfo {
+    /// The run's id.
+    pub run_id: String,
+    /// The spell's name.
+    pub spell: String,
+    /// Its version, from the manifest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// What the spell was, by [`Spell::digest`](crate::Spell::digest).
+    pub digest: String,
+    /// The parameters it was given.
+    pub params: Map,
+    /// What it was granted.
+    pub permissions: Permissions,
+    /// The model for requests that named none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+}

@@ -1,0 +1,172 @@
+//! The journal of one run of this machine.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use llmspell_core::effect::{Effect, EffectPath, End, EntryId, Journal, Lookup};
+use llmspell_core::replay::Recorded;
+use llmspell_core::{Error, ErrorKind, Outcome, Result, Value};
+
+use super::RunInfo;
+use super::runs::{KeptRun, Rows, Runs, Unfinished};
+use crate::spell::Spell;
+
+/// Keeps what a run does in the database, and answers what it did before it was resumed. The database is opened at the
+/// first effect.
+///
+/// An effect that may be repeated is written down when it has ended: until then it has not happened. One that may not is
+/// written down before it happens too.
+pub(crate) struct Kept {
+    runs: Runs,
+    info: RunInfo,
+    spell: Spell,
+    working_dir: Option<PathBuf>,
+    /// The clock's time of the run's beginning, and the same for measuring.
+    started: (SystemTime, Instant),
+    before: Before,
+    now: Mutex<Now>,
+}
+
+/// What the run did before it was resumed.
+#[derive(Default)]
+struct Before {
+    recorded: Recorded,
+    last_order: u64,
+    /// How long it ran.
+    took: Duration,
+    /// How the effects that nobody knows of are taken.
+    decided: HashMap<EffectPath, End>,
+}
+
+#[derive(Default)]
+struct Now {
+    /// The sign that this process is at the run; absent before the first effect.
+    lock: Option<File>,
+    /// What is under way.
+    open: HashMap<u64, (Effect, Duration)>,
+    next: u64,
+    /// The parts that are written.
+    parts: HashSet<String>,
+}
+
+impl Kept {
+    /// A journal for a run that begins.
+    pub(crate) fn new(runs: Runs, info: RunInfo, spell: Spell, working_dir: Option<PathBuf>) -> Self {
+        let started = (SystemTime::now(), Instant::now());
+        let (before, now) = (Before::default(), Mutex::default());
+        Self { runs, info, spell, working_dir, started, before, now }
+    }
+
+    /// The same, for a run that goes on.
+    pub(crate) fn resume(runs: Runs, run: KeptRun, spell: Spell, unfinished: Unfinished) -> Self {
+        let ended = run.effects.iter().map(|effect| effect.began + effect.took.unwrap_or_default());
+        let took = ended.max().unwrap_or_default();
+        let open: Vec<_> = run.unfinished().map(|effect| effect.path.clone()).collect();
+        let working_dir = run.summary.working_dir.clone();
+        let info = run.summary.info.clone();
+        let recorded = Recorded::new(run.effects.into_iter().map(|effect| effect.entry).collect());
+        let mut last_order = recorded.last_order();
+        let mut decided = HashMap::new();
+        for path in open {
+            let answer = match unfinished {
+                Unfinished::Repeat => continue,
+                Unfinished::Done => Ok(Value::Nil),
+                Unfinished::Fail => Err(interrupted(&path)),
+            };
+            last_order += 1;
+            decided.insert(path, End { order: last_order, said: 0, answer });
+        }
+        let before = Before { recorded, last_order, took, decided };
+        Self { before, ..Self::new(runs, info, spell, working_dir) }
+    }
+
+    /// How many lines the run had printed and logged before it was resumed.
+    pub(crate) fn said(&self) -> Result<u64> {
+        Rows::said(&self.runs, &self.info.run_id)
+    }
+
+    fn now(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rows<'a>(&'a self, now: &'a mut Now) -> Rows<'a> {
+        Rows { runs: &self.runs, run: &self.info.run_id, known: &mut now.parts }
+    }
+
+    /// Since the run began; what lies between its end and its resumption does not count.
+    fn since(&self) -> Duration {
+        self.before.took + self.started.1.elapsed()
+    }
+
+    /// Writes down the run itself, at its first effect.
+    fn open(&self, now: &mut Now) -> Result<()> {
+        if now.lock.is_some() {
+            return Ok(());
+        }
+        let id = &self.info.run_id;
+        let lock = self
+            .runs
+            .lock(id)?
+            .ok_or_else(|| Error::new(ErrorKind::Conflict, format!("another process is at run {id}")))?;
+        let mut info = self.info.clone();
+        if info.digest.is_empty() {
+            info.digest = self.spell.digest()?;
+        }
+        let path = self.spell.origin().map(|path| path.canonicalize().unwrap_or_else(|_| path.to_owned()));
+        self.rows(now).begin_run(&info, path.as_deref(), self.working_dir.as_deref(), self.started.0)?;
+        now.lock = Some(lock);
+        Ok(())
+    }
+}
+
+fn interrupted(path: &EffectPath) -> Error {
+    let message = format!("{path} was under way when the run ended: nobody knows whether it happened");
+    Error::new(ErrorKind::Interrupted, message)
+}
+
+impl Journal for Kept {
+    fn begin(&self, effect: Effect) -> Result<Lookup> {
+        let known = self.before.recorded.find(&effect)?;
+        if let Some(end) = known.and_then(|entry| entry.end.as_ref()) {
+            return Ok(Lookup::Recorded(end.clone()));
+        }
+        let began = self.since();
+        let mut now = self.now();
+        self.open(&mut now)?;
+        if let Some(end) = self.before.decided.get(&effect.path) {
+            self.rows(&mut now).finish(&effect, began, began, end)?;
+            return Ok(Lookup::Recorded(end.clone()));
+        }
+        if !effect.ask.repeatable {
+            self.rows(&mut now).begin(&effect, began)?;
+        }
+        let entry = now.next;
+        now.next += 1;
+        now.open.insert(entry, (effect, began));
+        Ok(Lookup::Live(EntryId(entry)))
+    }
+
+    fn finish(&self, entry: EntryId, end: End) -> Result<()> {
+        let ended = self.since();
+        let mut now = self.now();
+        let found = now.open.remove(&entry.0);
+        let (effect, began) =
+            found.ok_or_else(|| Error::internal(format!("the journal has no entry {}", entry.0)))?;
+        self.rows(&mut now).finish(&effect, began, ended, &end)
+    }
+
+    fn close(&self, outcome: &Outcome, said: u64) -> Result<()> {
+        let mut now = self.now();
+        let Some(lock) = now.lock.take() else { return Ok(()) };
+        let ended = self.rows(&mut now).end_run(outcome, said);
+        self.runs.unlock(&self.info.run_id, lock);
+        ended
+    }
+
+    fn last_order(&self) -> u64 {
+        self.before.last_order
+    }
+}

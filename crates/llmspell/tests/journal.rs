@@ -1,0 +1,319 @@
+//! What a run did is written down, and is enough: to play it again, and to go on with it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+use std::collections::HashMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream, StreamExt as _};
+use llmspell::capability::{ModelListing, ModelRef, Models, ProviderInfo};
+use llmspell::chat::{ChatRequest, Delta, Reply, Usage};
+use llmspell::effect::Permit;
+use llmspell::{
+    Cast, ErrorKind, Event, Outcome, Permissions, Recording, Result, RunState, Runs, Runtime, Spell,
+    Unfinished,
+};
+
+/// Answers each call after another while, and counts them.
+#[derive(Default)]
+struct Shuffled {
+    calls: AtomicUsize,
+}
+
+impl Shuffled {
+    fn count(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+}
+
+fn some_time() -> Duration {
+    Duration::from_micros(u64::from(uuid::Uuid::now_v7().as_bytes()[15]) * 40)
+}
+
+impl Models for Shuffled {
+    fn providers(&self) -> Vec<ProviderInfo> {
+        Vec::new()
+    }
+
+    fn resolve(&self, _: Option<&str>, model: Option<&str>) -> Result<ModelRef> {
+        Ok(ModelRef { provider: "test".into(), model: model.unwrap_or("shuffled").into() })
+    }
+
+    fn chat(&self, _: Permit, request: ChatRequest) -> BoxFuture<'static, Result<Reply>> {
+        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async move {
+            tokio::time::sleep(some_time()).await;
+            let text = format!("{number}: {}", request.messages.last().unwrap().joined_text());
+            let usage = Usage { input_tokens: 3, output_tokens: 5, ..Usage::default() };
+            Ok(Reply { text, usage, ..Reply::default() })
+        })
+    }
+
+    fn stream(
+        &self,
+        _: Permit,
+        _: ChatRequest,
+    ) -> BoxFuture<'static, Result<BoxStream<'static, Result<Delta>>>> {
+        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        let pieces = stream::iter(0..10).then(move |piece| async move {
+            tokio::time::sleep(some_time() / 8).await;
+            Ok(match piece {
+                9 => Delta::End { reply: Box::default() },
+                _ => Delta::Text { text: format!("{number}.{piece} ") },
+            })
+        });
+        Box::pin(async { Ok(pieces.boxed()) })
+    }
+
+    fn list(&self, _: Permit, _: Option<String>) -> BoxFuture<'static, Result<ModelListing>> {
+        Box::pin(async { Ok(ModelListing::default()) })
+    }
+
+    fn count_tokens(&self, _: &str, _: &ModelRef) -> u64 {
+        1
+    }
+}
+
+/// All that makes an order: answers that come at random, races, streams beside them, handlers, timers, a loop, storage.
+const EVERYTHING: &str = r#"
+    local calls = {}
+    for i = 1, 50 do
+        calls[i] = promise.spawn(function()
+            local answer = llm.chat("question " .. i)
+            print("answered", i, answer)
+            return answer
+        end):next(function(answer) print("handled", i) return answer end)
+    end
+    local streaming = promise.spawn(function()
+        llm.stream_chat("tell", function(piece)
+            print("piece", piece)
+            storage.set("last piece", piece)
+        end)
+    end)
+    print("first", promise.race {calls[1], calls[2], calls[3]}:await())
+    local answers = promise.all(calls):await()
+    streaming:await()
+    llm.chat_async("aside", function(answer) print("aside", answer) end)
+    local turn, text = 0, "begin"
+    repeat
+        turn += 1
+        text = llm.chat(text .. turn)
+        storage.append("turns.txt", text .. "\n")
+    until turn == 5
+    local late = promise.any {promise.delay(0.001):next(function() return "timer" end), llm and promise.spawn(llm.chat, "late")}
+    print("any", late:await())
+    print(crypto.uuid(), time.now(), storage.read("turns.txt"), storage.get("last piece"))
+    while async.pending_count() > 0 do async.process_callbacks() end
+    return answers
+"#;
+
+fn wait(cast: Cast) -> Outcome {
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tokio.block_on(cast.start().outcome())
+}
+
+/// Waits for a run and what its listener hears of it.
+fn listen(cast: Cast) -> (Outcome, String) {
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tokio.block_on(async {
+        let (run, mut events) = cast.start_with_events();
+        let outcome = run.outcome().await;
+        let mut heard = String::new();
+        while let Some(event) = events.try_next() {
+            if let Event::Output { text } = event {
+                heard.push_str(&text);
+            }
+        }
+        (outcome, heard)
+    })
+}
+
+#[test]
+fn a_recorded_run_plays_again_byte_by_byte_and_touches_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.jsonl");
+    let spell = Spell::from_source("everything.luau", EVERYTHING).unwrap();
+    let models = Arc::new(Shuffled::default());
+    let live = Runtime::builder()
+        .models(Arc::clone(&models) as _)
+        .storage(folder.path().join("storage"))
+        .build()
+        .unwrap();
+    let first = wait(live.cast(spell.clone()).record(&file));
+    assert!(first.error.is_none(), "{:?}", first.error);
+    assert_eq!(first.model_calls, 58);
+
+    // There are no models now, and the storage is another one.
+    let offline = Runtime::builder().storage(folder.path().join("unused")).build().unwrap();
+    for round in 0..100 {
+        let again = wait(offline.cast(spell.clone()).replay(Recording::read(&file).unwrap()));
+        assert!(again.error.is_none(), "round {round}: {:?}", again.error);
+        assert_eq!(again.output, first.output, "round {round}");
+        assert_eq!(again.value, first.value);
+        assert_eq!((again.usage, again.model_calls), (first.usage.clone(), first.model_calls));
+    }
+    assert_eq!(models.count(), 58);
+    assert!(!folder.path().join("unused").exists());
+}
+
+#[test]
+fn a_replay_that_asks_for_something_else_fails_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.jsonl");
+    let models = Arc::new(Shuffled::default());
+    let runtime = Runtime::builder().models(Arc::clone(&models) as _).build().unwrap();
+    let spell = |text: &str| Spell::from_source("ask.luau", text).unwrap();
+    let first = wait(runtime.cast(spell("return llm.chat('one')")).record(&file));
+    assert_eq!(first.into_result().unwrap(), "0: one".into());
+    for (script, expected) in [
+        (
+            "return pcall(llm.chat, 'two')",
+            "main#1 models.chat differs at `messages[1].content`: it was \"one\" when it was recorded, and is \"two\" now",
+        ),
+        (
+            "llm.chat('one') return assert(llm.chat('one'))",
+            "main#2 models.chat is not recorded; the nearest recording, main#1, asks the same",
+        ),
+    ] {
+        let again = wait(runtime.cast(spell(script)).replay(Recording::read(&file).unwrap()));
+        let error = again.error.unwrap();
+        assert_eq!((error.kind(), error.message()), (ErrorKind::Replay, expected));
+    }
+    assert_eq!(models.count(), 1);
+}
+
+/// A server that counts what it is sent, by the name in the path.
+struct Counter {
+    address: String,
+    seen: Arc<Mutex<HashMap<String, usize>>>,
+}
+
+impl Counter {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let seen = Arc::new(Mutex::new(HashMap::new()));
+        let counts = Arc::clone(&seen);
+        std::thread::spawn(move || {
+            for connection in listener.incoming() {
+                let mut connection = connection.unwrap();
+                let mut request = [0; 4096];
+                let length = connection.read(&mut request).unwrap();
+                let text = String::from_utf8_lossy(&request[..length]).into_owned();
+                let path = text.split(' ').nth(1).unwrap_or_default().to_owned();
+                *counts.lock().unwrap().entry(path).or_insert(0) += 1;
+                let _ = connection
+                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
+            }
+        });
+        Self { address, seen }
+    }
+
+    fn seen(&self) -> HashMap<String, usize> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+#[test]
+fn a_run_that_failed_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let counter = Counter::start();
+    let script = r#"
+        print("begin")
+        local answer = llm.chat("question")
+        assert(http.post(params.url .. "/one", "body"))
+        storage.append("lines.txt", answer .. "\n")
+        print("half")
+        local wait = assert(http.get(params.url .. "/two"))
+        print("more")
+        for i = 1, params.spin do local t = {} end
+        print("end")
+        return {answer, storage.read("lines.txt")}
+    "#;
+    let spell = Spell::from_source("steps.luau", script).unwrap();
+    let models = Arc::new(Shuffled::default());
+    let runtime = Runtime::builder()
+        .models(Arc::clone(&models) as _)
+        .storage(folder.path().join("storage"))
+        .build()
+        .unwrap();
+    let runs = Runs::in_folder(folder.path().join("runs"));
+    assert!(runs.list().unwrap().is_empty());
+    let permissions = Permissions {
+        net: "127.0.0.1".parse().map(|rule| llmspell::Grant::Only(vec![rule])).unwrap(),
+        ..Permissions::default()
+    };
+    let cast = |spell: &Spell| {
+        runtime
+            .cast(spell.clone())
+            .param("url", format!("http://{}", counter.address))
+            .param("spin", f64::MAX)
+            .permissions(permissions.clone())
+            .limits(|limits| limits.cpu = Duration::from_millis(200))
+    };
+    let (died, heard) = listen(cast(&spell).keep(&runs));
+    assert_eq!(died.error.as_ref().unwrap().kind().as_str(), "limit.cpu");
+    assert_eq!(heard, "begin\nhalf\nmore\n");
+
+    let kept = runs.find(&died.run_id[..9]).unwrap();
+    assert_eq!(kept.summary.state, RunState::Failed);
+    assert_eq!(kept.summary.info.spell, "steps");
+    assert_eq!(kept.unfinished().count(), 0);
+    let did: Vec<_> = kept.effects.iter().map(|effect| effect.entry.effect.path.to_string()).collect();
+    assert_eq!(did, ["main#1", "main#2", "main#3", "main#4"]);
+
+    // The same spell with the loop's end changed is answered the same.
+    let quick = Spell::from_source("steps.luau", script.replace("params.spin", "1")).unwrap();
+    let (done, heard) = listen(runtime.cast(quick).resume(&runs, kept, Unfinished::Fail));
+    assert!(done.error.is_none(), "{:?}", done.error);
+    assert_eq!(heard, "end\n", "what was printed is not printed again");
+    assert_eq!(done.output, "begin\nhalf\nmore\nend\n");
+    assert_eq!(done.value, vec!["0: question".into(), "0: question\n".into()].into());
+    assert_eq!((done.run_id, models.count()), (died.run_id, 1));
+    assert_eq!(counter.seen(), HashMap::from([("/one".to_owned(), 1), ("/two".to_owned(), 1)]));
+    let summary = &runs.list().unwrap()[0];
+    assert_eq!((summary.state, summary.model_calls), (RunState::Done, 1));
+    assert_eq!(runs.remove([summary.info.run_id.as_str()]).unwrap(), 1);
+    assert!(runs.list().unwrap().is_empty());
+}
+
+#[test]
+fn a_run_without_effects_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = Runs::in_folder(folder.path().join("runs"));
+    let spell = Spell::from_source("quiet.luau", "print('hello') return 1").unwrap();
+    let runtime = Runtime::builder().build().unwrap();
+    wait(runtime.cast(spell).keep(&runs)).into_result().unwrap();
+    assert!(!folder.path().join("runs").exists());
+}
+
+#[test]
+fn a_conversation_takes_as_much_again_for_twice_the_turns() {
+    let size = |turns: usize| {
+        let folder = tempfile::tempdir().unwrap();
+        let script = "local c = llm.conversation {system = 'be brief'}
+            for turn = 1, params.turns do c:send('turn ' .. turn .. (' and some more words'):rep(20)) end";
+        let spell = Spell::from_source("talk.luau", script).unwrap();
+        let runtime = Runtime::builder().models(Arc::new(Shuffled::default())).build().unwrap();
+        let runs = Runs::in_folder(folder.path().join("runs"));
+        let file = folder.path().join("run.jsonl");
+        let turns = i64::try_from(turns).unwrap();
+        wait(runtime.cast(spell.clone()).param("turns", turns).keep(&runs)).into_result().unwrap();
+        wait(runtime.cast(spell).param("turns", turns).record(&file)).into_result().unwrap();
+        // The last connection that is closed leaves all in one file.
+        drop(runs);
+        drop(runtime);
+        let database = folder.path().join("runs/runs.db");
+        (std::fs::metadata(database).unwrap().len(), std::fs::metadata(file).unwrap().len())
+    };
+    let sizes = [50, 100, 200].map(size);
+    eprintln!("bytes of 50, 100 and 200 turns, in the database and in a recording: {sizes:?}");
+    for (small, large) in [(sizes[0], sizes[1]), (sizes[1], sizes[2])] {
+        assert!(large.0 * 10 <= small.0 * 22, "{sizes:?}");
+        assert!(large.1 * 10 <= small.1 * 22, "{sizes:?}");
+    }
+}
