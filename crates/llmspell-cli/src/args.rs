@@ -11,13 +11,14 @@ use crate::commands::doc::DocArgs;
 use crate::commands::models::ModelsArgs;
 use crate::commands::providers::ProvidersArgs;
 use crate::commands::run::RunArgs;
+use crate::commands::runs::RunsArgs;
 use crate::exit::Exit;
 use crate::report::Report;
 
 /// Runs spells: small sandboxed scripts that put language models to work.
 ///
 /// Exit codes: 0 done · 1 the spell failed · 2 wrong use · 3 permission denied · 4 budget spent · 5 time, memory or
-/// other limit · 6 the provider failed · 8 replay mismatch · 130 interrupted.
+/// other limit · 6 the provider failed · 8 replay mismatch · 75 paused, can be resumed · 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "llmspell", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -44,6 +45,7 @@ struct Talk {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(Box<RunArgs>),
+    Runs(Box<RunsArgs>),
     Check(CheckArgs),
     Models(ModelsArgs),
     Providers(ProvidersArgs),
@@ -117,6 +119,7 @@ impl Cli {
     pub(crate) async fn execute(self, report: &Report) -> Exit {
         let result = match self.command {
             Command::Run(args) => args.execute(report).await,
+            Command::Runs(args) => args.execute(report).await,
             Command::Check(args) => args.execute(report),
             Command::Models(args) => args.execute(report).await,
             Command::Providers(args) => args.execute(report).await,

@@ -5,3 +5,4 @@ pub(crate) mod doc;
 pub(crate) mod models;
 pub(crate) mod providers;
 pub(crate) mod run;
+pub(crate) mod runs;

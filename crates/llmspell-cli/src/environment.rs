@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use llmspell::{Error, Result, Source};
+use llmspell::{Error, Result, Runs, Source};
 
 const FILE: &str = ".env";
 
@@ -54,6 +54,25 @@ pub(crate) fn state_folder() -> Option<PathBuf> {
     let state = named.filter(|path| path.is_absolute());
     let state = state.or_else(|| std::env::home_dir().map(|home| home.join(".local/state")));
     state.filter(|path| path.is_absolute()).map(|path| path.join("llmspell"))
+}
+
+/// The runs that are kept for this user.
+pub(crate) fn runs() -> Option<Runs> {
+    state_folder().map(|folder| Runs::in_folder(folder.join("runs")))
+}
+
+/// Works in this folder from now on, as the run did that is to go on: its paths and its `.env` are relative to it.
+///
+/// # Errors
+/// When it is gone.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "before anything else has begun, and there is one run a process"
+)]
+pub(crate) fn work_in(folder: &Path) -> Result<()> {
+    std::env::set_current_dir(folder).map_err(|error| {
+        Error::config(format!("cannot work in {}: {error}", folder.display())).with_source(error)
+    })
 }
 
 /// The folder that paths on the command line are relative to.

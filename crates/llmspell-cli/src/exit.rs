@@ -25,6 +25,7 @@ impl Exit {
     const LIMIT: Self = Self(5);
     const PROVIDER: Self = Self(6);
     const REPLAY: Self = Self(8);
+    const PAUSED: Self = Self(75);
     const INTERRUPTED: Self = Self(130);
 
     /// The code for an error. A request of the spell's own fails in the ways of a provider's, but that is no provider.
@@ -46,6 +47,7 @@ impl Exit {
             K::Limit(_) => Self::LIMIT,
             kind if kind.is_provider() => Self::PROVIDER,
             K::Replay => Self::REPLAY,
+            K::Interrupted => Self::PAUSED,
             K::Internal => Self::BUG,
             K::Cancelled => Self::INTERRUPTED,
             // Syntax, runtime, argument, stopped, I/O, HTTP: the spell failed.
@@ -98,6 +100,7 @@ mod tests {
             ),
             (8, "replay"),
             (70, "internal"),
+            (75, "interrupted"),
             (130, "cancelled"),
         ];
         for (code, kinds) in table {

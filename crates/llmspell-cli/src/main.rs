@@ -10,6 +10,7 @@ mod connect;
 mod console;
 mod environment;
 mod exit;
+mod figures;
 mod progress;
 mod remembered;
 mod report;

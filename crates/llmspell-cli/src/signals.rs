@@ -2,7 +2,10 @@
 
 use std::io;
 
+use llmspell::Result;
 use tokio::signal;
+
+use crate::exit;
 
 /// Waits for the user to interrupt. From when it is made, an interrupt no longer ends the process by itself.
 #[cfg(unix)]
@@ -11,9 +14,19 @@ pub(crate) struct Interrupts {
     terminate: signal::unix::Signal,
 }
 
+impl Interrupts {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// When the system does not let it.
+    pub(crate) fn listen() -> Result<Self> {
+        Self::registered().map_err(|error| exit::io("cannot listen for Ctrl-C", error))
+    }
+}
+
 #[cfg(unix)]
 impl Interrupts {
-    pub(crate) fn listen() -> io::Result<Self> {
+    fn registered() -> io::Result<Self> {
         use signal::unix::{SignalKind, signal};
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
@@ -33,7 +46,7 @@ pub(crate) struct Interrupts(signal::windows::CtrlC);
 
 #[cfg(windows)]
 impl Interrupts {
-    pub(crate) fn listen() -> io::Result<Self> {
+    fn registered() -> io::Result<Self> {
         signal::windows::ctrl_c().map(Self)
     }
 

@@ -98,12 +98,12 @@ fn beyond_the_end(permit: &Permit) -> Error {
 
 /// What came of an answer in pieces, as the journal keeps it.
 #[derive(Debug, Serialize, Deserialize)]
-struct Record<H, P> {
+pub(crate) struct Record<H, P> {
     /// What came before the pieces.
     head: H,
     /// Its place in the [order](End::order) of the run, as each piece has one.
     opened: u64,
-    pieces: Vec<(u64, P)>,
+    pub(crate) pieces: Vec<(u64, P)>,
     /// The end: with what went wrong, if anything did. Absent when nobody waited for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     end: Option<(u64, Option<Error>)>,

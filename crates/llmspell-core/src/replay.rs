@@ -78,9 +78,8 @@ fn difference(then: &Ask, now: &Ask) -> String {
             then.capability, then.operation, now.capability, now.operation
         );
     }
-    let mut path = String::new();
-    let (was, is) = first_difference(&then.request, &now.request, &mut path);
-    let path = if path.is_empty() { "request" } else { path.trim_start_matches('.') };
+    let Difference { path, then: was, now: is } = Difference::first(&then.request, &now.request);
+    let path = if path.is_empty() { "request" } else { &path };
     format!(
         "{}.{} differs at `{path}`: it was {} when it was recorded, and is {} now",
         now.capability,
@@ -90,50 +89,60 @@ fn difference(then: &Ask, now: &Ask) -> String {
     )
 }
 
-/// Finds the first part of two values that is not the same; `path` is extended by the way there.
-fn first_difference<'a>(
-    then: &'a Value,
-    now: &'a Value,
-    path: &mut String,
-) -> (Option<&'a Value>, Option<&'a Value>) {
-    match (then, now) {
-        (Value::Map(was), Value::Map(is)) => {
-            let names = was.keys().chain(is.keys().filter(|name| !was.contains_key(*name)));
-            for name in names {
-                let (a, b) = (was.get(name), is.get(name));
-                if a != b {
-                    let _ = write!(path, ".{name}");
-                    return deeper(a, b, path);
-                }
-            }
-        }
-        (Value::List(was), Value::List(is)) => {
-            for at in 0..was.len().max(is.len()) {
-                let (a, b) = (was.get(at), is.get(at));
-                if a != b {
-                    let _ = write!(path, "[{}]", at + 1);
-                    return deeper(a, b, path);
-                }
-            }
-        }
-        _ => {}
-    }
-    (Some(then), Some(now))
+/// The first part of two values that is not the same.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference<'a> {
+    /// The way there, such as `messages[1].text`; empty for the whole.
+    pub path: String,
+    /// What one has there.
+    pub then: Option<&'a Value>,
+    /// What the other has there.
+    pub now: Option<&'a Value>,
 }
 
-fn deeper<'a>(
-    then: Option<&'a Value>,
-    now: Option<&'a Value>,
-    path: &mut String,
-) -> (Option<&'a Value>, Option<&'a Value>) {
-    match (then, now) {
-        (Some(then), Some(now)) => first_difference(then, now, path),
-        other => other,
+impl<'a> Difference<'a> {
+    /// Finds it; of two values that are the same, it is the whole.
+    ///
+    /// ```
+    /// use llmspell_core::replay::Difference;
+    /// use llmspell_core::to_value;
+    /// let then = to_value(&serde_json::json!({"a": [1, 2], "b": 1}))?;
+    /// let now = to_value(&serde_json::json!({"a": [1, 3], "b": 2}))?;
+    /// assert_eq!(Difference::first(&then, &now).path, "a[2]");
+    /// # Ok::<(), llmspell_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn first(then: &'a Value, now: &'a Value) -> Self {
+        let mut found = Self { path: String::new(), then: Some(then), now: Some(now) };
+        while found.step_in() {}
+        found
+    }
+
+    /// Goes to the first part that is not the same, if there is one.
+    fn step_in(&mut self) -> bool {
+        let (step, then, now) = match (self.then, self.now) {
+            (Some(Value::Map(was)), Some(Value::Map(is))) => {
+                let mut names = was.keys().chain(is.keys().filter(|name| !was.contains_key(*name)));
+                let Some(name) = names.find(|name| was.get(*name) != is.get(*name)) else { return false };
+                let dot = if self.path.is_empty() { "" } else { "." };
+                (format!("{dot}{name}"), was.get(name), is.get(name))
+            }
+            (Some(Value::List(was)), Some(Value::List(is))) => {
+                let mut places = 0..was.len().max(is.len());
+                let Some(at) = places.find(|at| was.get(*at) != is.get(*at)) else { return false };
+                (format!("[{}]", at + 1), was.get(at), is.get(at))
+            }
+            _ => return false,
+        };
+        self.path.push_str(&step);
+        (self.then, self.now) = (then, now);
+        true
     }
 }
 
-/// A value as an error shows it: its beginning.
-fn shown(value: Option<&Value>) -> String {
+/// A value as an error shows it: the beginning of its JSON.
+#[must_use]
+pub fn shown(value: Option<&Value>) -> String {
     const MOST: usize = 60;
     let Some(value) = value else { return "absent".to_owned() };
     let text = serde_json::to_string(value).unwrap_or_default();

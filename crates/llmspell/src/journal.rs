@@ -1,6 +1,7 @@
 //! Journals that outlast their run: recordings, in a file that a person can read, and the runs of this machine, in a
 //! database.
 
+mod compare;
 mod kept;
 mod pack;
 mod recording;
@@ -9,6 +10,7 @@ mod runs;
 use llmspell_core::{Map, Permissions};
 use serde::{Deserialize, Serialize};
 
+pub use compare::{Change, compare};
 pub(crate) use kept::Kept;
 pub(crate) use recording::Recorder;
 pub use recording::Recording;

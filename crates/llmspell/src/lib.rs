@@ -32,7 +32,9 @@ mod warm;
 mod watchdog;
 mod worker;
 
-pub use journal::{KeptEffect, KeptRun, Recording, RunInfo, RunState, RunSummary, Runs, Unfinished};
+pub use journal::{
+    Change, KeptEffect, KeptRun, Recording, RunInfo, RunState, RunSummary, Runs, Unfinished, compare,
+};
 pub use live::Live;
 pub use llmspell_core::*;
 pub use llmspell_llm as llm;

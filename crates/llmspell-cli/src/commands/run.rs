@@ -4,42 +4,32 @@ mod allow;
 mod dry;
 mod grants;
 mod params;
+pub(crate) mod perform;
 mod question;
 
 use std::io::IsTerminal as _;
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
-use llmspell::capability::Models;
-use llmspell::{
-    Error, Event, Limits, Map, Outcome, Permissions, Result, Runtime, Spell, parse_size, parse_span,
-};
-use tokio::sync::mpsc;
-use tokio::time::Instant;
+use llmspell::{Error, Limits, Map, Permissions, Recording, Result, Spell};
 
 use self::allow::Allow;
 use self::dry::Preview;
 use self::grants::{By, Grants, lines};
+use self::perform::{LimitFlags, New, Pace, Plan, Start, Written};
 use self::question::Answer;
+use crate::commands::runs::Again;
 use crate::connect::{self, Connected, Wanted};
-use crate::console::{Questions, Reader, console};
+use crate::console::Reader;
 use crate::environment;
-use crate::exit::{self, Exit};
+use crate::exit::Exit;
 use crate::remembered::Memory;
 use crate::report::{Report, say};
 use crate::screen::{Output, Screen};
 use crate::signals::Interrupts;
-use crate::stdout::written;
 
-/// How long a run that was told to stop may take; what is left of the second that a limit may be overrun by is for
-/// saying so.
-const PATIENCE: Duration = Duration::from_millis(900);
-
-/// How long the screen may take to say why the process ends.
-const LAST_WORDS: Duration = Duration::from_millis(100);
+/// What a run that is played again or goes on has from what it was before.
+const TAKEN_OVER: [&str; 6] = ["words", "params", "params_file", "model", "provider", "Allow"];
 
 /// Runs a spell
 ///
@@ -64,53 +54,30 @@ pub(crate) struct RunArgs {
     /// The provider to use when the spell names none
     #[arg(long)]
     provider: Option<String>,
-    /// Time the spell may take, waiting included, such as 60s or 5m
-    #[arg(long, value_name = "TIME", value_parser = parse_span)]
-    timeout: Option<Duration>,
-    /// Memory that the spell may use, such as 128MB
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
-    memory: Option<u64>,
-    /// Tokens that the spell may have read and written
-    #[arg(long, value_name = "COUNT")]
-    max_tokens: Option<u64>,
-    /// US dollars that the spell may spend
-    #[arg(long, value_name = "USD", value_parser = dollars)]
-    max_cost: Option<f64>,
-    /// Calls that may be in flight to one provider at once; the others wait [default: 32]
-    #[arg(long, value_name = "COUNT")]
-    max_in_flight: Option<NonZeroUsize>,
+    #[command(flatten)]
+    limits: LimitFlags,
+    #[command(flatten)]
+    pace: Pace,
     /// What to write to stdout
     #[arg(long, value_enum, default_value_t)]
     output: Output,
+    /// Write what the run does to this file, which --replay plays again
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["replay", "resume"])]
+    record: Option<PathBuf>,
+    /// Play a recorded run again, with its parameters and permissions: nothing is asked of the world
+    #[arg(long, value_name = "FILE", conflicts_with_all = TAKEN_OVER)]
+    replay: Option<PathBuf>,
+    /// Go on with this run, which did not end well; `llmspell runs` lists them
+    #[arg(long, value_name = "RUN", conflicts_with = "replay", conflicts_with_all = TAKEN_OVER)]
+    resume: Option<String>,
+    /// Keep nothing of the run: it cannot be looked at or resumed
+    #[arg(long)]
+    no_journal: bool,
     /// Show what would run, and with which permissions and limits, and run nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
     allow: Allow,
-}
-
-fn dollars(text: &str) -> Result<f64> {
-    let dollars =
-        text.trim_start_matches('$').parse().ok().filter(|sum: &f64| sum.is_finite() && *sum >= 0.0);
-    dollars.ok_or_else(|| Error::config("expected a sum of US dollars such as 0.50"))
-}
-
-/// The limits that flags set.
-#[derive(Debug)]
-struct LimitFlags {
-    wall: Option<Duration>,
-    memory: Option<u64>,
-    tokens: Option<u64>,
-    cost: Option<f64>,
-}
-
-impl LimitFlags {
-    fn apply(&self, limits: &mut Limits) {
-        limits.wall = self.wall.unwrap_or(limits.wall);
-        limits.memory = self.memory.unwrap_or(limits.memory);
-        limits.tokens = self.tokens.or(limits.tokens);
-        limits.cost = self.cost.or(limits.cost);
-    }
 }
 
 /// What is known of a run before anybody is asked or connected to.
@@ -122,57 +89,14 @@ struct Draft {
     memory: Option<Memory>,
 }
 
-/// A run with nothing left to find out.
-struct Plan {
-    spell: Spell,
-    params: Map,
-    permissions: Permissions,
-    limits: LimitFlags,
-    models: Arc<dyn Models>,
-    model: Option<String>,
-    reader: Reader,
-    interrupts: Interrupts,
-}
-
-/// How a run ended for the command.
-enum Ended {
-    /// With an outcome, and what became of stdout.
-    Run(Box<Outcome>, std::io::Result<()>),
-    /// Not at all: it does not obey a limit or the user. It holds a thread, so the process has to end.
-    Stuck(Error),
-}
-
 impl RunArgs {
     pub(crate) async fn execute(self, report: &Report) -> Result<Exit> {
         if self.dry_run {
             return self.preview(report).await;
         }
         let mut screen = Screen::new(report, self.output);
-        let ended = match self.plan(report, &mut screen).await {
-            Ok(plan) => plan.run(&mut screen).await?,
-            Err(error) => failed(error),
-        };
-        let (outcome, shown) = match ended {
-            Ended::Run(outcome, shown) => (outcome, shown),
-            Ended::Stuck(error) => {
-                let outcome = Outcome { error: Some(error.clone()), ..Outcome::default() };
-                let _ = tokio::time::timeout(LAST_WORDS, screen.outcome(&outcome)).await;
-                exit::now(report.fail(&error));
-            }
-        };
-        let shown = match shown {
-            Ok(()) => screen.outcome(&outcome).await,
-            Err(error) => {
-                screen.abandon().await;
-                Err(error)
-            }
-        };
-        let heard = written(shown)?;
-        Ok(match &outcome.error {
-            // A run that was stopped because nobody reads has no error of its own.
-            Some(error) if heard == Exit::DONE || !error.is_cancelled() => report.fail(error),
-            _ => heard,
-        })
+        let plan = self.plan(report, &mut screen).await;
+        perform::perform(plan, &mut screen, report).await
     }
 
     /// Shows what would run.
@@ -188,30 +112,47 @@ impl RunArgs {
             Err(error) => (None, Some(error.message().to_owned())),
         };
         let mut limits = spell.manifest().limits.over(Limits::default());
-        self.limits().apply(&mut limits);
+        self.limits.apply(&mut limits);
         Preview::new(&spell, params, &grants, &limits, model, note)?.show(self.output, report)
     }
 
     /// Finds out all that a run needs.
     async fn plan(self, report: &Report, screen: &mut Screen<'_>) -> Result<Plan> {
+        if let Some(file) = &self.replay {
+            let spell = self.spell()?;
+            let start = Start::Replay(Box::new(Recording::read(file)?));
+            return Plan::offline(spell, start, self.limits);
+        }
+        if let Some(run) = &self.resume {
+            return Again::with(self.spell()?).plan(run, self.limits, self.pace, screen).await;
+        }
         let mut draft = self.draft(report)?;
         let mut reader = Reader::default();
-        let mut interrupts =
-            Interrupts::listen().map_err(|error| exit::io("cannot listen for Ctrl-C", error))?;
+        let mut interrupts = Interrupts::listen()?;
         self.settle(&mut draft, report, &mut reader, &mut interrupts).await?;
         let Connected { models, default_model: model, notice } = tokio::select! {
             connected = connect::models(self.wanted()) => connected?,
             () = interrupts.next() => return Err(Error::cancelled()),
         };
         screen.notice(notice);
-        let permissions = draft.grants.effective();
-        let (spell, params, limits) = (draft.spell, draft.params, self.limits());
-        Ok(Plan { spell, params, permissions, limits, models, model, reader, interrupts })
+        let journal = match self.record {
+            Some(file) => Written::To(file),
+            None if self.no_journal => Written::Nowhere,
+            None => environment::runs().map_or(Written::Nowhere, Written::Kept),
+        };
+        let (permissions, params) = (draft.grants.effective(), draft.params);
+        let start = Start::New(Box::new(New { params, permissions, model, journal }));
+        let (spell, limits, models) = (draft.spell, self.limits, Some(models));
+        Ok(Plan { spell, start, limits, models, reader, interrupts })
+    }
+
+    fn spell(&self) -> Result<Spell> {
+        Spell::load(&self.spell).map_err(|error| params::blame_flag(error, &self.words))
     }
 
     /// Finds out what there is to run and what it may touch, as far as that is known without a question.
     fn draft(&self, report: &Report) -> Result<Draft> {
-        let spell = Spell::load(&self.spell).map_err(|error| params::blame_flag(error, &self.words))?;
+        let spell = self.spell()?;
         for warning in &spell.manifest().warnings {
             report.warn(&format!("{}: {warning}", self.spell.join("spell.yaml").display()));
         }
@@ -278,122 +219,8 @@ impl RunArgs {
         Wanted {
             provider: self.provider.as_deref(),
             model: self.model.as_deref(),
-            max_in_flight: self.max_in_flight,
+            max_in_flight: self.pace.max_in_flight,
             offline: false,
         }
     }
-
-    fn limits(&self) -> LimitFlags {
-        LimitFlags { wall: self.timeout, memory: self.memory, tokens: self.max_tokens, cost: self.max_cost }
-    }
-}
-
-fn failed(error: Error) -> Ended {
-    Ended::Run(Box::new(Outcome { error: Some(error), ..Outcome::default() }), Ok(()))
-}
-
-impl Plan {
-    async fn run(mut self, screen: &mut Screen<'_>) -> Result<Ended> {
-        let (console, questions) = console();
-        let (stuck, mut was_stuck) = mpsc::unbounded_channel();
-        let mut builder = Runtime::builder()
-            // For one run; counting the processors costs more than reading the spell.
-            .workers(1)
-            .models(self.models)
-            .working_dir(environment::working_folder()?)
-            .console(Arc::new(console))
-            .on_stuck(PATIENCE, move |error| end_soon(&stuck, error));
-        if let Some(folder) = environment::state_folder() {
-            builder = builder.storage(folder.join("storage"));
-        }
-        let runtime = builder.build()?;
-        let mut cast = runtime
-            .cast(self.spell)
-            .params(self.params)
-            .permissions(self.permissions)
-            .limits(|limits| self.limits.apply(limits));
-        if let Some(model) = self.model {
-            cast = cast.model(model);
-        }
-        let (run, events) = cast.start_with_events();
-        let cancel = run.canceller();
-        let interrupted = async {
-            self.interrupts.next().await;
-            cancel();
-            // A second one, or no end, and the process ends.
-            let _ = tokio::time::timeout(PATIENCE, self.interrupts.next()).await;
-        };
-        Ok(tokio::select! {
-            biased;
-            ended = follow(run, events, questions, self.reader, screen) => ended,
-            () = interrupted => Ended::Stuck(Error::cancelled()),
-            Some(error) = was_stuck.recv() => Ended::Stuck(error),
-        })
-    }
-}
-
-/// Shows a run until it ends. When nobody reads stdout any more, it is stopped.
-async fn follow(
-    run: llmspell::Run,
-    mut events: llmspell::Events,
-    mut questions: Questions,
-    mut reader: Reader,
-    screen: &mut Screen<'_>,
-) -> Ended {
-    let cancel = run.canceller();
-    let mut outcome = std::pin::pin!(run.outcome());
-    let mut shown = Ok(());
-    // In this order: what was said before a question or the end is shown before it.
-    let outcome = loop {
-        let frame = screen.due();
-        let step = tokio::select! {
-            biased;
-            Some(event) = events.next() => show(screen, event, &mut events).await,
-            Some(question) = questions.recv() => match screen.ask(&question).await {
-                Ok(()) => match reader.answer(question) {
-                    Ok(()) => Ok(()),
-                    Err(error) => return failed(error),
-                },
-                Err(error) => Err(error),
-            },
-            outcome = &mut outcome => break outcome,
-            () = at(frame) => screen.flush().await,
-        };
-        if step.is_err() && shown.is_ok() {
-            shown = step;
-            cancel();
-        }
-    };
-    while let Some(event) = events.try_next() {
-        if shown.is_ok() {
-            shown = screen.event(&event);
-        }
-    }
-    Ended::Run(Box::new(outcome), shown)
-}
-
-/// Waits until then; for ever when it is never.
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Shows an event and those that wait behind it, and then sends them on their way.
-async fn show(screen: &mut Screen<'_>, event: Event, events: &mut llmspell::Events) -> std::io::Result<()> {
-    let mut next = Some(event);
-    while let Some(event) = next {
-        screen.event(&event)?;
-        next = events.try_next();
-    }
-    screen.flush().await
-}
-
-/// Called on the watchdog's thread when a native holds a run beyond its limit: the screen gets a moment to say so,
-/// and the process ends even if it does not take it.
-fn end_soon(stuck: &mpsc::UnboundedSender<Error>, error: &Error) {
-    let _ = stuck.send(error.clone());
-    std::thread::sleep(LAST_WORDS * 2);
-    exit::now(Exit::of(error));
 }

@@ -74,7 +74,9 @@ fn an_interrupt_closes_the_socket_at_once() {
         assert_eq!(child.wait().unwrap().code(), Some(130));
         let mut stderr = String::new();
         child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-        assert_eq!(stderr, "error: the run was cancelled\n");
+        let (error, note) = stderr.split_once('\n').unwrap();
+        assert_eq!(error, "error: the run was cancelled");
+        assert!(note.starts_with("note: `llmspell runs resume "), "{note}");
     }
 }
 

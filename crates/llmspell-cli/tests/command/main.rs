@@ -7,6 +7,8 @@ mod dry_run;
 mod environment;
 mod examples;
 mod interrupt;
+#[cfg(unix)]
+mod killed;
 mod limits;
 mod listings;
 #[cfg(target_os = "linux")]
@@ -18,6 +20,7 @@ mod permissions;
 mod progress;
 #[cfg(unix)]
 mod question;
+mod runs;
 mod support;
 #[cfg(unix)]
 mod terminal;

@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::chat::{ChatRequest, Delta, ModelInfo, Reply, Usage};
 use crate::context::{Context, Event};
-use crate::effect::{Ask, Permit};
+use crate::convert::from_value;
+use crate::effect::{Ask, Entry, Permit};
 use crate::error::{Error, ErrorKind, Result};
-use crate::gate::{self, Pieces};
+use crate::gate::{self, Pieces, Record};
 
 /// A provider and the model it is to use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -209,6 +210,25 @@ impl<'a> GatedModels<'a> {
 fn settle(cx: &Context, usage: &Usage) {
     cx.meter().settle(usage);
     cx.emit(Event::Usage { usage: usage.clone() });
+}
+
+impl Entry {
+    /// The whole answer of a model, when the effect is a call that got one.
+    #[must_use]
+    pub fn reply(&self) -> Option<Reply> {
+        let answer = self.end.as_ref()?.answer.as_ref().ok()?;
+        match (&*self.effect.ask.capability, &*self.effect.ask.operation) {
+            ("models", "chat") => from_value(answer.clone()).ok(),
+            ("models", "stream") => {
+                let record: Record<NoHead, Delta> = from_value(answer.clone()).ok()?;
+                record.pieces.into_iter().rev().find_map(|(_, delta)| match delta {
+                    Delta::End { reply } => Some(*reply),
+                    _ => None,
+                })
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Nothing comes before the pieces of an answer.

@@ -115,8 +115,7 @@ impl Kept {
         if info.digest.is_empty() {
             info.digest = self.spell.digest()?;
         }
-        let path = self.spell.origin().map(|path| path.canonicalize().unwrap_or_else(|_| path.to_owned()));
-        self.rows(now).begin_run(&info, path.as_deref(), self.working_dir.as_deref(), self.started.0)?;
+        self.rows(now).begin_run(&info, self.spell.origin(), self.working_dir.as_deref(), self.started.0)?;
         now.lock = Some(lock);
         Ok(())
     }

@@ -123,7 +123,7 @@ struct Head {
 }
 
 /// Tasks in the order of their numbers, as no comparison of texts would have them.
-fn place(path: &EffectPath) -> (Vec<u32>, u32) {
+pub(super) fn place(path: &EffectPath) -> (Vec<u32>, u32) {
     (path.task.split('.').map(|number| number.parse().unwrap_or(0)).collect(), path.count)
 }
 

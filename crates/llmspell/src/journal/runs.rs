@@ -16,7 +16,8 @@ use super::RunInfo;
 use super::pack::{Parts, damaged, json, pack, unpack};
 use crate::database::Kind;
 
-/// One schema for SQLite and Postgres. Times are milliseconds, since 1970 or since the run began.
+/// One schema for SQLite and Postgres. A run's times are milliseconds since 1970, an effect's are microseconds since the
+/// run began.
 const JOURNAL: Kind = Kind {
     name: "the journal of runs",
     // `LMSJ`.
@@ -80,7 +81,7 @@ pub struct RunSummary {
     /// What it was given.
     #[serde(flatten)]
     pub info: RunInfo,
-    /// Where its spell was loaded from.
+    /// Where its spell was loaded from; a relative path is beneath the working folder.
     pub path: Option<PathBuf>,
     /// The folder in which it looked up relative paths.
     pub working_dir: Option<PathBuf>,
@@ -196,6 +197,15 @@ impl Runs {
         };
         let effects = self.effects(&raw.id)?;
         Ok(KeptRun { summary: self.summary(raw)?, effects })
+    }
+
+    /// Whether a run with this whole id is kept.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn holds(&self, id: &str) -> Result<bool> {
+        let sql = "SELECT 1 FROM run WHERE id = ?1";
+        Ok(self.read(|database| database.prepare(sql)?.exists([id]))?.unwrap_or(false))
     }
 
     /// Removes runs for good, with all that they did. Those that are running stay. Returns how many were removed.
@@ -396,9 +406,9 @@ fn effect(row: &Row<'_>, parts: &HashMap<String, String>) -> Result<KeptEffect> 
     let (order, said) = (unsigned(number(8)?), unsigned(number(9)?));
     let end = answer.map(|answer| End { order, said, answer });
     let began = unsigned(number(6)?);
-    let took = number(7)?.map(|ended| Duration::from_millis(unsigned(Some(ended)).saturating_sub(began)));
+    let took = number(7)?.map(|ended| Duration::from_micros(unsigned(Some(ended)).saturating_sub(began)));
     let entry = Entry { effect: Effect { path, ask }, end };
-    Ok(KeptEffect { entry, began: Duration::from_millis(began), took })
+    Ok(KeptEffect { entry, began: Duration::from_micros(began), took })
 }
 
 fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
@@ -411,11 +421,12 @@ fn seconds(millis: i64) -> f64 {
 
 /// A moment, in milliseconds since 1970.
 pub(super) fn moment(time: SystemTime) -> i64 {
-    millis(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn millis(span: Duration) -> i64 {
-    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// Keeps the parts of one run.
@@ -522,8 +533,8 @@ impl Rows<'_> {
                     ask.operation,
                     request,
                     ask.repeatable,
-                    millis(began),
-                    end.map(|(ended, _)| millis(ended)),
+                    micros(began),
+                    end.map(|(ended, _)| micros(ended)),
                     end.map(|(_, end)| number(end.order)),
                     end.map(|(_, end)| number(end.said)),
                     answer,

@@ -265,6 +265,7 @@ pub fn parse_span(text: &str) -> Result<Duration> {
         "ms" => 0.001,
         "m" | "min" => 60.0,
         "h" => 3600.0,
+        "d" => 86_400.0,
         _ => f64::NAN,
     };
     let span = number.map(|number| number * seconds).filter(|span| *span > 0.0 && *span < 366.0 * 86_400.0);

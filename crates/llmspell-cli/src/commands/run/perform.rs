@@ -1,0 +1,317 @@
+//! Carries out a run that is planned, and shows it.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use llmspell::capability::Models;
+use llmspell::{
+    Cast, Error, Event, KeptRun, Limits, Map, Outcome, Permissions, Recording, Result, Runs, Runtime, Spell,
+    Unfinished, parse_size, parse_span,
+};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::console::{Questions, Reader, console};
+use crate::environment;
+use crate::exit::{self, Exit};
+use crate::report::{Report, say};
+use crate::screen::Screen;
+use crate::signals::Interrupts;
+use crate::stdout::written;
+
+/// How long a run that was told to stop may take; what is left of the second that a limit may be overrun by is for
+/// saying so.
+const PATIENCE: Duration = Duration::from_millis(900);
+
+/// How long the screen may take to say why the process ends.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// What a run may use.
+#[derive(Debug, Args)]
+pub(crate) struct LimitFlags {
+    /// Time the spell may take, waiting included, such as 60s or 5m
+    #[arg(long, value_name = "TIME", value_parser = parse_span)]
+    timeout: Option<Duration>,
+    /// Memory that the spell may use, such as 128MB
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    memory: Option<u64>,
+    /// Tokens that the spell may have read and written
+    #[arg(long, value_name = "COUNT")]
+    max_tokens: Option<u64>,
+    /// US dollars that the spell may spend
+    #[arg(long, value_name = "USD", value_parser = dollars)]
+    max_cost: Option<f64>,
+}
+
+fn dollars(text: &str) -> Result<f64> {
+    let dollars =
+        text.trim_start_matches('$').parse().ok().filter(|sum: &f64| sum.is_finite() && *sum >= 0.0);
+    dollars.ok_or_else(|| Error::config("expected a sum of US dollars such as 0.50"))
+}
+
+impl LimitFlags {
+    /// Puts what the flags set over what holds without them.
+    pub(super) fn apply(&self, limits: &mut Limits) {
+        limits.wall = self.timeout.unwrap_or(limits.wall);
+        limits.memory = self.memory.unwrap_or(limits.memory);
+        limits.tokens = self.max_tokens.or(limits.tokens);
+        limits.cost = self.max_cost.or(limits.cost);
+    }
+}
+
+/// How fast providers are called.
+#[derive(Debug, Args)]
+pub(crate) struct Pace {
+    /// Calls that may be in flight to one provider at once; the others wait [default: 32]
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) max_in_flight: Option<NonZeroUsize>,
+}
+
+/// A run with nothing left to find out.
+pub(crate) struct Plan {
+    pub(crate) spell: Spell,
+    pub(crate) start: Start,
+    pub(crate) limits: LimitFlags,
+    /// The models to call; a replay needs none.
+    pub(crate) models: Option<Arc<dyn Models>>,
+    pub(crate) reader: Reader,
+    pub(crate) interrupts: Interrupts,
+}
+
+/// Where a run begins.
+pub(crate) enum Start {
+    /// At its beginning.
+    New(Box<New>),
+    /// At the beginning of a recorded one.
+    Replay(Box<Recording>),
+    /// Where it ended before.
+    Resume(Runs, Box<KeptRun>, Unfinished),
+}
+
+/// What a run is given that has not begun yet.
+pub(crate) struct New {
+    pub(crate) params: Map,
+    pub(crate) permissions: Permissions,
+    pub(crate) model: Option<String>,
+    pub(crate) journal: Written,
+}
+
+/// Where what a run does is written down.
+pub(crate) enum Written {
+    Nowhere,
+    To(PathBuf),
+    Kept(Runs),
+}
+
+/// How a run ended for the command.
+enum Ended {
+    /// With an outcome, and what became of stdout.
+    Run(Box<Outcome>, std::io::Result<()>),
+    /// Not at all: it does not obey a limit or the user. It holds a thread, so the process has to end.
+    Stuck(Error),
+}
+
+/// Carries out a plan and shows what comes of it; without one, shows why there is none.
+///
+/// # Errors
+/// When the run cannot be started, or stdout cannot be written.
+pub(crate) async fn perform(plan: Result<Plan>, screen: &mut Screen<'_>, report: &Report) -> Result<Exit> {
+    let (ended, runs) = match plan {
+        Ok(plan) => {
+            let runs = plan.runs();
+            (plan.run(screen).await?, runs)
+        }
+        Err(error) => (failed(error), None),
+    };
+    let (outcome, shown) = match ended {
+        Ended::Run(outcome, shown) => (outcome, shown),
+        Ended::Stuck(error) => {
+            let outcome = Outcome { error: Some(error.clone()), ..Outcome::default() };
+            let _ = tokio::time::timeout(LAST_WORDS, screen.outcome(&outcome)).await;
+            exit::now(report.fail(&error));
+        }
+    };
+    let shown = match shown {
+        Ok(()) => screen.outcome(&outcome).await,
+        Err(error) => {
+            screen.abandon().await;
+            Err(error)
+        }
+    };
+    let heard = written(shown)?;
+    let Some(error) = outcome.error.as_ref().filter(|error| heard == Exit::DONE || !error.is_cancelled())
+    else {
+        // A run that was stopped because nobody reads has no error of its own.
+        return Ok(heard);
+    };
+    let exit = report.fail(error);
+    if can_go_on(error)
+        && let Some(runs) = runs
+        && runs.holds(&outcome.run_id)?
+    {
+        let run = short(&outcome.run_id);
+        let note = report.note(&format!("`llmspell runs resume {run}` goes on where it stopped"));
+        note.iter().for_each(|note| say(note));
+    }
+    Ok(exit)
+}
+
+/// Whether it may go better another time.
+fn can_go_on(error: &Error) -> bool {
+    error.is_final() || error.is_provider()
+}
+
+/// The beginning of a run's id: with its time to the millisecond and a part that is random, enough to find it by.
+pub(crate) fn short(run: &str) -> &str {
+    run.get(..16).unwrap_or(run)
+}
+
+fn failed(error: Error) -> Ended {
+    Ended::Run(Box::new(Outcome { error: Some(error), ..Outcome::default() }), Ok(()))
+}
+
+impl Plan {
+    /// A plan that needs nobody and no model.
+    ///
+    /// # Errors
+    /// When the user cannot be listened to.
+    pub(super) fn offline(spell: Spell, start: Start, limits: LimitFlags) -> Result<Self> {
+        let (reader, interrupts) = (Reader::default(), Interrupts::listen()?);
+        Ok(Self { spell, start, limits, models: None, reader, interrupts })
+    }
+
+    /// Where the run is kept.
+    fn runs(&self) -> Option<Runs> {
+        match &self.start {
+            Start::New(new) => match &new.journal {
+                Written::Kept(runs) => Some(runs.clone()),
+                Written::Nowhere | Written::To(_) => None,
+            },
+            Start::Resume(runs, ..) => Some(runs.clone()),
+            Start::Replay(_) => None,
+        }
+    }
+
+    async fn run(mut self, screen: &mut Screen<'_>) -> Result<Ended> {
+        let (console, questions) = console();
+        let (stuck, mut was_stuck) = mpsc::unbounded_channel();
+        let mut builder = Runtime::builder()
+            // For one run; counting the processors costs more than reading the spell.
+            .workers(1)
+            .working_dir(environment::working_folder()?)
+            .console(Arc::new(console))
+            .on_stuck(PATIENCE, move |error| end_soon(&stuck, error));
+        if let Some(models) = self.models {
+            builder = builder.models(models);
+        }
+        if let Some(folder) = environment::state_folder() {
+            builder = builder.storage(folder.join("storage"));
+        }
+        let runtime = builder.build()?;
+        let cast = runtime.cast(self.spell).limits(|limits| self.limits.apply(limits));
+        let (run, events) = self.start.apply(cast).start_with_events();
+        let cancel = run.canceller();
+        let interrupted = async {
+            self.interrupts.next().await;
+            cancel();
+            // A second one, or no end, and the process ends.
+            let _ = tokio::time::timeout(PATIENCE, self.interrupts.next()).await;
+        };
+        Ok(tokio::select! {
+            biased;
+            ended = follow(run, events, questions, self.reader, screen) => ended,
+            () = interrupted => Ended::Stuck(Error::cancelled()),
+            Some(error) = was_stuck.recv() => Ended::Stuck(error),
+        })
+    }
+}
+
+impl Start {
+    fn apply(self, cast: Cast) -> Cast {
+        match self {
+            Self::New(new) => {
+                let New { params, permissions, model, journal } = *new;
+                let mut cast = cast.params(params).permissions(permissions);
+                if let Some(model) = model {
+                    cast = cast.model(model);
+                }
+                match journal {
+                    Written::Nowhere => cast,
+                    Written::To(file) => cast.record(file),
+                    Written::Kept(runs) => cast.keep(&runs),
+                }
+            }
+            Self::Replay(recording) => cast.replay(*recording),
+            Self::Resume(runs, run, unfinished) => cast.resume(&runs, *run, unfinished),
+        }
+    }
+}
+
+/// Shows a run until it ends. When nobody reads stdout any more, it is stopped.
+async fn follow(
+    run: llmspell::Run,
+    mut events: llmspell::Events,
+    mut questions: Questions,
+    mut reader: Reader,
+    screen: &mut Screen<'_>,
+) -> Ended {
+    let cancel = run.canceller();
+    let mut outcome = std::pin::pin!(run.outcome());
+    let mut shown = Ok(());
+    // In this order: what was said before a question or the end is shown before it.
+    let outcome = loop {
+        let frame = screen.due();
+        let step = tokio::select! {
+            biased;
+            Some(event) = events.next() => show(screen, event, &mut events).await,
+            Some(question) = questions.recv() => match screen.ask(&question).await {
+                Ok(()) => match reader.answer(question) {
+                    Ok(()) => Ok(()),
+                    Err(error) => return failed(error),
+                },
+                Err(error) => Err(error),
+            },
+            outcome = &mut outcome => break outcome,
+            () = at(frame) => screen.flush().await,
+        };
+        if step.is_err() && shown.is_ok() {
+            shown = step;
+            cancel();
+        }
+    };
+    while let Some(event) = events.try_next() {
+        if shown.is_ok() {
+            shown = screen.event(&event);
+        }
+    }
+    Ended::Run(Box::new(outcome), shown)
+}
+
+/// Waits until then; for ever when it is never.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Shows an event and those that wait behind it, and then sends them on their way.
+async fn show(screen: &mut Screen<'_>, event: Event, events: &mut llmspell::Events) -> std::io::Result<()> {
+    let mut next = Some(event);
+    while let Some(event) = next {
+        screen.event(&event)?;
+        next = events.try_next();
+    }
+    screen.flush().await
+}
+
+/// Called on the watchdog's thread when a native holds a run beyond its limit: the screen gets a moment to say so,
+/// and the process ends even if it does not take it.
+fn end_soon(stuck: &mpsc::UnboundedSender<Error>, error: &Error) {
+    let _ = stuck.send(error.clone());
+    std::thread::sleep(LAST_WORDS * 2);
+    exit::now(Exit::of(error));
+}

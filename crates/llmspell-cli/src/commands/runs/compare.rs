@@ -1,0 +1,57 @@
+//! `llmspell runs diff`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use clap::Args;
+use llmspell::effect::Entry;
+use llmspell::{Recording, Result, Runs, compare};
+
+use super::kept;
+use crate::args::Format;
+use crate::exit::Exit;
+use crate::report::Report;
+use crate::stdout::{print, print_json};
+
+/// Compares what two runs of a spell did, place by place
+///
+/// A run is named by its id, or a recording by its file. The exit code is 1 when anything differs.
+#[derive(Debug, Args)]
+pub(super) struct DiffArgs {
+    /// The one
+    #[arg(value_name = "RUN")]
+    first: String,
+    /// The other
+    #[arg(value_name = "RUN")]
+    second: String,
+    /// What to write to stdout
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+}
+
+impl DiffArgs {
+    pub(super) fn execute(&self, report: &Report) -> Result<Exit> {
+        let runs = kept()?;
+        let changes = compare(&entries(&runs, &self.first)?, &entries(&runs, &self.second)?)?;
+        let printed = match self.output {
+            Format::Json => print_json(&changes)?,
+            Format::Text => {
+                let mut text = String::new();
+                for change in &changes {
+                    // Writing to a string does not fail.
+                    let _ = writeln!(text, "{} {}  {}", change.at, change.operation, change.what);
+                }
+                print(&report.safe_out(&text))?
+            }
+        };
+        Ok(if changes.is_empty() { printed } else { printed.max(Exit::FAILED) })
+    }
+}
+
+fn entries(runs: &Runs, named: &str) -> Result<Vec<Entry>> {
+    let file = Path::new(named);
+    if file.is_file() {
+        return Ok(Recording::read(file)?.entries);
+    }
+    Ok(runs.find(named)?.effects.into_iter().map(|effect| effect.entry).collect())
+}

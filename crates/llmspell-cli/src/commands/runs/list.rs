@@ -1,0 +1,93 @@
+//! `llmspell runs` alone.
+
+use std::fmt::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use llmspell::{Result, RunState, RunSummary};
+
+use super::kept;
+use crate::args::Format;
+use crate::commands::run::perform::short;
+use crate::exit::Exit;
+use crate::figures;
+use crate::report::Report;
+use crate::stdout::{print, print_json};
+use crate::terminal::escape_name;
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// List so many at most
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 20)]
+    limit: usize,
+    /// What to write to stdout
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+}
+
+impl ListArgs {
+    pub(super) fn execute(&self, report: &Report) -> Result<Exit> {
+        let mut runs = kept()?.list()?;
+        let all = runs.len();
+        runs.truncate(self.limit);
+        let printed = match self.output {
+            Format::Json => print_json(&runs)?,
+            Format::Text if runs.is_empty() => Exit::DONE,
+            Format::Text => print(&table(&runs, SystemTime::now()))?,
+        };
+        let note = match (self.output, all - runs.len()) {
+            (Format::Text, _) if all == 0 => report.note("no run is kept yet"),
+            (Format::Text, more) if more > 0 => report.note(&format!("{more} more; -n {all} lists them all")),
+            _ => None,
+        };
+        note.iter().for_each(|note| crate::report::say(note));
+        Ok(printed)
+    }
+}
+
+/// A word for how a run stands.
+pub(super) fn state(state: RunState) -> &'static str {
+    match state {
+        RunState::Running => "running",
+        RunState::Done => "done",
+        RunState::Failed => "failed",
+        RunState::Died => "died",
+    }
+}
+
+fn table(runs: &[RunSummary], now: SystemTime) -> String {
+    let head = ["RUN", "STATE", "BEGAN", "TOOK", "CALLS", "COST", "SPELL"].map(str::to_owned);
+    let rows: Vec<[String; 7]> = std::iter::once(head).chain(runs.iter().map(|run| row(run, now))).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: [usize; 6] = std::array::from_fn(width);
+    let mut text = String::new();
+    for [run, state, began, took, calls, cost, spell] in &rows {
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            text,
+            "{run:<w0$}  {state:<w1$}  {began:>w2$}  {took:>w3$}  {calls:>w4$}  {cost:>w5$}  {spell}",
+            w0 = widths[0],
+            w1 = widths[1],
+            w2 = widths[2],
+            w3 = widths[3],
+            w4 = widths[4],
+            w5 = widths[5],
+        );
+    }
+    text
+}
+
+fn row(run: &RunSummary, now: SystemTime) -> [String; 7] {
+    let unknown = || "-".to_owned();
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let version = run.info.version.as_deref().map(|version| format!(" {version}")).unwrap_or_default();
+    [
+        short(&run.info.run_id).to_owned(),
+        state(run.state).to_owned(),
+        figures::ago(now - run.started),
+        run.ended.map_or_else(unknown, |ended| figures::seconds(ended - run.started)),
+        if run.ended.is_some() { run.model_calls.to_string() } else { unknown() },
+        run.usage.as_ref().filter(|_| run.model_calls > 0).map_or_else(unknown, figures::cost),
+        escape_name(&format!("{}{version}", run.info.spell)),
+    ]
+}

@@ -1,0 +1,209 @@
+//! `llmspell runs show`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use llmspell::{KeptEffect, KeptRun, Result, RunSummary, Value};
+use serde::Serialize;
+
+use super::kept;
+use super::list::state;
+use crate::args::Format;
+use crate::exit::Exit;
+use crate::figures;
+use crate::report::Report;
+use crate::stdout::{print, print_json};
+use crate::terminal::escape_name;
+
+/// Letters of a request that are shown.
+const SUBJECT: usize = 60;
+
+/// Shows a run: what it did, as a tree of its tasks, with times, tokens and cost
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    /// The run's id, or its beginning
+    run: String,
+    /// What to write to stdout; as JSON with all that was asked and answered
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+}
+
+impl ShowArgs {
+    pub(super) fn execute(&self, report: &Report) -> Result<Exit> {
+        let run = kept()?.find(&self.run)?;
+        match self.output {
+            Format::Json => print_json(&Whole::of(&run)),
+            Format::Text => print(&report.safe_out(&text(&run))),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Whole<'a> {
+    #[serde(flatten)]
+    summary: &'a RunSummary,
+    effects: Vec<Done<'a>>,
+}
+
+#[derive(Serialize)]
+struct Done<'a> {
+    at: String,
+    operation: String,
+    request: &'a Value,
+    /// Seconds since the run began.
+    began: f64,
+    /// Seconds; absent when it never ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    took: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a llmspell::Error>,
+}
+
+impl<'a> Whole<'a> {
+    fn of(run: &'a KeptRun) -> Self {
+        let effects = run.effects.iter().map(|done| {
+            let answer = done.entry.end.as_ref().map(|end| end.answer.as_ref());
+            Done {
+                at: done.entry.effect.path.to_string(),
+                operation: operation(done),
+                request: &done.entry.effect.ask.request,
+                began: done.began.as_secs_f64(),
+                took: done.took.map(|took| took.as_secs_f64()),
+                answer: answer.and_then(Result::ok),
+                error: answer.and_then(Result::err),
+            }
+        });
+        Self { summary: &run.summary, effects: effects.collect() }
+    }
+}
+
+fn operation(done: &KeptEffect) -> String {
+    let ask = &done.entry.effect.ask;
+    format!("{}.{}", ask.capability, ask.operation)
+}
+
+fn text(run: &KeptRun) -> String {
+    let summary = &run.summary;
+    let mut text = String::new();
+    let mut row = |name: &str, value: &str| {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{name:<6}  {value}");
+    };
+    row("run", &summary.info.run_id);
+    let version = summary.info.version.as_deref().map(|version| format!(" {version}")).unwrap_or_default();
+    row("spell", &escape_name(&format!("{}{version}", summary.info.spell)));
+    for (name, value) in &summary.info.params {
+        row("param", &format!("{} = {}", escape_name(name), serde_json::json!(value)));
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    row("began", &figures::ago(now - summary.started));
+    let took = summary.ended.map(|ended| format!(" after {}", figures::seconds(ended - summary.started)));
+    let took = took.unwrap_or_default();
+    row("state", &format!("{}{took}", state(summary.state)));
+    if let Some(error) = &summary.error {
+        row("error", &escape_name(error.message()));
+    }
+    if let Some(usage) = summary.usage.as_ref().filter(|_| summary.model_calls > 0) {
+        let calls = summary.model_calls;
+        let plural = if calls == 1 { "" } else { "s" };
+        let (tokens, cost) = (figures::tokens(usage), figures::cost(usage));
+        row("models", &format!("{calls} call{plural}, {tokens}, cost {cost}"));
+    }
+    let tree = Task::tree(&run.effects);
+    if !run.effects.is_empty() {
+        text.push_str("\nmain\n");
+        tree.draw("", &mut text);
+    }
+    text
+}
+
+/// A task of the run: what it did and the tasks that it started.
+#[derive(Default)]
+struct Task<'a> {
+    effects: Vec<&'a KeptEffect>,
+    tasks: BTreeMap<u32, Task<'a>>,
+}
+
+enum Branch<'t, 'a> {
+    Effect(&'a KeptEffect),
+    Task(u32, &'t Task<'a>),
+}
+
+impl<'a> Task<'a> {
+    fn tree(effects: &'a [KeptEffect]) -> Self {
+        let mut root = Self::default();
+        for effect in effects {
+            let mut task = &mut root;
+            // The first is `main` itself.
+            for number in effect.entry.effect.path.task.split('.').skip(1) {
+                task = task.tasks.entry(number.parse().unwrap_or(0)).or_default();
+            }
+            task.effects.push(effect);
+        }
+        root
+    }
+
+    /// When the first thing happened in it.
+    fn began(&self) -> std::time::Duration {
+        let own = self.effects.iter().map(|effect| effect.began);
+        own.chain(self.tasks.values().map(Self::began)).min().unwrap_or_default()
+    }
+
+    fn draw(&self, indent: &str, text: &mut String) {
+        let effects = self.effects.iter().map(|effect| (effect.began, Branch::Effect(effect)));
+        let tasks = self.tasks.iter().map(|(number, task)| (task.began(), Branch::Task(*number, task)));
+        let mut branches: Vec<_> = effects.chain(tasks).collect();
+        branches.sort_by_key(|(began, _)| *began);
+        let last = branches.len().saturating_sub(1);
+        for (at, (_, branch)) in branches.iter().enumerate() {
+            let (corner, deeper) = if at == last { ("└─", "   ") } else { ("├─", "│  ") };
+            match branch {
+                Branch::Effect(effect) => {
+                    let _ = writeln!(text, "{indent}{corner} {}", line(effect));
+                }
+                Branch::Task(number, task) => {
+                    let _ = writeln!(text, "{indent}{corner} task {number}");
+                    task.draw(&format!("{indent}{deeper}"), text);
+                }
+            }
+        }
+    }
+}
+
+/// What happened, what it came to and how long it took, in a line.
+fn line(done: &KeptEffect) -> String {
+    let mut facts = vec![operation(done)];
+    match done.entry.reply() {
+        Some(reply) => {
+            facts.push(escape_name(&format!("{}/{}", reply.provider, reply.model)));
+            facts.extend([figures::tokens(&reply.usage), figures::cost(&reply.usage)]);
+        }
+        None => facts.extend(subject(&done.entry.effect.ask.request)),
+    }
+    match done.entry.end.as_ref().map(|end| &end.answer) {
+        None => facts.push("never ended".to_owned()),
+        Some(Err(error)) => facts.push(format!("{}: {}", error.kind(), escape_name(error.message()))),
+        Some(Ok(_)) => {}
+    }
+    facts.extend(done.took.map(|took| figures::seconds(took.as_secs_f64())));
+    facts.join("  ")
+}
+
+/// What a request is about: the text it is, or the part of it that says so best.
+fn subject(request: &Value) -> Option<String> {
+    let text = match request {
+        Value::Map(request) => ["path", "url", "key", "model"].iter().find_map(|name| request.get(*name))?,
+        request => request,
+    };
+    let text = text.as_str().filter(|text| !text.is_empty())?;
+    let mut shown: String = escape_name(text).chars().take(SUBJECT + 1).collect();
+    if shown.chars().count() > SUBJECT {
+        shown.pop();
+        shown.push('…');
+    }
+    Some(shown)
+}

@@ -1,0 +1,194 @@
+//! A run whose process is killed, at any moment, goes on until it ends, and does nothing twice.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::{Folder, Seen, finish, folder};
+
+/// How often the process is killed.
+const KILLS: u32 = 200;
+
+/// Ten rounds of four effects, of which one must not be repeated and one may be, for the server knows its key.
+const SPELL: &str = r#"
+local function must(value, err)
+    if err then error(err) end
+    return value
+end
+local answers = {}
+for round = 1, 10 do
+    local answer = promise.spawn(function() return must(llm.chat(`question {round}`)) end)
+    local order = promise.spawn(function()
+        local options = {headers = {["Idempotency-Key"] = `order {round}`}}
+        return must(http.post(`{params.shop}/order`, `{round}`, options))
+    end)
+    table.insert(answers, `{answer:await()} {order:await()}`)
+    local err = fs.append("log.txt", `{round}\n`)
+    if err then error(err) end
+    must(storage.set("last", round))
+end
+return answers
+"#;
+
+/// What a shop has sold: orders by their key, as one that takes each only once.
+type Orders = Arc<Mutex<HashMap<String, (String, u32)>>>;
+
+/// A shop that answers each key once, and the same ever after.
+fn shop() -> (String, Orders) {
+    let orders = Orders::default();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let taken = Arc::clone(&orders);
+    thread::spawn(move || {
+        for socket in listener.incoming() {
+            let (socket, taken) = (socket.unwrap(), Arc::clone(&taken));
+            // Whoever was killed has gone.
+            thread::spawn(move || serve(socket, &taken));
+        }
+    });
+    (format!("http://{address}"), orders)
+}
+
+fn serve(socket: TcpStream, orders: &Orders) -> std::io::Result<()> {
+    let mut reader = BufReader::new(socket.try_clone()?);
+    let mut socket = socket;
+    loop {
+        let (mut key, mut length) = (String::new(), 0);
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            match line.trim_end().split_once(": ").map(|(name, value)| (name.to_lowercase(), value)) {
+                Some((name, value)) if name == "idempotency-key" => value.clone_into(&mut key),
+                Some((name, value)) if name == "content-length" => length = value.parse().unwrap(),
+                Some(_) => {}
+                None if line == "\r\n" => break,
+                None => {}
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        let receipt = {
+            let mut orders = orders.lock().unwrap();
+            let sold = orders.len();
+            let (receipt, asked) = orders.entry(key).or_insert_with(|| (format!("receipt {}", sold + 1), 0));
+            *asked += 1;
+            receipt.clone()
+        };
+        write!(socket, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{receipt}", receipt.len())?;
+    }
+}
+
+/// The run: to begin, or to go on.
+fn command(folder: &Folder, words: &[&str]) -> Command {
+    folder.command(words)
+}
+
+/// Lets it run for so long, and kills it. Tells what is seen of it when it ends before that.
+fn kill_after(mut command: Command, moment: Duration) -> Option<Seen> {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let until = Instant::now() + moment;
+    while Instant::now() < until {
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        thread::yield_now();
+    }
+    let ended = child.try_wait().unwrap().is_some();
+    // SIGKILL.
+    child.kill().unwrap();
+    let output = child.wait_with_output().unwrap();
+    ended.then(|| Seen {
+        code: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    })
+}
+
+/// What a user would say of the line that was to be appended: it is in the file, or it is not.
+fn look(folder: &Folder, run: &str) -> &'static str {
+    let shown = folder.run(&["runs", "show", run, "--output=json"]).stdout;
+    let run: Value = serde_json::from_str(&shown).unwrap();
+    let effects = run["effects"].as_array().unwrap();
+    let appended = effects.iter().filter(|it| it["operation"] == "files.append");
+    let finished = appended.filter(|it| !it["took"].is_null()).count();
+    let lines = fs::read_to_string(folder.path().join("log.txt")).unwrap_or_default().lines().count();
+    match lines - finished {
+        0 => "--unfinished=repeat",
+        1 => "--unfinished=done",
+        more => panic!("{more} lines more than were written down"),
+    }
+}
+
+#[test]
+fn nothing_is_done_twice_however_often_the_process_is_killed() {
+    let (address, orders) = shop();
+    let begin = |folder: &Folder| {
+        folder.write("spell.luau", SPELL);
+        let host = address.trim_start_matches("http://");
+        let net = format!("--allow-net={host}");
+        let shop = format!("shop={address}");
+        command(folder, &["run", "spell.luau", "-q", "--allow-write=.", &net, &shop])
+    };
+    let undisturbed = folder(&[]);
+    let started = Instant::now();
+    let expected = finish(&mut begin(&undisturbed));
+    let whole = started.elapsed();
+    assert_eq!((expected.code, expected.stderr.as_str()), (0, ""));
+    let log: String = (1..=10).map(|round| format!("{round}\n")).collect();
+    let check = |folder: &Folder, seen: &Seen| {
+        assert_eq!(seen, &expected);
+        assert_eq!(fs::read_to_string(folder.path().join("log.txt")).unwrap(), log);
+        let mut sold = orders.lock().unwrap();
+        assert_eq!(sold.len(), 10);
+        sold.drain().map(|(_, (_, asked))| asked - 1).sum::<u32>()
+    };
+    check(&undisturbed, &expected);
+
+    // Any sequence will do that has no pattern.
+    let mut random = 1_u64;
+    let mut moment = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        whole.mul_f64(f64::from(u32::try_from(random >> 33).unwrap()) / f64::from(u32::MAX >> 1))
+    };
+    let (mut kills, mut runs, mut asked_again, mut undecided) = (0, 0, 0, 0);
+    while kills < KILLS {
+        let folder = folder(&[]);
+        let mut next = begin(&folder);
+        let seen = loop {
+            let seen = kill_after(next, moment());
+            let listed = folder.run(&["runs", "--output=json"]).stdout;
+            let known: Value = serde_json::from_str(&listed).unwrap();
+            let run = known[0]["run_id"].as_str().map(str::to_owned);
+            next = match (seen, run) {
+                (Some(seen), _) if seen.code != 75 => break seen,
+                (Some(_), Some(run)) => {
+                    undecided += 1;
+                    command(&folder, &["runs", "resume", &run, "-q", look(&folder, &run)])
+                }
+                (None, Some(run)) => {
+                    kills += 1;
+                    command(&folder, &["runs", "resume", &run, "-q"])
+                }
+                // It was killed before it did anything.
+                (None, None) => {
+                    kills += 1;
+                    begin(&folder)
+                }
+                (Some(seen), None) => panic!("{seen:?}"),
+            };
+        };
+        runs += 1;
+        asked_again += check(&folder, &seen);
+    }
+    eprintln!("{kills} kills of {runs} runs: {asked_again} orders asked for again, {undecided} questions");
+    assert!(asked_again <= kills);
+}

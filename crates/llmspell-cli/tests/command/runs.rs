@@ -1,0 +1,197 @@
+//! Runs that are recorded, played again, looked at and resumed.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::{Folder, finish, folder, seen};
+
+const SPELL: &str = r#"
+print("begin")
+for _, answer in promise.all({
+    promise.spawn(function() return llm.chat("one") end),
+    promise.spawn(function() return llm.chat("two") end),
+}):await() do
+    print(answer)
+end
+storage.append("log", "x")
+print(storage.read("log"))
+if params.hang then
+    while true do end
+end
+return storage.read("log")
+"#;
+
+const SAID: &str = "begin\nmock: one\nmock: two\nx\n";
+
+/// Runs the spell until its time is up, and returns the run's id.
+fn stopped(folder: &Folder) -> String {
+    let ran = folder.run(&["run", "spell.luau", "hang=yes", "--timeout=1s"]);
+    let run = newest(folder);
+    let note = format!(
+        "note: MOCK_LLM is set: using the mock provider\n\
+         error: the spell reached its wall limit of 1s\n\
+         note: `llmspell runs resume {}` goes on where it stopped\n",
+        &run[..16]
+    );
+    assert_eq!(ran, seen(5, SAID, &note));
+    run
+}
+
+fn newest(folder: &Folder) -> String {
+    let runs: Value = serde_json::from_str(&folder.run(&["runs", "--output=json"]).stdout).unwrap();
+    runs[0]["run_id"].as_str().unwrap().to_owned()
+}
+
+/// A text without times and ids, which are never the same.
+fn masked(text: &str, run: &str) -> String {
+    let text = text.replace(run, "ID").replace(&run[..16], "ID");
+    let words = |line: &str| {
+        let mut words: Vec<&str> = line.split("  ").collect();
+        let is_time = |word: &str| {
+            word.trim().starts_with(|letter: char| letter.is_ascii_digit()) && word.ends_with('s')
+        };
+        if let Some(last) = words.last_mut().filter(|word| is_time(word)) {
+            *last = "TIME";
+        }
+        words.join("  ")
+    };
+    text.lines().map(|line| words(line) + "\n").collect()
+}
+
+#[test]
+fn a_recording_plays_again_without_the_world() {
+    let folder = folder(&[("spell.luau", SPELL)]);
+    let recorded = folder.run(&["run", "spell.luau", "-q", "--record=run.jsonl"]);
+    assert_eq!(recorded, seen(0, &format!("{SAID}x\n"), ""));
+    let again = ["run", "spell.luau", "--replay=run.jsonl"];
+    for _ in 0..3 {
+        assert_eq!(folder.run(&again), recorded);
+    }
+    // No provider is looked for either.
+    let mut alone = folder.command(&again);
+    assert_eq!(finish(alone.env_remove("MOCK_LLM").env("OPENAI_BASE_URL", "no address")), recorded);
+    assert_eq!(folder.run(&["runs"]), seen(0, "", "note: no run is kept yet\n"));
+
+    folder.write("spell.luau", &SPELL.replace("two", "three"));
+    let differs = "error: main.2#1 models.chat differs at `messages[1].content`: it was \"two\" when it was recorded, \
+                   and is \"three\" now\n\
+                   hint: nothing was asked of the world; if the spell has changed, record it anew\n";
+    assert_eq!(folder.run(&again), seen(8, "begin\n", differs));
+    let given = folder.run(&["run", "spell.luau", "--replay=run.jsonl", "name=Ada"]);
+    assert_eq!((given.code, given.stdout.as_str()), (2, ""));
+    assert!(given.stderr.contains("'--replay <FILE>' cannot be used with"), "{}", given.stderr);
+    assert_eq!(folder.run(&["run", "spell.luau", "--replay=none.jsonl"]).code, 2);
+}
+
+#[test]
+fn a_run_that_stopped_goes_on_without_doing_or_saying_anything_again() {
+    let folder = folder(&[("spell.luau", SPELL)]);
+    let run = stopped(&folder);
+    // The limits are new ones: with a spell that hangs, it is the same again.
+    let again = folder.run(&["runs", "resume", &run, "--timeout=1s", "-q"]);
+    assert_eq!((again.code, again.stdout.as_str()), (5, ""));
+
+    folder.write("spell.luau", &SPELL.replace("params.hang", "false"));
+    let changed = format!(
+        "error: the spell has changed since run {run} began\n\
+         hint: `llmspell runs resume {run} --changed` goes on with it as it is now\n"
+    );
+    assert_eq!(folder.run(&["runs", "resume", &run]), seen(2, "", &changed));
+    assert_eq!(folder.run(&["run", "spell.luau", "--resume", &run]), seen(2, "", &changed));
+    let resumed = folder.run(&["runs", "resume", &run[..16], "--changed", "-q"]);
+    assert_eq!(resumed, seen(0, "x\n", ""), "appended once, and only the value is new");
+    // It is done, and so nothing is left to do; whoever missed its value gets it.
+    assert_eq!(folder.run(&["runs", "resume", &run, "--changed"]), seen(0, "x\n", ""));
+}
+
+#[test]
+fn a_run_goes_on_from_another_folder_as_in_its_own() {
+    let folder = folder(&[("spells/spell.luau", SPELL), ("elsewhere/note", "")]);
+    let ran = folder.run(&["run", "spells/spell.luau", "-q", "hang=yes", "--timeout=1s"]);
+    assert_eq!(ran.code, 5);
+    let run = newest(&folder);
+    let mut resume = folder.command(&["runs", "resume", &run, "--timeout=1s", "-q"]);
+    let again = finish(resume.current_dir(folder.path().join("elsewhere")));
+    assert_eq!(again, seen(5, "", "error: the spell reached its wall limit of 1s\n"));
+}
+
+#[test]
+fn runs_are_listed_shown_compared_and_removed() {
+    let folder = folder(&[("spell.luau", SPELL)]);
+    let run = stopped(&folder);
+    let shown = folder.run(&["runs", "show", &run[..20]]);
+    let expected = "\
+run     ID
+spell   spell
+param   hang = \"yes\"
+began   now
+state   failed after TIME
+error   the spell reached its wall limit of 1s
+models  2 calls, 10→6 tokens, cost free
+
+main
+├─ task 1
+│  └─ models.chat  mock/echo  5→3 tokens  free  TIME
+├─ task 2
+│  └─ models.chat  mock/echo  5→3 tokens  free  TIME
+├─ storage.append  log  TIME
+└─ storage.read  log  TIME
+";
+    let text = masked(&shown.stdout, &run).replace("after 1.0", "after  1.0");
+    let text: String = text
+        .lines()
+        .map(|line| match line.split_once("failed after") {
+            Some((before, _)) => format!("{before}failed after TIME\n"),
+            None => format!("{line}\n"),
+        })
+        .collect();
+    assert_eq!((shown.code, text.as_str(), shown.stderr.as_str()), (0, expected, ""));
+
+    let whole: Value =
+        serde_json::from_str(&folder.run(&["runs", "show", &run, "--output=json"]).stdout).unwrap();
+    assert_eq!((&whole["state"], &whole["error"]["kind"]), (&"failed".into(), &"limit.wall".into()));
+    let effects: Vec<_> =
+        whole["effects"].as_array().unwrap().iter().map(|it| (&it["at"], &it["operation"])).collect();
+    assert_eq!(effects.len(), 4, "{effects:?}");
+
+    folder.write("spell.luau", &SPELL.replace("two", "three"));
+    assert_eq!(folder.run(&["run", "spell.luau", "-q"]).code, 0);
+    let other = newest(&folder);
+    let differences = "main#2 storage.read  answer: \"x\" → \"xx\"\n\
+                       main#3 storage.read  only in the second\n\
+                       main.2#1 models.chat  request.messages[1].content: \"two\" → \"three\"\n";
+    assert_eq!(folder.run(&["runs", "diff", &run, &other]), seen(1, differences, ""));
+    assert_eq!(folder.run(&["runs", "diff", &run, &run]), seen(0, "", ""));
+
+    let listed = folder.run(&["runs"]).stdout;
+    let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["RUN", "STATE", "BEGAN", "TOOK", "CALLS", "COST", "SPELL"]);
+    let states: Vec<_> = rows[1..].iter().map(|row| (row[0], row[1], row[4])).collect();
+    assert_eq!(states, [(&other[..16], "done", "2"), (&run[..16], "failed", "2")]);
+    assert_eq!(folder.run(&["runs", "-n1"]).stderr, "note: 1 more; -n 2 lists them all\n");
+
+    assert_eq!(folder.run(&["runs", "prune"]), seen(0, "", "note: 0 runs removed\n"), "they are not old");
+    assert_eq!(folder.run(&["runs", "prune", &run]), seen(0, "", "note: 1 run removed\n"));
+    assert_eq!(folder.run(&["runs", "prune", "--all"]), seen(0, "", "note: 1 run removed\n"));
+    let none = format!("error: there is no run `{run}`\nhint: `llmspell runs` lists them\n");
+    assert_eq!(folder.run(&["runs", "show", &run]), seen(2, "", &none));
+}
+
+#[test]
+fn what_does_nothing_or_must_not_be_kept_is_not_kept() {
+    let folder = folder(&[("spell.luau", SPELL), ("plain.luau", "print('hi')")]);
+    assert_eq!(folder.run(&["run", "plain.luau"]), seen(0, "hi\n", ""));
+    assert!(!folder.path().join(".state").exists());
+    assert_eq!(folder.run(&["run", "spell.luau", "--no-journal", "-q"]).code, 0);
+    assert!(!folder.path().join(".state/llmspell/runs").exists());
+    assert_eq!(folder.run(&["runs"]).stderr, "note: no run is kept yet\n");
+    // Prompts are private.
+    assert_eq!(folder.run(&["run", "spell.luau", "-q"]).code, 0);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = fs::metadata(folder.path().join(".state/llmspell/runs")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+}
