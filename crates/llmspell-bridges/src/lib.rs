@@ -14,6 +14,7 @@ pub mod json;
 pub mod llm;
 pub mod log;
 mod pending;
+pub mod spell;
 pub mod storage;
 pub mod text;
 pub mod time;
@@ -27,6 +28,7 @@ pub const BRIDGES: &[fn() -> Bridge] = &[
     json::json::bridge,
     http::http::bridge,
     fs::fs::bridge,
+    spell::spell::bridge,
     storage::storage::bridge,
     log::log::bridge,
     console::console::bridge,

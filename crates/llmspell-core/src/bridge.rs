@@ -173,6 +173,8 @@ pub struct Field {
     pub schema: TypeOf,
     /// Reads it; an object's field gets the object as its only argument.
     pub get: SyncFn,
+    /// Whether a constant is the run's, as its id is: where runs share a VM, it is read again for each.
+    pub of_run: bool,
 }
 
 impl fmt::Debug for Field {
@@ -189,7 +191,13 @@ impl Field {
         get: impl Fn(&Context, Arguments) -> Result<T> + Send + Sync + 'static,
     ) -> Self {
         let get: SyncFn = Arc::new(move |cx, arguments| get(cx, arguments)?.into_return());
-        Self { name, doc, schema: T::schema, get }
+        Self { name, doc, schema: T::schema, get, of_run: false }
+    }
+
+    /// The same, as a constant of the run.
+    #[must_use]
+    pub fn of_run(self) -> Self {
+        Self { of_run: true, ..self }
     }
 }
 

@@ -5,19 +5,28 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::value::Value;
 
+/// A call of a script function by the host.
+#[derive(Debug)]
+pub struct Call {
+    /// The number that the engine gave the function.
+    pub number: u64,
+    /// What it is called with.
+    pub arguments: Vec<Value>,
+    /// Comes behind the arguments, in the form in which a method of the host that failed shows it.
+    pub failure: Option<Error>,
+    /// How the function sees the world; else as a task of the one that handed it out.
+    pub within: Option<Context>,
+}
+
 /// Where the functions behind callbacks live: implemented by an engine's session.
 pub trait CallbackHost: Send + Sync {
-    /// Calls the function with this number on the VM's own thread. A failure comes last among its arguments, in the
-    /// form in which a method of the host that failed shows it.
-    fn call(
-        &self,
-        number: u64,
-        arguments: Vec<Value>,
-        failure: Option<Error>,
-    ) -> BoxFuture<'static, Result<Value>>;
+    /// Calls a function on the VM's own thread. Where the language returns failures beside values, such a return is an
+    /// error as one that was raised.
+    fn call(&self, call: Call) -> BoxFuture<'static, Result<Value>>;
 
     /// Says that nobody holds the ticket any more.
     fn release(&self, number: u64);
@@ -56,7 +65,15 @@ impl Callback {
     /// # Errors
     /// What the function raised, or that its session is gone.
     pub async fn call(&self, arguments: Vec<Value>) -> Result<Value> {
-        self.0.host.call(self.0.number, arguments, None).await
+        self.invoke(arguments, None, None).await
+    }
+
+    /// Calls the function as another task, and waits for what it returns.
+    ///
+    /// # Errors
+    /// What the function raised, or that its session is gone.
+    pub async fn call_within(&self, cx: Context, arguments: Vec<Value>) -> Result<Value> {
+        self.invoke(arguments, None, Some(cx)).await
     }
 
     /// Calls the function with an error behind its arguments, and waits for what it returns.
@@ -64,7 +81,16 @@ impl Callback {
     /// # Errors
     /// What the function raised, or that its session is gone.
     pub async fn call_with_error(&self, arguments: Vec<Value>, failure: Error) -> Result<Value> {
-        self.0.host.call(self.0.number, arguments, Some(failure)).await
+        self.invoke(arguments, Some(failure), None).await
+    }
+
+    async fn invoke(
+        &self,
+        arguments: Vec<Value>,
+        failure: Option<Error>,
+        within: Option<Context>,
+    ) -> Result<Value> {
+        self.0.host.call(Call { number: self.0.number, arguments, failure, within }).await
     }
 }
 

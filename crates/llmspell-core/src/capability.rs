@@ -14,6 +14,7 @@ mod storage;
 pub use clock::{Clock, GatedClock, GatedRandom, Random};
 pub use console::{Console, GatedConsole, GatedProgress, Progress};
 pub use files::{FileInfo, FileKind, FilePermit, Files, GatedFiles, Room};
+pub(crate) use models::settle;
 pub use models::{GatedModels, ModelListing, ModelRef, Models, ProviderInfo, ReplyStream};
 pub use modules::Modules;
 pub use net::{

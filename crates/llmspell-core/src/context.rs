@@ -302,6 +302,11 @@ impl Context {
         Self { run: Arc::clone(&self.run), task: Arc::new(self.task.child()) }
     }
 
+    /// The same run as this task of it has it.
+    pub(crate) fn as_task(&self, task: Arc<Task>) -> Self {
+        Self { run: Arc::clone(&self.run), task }
+    }
+
     /// A context for a child run: the same world with these permissions and limits, cancelled with its parent.
     #[must_use]
     pub fn child(&self, spell: SpellInfo, permissions: Permissions, limits: Limits) -> Self {
@@ -402,6 +407,9 @@ impl Context {
     pub fn emit(&self, event: Event) {
         if matches!(event, Event::Output { .. } | Event::Log(_)) {
             self.run.said.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(said) = self.task.said() {
+            said.keep(&event);
         }
         self.run.sink.emit(event);
     }

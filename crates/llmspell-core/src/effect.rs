@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::convert::to_value;
 use crate::error::{Error, ErrorKind, Result};
 use crate::outcome::Outcome;
+use crate::step::Said;
 use crate::value::Value;
 
 /// Where in the spell an effect happens: the task, by order of spawning, and a count within it.
@@ -25,7 +26,7 @@ use crate::value::Value;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EffectPath {
-    /// The task: `main`, `main.1`, `main.1.3`, ….
+    /// The task: `main`, `main.1`, `main.1.3`, …; `step(fetch)`, `step(fetch).1`, … in a named step.
     pub task: String,
     /// The effect's number within its task, from 1.
     pub count: u32,
@@ -55,24 +56,38 @@ pub struct Task {
     path: String,
     effects: AtomicU32,
     children: AtomicU32,
+    /// What is said in the named step that it is part of.
+    said: Option<Arc<Said>>,
 }
 
 impl Task {
     /// The spell's first task.
     #[must_use]
     pub fn main() -> Self {
-        Self::named("main".into())
+        Self::named("main".into(), None)
     }
 
-    fn named(path: String) -> Self {
-        Self { path, effects: AtomicU32::new(0), children: AtomicU32::new(0) }
+    fn named(path: String, said: Option<Arc<Said>>) -> Self {
+        Self { path, effects: AtomicU32::new(0), children: AtomicU32::new(0), said }
+    }
+
+    /// The task of a named step that this one takes.
+    pub(crate) fn step(&self, name: &str) -> Self {
+        // What has a meaning in paths is written otherwise.
+        let name = name.replace('%', "%25").replace('.', "%2E").replace('#', "%23");
+        Self::named(format!("step({name})"), Some(Arc::new(Said::within(self.said.clone()))))
+    }
+
+    /// What is said in the named step that it is part of.
+    pub(crate) fn said(&self) -> Option<&Said> {
+        self.said.as_deref()
     }
 
     /// The next task that this one spawns.
     #[must_use]
     pub fn child(&self) -> Self {
         let number = self.children.fetch_add(1, Ordering::Relaxed) + 1;
-        Self::named(format!("{}.{number}", self.path))
+        Self::named(format!("{}.{number}", self.path), self.said.clone())
     }
 
     /// The path of the next effect of this task.

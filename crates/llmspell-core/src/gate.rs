@@ -56,7 +56,7 @@ impl Context {
         }
     }
 
-    fn begin(&self, ask: Ask) -> Result<(Lookup, Permit)> {
+    pub(crate) fn begin(&self, ask: Ask) -> Result<(Lookup, Permit)> {
         self.meter().state()?;
         let path = self.task().next_effect();
         let permit = Permit::new(path.clone(), self.meter().deadline());
@@ -70,7 +70,7 @@ impl Context {
 
     /// Writes down what an effect came to, and returns the wait for its turn. What the end of the run cut off came to
     /// nothing: a run that is resumed does it again.
-    fn finish<T: Serialize>(&self, entry: EntryId, result: &Result<T>) -> Result<Option<Turn>> {
+    pub(crate) fn finish<T: Serialize>(&self, entry: EntryId, result: &Result<T>) -> Result<Option<Turn>> {
         if !self.journal().keeps() {
             return Ok(None);
         }

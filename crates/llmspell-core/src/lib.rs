@@ -4,7 +4,7 @@
 //! each touch passes one gate, which checks, charges and writes down.
 
 pub mod bridge;
-mod callback;
+pub mod callback;
 pub mod capability;
 pub mod chat;
 mod context;
@@ -22,6 +22,7 @@ mod outcome;
 pub mod path;
 mod permission;
 pub mod replay;
+mod step;
 mod turn;
 mod value;
 

@@ -73,6 +73,17 @@ impl Value {
         matches!(self, Self::Nil)
     }
 
+    /// Whether it is data all through: functions and host objects die with their run.
+    #[must_use]
+    pub fn is_data(&self) -> bool {
+        match self {
+            Self::List(values) => values.iter().all(Self::is_data),
+            Self::Map(values) => values.values().all(Self::is_data),
+            Self::Callback(_) | Self::Object(_) => false,
+            _ => true,
+        }
+    }
+
     /// The text, if it is text.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {

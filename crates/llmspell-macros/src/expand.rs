@@ -28,7 +28,9 @@ pub(crate) fn expand(arguments: &TokenStream, module: TokenStream) -> Result<Tok
             Item::Fn(function) if is_public(&function.vis) => {
                 if take(&mut function.attrs, "constant") {
                     let field = field(&function.sig, &function.attrs, None)?;
-                    parts.push(quote!(.constant(#field)));
+                    // What looks at the run is the run's.
+                    let of_run = (!function.sig.inputs.is_empty()).then(|| quote!(.of_run()));
+                    parts.push(quote!(.constant(#field #of_run)));
                 } else {
                     let method = method(&function.sig, &mut function.attrs, None, since.as_ref())?;
                     parts.push(quote!(.method(#method)));

@@ -9,7 +9,7 @@ mod expand;
 /// - `pub fn` becomes a method that answers at once, `pub async fn` one that waits. A first parameter `cx: &Context`
 ///   (or `cx: Context` when `async`) gets the run's context, the others are the script's arguments, and a last one
 ///   of type `Rest` takes all that are left. All return `Result<T>`.
-/// - `#[constant] pub fn` becomes a value that scripts read without a call.
+/// - `#[constant] pub fn` becomes a value that scripts read without a call; one that takes the context is the run's.
 /// - `#[object] impl Type` makes a class of the type: each `pub fn` with `&self` is a method of its objects, each
 ///   `#[field] pub fn` a value that is read from them, and an `#[entries] pub fn` the map of all else that they hold.
 /// - `///` becomes the documentation of each, `#[since("0.2")]` on the module or a method says which version brought

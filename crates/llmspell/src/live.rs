@@ -57,9 +57,7 @@ impl Opened {
                     session
                 }
             };
-            for (name, value) in prepared.globals {
-                session.set(name, value)?;
-            }
+            session.set("params", prepared.params)?;
             Ok::<_, Error>(session)
         })?;
         Ok(Self { session: Some(session), bridges, cx, desk, shared, _room: room })

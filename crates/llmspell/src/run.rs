@@ -179,7 +179,7 @@ impl Cast {
         let source = self.spell.shared_source();
         let ended = Arc::clone(&said);
         let run = Run { cx: cx.clone(), said: Arc::clone(&said), outcome: receiver, detached: false };
-        let prepared = journal.and_then(|()| self.prepare(&cx));
+        let prepared = journal.and_then(|()| self.prepare());
         let posted = prepared.and_then(|prepared| {
             let cx = cx.clone();
             prepared.runtime.clone().0.workers.post(move |desk| {
@@ -218,7 +218,7 @@ impl Cast {
     pub async fn open(mut self) -> Result<Live> {
         let (cx, said, journal) = self.context(None);
         journal?;
-        let prepared = self.prepare(&cx)?;
+        let prepared = self.prepare()?;
         Live::open(prepared, cx, said).await
     }
 
@@ -242,8 +242,8 @@ impl Cast {
             }
             Written::Resumed(runs, run, unfinished) => {
                 let kept = Kept::resume(runs, *run, self.spell.clone(), unfinished);
-                let said = kept.said()?;
-                return Ok((Some(Arc::new(kept)), said));
+                let heard = kept.heard();
+                return Ok((Some(Arc::new(kept)), heard));
             }
             Written::Recorded(file) => {
                 let info = RunInfo { digest: self.spell.digest()?, ..info() };
@@ -304,15 +304,14 @@ impl Cast {
         (builder.build(), said, written)
     }
 
-    fn prepare(self, cx: &Context) -> Result<Prepared> {
+    fn prepare(self) -> Result<Prepared> {
         let engine = self.runtime.engine_for(&self.spell)?;
         let params = self.spell.params(self.params)?;
-        let spell = llmspell_core::to_value(cx.spell())?;
         Ok(Prepared {
             runtime: self.runtime,
             engine,
             shared: self.shares_vm.then(|| self.spell.shared_source()),
-            globals: [("params", Value::Map(params)), ("spell", spell)],
+            params: Value::Map(params),
         })
     }
 }
@@ -323,7 +322,7 @@ pub(crate) struct Prepared {
     pub(crate) engine: Arc<dyn llmspell_core::Engine>,
     /// What the runs that share the VM run.
     pub(crate) shared: Option<Arc<Source>>,
-    pub(crate) globals: [(&'static str, Value); 2],
+    pub(crate) params: Value,
 }
 
 pub(crate) fn outcome(cx: &Context, said: &Collector, result: Result<Value>) -> Outcome {
@@ -354,18 +353,10 @@ pub(crate) fn outcome(cx: &Context, said: &Collector, result: Result<Value>) -> 
 
 /// A value that may leave the run: functions and host objects die with it.
 pub(crate) fn data(value: Value) -> Result<Value> {
-    fn plain(value: &Value) -> Result<()> {
-        match value {
-            Value::List(values) => values.iter().try_for_each(plain),
-            Value::Map(values) => values.values().try_for_each(plain),
-            Value::Callback(_) | Value::Object(_) => {
-                Err(Error::runtime(format!("a {} cannot leave the script: only data can", value.type_name())))
-            }
-            _ => Ok(()),
-        }
+    match value.is_data() {
+        true => Ok(value),
+        false => Err(Error::runtime("a function or an object cannot leave the script: only data can")),
     }
-    plain(&value)?;
-    Ok(value)
 }
 
 /// A run under way. Dropping it cancels the run and closes its sockets, unless it was [detached](Run::detach).

@@ -14,7 +14,7 @@ use llmspell::capability::{ModelListing, ModelRef, Models, ProviderInfo};
 use llmspell::chat::{ChatRequest, Delta, Reply, Usage};
 use llmspell::effect::Permit;
 use llmspell::{
-    Cast, ErrorKind, Event, Outcome, Permissions, Recording, Result, RunState, Runs, Runtime, Spell,
+    Cast, Error, ErrorKind, Event, Outcome, Permissions, Recording, Result, RunState, Runs, Runtime, Spell,
     Unfinished,
 };
 
@@ -114,6 +114,11 @@ const EVERYTHING: &str = r#"
 fn wait(cast: Cast) -> Outcome {
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio.block_on(cast.start().outcome())
+}
+
+fn well(outcome: Outcome) -> Outcome {
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    outcome
 }
 
 /// Waits for a run and what its listener hears of it.
@@ -316,4 +321,158 @@ fn a_conversation_takes_as_much_again_for_twice_the_turns() {
         assert!(large.0 * 10 <= small.0 * 22, "{sizes:?}");
         assert!(large.1 * 10 <= small.1 * 22, "{sizes:?}");
     }
+}
+
+#[test]
+fn a_replay_keeps_its_order_when_the_script_is_stopped_for_its_neighbours() {
+    // Each start takes long enough for the interrupt to stop some of them.
+    let script = r"
+        local calls = {}
+        for i = 1, 60 do
+            calls[i] = promise.spawn(function()
+                for _ = 1, params.spin do local t = i end
+                print(llm.chat('question ' .. i))
+            end)
+            for _ = 1, params.spin do local t = i end
+        end
+        promise.all(calls):await()
+    ";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.jsonl");
+    let spell = Spell::from_source("slow.luau", script).unwrap();
+    let runtime = Runtime::builder().workers(1).models(Arc::new(Shuffled::default())).build().unwrap();
+    let first = wait(runtime.cast(spell.clone()).param("spin", 20_000).record(&file));
+    assert!(first.error.is_none(), "{:?}", first.error);
+    // Its neighbours: with them, a script is stopped sooner.
+    let busy = Spell::from_source("busy.luau", "while true do end").unwrap();
+    let neighbours: Vec<_> = (0..2).map(|_| runtime.cast(busy.clone()).start()).collect();
+    for round in 0..5 {
+        let again = wait(runtime.cast(spell.clone()).replay(Recording::read(&file).unwrap()));
+        assert_eq!(again.output, first.output, "round {round}: {:?}", again.error);
+    }
+    drop(neighbours);
+}
+
+/// Fails so many calls, and answers the rest.
+struct Failing {
+    inner: Shuffled,
+    failures: AtomicUsize,
+}
+
+impl Models for Failing {
+    fn providers(&self) -> Vec<ProviderInfo> {
+        Vec::new()
+    }
+
+    fn resolve(&self, provider: Option<&str>, model: Option<&str>) -> Result<ModelRef> {
+        self.inner.resolve(provider, model)
+    }
+
+    fn chat(&self, permit: Permit, request: ChatRequest) -> BoxFuture<'static, Result<Reply>> {
+        let fails = request.messages.last().unwrap().joined_text().contains("hard")
+            && self
+                .failures
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+                .is_ok();
+        match fails {
+            true => Box::pin(async { Err(Error::new(ErrorKind::Overloaded, "too busy")) }),
+            false => self.inner.chat(permit, request),
+        }
+    }
+
+    fn stream(
+        &self,
+        permit: Permit,
+        request: ChatRequest,
+    ) -> BoxFuture<'static, Result<BoxStream<'static, Result<Delta>>>> {
+        self.inner.stream(permit, request)
+    }
+
+    fn list(&self, permit: Permit, provider: Option<String>) -> BoxFuture<'static, Result<ModelListing>> {
+        self.inner.list(permit, provider)
+    }
+
+    fn count_tokens(&self, text: &str, model: &ModelRef) -> u64 {
+        self.inner.count_tokens(text, model)
+    }
+}
+
+/// A runtime in this folder whose models fail so many hard questions.
+fn failing(folder: &std::path::Path, failures: usize) -> (Runtime, Arc<Failing>) {
+    let models = Arc::new(Failing { inner: Shuffled::default(), failures: AtomicUsize::new(failures) });
+    let builder = Runtime::builder().models(Arc::clone(&models) as _).storage(folder.join("storage"));
+    (builder.build().unwrap(), models)
+}
+
+#[test]
+fn what_failed_last_is_tried_again_and_what_was_lived_through_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let (runtime, models) = failing(folder.path(), 2);
+    let script = r#"
+        print("begin")
+        local _, err = llm.chat("a hard question")
+        print("lived through", err.kind)
+        print(assert(llm.chat("an easy one")))
+        print(assert(llm.chat("another hard question")))
+        return "done"
+    "#;
+    let spell = Spell::from_source("tries.luau", script).unwrap();
+    let runs = Runs::in_folder(folder.path().join("runs"));
+    let (failed, heard) = listen(runtime.cast(spell.clone()).keep(&runs));
+    assert_eq!(failed.error.unwrap().kind(), ErrorKind::Overloaded);
+    assert_eq!(heard, "begin\nlived through\toverloaded\n0: an easy one\n");
+    let kept = runs.find(&failed.run_id).unwrap();
+    let (done, heard) = listen(runtime.cast(spell).resume(&runs, kept, Unfinished::Fail));
+    assert_eq!((well(done).value, heard.as_str()), ("done".into(), "1: another hard question\n"));
+    assert_eq!(models.inner.count(), 2);
+}
+
+#[test]
+fn a_named_step_is_not_taken_again_even_when_the_spell_has_changed_around_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (runtime, models) = failing(folder.path(), 2);
+    let file = folder.path().join("run.jsonl");
+    let script = r#"
+        local plan = spell.step("plan", function()
+            print("planning")
+            return {llm.chat("one"), promise.spawn(llm.chat, "two"):await()}
+        end)
+        print("planned", plan[1], plan[2])
+        local tries = 0
+        local function work()
+            tries += 1
+            print("working", tries)
+            return assert(llm.chat("hard"))
+        end
+        local _, err = spell.step("work", work)
+        print("failed", err and err.kind)
+        print(assert(spell.step("work", work)))
+        return plan[1]
+    "#;
+    let spell = Spell::from_source("steps.luau", script).unwrap();
+    let runs = Runs::in_folder(folder.path().join("runs"));
+    let (failed, heard) = listen(runtime.cast(spell.clone()).keep(&runs));
+    assert_eq!(heard, "planning\nplanned\t0: one\t1: two\nworking\t1\nfailed\toverloaded\nworking\t2\n");
+    assert_eq!(failed.model_calls, 4);
+    // Another effect stands before it now, and its function would not do.
+    let changed = script
+        .replace("local plan", "print('new', type(time.now()))\nlocal plan")
+        .replace("llm.chat(\"one\")", "error(\"not again\")");
+    let changed = Spell::from_source("steps.luau", changed).unwrap();
+    let kept = runs.find(&failed.run_id).unwrap();
+    assert_eq!(kept.unfinished().count(), 0);
+    let done = wait(runtime.cast(changed).resume(&runs, kept, Unfinished::Fail));
+    let done = well(done);
+    let output = "new\tnumber\nplanning\nplanned\t0: one\t1: two\nworking\t1\nfailed\tnil\n2: hard\n";
+    assert_eq!((done.value, done.output.as_str()), ("0: one".into(), output));
+    assert_eq!((done.model_calls, done.usage.output_tokens), (3, 15), "what was used before counts");
+    assert_eq!(models.inner.count(), 3);
+
+    // Recorded with a step that fails and one that does not, it plays again.
+    let (runtime, models) = failing(folder.path(), 1);
+    let first = well(wait(runtime.cast(spell.clone()).record(&file)));
+    let again = well(wait(runtime.cast(spell).replay(Recording::read(&file).unwrap())));
+    assert_eq!((again.output, again.value), (first.output, first.value));
+    assert_eq!((again.usage, again.model_calls), (first.usage, first.model_calls));
+    assert_eq!(models.inner.count(), 3);
 }

@@ -207,7 +207,7 @@ impl<'a> GatedModels<'a> {
     }
 }
 
-fn settle(cx: &Context, usage: &Usage) {
+pub(crate) fn settle(cx: &Context, usage: &Usage) {
     cx.meter().settle(usage);
     cx.emit(Event::Usage { usage: usage.clone() });
 }

@@ -8,6 +8,7 @@ use std::task::Waker;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
+use llmspell_core::callback::Call;
 use llmspell_core::{Callback, CallbackHost, Context, Error, Result, Value};
 use mlua::Function;
 use tokio::sync::oneshot;
@@ -15,20 +16,14 @@ use tokio::sync::oneshot;
 /// Numbers are never used twice in a process, so that a ticket of another session is not taken for one's own.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-/// A call that waits to be made.
-pub(super) struct Call {
-    pub(super) number: u64,
-    pub(super) arguments: Vec<Value>,
-    /// Comes behind them.
-    pub(super) failure: Option<Error>,
-    pub(super) reply: oneshot::Sender<Result<Value>>,
-}
+/// A call that waits to be made, and where its result goes.
+pub(super) type Posted = (Call, oneshot::Sender<Result<Value>>);
 
 #[derive(Default)]
 struct Mail {
     /// The script runs, and somebody polls it.
     running: bool,
-    calls: VecDeque<Call>,
+    calls: VecDeque<Posted>,
     released: Vec<u64>,
     waker: Option<Waker>,
 }
@@ -43,18 +38,13 @@ impl Mailbox {
 }
 
 impl CallbackHost for Mailbox {
-    fn call(
-        &self,
-        number: u64,
-        arguments: Vec<Value>,
-        failure: Option<Error>,
-    ) -> BoxFuture<'static, Result<Value>> {
+    fn call(&self, call: Call) -> BoxFuture<'static, Result<Value>> {
         let mut mail = self.lock();
         if !mail.running {
             return ready(Err(gone())).boxed();
         }
         let (reply, answer) = oneshot::channel();
-        mail.calls.push_back(Call { number, arguments, failure, reply });
+        mail.calls.push_back((call, reply));
         let waker = mail.waker.clone();
         drop(mail);
         if let Some(waker) = waker {
@@ -104,7 +94,7 @@ impl Callbacks {
     }
 
     /// The next call to make.
-    pub(super) fn next(&self) -> Option<Call> {
+    pub(super) fn next(&self) -> Option<Posted> {
         self.mailbox.lock().calls.pop_front()
     }
 

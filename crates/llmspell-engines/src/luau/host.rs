@@ -77,6 +77,8 @@ pub(super) struct PerRun {
     /// The task that the interrupt stopped, by the address of its coroutine. No other one of the session may run
     /// before it has gone on: the script would see half of what it does.
     pub(super) stopped: Cell<Option<usize>>,
+    /// How many tasks had to let it go first, and have not been polled since.
+    pub(super) behind: Cell<usize>,
     /// Coroutines that wait, on their way to the schedule, with their scopes.
     pub(super) adopted: RefCell<Vec<(Rc<Scope>, Thread)>>,
     /// Handlers of promises are due.
@@ -98,6 +100,7 @@ impl PerRun {
             files: RefCell::default(),
             modules: RefCell::default(),
             stopped: Cell::new(None),
+            behind: Cell::new(0),
             adopted: RefCell::default(),
             has_jobs: Cell::new(false),
             scope: RefCell::new(Scope::new(0, cx.clone())),

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use llmspell_core::bridge::Arguments;
+use llmspell_core::bridge::{Arguments, Field};
 use llmspell_core::{Bridge, Context, Error, ErrorKind, Result};
 use mlua::chunk::ChunkMode;
 use mlua::{AnyUserData, LightUserData, Lua, LuaOptions, LuaString, StdLib, Table, Value as LuaValue};
@@ -61,20 +61,26 @@ pub(super) fn open(host: &Rc<Host>, bridges: &[Arc<Bridge>]) -> Result<Lua> {
 }
 
 /// Makes a VM in which a run has ended as new for another one, but for what both share: built-ins, the prelude, bridges.
-pub(super) fn renew(lua: &Lua, host: &Rc<Host>, cx: Context) -> Result<()> {
+pub(super) fn renew(lua: &Lua, host: &Rc<Host>, bridges: &[Arc<Bridge>], cx: Context) -> Result<()> {
     let failed = |error: mlua::Error| from_lua_error(host, &error);
     // The limit of the run that ended would be in the way.
     lua.set_memory_limit(0).map_err(failed)?;
     let had_tasks = host.renew(cx);
+    host.kit()?.forget.call::<()>(()).map_err(failed)?;
+    // The script's own globals go with the sandbox, and `close` makes others.
+    lua.sandbox(false).map_err(failed)?;
+    for bridge in bridges.iter().filter(|bridge| bridge.constants.iter().any(|it| it.of_run)) {
+        let table: Table = lua.globals().raw_get(bridge.name).map_err(failed)?;
+        table.set_readonly(false);
+        constants(lua, host, bridge.constants.iter().filter(|it| it.of_run), &table)?;
+        table.set_readonly(true);
+    }
     forget(lua, host, had_tasks).map_err(failed)?;
     limits::arm(lua, host).map_err(failed)
 }
 
 fn forget(lua: &Lua, host: &Host, had_tasks: bool) -> mlua::Result<()> {
     let kit = host.kit().map_err(to_lua_error)?;
-    kit.forget.call::<()>(())?;
-    // The script's own globals go with the sandbox, and `close` makes others.
-    lua.sandbox(false)?;
     seed(&lua.globals())?;
     close(lua, host)?;
     // Host objects and what tasks hold of the context end with their run.
@@ -168,7 +174,7 @@ fn primitives(lua: &Lua, host: &Rc<Host>) -> mlua::Result<Table> {
         lua.create_function(move |lua, text: LuaString| {
             let mut line = text.to_string_lossy();
             line.push('\n');
-            shared.run().cx.console().write(line).map_err(|error| raise(&shared, lua, error))
+            shared.scope().cx.console().write(line).map_err(|error| raise(&shared, lua, error))
         })?,
     )?;
     let shared = Rc::clone(host);
@@ -216,15 +222,26 @@ fn install(lua: &Lua, host: &Rc<Host>, bridge: &Bridge) -> Result<()> {
         let function = functions::function(host, lua, method, 0).map_err(failed)?;
         table.raw_set(method.name, function).map_err(failed)?;
     }
-    for constant in &bridge.constants {
-        let value = (constant.get)(&host.run().cx, Arguments::new(Vec::new()))?;
-        let value = values::constant(host, lua, value)?;
-        freeze(&value);
-        table.raw_set(constant.name, value).map_err(failed)?;
-    }
+    constants(lua, host, &bridge.constants, &table)?;
     table.set_readonly(true);
     globals.raw_set(bridge.name, table).map_err(failed)?;
     host.kit()?.reserved.raw_set(bridge.name, true).map_err(failed)
+}
+
+/// Sets what a bridge has that is no function.
+fn constants<'a>(
+    lua: &Lua,
+    host: &Rc<Host>,
+    constants: impl IntoIterator<Item = &'a Field>,
+    table: &Table,
+) -> Result<()> {
+    for constant in constants {
+        let value = (constant.get)(&host.run().cx, Arguments::new(Vec::new()))?;
+        let value = values::constant(host, lua, value)?;
+        freeze(&value);
+        table.raw_set(constant.name, value).map_err(|error| from_lua_error(host, &error))?;
+    }
+    Ok(())
 }
 
 /// Makes a constant read-only, with all that it holds. Values of the host have no cycles.

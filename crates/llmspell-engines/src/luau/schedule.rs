@@ -11,11 +11,11 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::task::AtomicWaker;
+use llmspell_core::callback::Call;
 use llmspell_core::{Context, Error, Result, Value};
 use mlua::{Function, Lua};
 use tokio::sync::oneshot;
 
-use super::callbacks::Call;
 use super::host::Host;
 use super::promise;
 use super::task::Task;
@@ -121,8 +121,8 @@ impl Run {
     /// Takes in what was started since the last look; says whether there was anything.
     fn take_in(&mut self) -> Result<bool> {
         let before = self.tasks.len() + self.beside.len();
-        while let Some(Call { number, arguments, failure, reply }) = self.host.run().callbacks.next() {
-            match self.callback(number, arguments, failure) {
+        while let Some((call, reply)) = self.host.run().callbacks.next() {
+            match self.callback(call) {
                 Ok((task, alive)) => self.tasks.push(Running {
                     task,
                     purpose: Purpose::Callback(Some(reply)),
@@ -140,7 +140,8 @@ impl Run {
         Ok(self.tasks.len() + self.beside.len() > before)
     }
 
-    fn callback(&self, number: u64, arguments: Vec<Value>, failure: Option<Error>) -> Result<(Task, Alive)> {
+    fn callback(&self, call: Call) -> Result<(Task, Alive)> {
+        let Call { number, arguments, failure, within } = call;
         let (function, cx) = self
             .host
             .run()
@@ -148,7 +149,7 @@ impl Run {
             .function(number)
             .ok_or_else(|| Error::internal("a callback was called after its release"))?;
         let alive = Alive::new(&self.host)?;
-        let scope = self.host.begin_scope(cx);
+        let scope = self.host.begin_scope(within.unwrap_or(cx));
         Ok((Task::call(&self.host, &self.lua, scope, function, arguments, failure)?, alive))
     }
 
@@ -235,6 +236,8 @@ impl Future for Run {
                 // Whoever was woken meanwhile has his turn before another answer comes in.
                 Ok(false) if alarm.rang.load(Ordering::Relaxed) => return Poll::Pending,
                 Ok(false) if self.host.run().stopped.get().is_some() => return Poll::Pending,
+                // Who let it go first has not been polled since, and may be at work as soon as he is.
+                Ok(false) if self.host.run().behind.get() > 0 => return Poll::Pending,
                 Ok(false) if self.host.run().cx.next_turn() => {}
                 Ok(false) => return Poll::Pending,
             }

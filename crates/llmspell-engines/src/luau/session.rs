@@ -17,6 +17,7 @@ use super::{functions, sandbox, values};
 pub(super) struct LuauSession {
     lua: Lua,
     host: Rc<Host>,
+    bridges: Vec<Arc<Bridge>>,
     /// A script runs: a session is one thread of control.
     busy: Cell<bool>,
 }
@@ -34,7 +35,7 @@ impl LuauSession {
     pub(super) fn open(bridges: &[Arc<Bridge>], cx: Context, chunks: Arc<Chunks>) -> Result<Self> {
         let host = Host::new(cx, chunks);
         let lua = sandbox::open(&host, bridges)?;
-        Ok(Self { lua, host, busy: Cell::new(false) })
+        Ok(Self { lua, host, bridges: bridges.to_vec(), busy: Cell::new(false) })
     }
 
     fn failed(&self, error: &mlua::Error) -> Error {
@@ -115,7 +116,7 @@ impl Session for LuauSession {
     }
 
     fn renew(&mut self, cx: Context) -> Result<()> {
-        sandbox::renew(&self.lua, &self.host, cx)
+        sandbox::renew(&self.lua, &self.host, &self.bridges, cx)
     }
 
     fn memory(&self) -> u64 {

@@ -21,6 +21,8 @@ pub(super) struct Task {
     thread: Thread,
     /// What it is resumed with at first.
     start: Option<MultiValue>,
+    /// It had to let another one go first.
+    behind: bool,
 }
 
 impl Task {
@@ -58,12 +60,12 @@ impl Task {
         start: MultiValue,
     ) -> Result<Self> {
         let thread = lua.create_thread(function).map_err(|error| from_lua_error(host, &error))?;
-        Ok(Self { host: Rc::clone(host), lua: lua.clone(), scope, thread, start: Some(start) })
+        Ok(Self { host: Rc::clone(host), lua: lua.clone(), scope, thread, start: Some(start), behind: false })
     }
 
     /// Takes over a coroutine that has begun, and waits.
     pub(super) fn adopt(host: &Rc<Host>, lua: &Lua, scope: Rc<Scope>, thread: Thread) -> Self {
-        Self { host: Rc::clone(host), lua: lua.clone(), scope, thread, start: None }
+        Self { host: Rc::clone(host), lua: lua.clone(), scope, thread, start: None, behind: false }
     }
 
     /// Whether it waits for nothing that the host could bring.
@@ -77,8 +79,13 @@ impl Task {
         self.host.state()?;
         let returned = matches!(left.pop_front(), Some(LuaValue::Boolean(true)));
         let value = left.pop_front().unwrap_or(LuaValue::Nil);
-        if returned {
+        if returned && (!value.is_nil() || left.front().is_none_or(LuaValue::is_nil)) {
             return from_lua(&self.host, &self.lua, value, &mut 0, || what.to_owned());
+        }
+        if returned {
+            // `nil, err`, as what failed in the host comes back.
+            let error = left.pop_front().unwrap_or(LuaValue::Nil);
+            return Err(raised(&self.host, &self.lua, error, None));
         }
         // The guard could not write the error down when memory ran out, or the stack did.
         Err(written.unwrap_or_else(|| raised(&self.host, &self.lua, value, None)))
@@ -86,6 +93,15 @@ impl Task {
 
     fn address(&self) -> usize {
         self.thread.to_pointer().addr()
+    }
+
+    fn set_behind(&mut self, behind: bool) {
+        let count = &self.host.run().behind;
+        match (std::mem::replace(&mut self.behind, behind), behind) {
+            (false, true) => count.set(count.get() + 1),
+            (true, false) => count.set(count.get() - 1),
+            _ => {}
+        }
     }
 
     fn resume(&mut self) -> Result<MultiValue> {
@@ -104,10 +120,12 @@ impl Future for Task {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         self.host.state()?;
+        self.set_behind(false);
         if self.scope.has_ended() {
             return Poll::Ready(Ok(MultiValue::new()));
         }
         if self.host.run().stopped.get().is_some_and(|stopped| stopped != self.address()) {
+            self.set_behind(true);
             return after_neighbours(cx);
         }
         self.scope.work(cx.waker());
@@ -139,6 +157,7 @@ impl Future for Task {
 
 impl Drop for Task {
     fn drop(&mut self) {
+        self.set_behind(false);
         if self.host.run().stopped.get() == Some(self.address()) {
             self.host.run().stopped.set(None);
         }

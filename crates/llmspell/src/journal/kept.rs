@@ -37,6 +37,8 @@ struct Before {
     last_order: u64,
     /// How long it ran.
     took: Duration,
+    /// How many of its lines were heard that it says again.
+    heard: u64,
     /// How the effects that nobody knows of are taken.
     decided: HashMap<EffectPath, End>,
 }
@@ -62,9 +64,15 @@ impl Kept {
 
     /// The same, for a run that goes on.
     pub(crate) fn resume(runs: Runs, run: KeptRun, spell: Spell, unfinished: Unfinished) -> Self {
+        let mut run = run;
         let ended = run.effects.iter().map(|effect| effect.began + effect.took.unwrap_or_default());
         let took = ended.max().unwrap_or_default();
         let open: Vec<_> = run.unfinished().map(|effect| effect.path.clone()).collect();
+        let heard = run.heard();
+        let tried_again = run.tried_again();
+        for effect in &mut run.effects {
+            effect.entry.end.take_if(|end| end.order >= tried_again);
+        }
         let working_dir = run.summary.working_dir.clone();
         let info = run.summary.info.clone();
         let recorded = Recorded::new(run.effects.into_iter().map(|effect| effect.entry).collect());
@@ -79,13 +87,13 @@ impl Kept {
             last_order += 1;
             decided.insert(path, End { order: last_order, said: 0, answer });
         }
-        let before = Before { recorded, last_order, took, decided };
+        let before = Before { recorded, last_order, took, decided, heard };
         Self { before, ..Self::new(runs, info, spell, working_dir) }
     }
 
-    /// How many lines the run had printed and logged before it was resumed.
-    pub(crate) fn said(&self) -> Result<u64> {
-        Rows::said(&self.runs, &self.info.run_id)
+    /// How many lines the run had printed and logged before it was resumed, and prints again.
+    pub(crate) fn heard(&self) -> u64 {
+        self.before.heard
     }
 
     fn now(&self) -> MutexGuard<'_, Now> {

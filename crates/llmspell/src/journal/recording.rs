@@ -87,7 +87,7 @@ impl Recording {
         let head = json(&Head { llmspell: VERSION, info: self.info.clone() })?;
         let _ = writeln!(out.text, "{head}");
         let mut entries: Vec<_> = self.entries.iter().collect();
-        entries.sort_by_cached_key(|entry| place(&entry.effect.path));
+        entries.sort_by(|a, b| place(&a.effect.path).cmp(&place(&b.effect.path)));
         for Entry { effect: Effect { path, ask }, end } in entries {
             let request = pack(&ask.request, &mut out)?;
             let mut line = format!(
@@ -122,9 +122,11 @@ struct Head {
     info: RunInfo,
 }
 
-/// Tasks in the order of their numbers, as no comparison of texts would have them.
-pub(super) fn place(path: &EffectPath) -> (Vec<u32>, u32) {
-    (path.task.split('.').map(|number| number.parse().unwrap_or(0)).collect(), path.count)
+/// Tasks in the order of their numbers, as no comparison of texts would have them, and steps by their names.
+pub(super) fn place(path: &EffectPath) -> (&str, Vec<u32>, u32) {
+    let mut parts = path.task.split('.');
+    let root = parts.next().unwrap_or_default();
+    (root, parts.map(|number| number.parse().unwrap_or(0)).collect(), path.count)
 }
 
 #[derive(Default)]

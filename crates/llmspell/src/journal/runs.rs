@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use llmspell_core::chat::Usage;
 use llmspell_core::effect::{Ask, Effect, EffectPath, End, Entry};
 use llmspell_core::{Error, ErrorKind, Outcome, Result, from_value, to_value};
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, Row, params};
 use serde::{Deserialize, Serialize};
 
 use super::RunInfo;
@@ -123,10 +123,33 @@ pub struct KeptRun {
 }
 
 impl KeptRun {
-    /// What was under way when the run ended, and nobody knows whether it happened.
+    /// What was under way when the run ended, or failed last, and must not be done twice: nobody knows whether it happened.
     pub fn unfinished(&self) -> impl Iterator<Item = &Effect> {
-        let open = self.effects.iter().filter(|effect| effect.entry.end.is_none());
+        let tried_again = self.tried_again();
+        let open = self.effects.iter().filter(move |effect| match &effect.entry.end {
+            Some(end) => end.order >= tried_again,
+            None => true,
+        });
         open.map(|effect| &effect.entry.effect).filter(|effect| !effect.ask.repeatable)
+    }
+
+    /// How many of the lines that it said before are the same when it goes on.
+    pub(super) fn heard(&self) -> u64 {
+        let tried_again = self.tried_again();
+        let ends = self.effects.iter().filter_map(|effect| effect.entry.end.as_ref());
+        let (again, before): (Vec<_>, Vec<_>) = ends.partition(|end| end.order >= tried_again);
+        match again.iter().map(|end| end.said).min() {
+            // What it said after that may be otherwise.
+            Some(said) => said,
+            None => before.iter().map(|end| end.said).max().unwrap_or(0).max(self.summary.said),
+        }
+    }
+
+    /// The place in the [order](End::order) from which on all failed. Whatever a run did not live through is tried again
+    /// when it goes on; what it lived through happens as it did.
+    pub(super) fn tried_again(&self) -> u64 {
+        let ends = self.effects.iter().filter_map(|effect| effect.entry.end.as_ref());
+        ends.filter(|end| end.answer.is_ok()).map(|end| end.order).max().unwrap_or(0) + 1
     }
 }
 
@@ -557,14 +580,5 @@ impl Rows<'_> {
             )
         })?;
         Ok(())
-    }
-
-    /// The most lines that are known to have been said.
-    pub(super) fn said(runs: &Runs, run: &str) -> Result<u64> {
-        let sql = "SELECT max(run.said, coalesce((SELECT max(effect.said) FROM effect WHERE effect.run = run.id), 0)) FROM run
-            WHERE run.id = ?1";
-        let said =
-            runs.read(|database| database.query_row(sql, [run], |row| row.get::<_, i64>(0)).optional())?;
-        Ok(said.flatten().and_then(|said| u64::try_from(said).ok()).unwrap_or(0))
     }
 }

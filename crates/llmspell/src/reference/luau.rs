@@ -42,14 +42,6 @@ end
 --- What the spell was called with, typed and defaulted by its manifest.
 declare params: { [string]: any }
 
---- The spell that runs.
-declare spell: {
-    name: string,
-    version: string?,
-    run_id: string,
-    dir: string?,
-}
-
 --- Writes its arguments to the spell's output, with tabs between and a line end after them.
 declare function print(...: any): ()
 "#;

@@ -125,12 +125,12 @@ fn text(run: &KeptRun) -> String {
 #[derive(Default)]
 struct Task<'a> {
     effects: Vec<&'a KeptEffect>,
-    tasks: BTreeMap<u32, Task<'a>>,
+    tasks: BTreeMap<&'a str, Task<'a>>,
 }
 
 enum Branch<'t, 'a> {
     Effect(&'a KeptEffect),
-    Task(u32, &'t Task<'a>),
+    Task(&'a str, &'t Task<'a>),
 }
 
 impl<'a> Task<'a> {
@@ -138,9 +138,9 @@ impl<'a> Task<'a> {
         let mut root = Self::default();
         for effect in effects {
             let mut task = &mut root;
-            // The first is `main` itself.
-            for number in effect.entry.effect.path.task.split('.').skip(1) {
-                task = task.tasks.entry(number.parse().unwrap_or(0)).or_default();
+            // A step begins a path of its own.
+            for name in effect.entry.effect.path.task.split('.').filter(|name| *name != "main") {
+                task = task.tasks.entry(name).or_default();
             }
             task.effects.push(effect);
         }
@@ -155,7 +155,7 @@ impl<'a> Task<'a> {
 
     fn draw(&self, indent: &str, text: &mut String) {
         let effects = self.effects.iter().map(|effect| (effect.began, Branch::Effect(effect)));
-        let tasks = self.tasks.iter().map(|(number, task)| (task.began(), Branch::Task(*number, task)));
+        let tasks = self.tasks.iter().map(|(name, task)| (task.began(), Branch::Task(name, task)));
         let mut branches: Vec<_> = effects.chain(tasks).collect();
         branches.sort_by_key(|(began, _)| *began);
         let last = branches.len().saturating_sub(1);
@@ -165,8 +165,9 @@ impl<'a> Task<'a> {
                 Branch::Effect(effect) => {
                     let _ = writeln!(text, "{indent}{corner} {}", line(effect));
                 }
-                Branch::Task(number, task) => {
-                    let _ = writeln!(text, "{indent}{corner} task {number}");
+                Branch::Task(name, task) => {
+                    let kind = if name.starts_with("step(") { "" } else { "task " };
+                    let _ = writeln!(text, "{indent}{corner} {kind}{}", escape_name(name));
                     task.draw(&format!("{indent}{deeper}"), text);
                 }
             }
