@@ -15,22 +15,18 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use llmspell_core::{Error, ErrorKind, Map, Result, Value};
-use sha2::{Digest as _, Sha256};
+use ring::digest::{Context, SHA256};
 
-/// From this many bytes of JSON on, something is large.
+/// From this many bytes on, something is large.
 const LARGE: usize = 1024;
 
 /// What large parts are kept in, by their hashes.
 pub(super) trait Parts {
-    /// Keeps a part, which is JSON, unless it is kept already.
-    fn keep(&mut self, hash: &str, part: &str) -> Result<()>;
-}
+    /// Whether this part is kept already; from now on, it is.
+    fn has(&mut self, hash: &str) -> bool;
 
-impl Parts for Vec<(String, String)> {
-    fn keep(&mut self, hash: &str, part: &str) -> Result<()> {
-        self.push((hash.to_owned(), part.to_owned()));
-        Ok(())
-    }
+    /// Keeps a part, which is JSON.
+    fn keep(&mut self, hash: String, part: String);
 }
 
 /// Writes a value as JSON, and its large parts into `parts`, each after those that it names.
@@ -43,11 +39,10 @@ pub(super) fn pack(value: &Value, parts: &mut impl Parts) -> Result<String> {
 fn write(value: &Value, out: &mut String, parts: &mut impl Parts) -> Result<()> {
     match value {
         Value::Str(text) => {
-            let json = json(text)?;
-            if json.len() < LARGE {
-                out.push_str(&json);
+            if text.len() < LARGE {
+                out.push_str(&json(text)?);
             } else {
-                let hash = keep(&json, parts)?;
+                let hash = keep("text", text, parts, || json(text))?;
                 let _ = write!(out, r#"{{"$text":"{hash}"}}"#);
             }
         }
@@ -69,7 +64,7 @@ fn write(value: &Value, out: &mut String, parts: &mut impl Parts) -> Result<()> 
                     Some(before) => format!(r#"{{"after":"{before}","item":{item}}}"#),
                     None => format!(r#"{{"item":{item}}}"#),
                 };
-                last = Some(keep(&link, parts)?);
+                last = Some(keep("list", &link, parts, || Ok(link.clone()))?);
             }
             let _ = write!(out, r#"{{"$list":"{}"}}"#, last.unwrap_or_default());
         }
@@ -94,11 +89,21 @@ pub(super) fn json(value: &(impl serde::Serialize + ?Sized)) -> Result<String> {
     serde_json::to_string(value).map_err(|error| Error::internal(format!("cannot be written down: {error}")))
 }
 
-fn keep(part: &str, parts: &mut impl Parts) -> Result<String> {
-    let hash = Sha256::digest(part.as_bytes());
+/// Keeps a part of this kind, whose JSON is made only when it is new.
+fn keep(
+    kind: &str,
+    part: &str,
+    parts: &mut impl Parts,
+    json: impl FnOnce() -> Result<String>,
+) -> Result<String> {
+    let mut context = Context::new(&SHA256);
+    context.update(kind.as_bytes());
+    context.update(part.as_bytes());
     // Half of it tells apart whatever one journal can hold.
-    let hash: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    parts.keep(&hash, part)?;
+    let hash: String = context.finish().as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    if !parts.has(&hash) {
+        parts.keep(hash.clone(), json()?);
+    }
     Ok(hash)
 }
 
@@ -180,6 +185,16 @@ mod tests {
 
     use super::*;
 
+    impl Parts for HashMap<String, String> {
+        fn has(&mut self, hash: &str) -> bool {
+            self.contains_key(hash)
+        }
+
+        fn keep(&mut self, hash: String, part: String) {
+            self.insert(hash, part);
+        }
+    }
+
     fn values() -> impl Strategy<Value = Value> {
         let text = prop_oneof![".{0,20}", "\\$(text|list|map)", "[a-c]{1030,1040}"];
         let leaf = prop_oneof![
@@ -202,25 +217,22 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_packed_is_unpacked_the_same(value in values()) {
-            let mut parts = Vec::new();
+            let mut parts = HashMap::new();
             let json = pack(&value, &mut parts).unwrap();
             prop_assert!(json.len() < 200_000);
-            prop_assert_eq!(unpack(&json, &parts.into_iter().collect()).unwrap(), value);
+            prop_assert_eq!(unpack(&json, &parts).unwrap(), value);
         }
     }
 
     #[test]
     fn a_list_that_grows_takes_one_more_part_each_time() {
-        let mut parts = HashMap::new();
         let mut sizes = Vec::new();
         for turns in [50_usize, 100, 200] {
-            let mut kept = Vec::new();
+            let mut parts = HashMap::new();
             for turn in 1..=turns {
                 let messages = (0..turn).map(|at| Value::from(format!("message {at} {}", "x".repeat(300))));
-                pack(&Value::List(messages.collect()), &mut kept).unwrap();
+                pack(&Value::List(messages.collect()), &mut parts).unwrap();
             }
-            parts.clear();
-            parts.extend(kept);
             sizes.push(parts.len());
         }
         // The first three lists are small enough to stand as they are.

@@ -136,11 +136,12 @@ struct Written {
 }
 
 impl Parts for Written {
-    fn keep(&mut self, hash: &str, part: &str) -> Result<()> {
-        if self.parts.insert(hash.to_owned()) {
-            let _ = writeln!(self.text, r#"{{"part":"{hash}","value":{part}}}"#);
-        }
-        Ok(())
+    fn has(&mut self, hash: &str) -> bool {
+        !self.parts.insert(hash.to_owned())
+    }
+
+    fn keep(&mut self, hash: String, part: String) {
+        let _ = writeln!(self.text, r#"{{"part":"{hash}","value":{part}}}"#);
     }
 }
 
@@ -251,7 +252,7 @@ mod tests {
                 r#"{"llmspell":1,"run_id":""#,
                 r#"{"at":"main#1","ask":"mo"#,
                 r#"{"at":"main#2","ask":"mo"#,
-                r#"{"part":"94bfe6f3d049c2f"#,
+                r#"{"part":"f72429289515df2"#,
                 r#"{"at":"main.2#1","ask":""#,
                 r#"{"at":"main.10#1","ask":"#,
             ]

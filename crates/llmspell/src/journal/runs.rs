@@ -460,11 +460,12 @@ struct RunParts<'a> {
 }
 
 impl Parts for RunParts<'_> {
-    fn keep(&mut self, hash: &str, part: &str) -> Result<()> {
-        if self.known.insert(hash.to_owned()) {
-            self.new.push((hash.to_owned(), part.to_owned()));
-        }
-        Ok(())
+    fn has(&mut self, hash: &str) -> bool {
+        !self.known.insert(hash.to_owned())
+    }
+
+    fn keep(&mut self, hash: String, part: String) {
+        self.new.push((hash, part));
     }
 }
 
