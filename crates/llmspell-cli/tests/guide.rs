@@ -159,6 +159,9 @@ impl Desk {
             command.to_owned()
         };
         let said = String::from_utf8(self.shell(&typed).stdout).unwrap();
+        // What was used ends with a time, which is never the same.
+        let is_used = |line: &&str| line.starts_with("note: ") && line.contains(" model call");
+        let said: String = said.split_inclusive('\n').filter(|line| !is_used(line)).collect();
         said.replace(NOTE, "").replace(self.folder.to_str().unwrap(), "/home/ada/spells")
     }
 

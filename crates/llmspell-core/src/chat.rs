@@ -254,6 +254,11 @@ impl ChatRequest {
     pub fn prompt(text: impl Into<String>) -> Self {
         Self { messages: vec![Message::user(text)], ..Self::default() }
     }
+
+    /// How many bytes of text its messages have.
+    pub(crate) fn text_bytes(&self) -> u64 {
+        self.messages.iter().map(|message| message.joined_text().len() as u64).sum()
+    }
 }
 
 /// What a call or a run used. Tokens as the provider counts them, unless `estimated`.

@@ -314,7 +314,7 @@ impl Context {
         let child = Arc::new(Run {
             spell,
             permissions,
-            meter: Meter::new(limits),
+            meter: parent.meter.child(limits),
             cancellation: parent.cancellation.child_token(),
             journal: Arc::clone(&parent.journal),
             sink: Arc::clone(&parent.sink),
@@ -513,19 +513,17 @@ impl Context {
         self.run.world.random.as_deref()
     }
 
-    /// Says that from now on answers wait for their turns, and that [`next_turn`](Self::next_turn) is called whenever the
-    /// script has nothing to do. For the engine's session.
+    /// Says that from now on [`next_turn`](Self::next_turn) is called whenever the script has nothing to do, and lets
+    /// answers wait for that where their order is kept. For the engine's session.
     pub fn take_turns(&self) {
-        if self.journal().keeps() {
-            self.run.turns.take();
-        }
+        self.run.turns.take(self.journal().keeps());
     }
 
-    /// Lets the next answer through to the script, which has nothing else to do; says whether there was one. For the
-    /// engine's session.
+    /// Lets the next answer through to the script, which has nothing else to do; says whether there was one, or else
+    /// whether a call was told that it waits in vain for room in its budget. For the engine's session.
     #[must_use]
     pub fn next_turn(&self) -> bool {
-        self.run.turns.next()
+        self.run.turns.next() || self.run.meter.purse().give_up()
     }
 
     /// Writes down in the journal what the run came to.

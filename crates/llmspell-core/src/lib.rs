@@ -4,6 +4,7 @@
 //! each touch passes one gate, which checks, charges and writes down.
 
 pub mod bridge;
+mod budget;
 pub mod callback;
 pub mod capability;
 pub mod chat;
@@ -27,6 +28,7 @@ mod turn;
 mod value;
 
 pub use bridge::{Bridge, BridgeSet, Method};
+pub use budget::DEFAULT_OUTPUT;
 pub use callback::{Callback, CallbackHost};
 pub use context::{Context, ContextBuilder, Event, Sink, SpellInfo};
 pub use convert::{from_value, into_value, to_value};

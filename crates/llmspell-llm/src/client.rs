@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::{self, BoxStream, StreamExt};
-use llmspell_core::capability::{ModelListing, ModelRef, Models, ProviderInfo};
+use llmspell_core::capability::{Estimate, ModelListing, ModelRef, Models, Price, ProviderInfo};
 use llmspell_core::chat::{ChatRequest, Delta, ModelInfo, Reply, Usage};
 use llmspell_core::effect::Permit;
 use llmspell_core::{Error, ErrorKind, Result};
@@ -505,6 +505,17 @@ impl Models for Client {
 
     fn count_tokens(&self, text: &str, _: &ModelRef) -> u64 {
         count_tokens(text)
+    }
+
+    fn estimate(&self, request: &ChatRequest) -> Estimate {
+        let entry = named(&self.0.entries, request.provider.as_deref().unwrap_or_default()).ok();
+        let model = entry.and_then(|entry| entry.model(request.model.as_deref().unwrap_or_default()));
+        let price = match entry {
+            Some(entry) if entry.local => Some(Price::default()),
+            _ => model.as_ref().and_then(catalogue::price),
+        };
+        let max_output = model.and_then(|model| u32::try_from(model.max_output?).ok());
+        Estimate { input_tokens: count_request(request), max_output, price }
     }
 }
 

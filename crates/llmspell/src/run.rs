@@ -340,6 +340,7 @@ pub(crate) fn outcome(cx: &Context, said: &Collector, result: Result<Value>) -> 
         error,
         usage: meter.usage(),
         model_calls: meter.model_calls(),
+        unpriced_calls: meter.unpriced_calls(),
         duration: meter.started().elapsed(),
         cpu: meter.cpu(),
         logs: said.logs,

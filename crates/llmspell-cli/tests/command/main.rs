@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests start the command and lay out its files themselves")]
 #![expect(clippy::unwrap_used, reason = "what helps a test may fail it")]
 
+mod budget;
 mod check;
 mod dry_run;
 mod environment;

@@ -88,12 +88,23 @@ fn as_seen(output: std::process::Output) -> Seen {
     Seen {
         code: output.status.code().expect("the process ended by itself"),
         stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
+        stderr: without_time(&String::from_utf8(output.stderr).unwrap()),
     }
 }
 
-/// Reads one whole request: a server that answers before that may reset the connection.
-pub(crate) fn read_request(socket: &mut TcpStream) {
+/// The line that says what a run used ends with its time, which is never the same.
+fn without_time(stderr: &str) -> String {
+    let line = |line: &str| match line.rsplit_once(", ") {
+        Some((used, _)) if used.starts_with("note: ") && used.contains(" model call") => {
+            format!("{used}, TIME\n")
+        }
+        _ => line.to_owned(),
+    };
+    stderr.split_inclusive('\n').map(line).collect()
+}
+
+/// Reads one whole request and returns its body: a server that answers before that may reset the connection.
+pub(crate) fn read_request(socket: &mut TcpStream) -> String {
     let mut reader = BufReader::new(socket);
     let mut length = 0;
     loop {
@@ -106,5 +117,7 @@ pub(crate) fn read_request(socket: &mut TcpStream) {
             break;
         }
     }
-    reader.read_exact(&mut vec![0; length]).unwrap();
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    String::from_utf8(body).unwrap()
 }

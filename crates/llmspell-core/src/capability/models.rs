@@ -8,6 +8,7 @@ use futures_util::stream::{BoxStream, Stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Call;
 use crate::chat::{ChatRequest, Delta, ModelInfo, Reply, Usage};
 use crate::context::{Context, Event};
 use crate::convert::from_value;
@@ -53,6 +54,35 @@ pub struct ModelListing {
     pub errors: Vec<Error>,
 }
 
+/// What a model costs: US dollars for a million tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Price {
+    /// Of what it reads.
+    pub input: f64,
+    /// Of what it writes.
+    pub output: f64,
+}
+
+impl Price {
+    /// What so many tokens cost, in US dollars.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^53")]
+    pub fn of(self, input_tokens: u64, output_tokens: u64) -> f64 {
+        (input_tokens as f64 * self.input + output_tokens as f64 * self.output) / 1e6
+    }
+}
+
+/// What is known of a call before it is made.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Estimate {
+    /// Tokens that the model will read, roughly.
+    pub input_tokens: u64,
+    /// The most tokens that it can write, if that is known.
+    pub max_output: Option<u32>,
+    /// What it costs; `None` when that is not known.
+    pub price: Option<Price>,
+}
+
 /// Calls language models.
 ///
 /// `chat` and `stream` are handed a request whose `provider` and `model` were resolved by
@@ -82,6 +112,12 @@ pub trait Models: Send + Sync {
 
     /// Counts the tokens of a text, as near as can be known without asking the provider.
     fn count_tokens(&self, text: &str, model: &ModelRef) -> u64;
+
+    /// What a call may take, for a run with a limit of tokens or of cost to set aside. Unless it is said otherwise, nothing
+    /// is known but the text: four bytes a token.
+    fn estimate(&self, request: &ChatRequest) -> Estimate {
+        Estimate { input_tokens: request.text_bytes().div_ceil(4), ..Estimate::default() }
+    }
 }
 
 /// A provider and a model as a script names them.
@@ -150,19 +186,23 @@ impl<'a> GatedModels<'a> {
     /// What the provider answers, a limit, or the end of the run.
     pub async fn chat(&self, request: ChatRequest) -> Result<Reply> {
         let ask = Ask::new("models", "chat", &request)?;
-        self.0.meter().reserve_model_call()?;
-        let live = |permit| {
-            let asking = self.resolved(request).map(|(models, request)| models.chat(permit, request));
-            async move { asking?.await }
+        let mut call = self.0.count_call().await?;
+        let live = async |permit| {
+            let (models, mut request) = self.resolved(request)?;
+            self.0.set_aside(&mut call, models, &mut request).await?;
+            models.chat(permit, request).await
         };
         let result: Result<Reply> = self.0.gate(ask, live).await;
-        match &result {
-            Ok(reply) => settle(self.0, &reply.usage),
-            Err(error) => {
-                if let Some(usage) = error.call().and_then(|call| call.usage.as_ref()) {
-                    settle(self.0, usage);
-                }
-            }
+        let used = match &result {
+            Ok(reply) => Some(&reply.usage),
+            Err(error) => error.call().and_then(|call| call.usage.as_ref()),
+        };
+        if let Some(used) = used {
+            settle(self.0, used);
+        }
+        // Only what was cut off is charged by a guess.
+        if !result.as_ref().is_err_and(Error::is_final) {
+            call.settled();
         }
         result
     }
@@ -173,15 +213,21 @@ impl<'a> GatedModels<'a> {
     /// What the provider answers before the first piece, a limit, or the end of the run.
     pub async fn stream(&self, request: ChatRequest) -> Result<ReplyStream> {
         let ask = Ask::new("models", "stream", &request)?;
-        self.0.meter().reserve_model_call()?;
-        let bytes: usize = request.messages.iter().map(|message| message.joined_text().len()).sum();
-        let asked_tokens = (bytes as u64).div_ceil(4);
-        let live = |permit| {
-            let asking = self.resolved(request).map(|(models, request)| models.stream(permit, request));
-            async move { Ok((NoHead {}, asking?.await?)) }
+        let mut call = self.0.count_call().await?;
+        let asked_tokens = request.text_bytes().div_ceil(4);
+        let live = async |permit| {
+            let (models, mut request) = self.resolved(request)?;
+            self.0.set_aside(&mut call, models, &mut request).await?;
+            Ok((NoHead {}, models.stream(permit, request).await?))
         };
-        let (NoHead {}, pieces) = Pieces::open(self.0, ask, live).await?;
-        Ok(ReplyStream { cx: self.0.clone(), pieces, text: String::new(), asked_tokens, done: false })
+        let opened = Pieces::open(self.0, ask, live).await;
+        if !opened.as_ref().is_err_and(Error::is_final) {
+            // From here on, the stream settles.
+            call.settled();
+        }
+        let (NoHead {}, pieces) = opened?;
+        let (cx, call) = (self.0.clone(), Some(call));
+        Ok(ReplyStream { cx, pieces, call, text: String::new(), asked_tokens, done: false })
     }
 
     /// Lists the models of one provider, or of all.
@@ -250,6 +296,8 @@ impl gate::Piece for Delta {
 pub struct ReplyStream {
     cx: Context,
     pieces: Pieces<NoHead, Delta>,
+    /// What is set aside for it.
+    call: Option<Call>,
     text: String,
     /// Tokens of the question, roughly, to charge when the answer is cut off.
     asked_tokens: u64,
@@ -286,10 +334,17 @@ impl ReplyStream {
         error
     }
 
+    fn set_idle(&mut self, idle: bool) {
+        if let Some(call) = &mut self.call {
+            call.set_idle(idle);
+        }
+    }
+
     /// Ends the call: charges what it used.
     fn settle(&mut self, usage: &Usage) {
         self.done = true;
         settle(&self.cx, usage);
+        self.call = None;
     }
 
     /// What a call that ended early is charged: about four bytes a token, as a first guess everywhere.
@@ -307,7 +362,10 @@ impl Stream for ReplyStream {
         if this.done {
             return Poll::Ready(None);
         }
-        let item = match ready!(this.pieces.poll(task)) {
+        this.set_idle(false);
+        let piece = ready!(this.pieces.poll(task));
+        this.set_idle(true);
+        let item = match piece {
             Some(Ok(delta)) => this.piece(&delta).map(|()| delta),
             Some(Err(error)) => Err(this.fail(error)),
             None => Err(this.fail(

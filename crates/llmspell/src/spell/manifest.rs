@@ -72,6 +72,7 @@ impl LimitsAsked {
             model_calls: self.model_calls.unwrap_or(base.model_calls),
             tokens: self.tokens.or(base.tokens),
             cost: self.cost.or(base.cost),
+            allow_unpriced: base.allow_unpriced,
         }
     }
 }

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::console::{Questions, Reader, console};
 use crate::environment;
 use crate::exit::{self, Exit};
+use crate::figures;
 use crate::report::{Report, say};
 use crate::screen::Screen;
 use crate::signals::Interrupts;
@@ -38,12 +39,18 @@ pub(crate) struct LimitFlags {
     /// Memory that the spell may use, such as 128MB
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     memory: Option<u64>,
+    /// Model calls that the spell may make
+    #[arg(long, value_name = "COUNT")]
+    max_calls: Option<u32>,
     /// Tokens that the spell may have read and written
     #[arg(long, value_name = "COUNT")]
     max_tokens: Option<u64>,
     /// US dollars that the spell may spend
     #[arg(long, value_name = "USD", value_parser = dollars)]
     max_cost: Option<f64>,
+    /// Call models whose price is not known though there is a limit of cost, and do not count what they cost
+    #[arg(long)]
+    allow_unpriced: bool,
 }
 
 fn dollars(text: &str) -> Result<f64> {
@@ -59,6 +66,8 @@ impl LimitFlags {
         limits.memory = self.memory.unwrap_or(limits.memory);
         limits.tokens = self.max_tokens.or(limits.tokens);
         limits.cost = self.max_cost.or(limits.cost);
+        limits.model_calls = self.max_calls.unwrap_or(limits.model_calls);
+        limits.allow_unpriced |= self.allow_unpriced;
     }
 }
 
@@ -119,12 +128,12 @@ enum Ended {
 /// # Errors
 /// When the run cannot be started, or stdout cannot be written.
 pub(crate) async fn perform(plan: Result<Plan>, screen: &mut Screen<'_>, report: &Report) -> Result<Exit> {
-    let (ended, runs) = match plan {
+    let (ended, runs, is_replay) = match plan {
         Ok(plan) => {
-            let runs = plan.runs();
-            (plan.run(screen).await?, runs)
+            let (runs, is_replay) = (plan.runs(), matches!(plan.start, Start::Replay(_)));
+            (plan.run(screen).await?, runs, is_replay)
         }
-        Err(error) => (failed(error), None),
+        Err(error) => (failed(error), None, false),
     };
     let (outcome, shown) = match ended {
         Ended::Run(outcome, shown) => (outcome, shown),
@@ -142,6 +151,9 @@ pub(crate) async fn perform(plan: Result<Plan>, screen: &mut Screen<'_>, report:
         }
     };
     let heard = written(shown)?;
+    if outcome.model_calls > 0 && !is_replay {
+        report.note(&spent(&outcome)).iter().for_each(|note| say(note));
+    }
     let Some(error) = outcome.error.as_ref().filter(|error| heard == Exit::DONE || !error.is_cancelled())
     else {
         // A run that was stopped because nobody reads has no error of its own.
@@ -157,6 +169,19 @@ pub(crate) async fn perform(plan: Result<Plan>, screen: &mut Screen<'_>, report:
         note.iter().for_each(|note| say(note));
     }
     Ok(exit)
+}
+
+/// What the run used, in a line.
+fn spent(outcome: &Outcome) -> String {
+    let Outcome { model_calls: calls, unpriced_calls, usage, duration, .. } = outcome;
+    let plural = if *calls == 1 { "" } else { "s" };
+    let tokens = figures::tokens(usage);
+    let cost = match (unpriced_calls, usage.cost_usd) {
+        (0, _) => figures::cost(usage),
+        (_, None | Some(0.0)) => "cost unknown".to_owned(),
+        (unknown, _) => format!("{} and {unknown} of unknown cost", figures::cost(usage)),
+    };
+    format!("{calls} model call{plural}, {tokens}, {cost}, {}", figures::seconds(duration.as_secs_f64()))
 }
 
 /// Whether it may go better another time.
