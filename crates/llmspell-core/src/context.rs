@@ -22,6 +22,7 @@ use crate::held::Held;
 use crate::limits::{Limits, Meter};
 use crate::outcome::{LogEntry, LogLevel, Outcome};
 use crate::permission::Permissions;
+use crate::trace::EffectEvent;
 use crate::turn::Turns;
 use crate::value::{Map, Value};
 
@@ -61,6 +62,8 @@ pub enum Event {
     },
     /// A work that the spell shows has come further.
     Progress(Progress),
+    /// An effect begins or has ended. Only a run that is traced tells.
+    Effect(EffectEvent),
 }
 
 /// Where a run's events go. Called on the script's thread: it should hand over and return.

@@ -24,6 +24,7 @@ pub mod path;
 mod permission;
 pub mod replay;
 mod step;
+pub mod trace;
 mod turn;
 mod value;
 

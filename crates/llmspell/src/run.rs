@@ -18,6 +18,7 @@ use crate::runtime::Runtime;
 use crate::sink::Collector;
 use crate::spell::Spell;
 use crate::storage::Store;
+use crate::tracing::{Traced, Tracer};
 
 /// A spell about to run, and what it gets: no parameters, no permissions, the default limits under the manifest's.
 #[must_use = "a cast does nothing until it is started"]
@@ -31,6 +32,8 @@ pub struct Cast {
     model: Option<String>,
     run_id: String,
     written: Written,
+    tracers: Vec<Arc<dyn Tracer>>,
+    traces_events: bool,
     shares_vm: bool,
 }
 
@@ -73,6 +76,8 @@ impl Cast {
             model,
             run_id: uuid::Uuid::now_v7().simple().to_string(),
             written: Written::Nowhere,
+            tracers: Vec::new(),
+            traces_events: false,
             shares_vm: false,
         }
     }
@@ -150,6 +155,18 @@ impl Cast {
         self.params.clone_from(&info.params);
         self.permissions.clone_from(&info.permissions);
         self.model.clone_from(&info.model);
+    }
+
+    /// Has this one hear of each effect of the run. Each call adds one.
+    pub fn trace(mut self, tracer: Arc<dyn Tracer>) -> Self {
+        self.tracers.push(tracer);
+        self
+    }
+
+    /// Has the listener hear of each effect of the run, as [`Event::Effect`].
+    pub fn trace_events(mut self) -> Self {
+        self.traces_events = true;
+        self
     }
 
     /// Lets the run have a VM in which another run of the same spell has ended well, and leave it to the next. That
@@ -270,6 +287,14 @@ impl Cast {
             version: self.spell.manifest().version.clone(),
             run_id: self.run_id.clone(),
             dir: self.spell.dir().map(std::path::Path::to_owned),
+        };
+        let mut tracers = std::mem::take(&mut self.tracers);
+        if self.traces_events {
+            tracers.push(Arc::clone(&said) as Arc<dyn Tracer>);
+        }
+        let journal = match tracers.is_empty() {
+            true => journal,
+            false => Some(Arc::new(Traced::new(journal, tracers, info.clone())) as Arc<dyn Journal>),
         };
         let mut builder = Context::builder()
             .spell(info)

@@ -6,6 +6,7 @@ mod grants;
 mod params;
 pub(crate) mod perform;
 mod question;
+pub(crate) mod trace;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use llmspell::{Error, Limits, Map, Permissions, Recording, Result, Spell};
 use self::allow::Allow;
 use self::dry::Preview;
 use self::grants::{By, Grants, lines};
-use self::perform::{LimitFlags, New, Pace, Plan, Start, Written};
+use self::perform::{Conduct, New, Plan, Start, Written};
 use self::question::Answer;
 use crate::commands::runs::Again;
 use crate::connect::{self, Connected, Wanted};
@@ -55,9 +56,7 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     provider: Option<String>,
     #[command(flatten)]
-    limits: LimitFlags,
-    #[command(flatten)]
-    pace: Pace,
+    conduct: Conduct,
     /// What to write to stdout
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -112,7 +111,7 @@ impl RunArgs {
             Err(error) => (None, Some(error.message().to_owned())),
         };
         let mut limits = spell.manifest().limits.over(Limits::default());
-        self.limits.apply(&mut limits);
+        self.conduct.limits.apply(&mut limits);
         Preview::new(&spell, params, &grants, &limits, model, note)?.show(self.output, report)
     }
 
@@ -121,10 +120,10 @@ impl RunArgs {
         if let Some(file) = &self.replay {
             let spell = self.spell()?;
             let start = Start::Replay(Box::new(Recording::read(file)?));
-            return Plan::offline(spell, start, self.limits);
+            return Plan::offline(spell, start, self.conduct);
         }
         if let Some(run) = &self.resume {
-            return Again::with(self.spell()?).plan(run, self.limits, self.pace, screen).await;
+            return Again::with(self.spell()?).plan(run, self.conduct, screen).await;
         }
         let mut draft = self.draft(report)?;
         let mut reader = Reader::default();
@@ -142,8 +141,10 @@ impl RunArgs {
         };
         let (permissions, params) = (draft.grants.effective(), draft.params);
         let start = Start::New(Box::new(New { params, permissions, model, journal }));
-        let (spell, limits, models) = (draft.spell, self.limits, Some(models));
-        Ok(Plan { spell, start, limits, models, reader, interrupts })
+        let (spell, models) = (draft.spell, Some(models));
+        let Conduct { limits, trace, .. } = self.conduct;
+        let trace = trace.trace();
+        Ok(Plan { spell, start, limits, trace, models, reader, interrupts })
     }
 
     fn spell(&self) -> Result<Spell> {
@@ -219,7 +220,7 @@ impl RunArgs {
         Wanted {
             provider: self.provider.as_deref(),
             model: self.model.as_deref(),
-            max_in_flight: self.pace.max_in_flight,
+            max_in_flight: self.conduct.pace.max_in_flight,
             offline: false,
         }
     }

@@ -18,7 +18,7 @@ fn model() -> (String, Arc<AtomicUsize>) {
         for socket in listener.incoming() {
             let (mut socket, count) = (socket.unwrap(), Arc::clone(&count));
             thread::spawn(move || {
-                let request = read_request(&mut socket);
+                let (_, request) = read_request(&mut socket);
                 count.fetch_add(1, Ordering::SeqCst);
                 answer(&mut socket, request.contains("\"stream\":true"));
             });

@@ -25,4 +25,5 @@ mod runs;
 mod support;
 #[cfg(unix)]
 mod terminal;
+mod trace;
 mod wrong_use;

@@ -103,21 +103,22 @@ fn without_time(stderr: &str) -> String {
     stderr.split_inclusive('\n').map(line).collect()
 }
 
-/// Reads one whole request and returns its body: a server that answers before that may reset the connection.
-pub(crate) fn read_request(socket: &mut TcpStream) -> String {
+/// Reads one whole request and returns its head and its body: a server that answers before that may reset the connection.
+pub(crate) fn read_request(socket: &mut TcpStream) -> (String, String) {
     let mut reader = BufReader::new(socket);
-    let mut length = 0;
+    let (mut head, mut length) = (String::new(), 0);
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).unwrap();
-        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+        if let Some((_, value)) = line.to_lowercase().split_once("content-length:") {
             length = value.trim().parse().unwrap();
         }
-        if line == "\r\n" {
+        head.push_str(&line);
+        if line.trim().is_empty() {
             break;
         }
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
-    String::from_utf8(body).unwrap()
+    (head, String::from_utf8(body).unwrap())
 }

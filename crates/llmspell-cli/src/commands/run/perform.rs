@@ -14,6 +14,7 @@ use llmspell::{
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::trace::{Trace, TraceFlags};
 use crate::console::{Questions, Reader, console};
 use crate::environment;
 use crate::exit::{self, Exit};
@@ -79,11 +80,23 @@ pub(crate) struct Pace {
     pub(crate) max_in_flight: Option<NonZeroUsize>,
 }
 
+/// How a run is carried out, whichever way it begins.
+#[derive(Debug, Args)]
+pub(crate) struct Conduct {
+    #[command(flatten)]
+    pub(crate) limits: LimitFlags,
+    #[command(flatten)]
+    pub(crate) pace: Pace,
+    #[command(flatten)]
+    pub(crate) trace: TraceFlags,
+}
+
 /// A run with nothing left to find out.
 pub(crate) struct Plan {
     pub(crate) spell: Spell,
     pub(crate) start: Start,
     pub(crate) limits: LimitFlags,
+    pub(crate) trace: Trace,
     /// The models to call; a replay needs none.
     pub(crate) models: Option<Arc<dyn Models>>,
     pub(crate) reader: Reader,
@@ -203,9 +216,10 @@ impl Plan {
     ///
     /// # Errors
     /// When the user cannot be listened to.
-    pub(super) fn offline(spell: Spell, start: Start, limits: LimitFlags) -> Result<Self> {
+    pub(super) fn offline(spell: Spell, start: Start, conduct: Conduct) -> Result<Self> {
         let (reader, interrupts) = (Reader::default(), Interrupts::listen()?);
-        Ok(Self { spell, start, limits, models: None, reader, interrupts })
+        let (limits, trace) = (conduct.limits, conduct.trace.trace());
+        Ok(Self { spell, start, limits, trace, models: None, reader, interrupts })
     }
 
     /// Where the run is kept.
@@ -237,7 +251,7 @@ impl Plan {
         }
         let runtime = builder.build()?;
         let cast = runtime.cast(self.spell).limits(|limits| self.limits.apply(limits));
-        let (run, events) = self.start.apply(cast).start_with_events();
+        let (run, events) = self.trace.apply(self.start.apply(cast)).start_with_events();
         let cancel = run.canceller();
         let interrupted = async {
             self.interrupts.next().await;
@@ -245,12 +259,20 @@ impl Plan {
             // A second one, or no end, and the process ends.
             let _ = tokio::time::timeout(PATIENCE, self.interrupts.next()).await;
         };
-        Ok(tokio::select! {
+        let ended = tokio::select! {
             biased;
             ended = follow(run, events, questions, self.reader, screen) => ended,
             () = interrupted => Ended::Stuck(Error::cancelled()),
-            Some(error) = was_stuck.recv() => Ended::Stuck(error),
-        })
+            Some(error) = was_stuck.recv() => return Ok(Ended::Stuck(error)),
+        };
+        if let Ended::Run(..) = &ended {
+            let exported = tokio::select! {
+                exported = self.trace.export() => exported,
+                () = self.interrupts.next() => Ok(()),
+            };
+            exported.unwrap_or_else(|error| screen.warn(error.message()));
+        }
+        Ok(ended)
     }
 }
 
