@@ -227,15 +227,14 @@ impl Purse {
         self.line().for_each(|purse| purse.held().settle(used));
     }
 
-    /// Ends a call, and gives back what was set aside for it. One that waited for room until now does not count.
-    fn end(&self, need: Need, waited: bool) {
+    /// Ends a call, and gives back what was set aside for it, and its number if it does not count.
+    fn end(&self, need: Need, waited: bool, counts: bool) {
         for purse in self.line() {
             let mut held = purse.held();
             held.aside.tokens = held.aside.tokens.saturating_sub(need.tokens);
             held.aside.cost = (held.aside.cost - need.cost).max(0.0);
-            let (calls, under_way) = if waited { (1, 0) } else { (0, 1) };
-            held.calls = held.calls.saturating_sub(calls);
-            held.under_way = held.under_way.saturating_sub(under_way);
+            held.calls = held.calls.saturating_sub(u64::from(!counts));
+            held.under_way = held.under_way.saturating_sub(u64::from(!waited));
         }
         self.family.changed.notify_waiters();
     }
@@ -315,6 +314,8 @@ enum Stage {
     Sent(Usage),
     /// What it used is known, and charged.
     Settled,
+    /// Its answer was kept from another one: it does not count.
+    None,
 }
 
 impl Call {
@@ -328,6 +329,11 @@ impl Call {
     /// Says that what it used is known, and charged.
     pub(crate) fn settled(&mut self) {
         self.stage = Stage::Settled;
+    }
+
+    /// Says that no model was asked.
+    pub(crate) fn was_none(&mut self) {
+        self.stage = Stage::None;
     }
 
     /// Says whether somebody waits for its answer right now.
@@ -356,12 +362,13 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let waits = matches!(self.stage, Stage::Waiting);
+        let (waits, counts) =
+            (matches!(self.stage, Stage::Waiting), !matches!(self.stage, Stage::Waiting | Stage::None));
         if let Stage::Sent(question) = &self.stage {
             self.purse.settle(question);
         }
         self.set_idle(true);
-        self.purse.end(self.need, waits);
+        self.purse.end(self.need, waits, counts);
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
+use crate::cache::CachePolicy;
+
 /// Who speaks in a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -238,6 +240,9 @@ pub struct ChatRequest {
     /// The tools the model may call.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<ToolSpec>,
+    /// Whether an answer to the same request that was kept before will do: `true`, or the most seconds that it may be old.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CachePolicy>,
     /// The most seconds the whole call may take, retries included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Seconds>,
@@ -328,6 +333,9 @@ pub struct Reply {
     pub id: Option<String>,
     /// How often the call was tried.
     pub attempts: u32,
+    /// Whether it was kept from an earlier call: it used nothing, and cost nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cached: bool,
 }
 
 impl Reply {

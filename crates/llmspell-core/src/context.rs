@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use crate::cache::Cache;
 use crate::capability::{
     Clock, Console, Files, GatedClock, GatedConsole, GatedFiles, GatedModels, GatedNet, GatedRandom,
     GatedStorage, Models, Modules, Net, Progress, Random, Storage,
@@ -99,6 +100,7 @@ struct World {
     random: Option<Arc<dyn Random>>,
     working_dir: Option<PathBuf>,
     modules: Arc<dyn Modules>,
+    cache: Option<Arc<dyn Cache>>,
 }
 
 impl Default for World {
@@ -114,6 +116,7 @@ impl Default for World {
             random: None,
             working_dir: None,
             modules: Arc::new(NoModules),
+            cache: None,
         }
     }
 }
@@ -158,7 +161,7 @@ pub struct Context {
 
 /// Makes a [`Context`]. Nothing is ambient; without a call to a setter there is
 ///
-/// - no permission, no model, no console, no network, no files, no storage, no clock, no module;
+/// - no permission, no model, no cache, no console, no network, no files, no storage, no clock, no module;
 /// - the default [`Limits`];
 /// - a journal that keeps nothing, and events go nowhere.
 #[must_use]
@@ -253,6 +256,12 @@ impl ContextBuilder {
     /// Sets the folder that relative paths are looked up in, before the spell's own.
     pub fn working_dir(mut self, dir: PathBuf) -> Self {
         self.world.working_dir = Some(dir);
+        self
+    }
+
+    /// Gives it a cache for the answers of models.
+    pub fn cache(mut self, cache: Arc<dyn Cache>) -> Self {
+        self.world.cache = Some(cache);
         self
     }
 
@@ -477,6 +486,10 @@ impl Context {
 
     pub(crate) fn models_capability(&self) -> Option<&dyn Models> {
         self.run.world.models.as_deref()
+    }
+
+    pub(crate) fn cache(&self) -> Option<&Arc<dyn Cache>> {
+        self.run.world.cache.as_ref()
     }
 
     pub(crate) fn default_model(&self) -> Option<&str> {

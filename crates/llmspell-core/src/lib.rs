@@ -5,6 +5,7 @@
 
 pub mod bridge;
 mod budget;
+pub mod cache;
 pub mod callback;
 pub mod capability;
 pub mod chat;

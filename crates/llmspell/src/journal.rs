@@ -1,6 +1,7 @@
 //! Journals that outlast their run: recordings, in a file that a person can read, and the runs of this machine, in a
 //! database.
 
+mod answers;
 mod compare;
 mod kept;
 mod pack;

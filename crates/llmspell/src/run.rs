@@ -313,6 +313,9 @@ impl Cast {
         if let Some(models) = if offline { none() } else { shared.models.clone() } {
             builder = builder.models(models);
         }
+        if let Some(cache) = &shared.cache {
+            builder = builder.cache(Arc::clone(cache));
+        }
         if let Some(console) = &shared.console {
             builder = builder.console(Arc::clone(console));
         }

@@ -134,17 +134,17 @@ impl RunArgs {
             () = interrupts.next() => return Err(Error::cancelled()),
         };
         screen.notice(notice);
+        let cache = if self.no_journal { None } else { environment::runs() };
         let journal = match self.record {
             Some(file) => Written::To(file),
-            None if self.no_journal => Written::Nowhere,
-            None => environment::runs().map_or(Written::Nowhere, Written::Kept),
+            None => cache.clone().map_or(Written::Nowhere, Written::Kept),
         };
         let (permissions, params) = (draft.grants.effective(), draft.params);
         let start = Start::New(Box::new(New { params, permissions, model, journal }));
         let (spell, models) = (draft.spell, Some(models));
         let Conduct { limits, trace, .. } = self.conduct;
         let trace = trace.trace();
-        Ok(Plan { spell, start, limits, trace, models, reader, interrupts })
+        Ok(Plan { spell, start, limits, trace, models, cache, reader, interrupts })
     }
 
     fn spell(&self) -> Result<Spell> {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what helps a test may fail it")]
 
 mod budget;
+mod cache;
 mod check;
 mod dry_run;
 mod environment;

@@ -4,11 +4,12 @@ use std::pin::Pin;
 use std::task::{self, Poll, ready};
 
 use futures_util::future::BoxFuture;
-use futures_util::stream::{BoxStream, Stream};
+use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::budget::Call;
+use crate::cache::Place;
 use crate::chat::{ChatRequest, Delta, ModelInfo, Reply, Usage};
 use crate::context::{Context, Event};
 use crate::convert::from_value;
@@ -189,8 +190,14 @@ impl<'a> GatedModels<'a> {
         let mut call = self.0.count_call().await?;
         let live = async |permit| {
             let (models, mut request) = self.resolved(request)?;
+            let place = Place::of(self.0, &request)?;
+            if let Some(reply) = place.as_ref().map(Place::find).transpose()?.flatten() {
+                return Ok(reply);
+            }
             self.0.set_aside(&mut call, models, &mut request).await?;
-            models.chat(permit, request).await
+            let reply = models.chat(permit, request).await?;
+            place.map_or(Ok(()), |place| place.keep(&reply))?;
+            Ok(reply)
         };
         let result: Result<Reply> = self.0.gate(ask, live).await;
         let used = match &result {
@@ -200,9 +207,11 @@ impl<'a> GatedModels<'a> {
         if let Some(used) = used {
             settle(self.0, used);
         }
-        // Only what was cut off is charged by a guess.
-        if !result.as_ref().is_err_and(Error::is_final) {
-            call.settled();
+        match &result {
+            Ok(reply) if reply.cached => call.was_none(),
+            // Only what was cut off is charged by a guess.
+            Err(error) if error.is_final() => {}
+            _ => call.settled(),
         }
         result
     }
@@ -217,8 +226,17 @@ impl<'a> GatedModels<'a> {
         let asked_tokens = request.text_bytes().div_ceil(4);
         let live = async |permit| {
             let (models, mut request) = self.resolved(request)?;
+            let place = Place::of(self.0, &request)?;
+            if let Some(reply) = place.as_ref().map(Place::find).transpose()?.flatten() {
+                return Ok((NoHead {}, in_pieces(reply)));
+            }
             self.0.set_aside(&mut call, models, &mut request).await?;
-            Ok((NoHead {}, models.stream(permit, request).await?))
+            let pieces = models.stream(permit, request).await?;
+            let pieces = match place {
+                Some(place) => kept(pieces, place),
+                None => pieces,
+            };
+            Ok((NoHead {}, pieces))
         };
         let opened = Pieces::open(self.0, ask, live).await;
         if !opened.as_ref().is_err_and(Error::is_final) {
@@ -277,6 +295,25 @@ impl Entry {
     }
 }
 
+/// An answer that is whole already, as one that arrives.
+fn in_pieces(reply: Reply) -> BoxStream<'static, Result<Delta>> {
+    let thought = reply.reasoning.clone().map(|text| Delta::Reasoning { text });
+    let text = (!reply.text.is_empty()).then(|| Delta::Text { text: reply.text.clone() });
+    let end = Delta::End { reply: Box::new(reply) };
+    stream::iter(thought.into_iter().chain(text).chain([end]).map(Ok)).boxed()
+}
+
+/// The same pieces, of which what they come to is kept.
+fn kept(pieces: BoxStream<'static, Result<Delta>>, place: Place) -> BoxStream<'static, Result<Delta>> {
+    let keep = move |piece: Result<Delta>| {
+        if let Ok(Delta::End { reply }) = &piece {
+            place.keep(reply)?;
+        }
+        piece
+    };
+    pieces.map(keep).boxed()
+}
+
 /// Nothing comes before the pieces of an answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct NoHead {}
@@ -317,6 +354,9 @@ impl ReplyStream {
             self.cx.emit(Event::Chunk { text: text.clone() });
         }
         if let Delta::End { reply } = delta {
+            if let Some(call) = self.call.as_mut().filter(|_| reply.cached) {
+                call.was_none();
+            }
             self.settle(&reply.usage);
             self.pieces.close()?;
         }

@@ -99,6 +99,8 @@ pub(crate) struct Plan {
     pub(crate) trace: Trace,
     /// The models to call; a replay needs none.
     pub(crate) models: Option<Arc<dyn Models>>,
+    /// What keeps answers of models that may serve again.
+    pub(crate) cache: Option<Runs>,
     pub(crate) reader: Reader,
     pub(crate) interrupts: Interrupts,
 }
@@ -219,7 +221,7 @@ impl Plan {
     pub(super) fn offline(spell: Spell, start: Start, conduct: Conduct) -> Result<Self> {
         let (reader, interrupts) = (Reader::default(), Interrupts::listen()?);
         let (limits, trace) = (conduct.limits, conduct.trace.trace());
-        Ok(Self { spell, start, limits, trace, models: None, reader, interrupts })
+        Ok(Self { spell, start, limits, trace, models: None, cache: None, reader, interrupts })
     }
 
     /// Where the run is kept.
@@ -243,6 +245,9 @@ impl Plan {
             .working_dir(environment::working_folder()?)
             .console(Arc::new(console))
             .on_stuck(PATIENCE, move |error| end_soon(&stuck, error));
+        if let Some(cache) = self.cache {
+            builder = builder.cache(Arc::new(cache));
+        }
         if let Some(models) = self.models {
             builder = builder.models(models);
         }

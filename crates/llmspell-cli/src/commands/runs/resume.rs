@@ -126,9 +126,10 @@ impl Again {
             () = interrupts.next() => return Err(Error::cancelled()),
         };
         screen.notice(notice);
+        let cache = Some(runs.clone());
         let start = Start::Resume(runs, Box::new(run), unfinished);
         let (limits, trace) = (conduct.limits, conduct.trace.trace());
-        Ok(Plan { spell, start, limits, trace, models: Some(models), reader, interrupts })
+        Ok(Plan { spell, start, limits, trace, models: Some(models), cache, reader, interrupts })
     }
 }
 
