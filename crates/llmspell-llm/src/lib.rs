@@ -9,6 +9,9 @@
 //! break events where CR and LF arrive apart, stop at a byte that is not UTF-8, skip damaged lines, take in bodies
 //! without bound, and reserve memory by the index of a tool call (620 MB for index 3,000,000).
 
+mod breaker;
+mod bucket;
+mod call;
 mod catalogue;
 mod client;
 mod config;
@@ -16,15 +19,19 @@ mod count;
 mod detect;
 mod draft;
 mod error;
+mod fallback;
 mod frames;
 mod http;
+mod limiter;
 mod mock;
 mod ollama;
+mod pace;
 mod provider;
 mod providers;
 mod resolve;
 mod retry;
 mod shape;
+mod told;
 mod transport;
 
 pub use client::{Client, ClientBuilder};
@@ -32,6 +39,7 @@ pub use config::{ProviderConfig, Timeouts};
 pub use count::count_tokens;
 pub use detect::{Detected, MockReason, detect, probe_local};
 pub use mock::{Gate, Mock};
+pub use pace::Pace;
 pub use provider::{Attempt, Provider, Unanswered};
 pub use providers::{PROVIDERS, ProviderRow, ShapeKind};
 pub use retry::RetryPolicy;
