@@ -16,6 +16,8 @@ use crate::convert::from_value;
 use crate::effect::{Ask, Entry, Permit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::{self, Pieces, Record};
+use crate::outcome::LogLevel;
+use crate::value::Map;
 
 /// A provider and the model it is to use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -213,6 +215,9 @@ impl<'a> GatedModels<'a> {
             Err(error) if error.is_final() => {}
             _ => call.settled(),
         }
+        if let Ok(reply) = &result {
+            tell_failed(self.0, reply)?;
+        }
         result
     }
 
@@ -267,6 +272,14 @@ impl<'a> GatedModels<'a> {
         let found = self.find(request.provider.as_deref(), request.model.as_deref())?;
         request.provider = Some(found.provider);
         request.model = Some(found.model);
+        if request.fallback.is_empty() {
+            request.fallback = self.0.fallback().to_vec();
+        }
+        for name in &mut request.fallback {
+            let found = self.find(None, Some(name));
+            let found = found.map_err(|error| error.prefixed(format_args!("fallback `{name}`: ")))?;
+            *name = found.to_string();
+        }
         Ok((models, request))
     }
 }
@@ -274,6 +287,15 @@ impl<'a> GatedModels<'a> {
 pub(crate) fn settle(cx: &Context, usage: &Usage) {
     cx.meter().settle(usage);
     cx.emit(Event::Usage { usage: usage.clone() });
+}
+
+/// Logs that another model answered than was asked. A replay does so too: the answer says it.
+fn tell_failed(cx: &Context, reply: &Reply) -> Result<()> {
+    if reply.failed.is_empty() {
+        return Ok(());
+    }
+    let (failed, provider, model) = (reply.failed.join("; "), &reply.provider, &reply.model);
+    cx.log(LogLevel::Warn, format!("{failed}; {provider}/{model} answered"), Map::new())
 }
 
 impl Entry {
@@ -359,6 +381,7 @@ impl ReplyStream {
             }
             self.settle(&reply.usage);
             self.pieces.close()?;
+            tell_failed(&self.cx, reply)?;
         }
         Ok(())
     }
