@@ -97,7 +97,7 @@ pub(crate) async fn models(wanted: Wanted<'_>) -> Result<Connected> {
     };
     let default_model = default_model.map(|model| model.to_string());
     for name in wanted.fallback {
-        client.resolve(None, Some(name)).map_err(|error| error.prefixed(format_args!("--fallback: ")))?;
+        client.resolve_fallback(name)?;
     }
     let fallback = match wanted.fallback {
         // The mock is not to be left for what a manifest names.

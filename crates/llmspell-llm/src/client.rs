@@ -265,7 +265,7 @@ impl Client {
 
     async fn chat_now(self, permit: Permit, request: ChatRequest) -> Result<Reply> {
         let time = self.time(&permit, &request);
-        let mut chain = Chain::new(&self.0.entries, request)?;
+        let mut chain = Chain::new(&self, request)?;
         loop {
             match self.call(&chain, time).chat(chain.attempt()).await {
                 Ok(reply) => return Ok(chain.served(reply)),
@@ -291,7 +291,7 @@ impl Client {
         pieces: &mpsc::Sender<Result<Delta>>,
     ) -> Result<Option<Reply>> {
         let time = self.time(permit, &request);
-        let mut chain = Chain::new(&self.0.entries, request)?;
+        let mut chain = Chain::new(self, request)?;
         let mut handed = false;
         loop {
             match self.call(&chain, time).stream(chain.attempt(), pieces, &mut handed).await {
@@ -299,6 +299,11 @@ impl Client {
                 Err(error) => chain.turn(error, handed, time)?,
             }
         }
+    }
+
+    /// The providers, the default first.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.0.entries
     }
 
     fn time(&self, permit: &Permit, request: &ChatRequest) -> Time {

@@ -4,18 +4,18 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
-use llmspell_core::capability::ModelRef;
+use llmspell_core::capability::{ModelRef, Models};
 use llmspell_core::chat::{ChatRequest, Content, Part, Reply, Usage};
 use llmspell_core::{Error, ErrorKind, Result};
 
 use crate::call::Time;
-use crate::client::Entry;
+use crate::client::{Client, Entry};
 use crate::provider::Attempt;
-use crate::resolve::{named, resolve};
+use crate::resolve::named;
 
 /// The models that a request may go to, in order, and what became of those that were asked.
 pub(crate) struct Chain<'a> {
-    entries: &'a [Entry],
+    client: &'a Client,
     /// The one that is asked now.
     entry: &'a Entry,
     attempt: Attempt,
@@ -35,19 +35,18 @@ struct Failed {
 impl<'a> Chain<'a> {
     /// # Errors
     /// When a model is named that cannot be used, be it the last to be asked.
-    pub(crate) fn new(entries: &'a [Entry], mut request: ChatRequest) -> Result<Self> {
-        let entry = named(entries, request.provider.as_deref().unwrap_or_default())?;
+    pub(crate) fn new(client: &'a Client, mut request: ChatRequest) -> Result<Self> {
+        let entry = named(client.entries(), request.provider.as_deref().unwrap_or_default())?;
         let names = std::mem::take(&mut request.fallback);
         let mut rest: VecDeque<ModelRef> = VecDeque::new();
         for name in &names {
-            let found = resolve(entries, None, Some(name))
-                .map_err(|error| error.prefixed(format_args!("fallback `{name}`: ")))?;
+            let found = client.resolve_fallback(name)?;
             let is_first = found.provider == entry.name && request.model.as_ref() == Some(&found.model);
             if !is_first && !rest.contains(&found) {
                 rest.push_back(found);
             }
         }
-        Ok(Self { entries, entry, attempt: attempt(request), rest, failed: Vec::new() })
+        Ok(Self { client, entry, attempt: attempt(request), rest, failed: Vec::new() })
     }
 
     /// The provider to ask now.
@@ -76,7 +75,7 @@ impl<'a> Chain<'a> {
         }
         let Some(next) = self.rest.pop_front() else { return Err(self.ended(&error)) };
         self.failed.push(self.failure(&error));
-        self.entry = named(self.entries, &next.provider)?;
+        self.entry = named(self.client.entries(), &next.provider)?;
         let mut request = ChatRequest::clone(&self.attempt.request);
         if request.provider.as_ref() != Some(&next.provider) {
             forget_signatures(&mut request);

@@ -100,6 +100,19 @@ pub trait Models: Send + Sync {
     /// When there is no such provider or model; the error names near or usable ones.
     fn resolve(&self, provider: Option<&str>, model: Option<&str>) -> Result<ModelRef>;
 
+    /// Finds a model to fall back on by its name, `provider/model` or one that the default provider knows.
+    ///
+    /// What is before a slash is a provider here: one that is misspelt would else be taken for the name of a model, and
+    /// that would be found out only when it is needed.
+    ///
+    /// # Errors
+    /// As [`resolve`](Models::resolve) has them.
+    fn resolve_fallback(&self, name: &str) -> Result<ModelRef> {
+        let (provider, model) = name.split_once('/').map_or((None, name), |(of, model)| (Some(of), model));
+        self.resolve(provider, Some(model))
+            .map_err(|error| error.prefixed(format_args!("fallback `{name}`: ")))
+    }
+
     /// Asks for a whole answer.
     fn chat(&self, permit: Permit, request: ChatRequest) -> BoxFuture<'static, Result<Reply>>;
 
@@ -276,9 +289,7 @@ impl<'a> GatedModels<'a> {
             request.fallback = self.0.fallback().to_vec();
         }
         for name in &mut request.fallback {
-            let found = self.find(None, Some(name));
-            let found = found.map_err(|error| error.prefixed(format_args!("fallback `{name}`: ")))?;
-            *name = found.to_string();
+            *name = models.resolve_fallback(name)?.to_string();
         }
         Ok((models, request))
     }

@@ -25,7 +25,7 @@ fn attempts(server: &FaultServer) -> usize {
 }
 
 /// The first chunks of a stream, up to where it has said `grüß 你好 🦀` and nothing of an end.
-fn beginning(shape: ShapeKind) -> String {
+pub(crate) fn beginning(shape: ShapeKind) -> String {
     let stream = sample(shape).stream;
     let at = stream.find('🦀').unwrap();
     let end = if shape == ShapeKind::Ollama { "\n" } else { "\n\n" };
