@@ -121,7 +121,7 @@ async fn play(
 }
 
 /// Reads one request with its body, whose length has to be given.
-async fn read_request(socket: &mut TcpStream) -> Option<String> {
+pub(crate) async fn read_request(socket: &mut TcpStream) -> Option<String> {
     let mut bytes = Vec::new();
     loop {
         let mut more = [0; 4096];

@@ -7,4 +7,5 @@ mod fault_server;
 mod faults;
 mod pace;
 mod shapes;
+mod soak;
 mod support;
