@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::call::{Call, Time};
 use crate::catalogue;
 use crate::config::{ProviderConfig, Timeouts};
-use crate::count::count_tokens;
+use crate::count::{count_request, count_tokens};
 use crate::fallback::Chain;
 use crate::http::HttpProvider;
 use crate::limiter::Limiter;
@@ -73,6 +73,16 @@ impl Entry {
             return mock::models().into_iter().find(|model| model.name == name);
         }
         catalogue::find(&self.name, name)
+    }
+
+    /// What a model costs and the most that it writes, as far as that is known.
+    fn terms(&self, model: &str) -> (Option<Price>, Option<u32>) {
+        let model = self.model(model);
+        let price = match self.local {
+            true => Some(Price::default()),
+            false => model.as_ref().and_then(catalogue::price),
+        };
+        (price, model.and_then(|model| u32::try_from(model.max_output?).ok()))
     }
 
     pub(crate) fn cost(&self, model: &str, usage: &Usage) -> Option<f64> {
@@ -370,14 +380,24 @@ impl Models for Client {
         count_tokens(text)
     }
 
+    /// Whatever it falls back on may answer: the dearest counts, and the one that writes least.
     fn estimate(&self, request: &ChatRequest) -> Estimate {
-        let entry = named(&self.0.entries, request.provider.as_deref().unwrap_or_default()).ok();
-        let model = entry.and_then(|entry| entry.model(request.model.as_deref().unwrap_or_default()));
-        let price = match entry {
-            Some(entry) if entry.local => Some(Price::default()),
-            _ => model.as_ref().and_then(catalogue::price),
-        };
-        let max_output = model.and_then(|model| u32::try_from(model.max_output?).ok());
+        let first = named(&self.0.entries, request.provider.as_deref().unwrap_or_default()).ok();
+        let first = first.map(|entry| entry.terms(request.model.as_deref().unwrap_or_default()));
+        let others = request.fallback.iter().filter_map(|name| self.resolve_fallback(name).ok());
+        let others = others
+            .filter_map(|found| Some(named(&self.0.entries, &found.provider).ok()?.terms(&found.model)));
+        let (price, max_output) = first
+            .into_iter()
+            .chain(others)
+            .reduce(|(price, most), (other, less)| {
+                let dearer = |one: Price, other: Price| Price {
+                    input: one.input.max(other.input),
+                    output: one.output.max(other.output),
+                };
+                (price.zip(other).map(|(one, other)| dearer(one, other)), most.into_iter().chain(less).min())
+            })
+            .unwrap_or_default();
         Estimate { input_tokens: count_request(request), max_output, price }
     }
 }

@@ -86,8 +86,9 @@ impl<'a> Chain<'a> {
         Ok(())
     }
 
-    /// Says of an answer what was tried before it.
+    /// Says of an answer what was tried before it, and adds what that used.
     pub(crate) fn served(&self, mut reply: Reply) -> Reply {
+        reply.usage = self.failed.iter().fold(reply.usage, |sum, failed| add(sum, &failed.usage));
         reply.attempts += self.failed.iter().map(|failed| failed.attempts).sum::<u32>();
         reply.failed = self.failed.iter().map(|failed| failed.told.clone()).collect();
         reply

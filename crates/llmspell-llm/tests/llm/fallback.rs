@@ -7,11 +7,11 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::{self, BoxStream};
-use llmspell_core::capability::Models;
+use llmspell_core::capability::{Estimate, Models};
 use llmspell_core::chat::{ChatRequest, Delta, Message, ModelInfo, Part, Reply, Role};
 use llmspell_core::effect::Permit;
 use llmspell_core::{CallInfo, Error, ErrorKind, Result};
-use llmspell_llm::{Attempt, Client, Provider, ProviderConfig, RetryPolicy, ShapeKind};
+use llmspell_llm::{Attempt, Client, Mock, Provider, ProviderConfig, RetryPolicy, ShapeKind};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -181,6 +181,30 @@ async fn a_name_that_is_unknown_is_told_before_anything_is_sent() {
         }
     }
     assert_eq!((first.requests().len(), second.requests().len()), (0, 0));
+}
+
+#[test]
+fn the_dearest_of_those_that_may_answer_is_set_aside_for() {
+    let row = |name| ProviderConfig::from_row(llmspell_llm::ProviderRow::find(name).unwrap());
+    let client =
+        Client::builder().provider(row("openai")).provider(row("ollama")).mock(Mock::new()).build().unwrap();
+    let estimate = |model: &str, fallback: &[&str]| {
+        let (provider, model) = model.split_once('/').unwrap();
+        let fallback = fallback.iter().map(|name| (*name).to_owned()).collect();
+        let request = ChatRequest {
+            provider: Some(provider.into()),
+            model: Some(model.into()),
+            fallback,
+            ..ChatRequest::prompt("hi")
+        };
+        let Estimate { max_output, price, .. } = client.estimate(&request);
+        (price.map(|price| (price.input, price.output)), max_output)
+    };
+    assert_eq!(estimate("mock/echo", &[]), (Some((0.0, 0.0)), Some(4_096)));
+    assert_eq!(estimate("mock/echo", &["mock/echo-large"]), (Some((1.0, 2.0)), Some(4_096)));
+    assert_eq!(estimate("openai/gpt-4o", &["mock/echo-large"]), (Some((2.5, 10.0)), Some(16_384)));
+    assert_eq!(estimate("openai/gpt-4o", &["ollama/x"]), (Some((2.5, 10.0)), Some(16_384)));
+    assert_eq!(estimate("openai/gpt-4o", &["openai/of-tomorrow"]), (None, Some(16_384)));
 }
 
 #[tokio::test]
