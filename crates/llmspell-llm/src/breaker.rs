@@ -45,7 +45,7 @@ pub(crate) fn is_down(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Network => true,
         ErrorKind::Overloaded => {
-            error.call().and_then(|call| call.status).is_none_or(|status| status >= 500 || status < 300)
+            error.call().and_then(|call| call.status).is_none_or(|status| !(300..500).contains(&status))
         }
         ErrorKind::Timeout => is_unanswered(error),
         _ => false,
@@ -87,22 +87,19 @@ impl Breaker {
         *self = Self::default();
     }
 
-    /// A try failed because the provider is down.
-    pub(crate) fn down(&mut self, now: Instant, probed: bool) {
+    /// A try failed because the provider is down. Returns whether it counts as that from now on, or for longer.
+    pub(crate) fn down(&mut self, now: Instant, probed: bool) -> bool {
         self.failures = self.failures.saturating_add(1);
         if probed {
             self.probing = false;
         }
-        match self.open {
-            Some(open) if probed && now >= open.until => {
-                let span = (open.span * 2).min(LONGEST);
-                self.open = Some(Open { until: now + span, span });
-            }
-            None if self.failures >= FAILURES => {
-                self.open = Some(Open { until: now + SHORTEST, span: SHORTEST });
-            }
-            _ => {}
-        }
+        let span = match self.open {
+            Some(open) if probed && now >= open.until => (open.span * 2).min(LONGEST),
+            None if self.failures >= FAILURES => SHORTEST,
+            _ => return false,
+        };
+        self.open = Some(Open { until: now + span, span });
+        true
     }
 
     /// A call failed for good because the provider is down.

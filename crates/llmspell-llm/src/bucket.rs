@@ -57,10 +57,15 @@ impl Bucket {
         new
     }
 
-    /// Learns that no more than this is left.
-    pub(crate) fn at_most(&mut self, left: u64, now: Instant) {
+    /// Learns that no more than this is left, and when all of it is back. Where that is sooner than a minute allows, the
+    /// limit is one of a shorter time.
+    pub(crate) fn at_most(&mut self, left: u64, reset: Option<Duration>, now: Instant) {
         self.level = self.level_at(now).min(left as f64);
         self.at = now;
+        if let Some(reset) = reset.filter(|reset| !reset.is_zero()) {
+            let told = self.limit.saturating_sub(left) as f64 / reset.as_secs_f64();
+            self.per_second = (self.limit as f64 / 60.0).max(told);
+        }
     }
 
     fn level_at(&self, now: Instant) -> f64 {
@@ -132,8 +137,12 @@ mod tests {
         assert_eq!(seconds(bucket.wait(1, 0, now)), 60.1);
         bucket.correct(1_200, 300);
         assert_eq!(bucket.wait(300, 0, now), Duration::ZERO);
-        bucket.at_most(0, now);
+        bucket.at_most(0, None, now);
         assert_eq!(seconds(bucket.wait(10, 0, now)), 1.0);
+        bucket.at_most(0, Some(Duration::from_secs(1)), now);
+        assert_eq!(seconds(bucket.wait(300, 0, now)), 0.5, "600 a second");
+        bucket.at_most(300, Some(Duration::from_secs(3_600)), now);
+        assert_eq!(seconds(bucket.wait(10, 0, now)), 1.0, "600 a day, it may be");
         bucket.correct(0, u64::MAX);
         assert!(bucket.wait(u64::MAX, u64::MAX, now) <= Duration::from_secs(1_000_000_000));
         let other = Bucket::of_provider(600, now).with_limit(60, now);

@@ -1,8 +1,8 @@
 //! Language models without scripts: many providers behind one [`Client`], which retries, counts and prices.
 //!
 //! A provider is one [row](PROVIDERS); the API it speaks is one of five shapes, and a shape is pure translation
-//! (a request to JSON, answer bytes to deltas). Sending, time limits and caps are the transport's; retries, queueing
-//! and prices are the client's. Nothing here reads the environment, prints, or knows a script.
+//! (a request to JSON, answer bytes to deltas). Sending, time limits and caps are the transport's; retries, fallback
+//! and prices are the client's, and who may send when is the [limiter](Pace)'s, one for each key. Nothing here reads the environment, prints, or knows a script.
 //!
 //! The shapes are our own and not those of the `genai` crate (0.7.2), which was tried: its translation can be had only
 //! together with its transport and decoders, and those call a stream that was cut a success or end it without a word,

@@ -22,8 +22,15 @@ use crate::config::ProviderConfig;
 use crate::pace::Pace;
 use crate::told::Limits;
 
-/// The limiters in use, by a digest of origin and key whose secret is this process's.
-static IN_USE: LazyLock<(RandomState, Mutex<HashMap<u64, Weak<Limiter>>>)> = LazyLock::new(Default::default);
+/// The limiters in use.
+static IN_USE: LazyLock<Mutex<InUse>> = LazyLock::new(Mutex::default);
+
+#[derive(Default)]
+struct InUse {
+    /// What makes a digest of an origin and its key; it has a secret of this process's own.
+    hasher: RandomState,
+    limiters: HashMap<u64, Weak<Limiter>>,
+}
 
 /// Lets the calls of one key through.
 #[derive(Debug)]
@@ -65,17 +72,16 @@ pub(crate) enum Refused {
 impl Limiter {
     /// The limiter of a provider's key.
     pub(crate) fn of(config: &ProviderConfig, pace: Pace) -> Arc<Self> {
-        let (hasher, in_use) = &*IN_USE;
+        let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
         let origin = config.base_url.origin().ascii_serialization();
-        let digest = hasher.hash_one((origin, config.key.as_ref().map(ExposeSecret::expose_secret)));
-        let mut in_use = in_use.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(limiter) = in_use.get(&digest).and_then(Weak::upgrade) {
+        let digest = in_use.hasher.hash_one((origin, config.key.as_ref().map(ExposeSecret::expose_secret)));
+        if let Some(limiter) = in_use.limiters.get(&digest).and_then(Weak::upgrade) {
             limiter.gate().tighten(pace, Instant::now());
             return limiter;
         }
-        in_use.retain(|_, limiter| limiter.strong_count() > 0);
+        in_use.limiters.retain(|_, limiter| limiter.strong_count() > 0);
         let limiter = Self::alone(pace);
-        in_use.insert(digest, Arc::downgrade(&limiter));
+        in_use.limiters.insert(digest, Arc::downgrade(&limiter));
         limiter
     }
 

@@ -102,7 +102,7 @@ impl RunArgs {
     async fn preview(self, report: &Report) -> Result<Exit> {
         let Draft { spell, params, grants, .. } = self.draft(report)?;
         let wanted = Wanted { offline: true, ..self.wanted() };
-        let Connected { models, default_model, notice, .. } = connect::models(wanted).await?;
+        let Connected { models, default_model, fallback, notice } = connect::models(wanted).await?;
         let model = default_model.as_deref().or(spell.manifest().model.as_deref());
         let (model, note) = match models.resolve(None, model) {
             // It would be no more than a guess.
@@ -110,9 +110,10 @@ impl RunArgs {
             Ok(model) => (Some(model), None),
             Err(error) => (None, Some(error.message().to_owned())),
         };
+        let fallback = fallback.unwrap_or_else(|| spell.manifest().fallback.clone());
         let mut limits = spell.manifest().limits.over(Limits::default());
         self.conduct.limits.apply(&mut limits);
-        Preview::new(&spell, params, &grants, &limits, model, note)?.show(self.output, report)
+        Preview::new(&spell, params, &grants, &limits, model, fallback, note)?.show(self.output, report)
     }
 
     /// Finds out all that a run needs.

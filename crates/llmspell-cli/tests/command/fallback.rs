@@ -63,6 +63,14 @@ fn who_answered_instead_is_told_and_told_again_when_the_run_is_played_again() {
         ("the script", "name: s\n", ", fallback = {'groq/x'}", &["--fallback=openai/other,openai/third"]),
     ] {
         let folder = folder(&[("s/spell.yaml", manifest), ("s/main.luau", &spell(options))]);
+        let dry: Vec<&str> = ["run", "s", "--dry-run"].iter().chain(words).copied().collect();
+        let dry = run(&folder, &openai, &groq, &dry);
+        let shown = if options.is_empty() {
+            "\nfallback   groq/x\n"
+        } else {
+            "\nfallback   openai/other\n           openai/third\n"
+        };
+        assert!(dry.stdout.ends_with(shown), "{case}: {}{}", dry.stdout, dry.stderr);
         let words: Vec<&str> = ["run", "s", "--record", "r.json"].iter().chain(words).copied().collect();
         let before = asked.lock().unwrap().len();
         let ran = run(&folder, &openai, &groq, &words);

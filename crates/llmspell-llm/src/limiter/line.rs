@@ -243,9 +243,10 @@ impl Gate {
         }
         self.unheard = self.unheard.saturating_sub(1);
         if is_down(error) {
-            self.breaker.down(now, probed);
-            // Those that wait may have somewhere else to go.
-            self.wake_all();
+            if self.breaker.down(now, probed) {
+                // Those that wait may have somewhere else to go.
+                self.wake_all();
+            }
         } else if error.call().is_some_and(|call| call.status.is_some()) {
             self.breaker.up();
         } else if probed {
@@ -308,6 +309,6 @@ fn learn(bucket: &mut Option<Bucket>, told: Told, now: Instant) {
         None => bucket.insert(Bucket::of_provider(limit, now)),
     };
     if let Some(left) = told.left {
-        known.at_most(left, now);
+        known.at_most(left, told.reset, now);
     }
 }
