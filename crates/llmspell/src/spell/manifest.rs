@@ -131,7 +131,6 @@ impl Manifest {
             .keys()
             .filter(|key| !READ.contains(&key.as_str()) && !LATER.contains(&key.as_str()) && *key != "models")
             .map(|key| format!("unknown key `{key}`"))
-            .chain(unknown_of_models(map.get("models")))
             .chain(map.get("capabilities").and_then(asked::warning))
             .collect();
         map.retain(|key, _| READ.contains(&key.as_str()));
@@ -173,12 +172,6 @@ fn models(written: Option<&Value>) -> Result<(Option<String>, Vec<String>)> {
         true => Err(Error::config("`models.fallback`: a name is empty")),
         false => Ok((model, fallback)),
     }
-}
-
-fn unknown_of_models(written: Option<&Value>) -> Vec<String> {
-    let Some(Value::Map(models)) = written else { return Vec::new() };
-    let unknown = models.keys().filter(|key| !matches!(key.as_str(), "default" | "fallback"));
-    unknown.map(|key| format!("unknown key `models.{key}`")).collect()
 }
 
 /// Errors of shape come from the conversion of arguments; here they are the manifest's.
