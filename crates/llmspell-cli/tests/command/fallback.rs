@@ -89,6 +89,24 @@ fn who_answered_instead_is_told_and_told_again_when_the_run_is_played_again() {
 }
 
 #[test]
+fn what_another_model_answered_is_not_kept_for_the_next_time() {
+    let ((openai, asked), (groq, _)) = (server(429, BUSY), server(200, ANSWER));
+    let folder = folder(&[("s.luau", &spell(", cache = true"))]);
+    for times in 1..=2 {
+        let ran = run(&folder, &openai, &groq, &["run", "s.luau", "--fallback=groq/x"]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (0, "short by groq after 2\n"), "{}", ran.stderr);
+        assert_eq!(asked.lock().unwrap().len(), times);
+    }
+    // What the model itself answered is, whatever it might have fallen back on.
+    let (works, asked) = server(200, ANSWER);
+    for words in [&["--fallback=groq/x"][..], &[]] {
+        let words: Vec<&str> = ["run", "s.luau"].iter().chain(words).copied().collect();
+        assert_eq!(run(&folder, &works, &groq, &words).code, 0);
+        assert_eq!(asked.lock().unwrap().len(), 1);
+    }
+}
+
+#[test]
 fn a_fallback_that_is_not_there_is_told_before_the_run() {
     let (url, asked) = server(200, ANSWER);
     let folder = folder(&[("s.luau", "return llm.chat('hi')")]);
