@@ -102,7 +102,7 @@ impl Place {
         let Some(CachePolicy::On(max_age)) = request.cache else { return Ok(None) };
         let Some(cache) = cx.cache() else { return Ok(None) };
         // How it is asked is not what is asked.
-        let key = ChatRequest { cache: None, timeout: None, ..request.clone() };
+        let key = ChatRequest { cache: None, timeout: None, fallback: Vec::new(), ..request.clone() };
         Ok(Some(Self { cx: cx.clone(), cache: Arc::clone(cache), key: to_value(&key)?, max_age }))
     }
 
@@ -125,9 +125,10 @@ impl Place {
         }))
     }
 
-    /// Keeps an answer, if it is whole.
+    /// Keeps an answer, if it is whole and of the model that was asked.
     pub(crate) fn keep(&self, reply: &Reply) -> Result<()> {
-        if !matches!(reply.finish_reason, FinishReason::Stop | FinishReason::ToolCalls) {
+        let is_whole = matches!(reply.finish_reason, FinishReason::Stop | FinishReason::ToolCalls);
+        if !is_whole || !reply.failed.is_empty() {
             return Ok(());
         }
         match to_value(reply).and_then(|reply| self.cache.keep(&self.key, &reply)) {

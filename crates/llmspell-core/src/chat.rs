@@ -246,6 +246,9 @@ pub struct ChatRequest {
     /// The most seconds the whole call may take, retries included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Seconds>,
+    /// Models to ask instead, one after another, when this one's provider fails before any of its answer was seen.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fallback: Vec<String>,
 }
 
 impl ChatRequest {
@@ -331,11 +334,14 @@ pub struct Reply {
     /// The provider's id of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// How often the call was tried.
+    /// How often the call was tried, with all that it was asked of.
     pub attempts: u32,
     /// Whether it was kept from an earlier call: it used nothing, and cost nothing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub cached: bool,
+    /// The models that were asked before and failed, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<String>,
 }
 
 impl Reply {

@@ -92,6 +92,7 @@ impl Modules for NoModules {
 struct World {
     models: Option<Arc<dyn Models>>,
     default_model: Option<String>,
+    fallback: Vec<String>,
     console: Option<Arc<dyn Console>>,
     net: Option<Arc<dyn Net>>,
     files: Option<Arc<dyn Files>>,
@@ -108,6 +109,7 @@ impl Default for World {
         Self {
             models: None,
             default_model: None,
+            fallback: Vec::new(),
             console: None,
             net: None,
             files: None,
@@ -214,6 +216,12 @@ impl ContextBuilder {
     /// Sets the model that is used when a request names none: `provider/model`, or a name the default provider knows.
     pub fn default_model(mut self, model: Option<String>) -> Self {
         self.world.default_model = model;
+        self
+    }
+
+    /// Sets the models that requests fall back on which name none to fall back on.
+    pub fn fallback(mut self, models: Vec<String>) -> Self {
+        self.world.fallback = models;
         self
     }
 
@@ -494,6 +502,10 @@ impl Context {
 
     pub(crate) fn default_model(&self) -> Option<&str> {
         self.run.world.default_model.as_deref()
+    }
+
+    pub(crate) fn fallback(&self) -> &[String] {
+        &self.run.world.fallback
     }
 
     pub(crate) fn console_capability(&self) -> Option<&dyn Console> {

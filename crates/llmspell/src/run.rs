@@ -30,6 +30,7 @@ pub struct Cast {
     permissions: Permissions,
     limits: Limits,
     model: Option<String>,
+    fallback: Vec<String>,
     run_id: String,
     written: Written,
     tracers: Vec<Arc<dyn Tracer>>,
@@ -65,7 +66,7 @@ impl std::fmt::Debug for Written {
 impl Cast {
     pub(crate) fn new(runtime: Runtime, spell: Spell) -> Self {
         let limits = spell.manifest().limits.over(Limits::default());
-        let model = spell.manifest().model.clone();
+        let (model, fallback) = (spell.manifest().model.clone(), spell.manifest().fallback.clone());
         let permissions = Permissions::default();
         Self {
             runtime,
@@ -74,6 +75,7 @@ impl Cast {
             permissions,
             limits,
             model,
+            fallback,
             run_id: uuid::Uuid::now_v7().simple().to_string(),
             written: Written::Nowhere,
             tracers: Vec::new(),
@@ -109,6 +111,13 @@ impl Cast {
     /// Sets the model used when a request names none, over the manifest's.
     pub fn model(mut self, model: impl Into<String>) -> Self {
         self.model = Some(model.into());
+        self
+    }
+
+    /// Sets the models that are asked, in order, when the one that was asked cannot answer, over the manifest's. A run
+    /// that goes on or is played again has its own: to change those, this comes last.
+    pub fn fallback(mut self, models: Vec<String>) -> Self {
+        self.fallback = models;
         self
     }
 
@@ -155,6 +164,7 @@ impl Cast {
         self.params.clone_from(&info.params);
         self.permissions.clone_from(&info.permissions);
         self.model.clone_from(&info.model);
+        self.fallback.clone_from(&info.fallback);
     }
 
     /// Has this one hear of each effect of the run. Each call adds one.
@@ -249,6 +259,7 @@ impl Cast {
             params: self.params.clone(),
             permissions: self.permissions.clone(),
             model: self.model.clone(),
+            fallback: self.fallback.clone(),
         };
         let written: Arc<dyn Journal> = match std::mem::take(&mut self.written) {
             Written::Nowhere => return Ok((None, 0)),
@@ -301,6 +312,7 @@ impl Cast {
             .permissions(self.permissions.clone())
             .limits(self.limits.clone())
             .default_model(self.model.clone())
+            .fallback(self.fallback.clone())
             .net(Arc::clone(&shared.net))
             .clock(Arc::clone(&shared.clock))
             .random(Arc::clone(&shared.random))

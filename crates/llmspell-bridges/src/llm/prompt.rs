@@ -83,6 +83,8 @@ pub struct ChatOptions {
     cache: Option<CachePolicy>,
     /// The most seconds the whole call may take, retries included.
     timeout: Option<Seconds>,
+    /// Models to ask instead, one after another, when this one's provider fails before any of its answer was seen.
+    fallback: Option<Vec<String>>,
 }
 
 impl ChatOptions {
@@ -102,6 +104,7 @@ impl ChatOptions {
             tools: self.tools.unwrap_or(request.tools),
             cache: self.cache.or(request.cache),
             timeout: self.timeout.or(request.timeout),
+            fallback: self.fallback.unwrap_or(request.fallback),
         }
     }
 }

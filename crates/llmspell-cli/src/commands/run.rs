@@ -102,7 +102,7 @@ impl RunArgs {
     async fn preview(self, report: &Report) -> Result<Exit> {
         let Draft { spell, params, grants, .. } = self.draft(report)?;
         let wanted = Wanted { offline: true, ..self.wanted() };
-        let Connected { models, default_model, notice } = connect::models(wanted).await?;
+        let Connected { models, default_model, fallback, notice } = connect::models(wanted).await?;
         let model = default_model.as_deref().or(spell.manifest().model.as_deref());
         let (model, note) = match models.resolve(None, model) {
             // It would be no more than a guess.
@@ -110,9 +110,10 @@ impl RunArgs {
             Ok(model) => (Some(model), None),
             Err(error) => (None, Some(error.message().to_owned())),
         };
+        let fallback = fallback.unwrap_or_else(|| spell.manifest().fallback.clone());
         let mut limits = spell.manifest().limits.over(Limits::default());
         self.conduct.limits.apply(&mut limits);
-        Preview::new(&spell, params, &grants, &limits, model, note)?.show(self.output, report)
+        Preview::new(&spell, params, &grants, &limits, model, fallback, note)?.show(self.output, report)
     }
 
     /// Finds out all that a run needs.
@@ -129,7 +130,7 @@ impl RunArgs {
         let mut reader = Reader::default();
         let mut interrupts = Interrupts::listen()?;
         self.settle(&mut draft, report, &mut reader, &mut interrupts).await?;
-        let Connected { models, default_model: model, notice } = tokio::select! {
+        let Connected { models, default_model: model, fallback, notice } = tokio::select! {
             connected = connect::models(self.wanted()) => connected?,
             () = interrupts.next() => return Err(Error::cancelled()),
         };
@@ -140,7 +141,7 @@ impl RunArgs {
             None => cache.clone().map_or(Written::Nowhere, Written::Kept),
         };
         let (permissions, params) = (draft.grants.effective(), draft.params);
-        let start = Start::New(Box::new(New { params, permissions, model, journal }));
+        let start = Start::New(Box::new(New { params, permissions, model, fallback, journal }));
         let (spell, models) = (draft.spell, Some(models));
         let Conduct { limits, trace, .. } = self.conduct;
         let trace = trace.trace();
@@ -220,7 +221,8 @@ impl RunArgs {
         Wanted {
             provider: self.provider.as_deref(),
             model: self.model.as_deref(),
-            max_in_flight: self.conduct.pace.max_in_flight,
+            fallback: &self.conduct.pace.fallback,
+            pace: self.conduct.pace.of_provider(),
             offline: false,
         }
     }

@@ -8,6 +8,7 @@ mod check;
 mod dry_run;
 mod environment;
 mod examples;
+mod fallback;
 mod interrupt;
 #[cfg(unix)]
 mod killed;

@@ -16,6 +16,8 @@ use crate::convert::from_value;
 use crate::effect::{Ask, Entry, Permit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::{self, Pieces, Record};
+use crate::outcome::LogLevel;
+use crate::value::Map;
 
 /// A provider and the model it is to use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -97,6 +99,19 @@ pub trait Models: Send + Sync {
     /// # Errors
     /// When there is no such provider or model; the error names near or usable ones.
     fn resolve(&self, provider: Option<&str>, model: Option<&str>) -> Result<ModelRef>;
+
+    /// Finds a model to fall back on by its name, `provider/model` or one that the default provider knows.
+    ///
+    /// What is before a slash is a provider here: one that is misspelt would else be taken for the name of a model, and
+    /// that would be found out only when it is needed.
+    ///
+    /// # Errors
+    /// As [`resolve`](Models::resolve) has them.
+    fn resolve_fallback(&self, name: &str) -> Result<ModelRef> {
+        let (provider, model) = name.split_once('/').map_or((None, name), |(of, model)| (Some(of), model));
+        self.resolve(provider, Some(model))
+            .map_err(|error| error.prefixed(format_args!("fallback `{name}`: ")))
+    }
 
     /// Asks for a whole answer.
     fn chat(&self, permit: Permit, request: ChatRequest) -> BoxFuture<'static, Result<Reply>>;
@@ -213,6 +228,9 @@ impl<'a> GatedModels<'a> {
             Err(error) if error.is_final() => {}
             _ => call.settled(),
         }
+        if let Ok(reply) = &result {
+            tell_failed(self.0, reply)?;
+        }
         result
     }
 
@@ -267,6 +285,12 @@ impl<'a> GatedModels<'a> {
         let found = self.find(request.provider.as_deref(), request.model.as_deref())?;
         request.provider = Some(found.provider);
         request.model = Some(found.model);
+        if request.fallback.is_empty() {
+            request.fallback = self.0.fallback().to_vec();
+        }
+        for name in &mut request.fallback {
+            *name = models.resolve_fallback(name)?.to_string();
+        }
         Ok((models, request))
     }
 }
@@ -274,6 +298,15 @@ impl<'a> GatedModels<'a> {
 pub(crate) fn settle(cx: &Context, usage: &Usage) {
     cx.meter().settle(usage);
     cx.emit(Event::Usage { usage: usage.clone() });
+}
+
+/// Logs that another model answered than was asked. A replay does so too: the answer says it.
+fn tell_failed(cx: &Context, reply: &Reply) -> Result<()> {
+    if reply.failed.is_empty() {
+        return Ok(());
+    }
+    let (failed, provider, model) = (reply.failed.join("; "), &reply.provider, &reply.model);
+    cx.log(LogLevel::Warn, format!("{failed}; {provider}/{model} answered"), Map::new())
 }
 
 impl Entry {
@@ -359,6 +392,7 @@ impl ReplyStream {
             }
             self.settle(&reply.usage);
             self.pieces.close()?;
+            tell_failed(&self.cx, reply)?;
         }
         Ok(())
     }

@@ -1,12 +1,13 @@
 //! Carries out a run that is planned, and shows it.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use llmspell::capability::Models;
+use llmspell::llm;
 use llmspell::{
     Cast, Error, Event, KeptRun, Limits, Map, Outcome, Permissions, Recording, Result, Runs, Runtime, Spell,
     Unfinished, parse_size, parse_span,
@@ -72,12 +73,32 @@ impl LimitFlags {
     }
 }
 
-/// How fast providers are called.
+/// How fast providers are called, and what is asked when one fails.
 #[derive(Debug, Args)]
 pub(crate) struct Pace {
     /// Calls that may be in flight to one provider at once; the others wait [default: 32]
     #[arg(long, value_name = "COUNT")]
-    pub(crate) max_in_flight: Option<NonZeroUsize>,
+    max_in_flight: Option<NonZeroUsize>,
+    /// Requests that one provider may get in any minute, tries again included; the others wait
+    #[arg(long, value_name = "COUNT")]
+    rpm: Option<NonZeroU32>,
+    /// Tokens that one provider may read and write in a minute; further calls wait
+    #[arg(long, value_name = "COUNT")]
+    tpm: Option<NonZeroU64>,
+    /// A model to ask instead when the provider fails: `provider/model`; several are asked in order
+    #[arg(long, value_name = "MODEL", value_delimiter = ',')]
+    pub(crate) fallback: Vec<String>,
+}
+
+impl Pace {
+    /// The same in the words of the library.
+    pub(crate) fn of_provider(&self) -> llm::Pace {
+        llm::Pace {
+            in_flight: self.max_in_flight,
+            requests_per_minute: self.rpm,
+            tokens_per_minute: self.tpm,
+        }
+    }
 }
 
 /// How a run is carried out, whichever way it begins.
@@ -112,7 +133,7 @@ pub(crate) enum Start {
     /// At the beginning of a recorded one.
     Replay(Box<Recording>),
     /// Where it ended before.
-    Resume(Runs, Box<KeptRun>, Unfinished),
+    Resume { runs: Runs, run: Box<KeptRun>, unfinished: Unfinished, fallback: Option<Vec<String>> },
 }
 
 /// What a run is given that has not begun yet.
@@ -120,6 +141,7 @@ pub(crate) struct New {
     pub(crate) params: Map,
     pub(crate) permissions: Permissions,
     pub(crate) model: Option<String>,
+    pub(crate) fallback: Option<Vec<String>>,
     pub(crate) journal: Written,
 }
 
@@ -231,7 +253,7 @@ impl Plan {
                 Written::Kept(runs) => Some(runs.clone()),
                 Written::Nowhere | Written::To(_) => None,
             },
-            Start::Resume(runs, ..) => Some(runs.clone()),
+            Start::Resume { runs, .. } => Some(runs.clone()),
             Start::Replay(_) => None,
         }
     }
@@ -285,10 +307,13 @@ impl Start {
     fn apply(self, cast: Cast) -> Cast {
         match self {
             Self::New(new) => {
-                let New { params, permissions, model, journal } = *new;
+                let New { params, permissions, model, fallback, journal } = *new;
                 let mut cast = cast.params(params).permissions(permissions);
                 if let Some(model) = model {
                     cast = cast.model(model);
+                }
+                if let Some(models) = fallback {
+                    cast = cast.fallback(models);
                 }
                 match journal {
                     Written::Nowhere => cast,
@@ -297,7 +322,13 @@ impl Start {
                 }
             }
             Self::Replay(recording) => cast.replay(*recording),
-            Self::Resume(runs, run, unfinished) => cast.resume(&runs, *run, unfinished),
+            Self::Resume { runs, run, unfinished, fallback } => {
+                let cast = cast.resume(&runs, *run, unfinished);
+                match fallback {
+                    Some(models) => cast.fallback(models),
+                    None => cast,
+                }
+            }
         }
     }
 }

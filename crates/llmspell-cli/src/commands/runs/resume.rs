@@ -118,16 +118,17 @@ impl Again {
         };
         let wanted = Wanted {
             model: run.summary.info.model.as_deref(),
-            max_in_flight: conduct.pace.max_in_flight,
+            fallback: &conduct.pace.fallback,
+            pace: conduct.pace.of_provider(),
             ..Wanted::default()
         };
-        let Connected { models, notice, .. } = tokio::select! {
+        let Connected { models, fallback, notice, .. } = tokio::select! {
             connected = connect::models(wanted) => connected?,
             () = interrupts.next() => return Err(Error::cancelled()),
         };
         screen.notice(notice);
         let cache = Some(runs.clone());
-        let start = Start::Resume(runs, Box::new(run), unfinished);
+        let start = Start::Resume { runs, run: Box::new(run), unfinished, fallback };
         let (limits, trace) = (conduct.limits, conduct.trace.trace());
         Ok(Plan { spell, start, limits, trace, models: Some(models), cache, reader, interrupts })
     }
