@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use llmspell_core::capability::Models;
+use llmspell_core::capability::{Console, Models, Net};
 use llmspell_core::effect::Journal;
 use llmspell_core::{
-    Context, Error, Event, Limits, Map, Outcome, Permissions, Result, Source, SpellInfo, Value,
+    Bridge, Context, Error, ErrorKind, Event, Limits, Map, Outcome, Permissions, Result, Source, SpellInfo,
+    Value,
 };
 use llmspell_llm::Client;
 use tokio::sync::{mpsc, oneshot};
@@ -34,7 +35,27 @@ pub struct Cast {
     written: Written,
     tracers: Vec<Arc<dyn Tracer>>,
     traces_events: bool,
+    bridges: Vec<Bridge>,
+    stage: Option<Stage>,
     shares_vm: bool,
+}
+
+/// What a run has in the place of what its runtime has, when a test runs a spell. It is the same on every machine, but
+/// for where the folder is.
+pub(crate) struct Stage {
+    pub(crate) models: Arc<dyn Models>,
+    pub(crate) console: Arc<dyn Console>,
+    pub(crate) net: Arc<dyn Net>,
+    /// The working folder, and the spell's own.
+    pub(crate) folder: PathBuf,
+    /// Where storages are.
+    pub(crate) storage: PathBuf,
+}
+
+impl std::fmt::Debug for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stage").field("folder", &self.folder).finish_non_exhaustive()
+    }
 }
 
 /// Where a run's effects are written down, or read from.
@@ -78,6 +99,8 @@ impl Cast {
             written: Written::Nowhere,
             tracers: Vec::new(),
             traces_events: false,
+            bridges: Vec::new(),
+            stage: None,
             shares_vm: false,
         }
     }
@@ -109,6 +132,19 @@ impl Cast {
     /// Sets the model used when a request names none, over the manifest's.
     pub fn model(mut self, model: impl Into<String>) -> Self {
         self.model = Some(model.into());
+        self
+    }
+
+    /// Gives this run a bridge that the runtime does not give to all.
+    pub fn bridge(mut self, bridge: Bridge) -> Self {
+        self.bridges.push(bridge);
+        self
+    }
+
+    /// Runs on a stage of its own, under this id.
+    pub(crate) fn on(mut self, stage: Stage, run_id: &str) -> Self {
+        run_id.clone_into(&mut self.run_id);
+        self.stage = Some(stage);
         self
     }
 
@@ -282,11 +318,16 @@ impl Cast {
         };
         let said = Arc::new(Collector::new(listener, heard));
         let shared = &self.runtime.0;
+        let stage = self.stage.take();
+        let dir = match &stage {
+            Some(_) => self.spell.dir().map(|_| PathBuf::from(".")),
+            None => self.spell.dir().map(std::path::Path::to_owned),
+        };
         let info = SpellInfo {
             name: self.spell.name().to_owned(),
             version: self.spell.manifest().version.clone(),
             run_id: self.run_id.clone(),
-            dir: self.spell.dir().map(std::path::Path::to_owned),
+            dir,
         };
         let mut tracers = std::mem::take(&mut self.tracers);
         if self.traces_events {
@@ -301,7 +342,6 @@ impl Cast {
             .permissions(self.permissions.clone())
             .limits(self.limits.clone())
             .default_model(self.model.clone())
-            .net(Arc::clone(&shared.net))
             .clock(Arc::clone(&shared.clock))
             .random(Arc::clone(&shared.random))
             .sink(Arc::clone(&said) as Arc<dyn llmspell_core::Sink>);
@@ -310,21 +350,34 @@ impl Cast {
         }
         // A replay counts tokens, and asks no model.
         let none = || Client::builder().build().ok().map(|client| Arc::new(client) as Arc<dyn Models>);
-        if let Some(models) = if offline { none() } else { shared.models.clone() } {
+        let (models, cache, console, net, storage, working_dir) = match stage {
+            Some(Stage { models, console, net, folder, storage }) => {
+                (Some(models), None, Some(console), net, Some(storage), Some(folder))
+            }
+            None => (
+                if offline { none() } else { shared.models.clone() },
+                shared.cache.clone(),
+                shared.console.clone(),
+                Arc::clone(&shared.net),
+                shared.storage.clone(),
+                shared.working_dir.clone(),
+            ),
+        };
+        if let Some(models) = models {
             builder = builder.models(models);
         }
-        if let Some(cache) = &shared.cache {
-            builder = builder.cache(Arc::clone(cache));
+        if let Some(cache) = cache {
+            builder = builder.cache(cache);
         }
-        if let Some(console) = &shared.console {
-            builder = builder.console(Arc::clone(console));
+        if let Some(console) = console {
+            builder = builder.console(console);
         }
-        builder = builder.files(Arc::new(Disk::default()));
-        if let Some(root) = &shared.storage {
-            builder = builder.storage(Arc::new(Store::new(root, &self.spell)));
+        builder = builder.net(net).files(Arc::new(Disk::default()));
+        if let Some(root) = storage {
+            builder = builder.storage(Arc::new(Store::new(&root, &self.spell)));
         }
-        if let Some(dir) = &shared.working_dir {
-            builder = builder.working_dir(dir.clone());
+        if let Some(dir) = working_dir {
+            builder = builder.working_dir(dir);
         }
         if let Some(modules) = self.spell.modules() {
             builder = builder.modules(modules);
@@ -335,7 +388,16 @@ impl Cast {
     fn prepare(self) -> Result<Prepared> {
         let engine = self.runtime.engine_for(&self.spell)?;
         let params = self.spell.params(self.params)?;
+        let mut bridges = self.runtime.0.bridges.list();
+        for bridge in self.bridges {
+            if bridges.iter().any(|known| known.name == bridge.name) {
+                let message = format!("there is a bridge named `{}` already", bridge.name);
+                return Err(Error::new(ErrorKind::Conflict, message));
+            }
+            bridges.push(Arc::new(bridge));
+        }
         Ok(Prepared {
+            bridges,
             runtime: self.runtime,
             engine,
             shared: self.shares_vm.then(|| self.spell.shared_source()),
@@ -348,6 +410,7 @@ impl Cast {
 pub(crate) struct Prepared {
     pub(crate) runtime: Runtime,
     pub(crate) engine: Arc<dyn llmspell_core::Engine>,
+    pub(crate) bridges: Vec<Arc<Bridge>>,
     /// What the runs that share the VM run.
     pub(crate) shared: Option<Arc<Source>>,
     pub(crate) params: Value,

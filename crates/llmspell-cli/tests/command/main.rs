@@ -26,5 +26,6 @@ mod runs;
 mod support;
 #[cfg(unix)]
 mod terminal;
+mod testing;
 mod trace;
 mod wrong_use;
