@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use indexmap::IndexMap;
 use llmspell_core::capability::{
-    Console, Dial, Incoming, ModelListing, ModelRef, Models, Net, Outgoing, ProviderInfo,
+    Console, Dial, Estimate, Incoming, ModelListing, ModelRef, Models, Net, Outgoing, ProviderInfo,
 };
 use llmspell_core::chat::{ChatRequest, Delta, Reply};
 use llmspell_core::effect::Permit;
@@ -135,6 +135,10 @@ impl Models for ScriptedModels {
 
     fn count_tokens(&self, text: &str, model: &ModelRef) -> u64 {
         self.client.count_tokens(text, model)
+    }
+
+    fn estimate(&self, request: &ChatRequest) -> Estimate {
+        self.client.estimate(request)
     }
 }
 
