@@ -136,6 +136,24 @@ impl Cast {
     }
 
     /// Gives this run a bridge that the runtime does not give to all.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// use llmspell::{Bridge, Method, Runtime, Spell};
+    ///
+    /// let order = Method::sync("order", |_, arguments| {
+    ///     arguments.end()?;
+    ///     Ok(4711)
+    /// });
+    /// let runtime = Runtime::builder().build()?;
+    /// let cast = |script| Ok::<_, llmspell::Error>(runtime.cast(Spell::from_source("shop.luau", script)?));
+    /// let mine = cast("return shop.order()")?.bridge(Bridge::new("shop").method(order)).start().outcome().await;
+    /// assert_eq!(mine.into_result()?, 4711.into());
+    /// assert!(cast("return shop.order()")?.start().outcome().await.error.is_some());
+    /// // The names of the runtime's bridges are taken.
+    /// assert!(cast("return 1")?.bridge(Bridge::new("llm")).start().outcome().await.error.is_some());
+    /// # Ok::<(), llmspell::Error>(()) }).unwrap()
+    /// ```
     pub fn bridge(mut self, bridge: Bridge) -> Self {
         self.bridges.push(bridge);
         self

@@ -224,6 +224,28 @@ fn a_spell_that_asks_for_something_else_than_it_did_fails() {
 }
 
 #[test]
+fn what_was_not_granted_when_it_was_recorded_is_denied_again() {
+    let folder = folder(&[
+        ("main.luau", "local text, err = fs.read('data/a.txt') if not text then error(err) end return text"),
+        ("spell.yaml", "permissions: {read: [data]}"),
+        ("data/a.txt", "hello"),
+        ("tests/a.luau", "test.case('reads', function() test.equal(test.run().value, 'hello') end)"),
+    ]);
+    let denied = |words: &[&str]| {
+        let ran = folder.run(words);
+        assert_eq!(ran.code, 1);
+        assert!(ran.stdout.contains("expected  \"hello\"\n    found     null\n"), "{}", ran.stdout);
+        ran.stderr
+    };
+    let data = folder.path().join("data");
+    let note = format!("{MOCK}note: asked for and not granted: read files in {}\n", data.display());
+    assert_eq!(denied(&["test", "--update"]), note);
+    assert_eq!(denied(&["test"]), "");
+    assert_eq!(folder.run(&["test", "--update", "--allow-asked", "-q"]).code, 0);
+    assert_eq!(folder.run(&["test"]).code, 0);
+}
+
+#[test]
 fn what_is_scripted_must_be_enough_and_must_be_met() {
     let cases = [
         (r#"test.run({}, {model = {}})"#, "`model` scripts 0 answers, and the spell asks for more"),

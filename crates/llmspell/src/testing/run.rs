@@ -16,7 +16,6 @@ use super::options::RunOptions;
 use super::staged::Staged;
 use super::world::{Misses, Nobody, ScriptedModels, ScriptedWeb};
 use crate::journal::{Recording, RunInfo};
-use crate::net::Sockets;
 use crate::run::Stage;
 use crate::spell::Spell;
 
@@ -24,7 +23,7 @@ use crate::spell::Spell;
 pub(super) const RUN_ID: &str = "test";
 
 impl Stage {
-    /// One without models, on which nobody types.
+    /// One without models and without a network, on which nobody types.
     ///
     /// # Errors
     /// When there is not even room for that.
@@ -32,7 +31,7 @@ impl Stage {
         Ok(Self {
             models: Arc::new(Client::builder().build()?),
             console: Arc::new(Nobody),
-            net: Arc::new(Sockets::default()),
+            net: Arc::new(Nobody),
             folder: folder.to_owned(),
             storage: PathBuf::new(),
         })
@@ -181,15 +180,18 @@ async fn record(course: &Course, file: &str, world: &World, params: Map, options
         permissions: moved(live.permissions.clone(), &setup.root, Path::new("")),
         model: live.model.clone().or_else(|| spell.manifest().model.clone()),
     };
-    let mut stage = Stage { storage: world.storage.clone(), ..Stage::empty(folder)? };
+    let (storage, net) = (world.storage.clone(), Arc::clone(&setup.runtime.0.net));
+    let mut stage = Stage { storage, net, ..Stage::empty(folder)? };
     if let Some(models) = &setup.runtime.0.models {
         stage.models = Arc::clone(models);
     }
     let permissions = info.permissions.clone().beneath(folder);
+    // As a run without a recording has.
+    let is_plain = permissions == *spell.asked();
     let played = Played { spell: &spell, stage, permissions, model: info.model.clone() };
     played.play(course, &journal, params, options).await?;
     let (dir, entries) = (&setup.folder.dir, journal.recorded());
-    if entries.is_empty() {
+    if entries.is_empty() && is_plain {
         return files::remove(dir, file);
     }
     files::write(dir, file, &Recording { info, entries }.text()?)

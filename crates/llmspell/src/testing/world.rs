@@ -183,11 +183,21 @@ impl Net for ScriptedWeb {
     }
 }
 
-/// A console at which nobody sits: what a test types is answered before it is asked.
+/// The world where there is none: the journal of a test answers before anything comes here.
 pub(super) struct Nobody;
 
 impl Console for Nobody {
     fn read_line(&self, _: Permit, _: String) -> BoxFuture<'static, Result<Option<String>>> {
         Box::pin(async { Ok(None) })
+    }
+}
+
+impl Net for Nobody {
+    fn resolve(&self, _: &Permit, _: &str) -> BoxFuture<'static, Result<Vec<IpAddr>>> {
+        Box::pin(async { Err(Error::internal("a test looked for a host")) })
+    }
+
+    fn exchange(&self, _: Dial, _: Outgoing) -> BoxFuture<'static, Result<Incoming>> {
+        Box::pin(async { Err(Error::internal("a test reached for a host")) })
     }
 }
