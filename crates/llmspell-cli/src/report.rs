@@ -7,6 +7,7 @@ use std::io::{IsTerminal as _, Write as _};
 use llmspell::trace::{EffectEvent, EffectStage};
 use llmspell::{CallInfo, Error, Frame, LogEntry, LogLevel, Value};
 
+use crate::args::no_color;
 use crate::exit::Exit;
 use crate::figures;
 use crate::terminal;
@@ -45,6 +46,23 @@ impl Report {
     /// A warning as the user sees it.
     pub(crate) fn warning(&self, message: &str) -> String {
         format!("{} {}\n", self.label(LogLevel::Warn), self.safe(message))
+    }
+
+    /// The same for stdout, of what is data there.
+    pub(crate) fn on_stdout(&self) -> Self {
+        let stdout = std::io::stdout().is_terminal();
+        let (colour, escape) = (stdout && !no_color(), stdout && !self.raw);
+        Self { colour, escape, ..*self }
+    }
+
+    /// A word that says that all is well.
+    pub(crate) fn good(&self, word: &str) -> String {
+        self.paint(GREEN, word)
+    }
+
+    /// A word that says that something is wrong.
+    pub(crate) fn bad(&self, word: &str) -> String {
+        self.paint(RED, word)
     }
 
     /// An error as the user sees it.

@@ -288,7 +288,8 @@ fn idle(limit: std::time::Duration) -> Error {
     .with_retryable(true)
 }
 
-fn interrupted(why: &str) -> Error {
+/// A stream that ended too soon.
+pub(crate) fn interrupted(why: &str) -> Error {
     Error::new(ErrorKind::StreamInterrupted, format!("the stream ended before the model had finished{why}"))
         .with_retryable(true)
 }

@@ -28,6 +28,7 @@ mod runtime;
 mod sink;
 mod spell;
 mod storage;
+pub mod testing;
 mod tracing;
 mod warm;
 mod watchdog;

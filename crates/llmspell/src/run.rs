@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use llmspell_core::capability::Models;
+use llmspell_core::capability::{Console, Models, Net};
 use llmspell_core::effect::Journal;
 use llmspell_core::{
-    Context, Error, Event, Limits, Map, Outcome, Permissions, Result, Source, SpellInfo, Value,
+    Bridge, Context, Error, ErrorKind, Event, Limits, Map, Outcome, Permissions, Result, Source, SpellInfo,
+    Value,
 };
 use llmspell_llm::Client;
 use tokio::sync::{mpsc, oneshot};
@@ -35,7 +36,27 @@ pub struct Cast {
     written: Written,
     tracers: Vec<Arc<dyn Tracer>>,
     traces_events: bool,
+    bridges: Vec<Bridge>,
+    stage: Option<Stage>,
     shares_vm: bool,
+}
+
+/// What a run has in the place of what its runtime has, when a test runs a spell. It is the same on every machine, but
+/// for where the folder is.
+pub(crate) struct Stage {
+    pub(crate) models: Arc<dyn Models>,
+    pub(crate) console: Arc<dyn Console>,
+    pub(crate) net: Arc<dyn Net>,
+    /// The working folder, and the spell's own.
+    pub(crate) folder: PathBuf,
+    /// Where storages are.
+    pub(crate) storage: PathBuf,
+}
+
+impl std::fmt::Debug for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stage").field("folder", &self.folder).finish_non_exhaustive()
+    }
 }
 
 /// Where a run's effects are written down, or read from.
@@ -80,6 +101,8 @@ impl Cast {
             written: Written::Nowhere,
             tracers: Vec::new(),
             traces_events: false,
+            bridges: Vec::new(),
+            stage: None,
             shares_vm: false,
         }
     }
@@ -118,6 +141,37 @@ impl Cast {
     /// that goes on or is played again has its own: to change those, this comes last.
     pub fn fallback(mut self, models: Vec<String>) -> Self {
         self.fallback = models;
+        self
+    }
+
+    /// Gives this run a bridge that the runtime does not give to all.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// use llmspell::{Bridge, Method, Runtime, Spell};
+    ///
+    /// let order = Method::sync("order", |_, arguments| {
+    ///     arguments.end()?;
+    ///     Ok(4711)
+    /// });
+    /// let runtime = Runtime::builder().build()?;
+    /// let cast = |script| Ok::<_, llmspell::Error>(runtime.cast(Spell::from_source("shop.luau", script)?));
+    /// let mine = cast("return shop.order()")?.bridge(Bridge::new("shop").method(order)).start().outcome().await;
+    /// assert_eq!(mine.into_result()?, 4711.into());
+    /// assert!(cast("return shop.order()")?.start().outcome().await.error.is_some());
+    /// // The names of the runtime's bridges are taken.
+    /// assert!(cast("return 1")?.bridge(Bridge::new("llm")).start().outcome().await.error.is_some());
+    /// # Ok::<(), llmspell::Error>(()) }).unwrap()
+    /// ```
+    pub fn bridge(mut self, bridge: Bridge) -> Self {
+        self.bridges.push(bridge);
+        self
+    }
+
+    /// Runs on a stage of its own, under this id.
+    pub(crate) fn on(mut self, stage: Stage, run_id: &str) -> Self {
+        run_id.clone_into(&mut self.run_id);
+        self.stage = Some(stage);
         self
     }
 
@@ -293,11 +347,16 @@ impl Cast {
         };
         let said = Arc::new(Collector::new(listener, heard));
         let shared = &self.runtime.0;
+        let stage = self.stage.take();
+        let dir = match &stage {
+            Some(_) => self.spell.dir().map(|_| PathBuf::from(".")),
+            None => self.spell.dir().map(std::path::Path::to_owned),
+        };
         let info = SpellInfo {
             name: self.spell.name().to_owned(),
             version: self.spell.manifest().version.clone(),
             run_id: self.run_id.clone(),
-            dir: self.spell.dir().map(std::path::Path::to_owned),
+            dir,
         };
         let mut tracers = std::mem::take(&mut self.tracers);
         if self.traces_events {
@@ -313,7 +372,6 @@ impl Cast {
             .limits(self.limits.clone())
             .default_model(self.model.clone())
             .fallback(self.fallback.clone())
-            .net(Arc::clone(&shared.net))
             .clock(Arc::clone(&shared.clock))
             .random(Arc::clone(&shared.random))
             .sink(Arc::clone(&said) as Arc<dyn llmspell_core::Sink>);
@@ -322,21 +380,34 @@ impl Cast {
         }
         // A replay counts tokens, and asks no model.
         let none = || Client::builder().build().ok().map(|client| Arc::new(client) as Arc<dyn Models>);
-        if let Some(models) = if offline { none() } else { shared.models.clone() } {
+        let (models, cache, console, net, storage, working_dir) = match stage {
+            Some(Stage { models, console, net, folder, storage }) => {
+                (Some(models), None, Some(console), net, Some(storage), Some(folder))
+            }
+            None => (
+                if offline { none() } else { shared.models.clone() },
+                shared.cache.clone(),
+                shared.console.clone(),
+                Arc::clone(&shared.net),
+                shared.storage.clone(),
+                shared.working_dir.clone(),
+            ),
+        };
+        if let Some(models) = models {
             builder = builder.models(models);
         }
-        if let Some(cache) = &shared.cache {
-            builder = builder.cache(Arc::clone(cache));
+        if let Some(cache) = cache {
+            builder = builder.cache(cache);
         }
-        if let Some(console) = &shared.console {
-            builder = builder.console(Arc::clone(console));
+        if let Some(console) = console {
+            builder = builder.console(console);
         }
-        builder = builder.files(Arc::new(Disk::default()));
-        if let Some(root) = &shared.storage {
-            builder = builder.storage(Arc::new(Store::new(root, &self.spell)));
+        builder = builder.net(net).files(Arc::new(Disk::default()));
+        if let Some(root) = storage {
+            builder = builder.storage(Arc::new(Store::new(&root, &self.spell)));
         }
-        if let Some(dir) = &shared.working_dir {
-            builder = builder.working_dir(dir.clone());
+        if let Some(dir) = working_dir {
+            builder = builder.working_dir(dir);
         }
         if let Some(modules) = self.spell.modules() {
             builder = builder.modules(modules);
@@ -347,7 +418,16 @@ impl Cast {
     fn prepare(self) -> Result<Prepared> {
         let engine = self.runtime.engine_for(&self.spell)?;
         let params = self.spell.params(self.params)?;
+        let mut bridges = self.runtime.0.bridges.list();
+        for bridge in self.bridges {
+            if bridges.iter().any(|known| known.name == bridge.name) {
+                let message = format!("there is a bridge named `{}` already", bridge.name);
+                return Err(Error::new(ErrorKind::Conflict, message));
+            }
+            bridges.push(Arc::new(bridge));
+        }
         Ok(Prepared {
+            bridges,
             runtime: self.runtime,
             engine,
             shared: self.shares_vm.then(|| self.spell.shared_source()),
@@ -360,6 +440,7 @@ impl Cast {
 pub(crate) struct Prepared {
     pub(crate) runtime: Runtime,
     pub(crate) engine: Arc<dyn llmspell_core::Engine>,
+    pub(crate) bridges: Vec<Arc<Bridge>>,
     /// What the runs that share the VM run.
     pub(crate) shared: Option<Arc<Source>>,
     pub(crate) params: Value,

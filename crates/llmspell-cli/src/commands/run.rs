@@ -1,8 +1,8 @@
 //! `llmspell run`.
 
-mod allow;
+pub(crate) mod allow;
 mod dry;
-mod grants;
+pub(crate) mod grants;
 mod params;
 pub(crate) mod perform;
 mod question;

@@ -27,5 +27,6 @@ mod runs;
 mod support;
 #[cfg(unix)]
 mod terminal;
+mod testing;
 mod trace;
 mod wrong_use;

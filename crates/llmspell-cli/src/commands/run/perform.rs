@@ -27,7 +27,7 @@ use crate::stdout::written;
 
 /// How long a run that was told to stop may take; what is left of the second that a limit may be overrun by is for
 /// saying so.
-const PATIENCE: Duration = Duration::from_millis(900);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(900);
 
 /// How long the screen may take to say why the process ends.
 const LAST_WORDS: Duration = Duration::from_millis(100);
@@ -396,5 +396,11 @@ async fn show(screen: &mut Screen<'_>, event: Event, events: &mut llmspell::Even
 fn end_soon(stuck: &mpsc::UnboundedSender<Error>, error: &Error) {
     let _ = stuck.send(error.clone());
     std::thread::sleep(LAST_WORDS * 2);
+    exit::now(Exit::of(error));
+}
+
+/// The same where no screen has to be waited for.
+pub(crate) fn end_now(error: &Error) {
+    say(&format!("error: {error}\n"));
     exit::now(Exit::of(error));
 }
