@@ -162,14 +162,38 @@ fn forget_signatures(request: &mut ChatRequest) {
     request.messages.retain(|message| !matches!(&message.content, Content::Parts(parts) if parts.is_empty()));
 }
 
+/// What is known of the cost counts; what is free beside something of unknown cost is of unknown cost.
 fn add(mut sum: Usage, more: &Usage) -> Usage {
+    let is_unpriced =
+        |usage: &Usage| usage.cost_usd.is_none() && (usage.input_tokens > 0 || usage.output_tokens > 0);
+    let is_unknown = is_unpriced(&sum) || is_unpriced(more);
     sum.input_tokens = sum.input_tokens.saturating_add(more.input_tokens);
     sum.output_tokens = sum.output_tokens.saturating_add(more.output_tokens);
     sum.cached_tokens = sum.cached_tokens.saturating_add(more.cached_tokens);
     sum.reasoning_tokens = sum.reasoning_tokens.saturating_add(more.reasoning_tokens);
     sum.estimated |= more.estimated;
-    if let Some(cost) = more.cost_usd {
-        sum.cost_usd = Some(sum.cost_usd.unwrap_or(0.0) + cost);
-    }
+    let cost = sum.cost_usd.into_iter().chain(more.cost_usd).reduce(|one, other| one + other);
+    sum.cost_usd = cost.filter(|cost| !is_unknown || *cost > 0.0);
     sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_of_unknown_cost_is_never_free() {
+        let usage = |tokens, cost_usd| Usage { input_tokens: tokens, cost_usd, ..Usage::default() };
+        for (one, other, cost) in [
+            (usage(1, None), usage(0, None), None),
+            (usage(1, Some(0.5)), usage(0, None), Some(0.5)),
+            (usage(1, Some(0.5)), usage(1, Some(0.25)), Some(0.75)),
+            (usage(1, None), usage(1, Some(0.0)), None),
+            (usage(1, Some(0.0)), usage(1, None), None),
+            (usage(1, None), usage(1, Some(0.5)), Some(0.5)),
+        ] {
+            let sum = add(one.clone(), &other);
+            assert_eq!(sum.cost_usd, cost, "{one:?} {other:?}");
+        }
+    }
 }
