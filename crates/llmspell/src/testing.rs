@@ -88,11 +88,15 @@ impl TestReport {
     }
 }
 
-/// What recording takes: the models are the runtime's.
-#[derive(Debug, Clone)]
-struct Record {
-    permissions: Permissions,
-    model: Option<String>,
+/// What recorded runs get; the models are the runtime's.
+#[derive(Debug, Clone, Default)]
+pub struct Record {
+    /// What was granted. What is beneath the spell's folder holds in its copies.
+    pub permissions: Permissions,
+    /// The model for requests that name none, over the manifest's.
+    pub model: Option<String>,
+    /// The models to fall back on, over the manifest's.
+    pub fallback: Option<Vec<String>>,
 }
 
 /// What all test files of a spell share.
@@ -159,10 +163,9 @@ impl Tests {
         self
     }
 
-    /// Records anew, with the models of the runtime and in copies of the spell's folder: what a spell writes there is
-    /// gone afterwards. Permissions beneath the folder hold in the copies.
-    pub fn record(mut self, permissions: Permissions, model: Option<String>) -> Self {
-        self.0.record = Some(Record { permissions, model });
+    /// Records anew, in copies of the spell's folder: what a spell writes there is gone afterwards.
+    pub fn record(mut self, with: Record) -> Self {
+        self.0.record = Some(with);
         self
     }
 

@@ -13,7 +13,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use llmspell::capability::{Console, Models};
 use llmspell::effect::Permit;
 use llmspell::llm::{Client, Mock};
-use llmspell::testing::{CaseState, Tests};
+use llmspell::testing::{CaseState, Record, Tests};
 use llmspell::{Outcome, Permissions, Runtime, Spell, reference};
 
 fn main() {
@@ -165,7 +165,7 @@ fn as_test(example: &str) -> Result<(), Failed> {
     let runtime = Runtime::builder().workers(1).models(Arc::new(models) as Arc<dyn Models>).build()?;
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tests = || Tests::new(&runtime, Spell::load(folder.path())?);
-    for tests in [tests()?.record(Permissions::default(), None), tests()?] {
+    for tests in [tests()?.record(Record::default()), tests()?] {
         let report = tokio.block_on(tests.run(|_| ()))?;
         if report.cases.is_empty() || report.count(CaseState::Failed) > 0 {
             return Err(Failed::from(format!("{report:#?}")));

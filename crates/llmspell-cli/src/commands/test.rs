@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use llmspell::testing::{CaseReport, CaseState, TestReport, Tests};
+use llmspell::testing::{CaseReport, CaseState, Record, TestReport, Tests};
 use llmspell::{Error, Result, Runtime, Spell};
 use serde::Serialize;
 use tokio::sync::Notify;
@@ -103,7 +103,8 @@ impl TestArgs {
         // One thread is enough: cases run one after the other, and what is asked at once is asked of others.
         let builder = Runtime::builder().workers(1).on_stuck(PATIENCE, end_now);
         let tests = if self.update {
-            let Connected { models, default_model, notice, .. } = connect::models(self.wanted()).await?;
+            let Connected { models, default_model: model, fallback, notice } =
+                connect::models(self.wanted()).await?;
             notice.and_then(|notice| report.note(&notice)).iter().for_each(|note| say(note));
             let mut grants =
                 Grants::new(self.allow.granted(&environment::working_folder()?), spell.asked().clone());
@@ -114,7 +115,11 @@ impl TestArgs {
                 let note = report.note(&format!("asked for and not granted: {line}"));
                 note.iter().for_each(|note| say(note));
             }
-            Tests::new(&builder.models(models).build()?, spell)?.record(grants.effective(), default_model)
+            Tests::new(&builder.models(models).build()?, spell)?.record(Record {
+                permissions: grants.effective(),
+                model,
+                fallback,
+            })
         } else {
             Tests::new(&builder.build()?, spell)?
         };

@@ -329,6 +329,33 @@ end)
 }
 
 #[test]
+fn a_fallback_is_the_one_of_the_manifest_or_of_the_flags() {
+    let folder = folder(&[
+        ("spell.yaml", "models: {default: openai/gpt-5.4-mini, fallback: [anthropic/claude-sonnet-5]}"),
+        ("main.luau", "return assert(llm.generate {messages = {{role = 'user', content = 'hi'}}}).provider"),
+    ]);
+    let busy = "{status = 503}, {status = 503}, {status = 503}, 'Hello!'";
+    let scripted = format!(
+        "test.case('one', function() test.equal(test.run({{}}, {{model = {{{busy}}}}}).value, 'anthropic') end)"
+    );
+    folder.write("tests/scripted.luau", &scripted);
+    folder.write(
+        "tests/recorded.luau",
+        "test.case('one', function() test.equal(test.run().value, 'mock') end)",
+    );
+    // The mock is not left for what the manifest names, which is not set up here.
+    let update =
+        |more: &[&str]| folder.run(&[&["test", "--update", "-q", "--filter=recorded"], more].concat());
+    let ran = update(&[]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
+    let ran = folder.run(&["test"]);
+    assert_eq!(ran.code, 0, "{}", ran.stdout);
+    assert_eq!(update(&["--fallback=mock/echo-large"]).code, 0);
+    let kept = fs::read_to_string(folder.path().join("tests/recordings/recorded/one.jsonl")).unwrap();
+    assert!(kept.lines().next().unwrap().contains(r#""fallback":["mock/echo-large"]"#), "{kept}");
+}
+
+#[test]
 fn what_ends_a_file_fails_what_is_left_of_it_and_no_other_file() {
     let hungry = "local all = {} while true do table.insert(all, string.rep('x', 1000000) .. #all) end";
     let folder = folder(&[

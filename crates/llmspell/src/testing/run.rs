@@ -161,7 +161,8 @@ async fn replay(course: &Course, file: &str, params: Map, options: RunOptions) -
     };
     let journal = Arc::new(Staged::replay(entries, file, &options)?);
     let stage = Stage::empty(&setup.root)?;
-    let played = Played { spell: &setup.spell, stage, permissions, model: info.and_then(|info| info.model) };
+    let (model, fallback) = info.map(|info| (info.model, info.fallback)).unzip();
+    let played = Played { spell: &setup.spell, stage, permissions, model: model.flatten(), fallback };
     Ok(played.play(course, &journal, params, options).await?.into())
 }
 
@@ -179,7 +180,7 @@ async fn record(course: &Course, file: &str, world: &World, params: Map, options
         params: params.clone(),
         permissions: moved(live.permissions.clone(), &setup.root, Path::new("")),
         model: live.model.clone().or_else(|| spell.manifest().model.clone()),
-        fallback: spell.manifest().fallback.clone(),
+        fallback: live.fallback.clone().unwrap_or_else(|| spell.manifest().fallback.clone()),
     };
     let (storage, net) = (world.storage.clone(), Arc::clone(&setup.runtime.0.net));
     let mut stage = Stage { storage, net, ..Stage::empty(folder)? };
@@ -189,7 +190,8 @@ async fn record(course: &Course, file: &str, world: &World, params: Map, options
     let permissions = info.permissions.clone().beneath(folder);
     // As a run without a recording has.
     let is_plain = permissions == *spell.asked();
-    let played = Played { spell: &spell, stage, permissions, model: info.model.clone() };
+    let (model, fallback) = (info.model.clone(), Some(info.fallback.clone()));
+    let played = Played { spell: &spell, stage, permissions, model, fallback };
     played.play(course, &journal, params, options).await?;
     let (dir, entries) = (&setup.folder.dir, journal.recorded());
     if entries.is_empty() && is_plain {
@@ -204,6 +206,7 @@ struct Played<'a> {
     stage: Stage,
     permissions: Permissions,
     model: Option<String>,
+    fallback: Option<Vec<String>>,
 }
 
 impl Played<'_> {
@@ -233,6 +236,9 @@ impl Played<'_> {
             .on(stage, RUN_ID);
         if let Some(model) = self.model {
             cast = cast.model(model);
+        }
+        if let Some(models) = self.fallback {
+            cast = cast.fallback(models);
         }
         let outcome = cast.start().outcome().await;
         if let Some(miss) = misses.take() {
