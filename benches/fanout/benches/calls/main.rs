@@ -72,14 +72,18 @@ fn main() {
 
     let many = spell("many.luau", &STREAM_SPELL.replace("COUNT", &CHUNKS.to_string()));
     let one = spell("one.luau", &STREAM_SPELL.replace("COUNT", "1"));
-    let pairs: Vec<_> = (0..ROUNDS)
-        .map(|_| (measured(&command, &one, &base_url, state), measured(&command, &many, &base_url, state)))
+    let unkept: Vec<String> = many.iter().cloned().chain(["--no-journal".into()]).collect();
+    let rounds: Vec<_> = (0..ROUNDS)
+        .map(|_| [&one, &unkept, &many].map(|arguments| measured(&command, arguments, &base_url, state)))
         .collect();
-    let (one, many) = (median(pairs.iter().map(|pair| pair.0)), median(pairs.iter().map(|pair| pair.1)));
+    let [one, unkept, many] = [0, 1, 2].map(|at| median(rounds.iter().map(|round| round[at])));
     println!("a stream of {CHUNKS} chunks, medians of {ROUNDS}");
     report("1 chunk", one);
+    report("no journal", unkept);
     report("all chunks", many);
-    println!("{:.2?} of cpu a chunk", many.cpu.saturating_sub(one.cpu) / CHUNKS);
+    for (how, cost) in [("without a journal", unkept), ("with its journal", many)] {
+        println!("{:.2?} of cpu a chunk {how}", cost.cpu.saturating_sub(one.cpu) / CHUNKS);
+    }
 }
 
 const CALLS_SPELL: &str = "

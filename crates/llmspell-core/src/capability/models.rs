@@ -246,7 +246,7 @@ impl<'a> GatedModels<'a> {
             let (models, mut request) = self.resolved(request)?;
             let place = Place::of(self.0, &request)?;
             if let Some(reply) = place.as_ref().map(Place::find).transpose()?.flatten() {
-                return Ok((NoHead {}, in_pieces(reply)));
+                return Ok((NoHead {}, in_pieces(reply).map(|piece| piece.map(Kept)).boxed()));
             }
             self.0.set_aside(&mut call, models, &mut request).await?;
             let pieces = models.stream(permit, request).await?;
@@ -254,7 +254,7 @@ impl<'a> GatedModels<'a> {
                 Some(place) => kept(pieces, place),
                 None => pieces,
             };
-            Ok((NoHead {}, pieces))
+            Ok((NoHead {}, pieces.map(|piece| piece.map(Kept)).boxed()))
         };
         let opened = Pieces::open(self.0, ask, live).await;
         if !opened.as_ref().is_err_and(Error::is_final) {
@@ -317,9 +317,9 @@ impl Entry {
         match (&*self.effect.ask.capability, &*self.effect.ask.operation) {
             ("models", "chat") => from_value(answer.clone()).ok(),
             ("models", "stream") => {
-                let record: Record<NoHead, Delta> = from_value(answer.clone()).ok()?;
+                let record: Record<NoHead, Kept> = from_value(answer.clone()).ok()?;
                 record.pieces.into_iter().rev().find_map(|(_, delta)| match delta {
-                    Delta::End { reply } => Some(*reply),
+                    Kept(Delta::End { reply }) => Some(*reply),
                     _ => None,
                 })
             }
@@ -351,11 +351,39 @@ fn kept(pieces: BoxStream<'static, Result<Delta>>, place: Place) -> BoxStream<'s
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct NoHead {}
 
-impl gate::Piece for Delta {
+/// A piece as the journal keeps it: thousands of them are text and nothing else, and are written so.
+#[derive(Debug, Clone)]
+struct Kept(Delta);
+
+impl Serialize for Kept {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Delta::Text { text } => serializer.serialize_str(text),
+            delta => delta.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Kept {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Text(String),
+            Delta(Delta),
+        }
+        Written::deserialize(deserializer).map(|written| match written {
+            Written::Text(text) => Self(Delta::Text { text }),
+            Written::Delta(delta) => Self(delta),
+        })
+    }
+}
+
+impl gate::Piece for Kept {
     fn weight(&self) -> u64 {
-        let text = match self {
-            Self::Text { text } => text.len(),
-            Self::End { reply } => reply.text.len(),
+        let text = match &self.0 {
+            Delta::Text { text } => text.len(),
+            Delta::End { reply } => reply.text.len(),
             _ => 0,
         };
         (size_of::<Self>() + text) as u64
@@ -365,7 +393,7 @@ impl gate::Piece for Delta {
 /// An answer that arrives in pieces. Dropping it cancels the call.
 pub struct ReplyStream {
     cx: Context,
-    pieces: Pieces<NoHead, Delta>,
+    pieces: Pieces<NoHead, Kept>,
     /// What is set aside for it.
     call: Option<Call>,
     text: String,
@@ -440,7 +468,7 @@ impl Stream for ReplyStream {
         let piece = ready!(this.pieces.poll(task));
         this.set_idle(true);
         let item = match piece {
-            Some(Ok(delta)) => this.piece(&delta).map(|()| delta),
+            Some(Ok(Kept(delta))) => this.piece(&delta).map(|()| delta),
             Some(Err(error)) => Err(this.fail(error)),
             None => Err(this.fail(
                 Error::new(ErrorKind::StreamInterrupted, "the stream ended before the model had finished")

@@ -1,7 +1,7 @@
 //! How values are written in a journal: as JSON, where what is large is written once.
 //!
-//! A text of a kilobyte or more is replaced by its hash, and so is a list. A list is hashed as a chain, each link of an
-//! item and the hash of what is before it. So the messages of a conversation, which every call sends anew and longer,
+//! A text of a kilobyte or more is replaced by its hash, and so is a list in what is asked. A list is hashed as a chain,
+//! each link of an item and the hash of what is before it. So the messages of a conversation, which every call sends anew and longer,
 //! take one link a call.
 //!
 //! ```json
@@ -29,14 +29,30 @@ pub(super) trait Parts {
     fn keep(&mut self, hash: String, part: String);
 }
 
-/// Writes a value as JSON, and its large parts into `parts`, each after those that it names.
+/// Whether large lists are written as chains.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lists {
+    /// What is asked: the next request may well begin with the same list.
+    Chained,
+    /// What is answered is never the same list and more; a stream's has thousands of items.
+    Whole,
+}
+
+/// Writes a request as JSON, and its large parts into `parts`, each after those that it names.
 pub(super) fn pack(value: &Value, parts: &mut impl Parts) -> Result<String> {
     let mut out = String::new();
-    write(value, &mut out, parts)?;
+    write(value, Lists::Chained, &mut out, parts)?;
     Ok(out)
 }
 
-fn write(value: &Value, out: &mut String, parts: &mut impl Parts) -> Result<()> {
+/// Writes what a request came to in the same way.
+pub(super) fn pack_answer(value: &Value, parts: &mut impl Parts) -> Result<String> {
+    let mut out = String::new();
+    write(value, Lists::Whole, &mut out, parts)?;
+    Ok(out)
+}
+
+fn write(value: &Value, lists: Lists, out: &mut String, parts: &mut impl Parts) -> Result<()> {
     match value {
         Value::Str(text) => {
             if text.len() < LARGE {
@@ -51,6 +67,16 @@ fn write(value: &Value, out: &mut String, parts: &mut impl Parts) -> Result<()> 
         }
         Value::Num(number) if !number.is_finite() => {
             let _ = write!(out, r#"{{"$number":"{number}"}}"#);
+        }
+        Value::List(items) if lists == Lists::Whole => {
+            out.push('[');
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                write(item, lists, out, parts)?;
+            }
+            out.push(']');
         }
         Value::List(items) => {
             let items = items.iter().map(|item| pack(item, parts)).collect::<Result<Vec<_>>>()?;
@@ -76,7 +102,7 @@ fn write(value: &Value, out: &mut String, parts: &mut impl Parts) -> Result<()> 
                     out.push(',');
                 }
                 let _ = write!(out, "{}:", json(name)?);
-                write(value, out, parts)?;
+                write(value, lists, out, parts)?;
             }
             out.push_str(if wrapped { "}}" } else { "}" });
         }
@@ -218,9 +244,11 @@ mod tests {
         #[test]
         fn what_is_packed_is_unpacked_the_same(value in values()) {
             let mut parts = HashMap::new();
-            let json = pack(&value, &mut parts).unwrap();
-            prop_assert!(json.len() < 200_000);
-            prop_assert_eq!(unpack(&json, &parts).unwrap(), value);
+            let asked = pack(&value, &mut parts).unwrap();
+            prop_assert!(asked.len() < 200_000);
+            prop_assert_eq!(&unpack(&asked, &parts).unwrap(), &value);
+            let answered = pack_answer(&value, &mut parts).unwrap();
+            prop_assert_eq!(unpack(&answered, &parts).unwrap(), value);
         }
     }
 

@@ -14,7 +14,7 @@ use llmspell_core::{Error, ErrorKind, Map, Outcome, Result, Value, from_value};
 use serde::{Deserialize, Serialize};
 
 use super::RunInfo;
-use super::pack::{Parts, damaged, json, pack, read};
+use super::pack::{Parts, damaged, json, pack, pack_answer, read};
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -99,8 +99,8 @@ impl Recording {
             }
             if let Some(End { order, said, answer }) = end {
                 let (name, value) = match answer {
-                    Ok(value) => ("answer", pack(value, &mut out)?),
-                    Err(error) => ("error", pack(&llmspell_core::to_value(error)?, &mut out)?),
+                    Ok(value) => ("answer", pack_answer(value, &mut out)?),
+                    Err(error) => ("error", pack_answer(&llmspell_core::to_value(error)?, &mut out)?),
                 };
                 let _ = write!(line, r#","order":{order},"said":{said},"{name}":{value}"#);
             }

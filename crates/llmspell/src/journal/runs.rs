@@ -13,7 +13,7 @@ use rusqlite::{Connection, Row, params};
 use serde::{Deserialize, Serialize};
 
 use super::RunInfo;
-use super::pack::{Parts, damaged, json, pack, unpack};
+use super::pack::{Parts, damaged, json, pack, pack_answer, unpack};
 use crate::database::Kind;
 
 /// One schema for SQLite and Postgres. A run's times are milliseconds since 1970, an effect's are microseconds since the
@@ -538,8 +538,8 @@ impl Rows<'_> {
         let request = pack(&ask.request, &mut parts)?;
         let (mut answer, mut error) = (None, None);
         match end.map(|(_, end)| &end.answer) {
-            Some(Ok(value)) => answer = Some(pack(value, &mut parts)?),
-            Some(Err(failed)) => error = Some(pack(&to_value(failed)?, &mut parts)?),
+            Some(Ok(value)) => answer = Some(pack_answer(value, &mut parts)?),
+            Some(Err(failed)) => error = Some(pack_answer(&to_value(failed)?, &mut parts)?),
             None => {}
         }
         let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
