@@ -1,0 +1,20 @@
+//! The JavaScript engine from outside, through the contract that every engine keeps.
+
+mod async_calls;
+mod errors;
+#[allow(clippy::unwrap_used, reason = "the exception for tests does not see helpers")]
+#[allow(dead_code, reason = "a VM of JavaScript cannot be renewed")]
+#[path = "../harness.rs"]
+mod harness;
+mod limits;
+mod modules;
+mod objects;
+mod sandbox;
+mod session;
+mod values;
+
+const FILE: &str = "main.js";
+
+fn engine() -> impl llmspell_core::Engine {
+    llmspell_engines::js::Js::new()
+}
