@@ -74,7 +74,7 @@ fn callbacks_run_while_the_script_waits() {
     let failing = [
         ("\nawait host.each(() => { throw new Error('in it') })", "main.js:2:35: in it [runtime]"),
         ("\nawait host.each(async () => { await 0; throw new Error('in it') })", "main.js:2:50: in it [runtime]"),
-        ("await host.each(() => new Map())", "main.js:1:12: the result of the callback: a Map cannot leave the script [argument]"),
+        ("await host.each(() => new Map())", "main.js:1:11: the result of the callback: a Map cannot leave the script [argument]"),
     ];
     for (script, expected) in failing {
         assert_eq!(shown(&Stage::new([host()]).eval(script).unwrap_err()), expected, "{script}");

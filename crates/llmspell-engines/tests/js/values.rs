@@ -71,7 +71,7 @@ fn what_cannot_leave_names_its_path() {
     let deep = fails("let t = 1; for (let i = 0; i < 200; i++) t = [t]; export default t");
     assert!(deep.message().ends_with("[0]: objects are nested more than 128 deep"), "{deep:?}");
     let thrown = fails("export default { get a() { throw new Error('no') } }");
-    assert_eq!(shown(&thrown), "main.js:1:43: no [runtime]");
+    assert_eq!(shown(&thrown), "main.js:1:38: no [runtime]");
 }
 
 struct Midnight;

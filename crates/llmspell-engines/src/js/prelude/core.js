@@ -105,7 +105,7 @@
         for (let i = constructors(error, sites); i < sites.length; i++) {
             const site = sites[i];
             const file = site.getFileName();
-            if (file === prelude) {
+            if (file === prelude || file === "<input>") {
                 continue;
             }
             const where = site.isNative() ? "native" : `${file}:${site.getLineNumber()}:${site.getColumnNumber()}`;
