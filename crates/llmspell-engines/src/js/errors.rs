@@ -8,9 +8,15 @@ use rquickjs::{Ctx, Object, Value as JsValue};
 use super::host::{Host, Sealed};
 use super::{trace, values};
 
-/// Throws an error of the host in the VM: it says where the script called.
+/// Throws an error of the host in the VM: it says where the script called. One that ends the run is not thrown: the
+/// script stops here, for good.
 pub(super) fn throw(host: &Rc<Host>, ctx: &Ctx<'_>, error: Error) -> rquickjs::Error {
-    let error = if error.is_final() { host.end(ctx, error) } else { locate(host, ctx, error) };
+    if error.is_final() {
+        host.end(ctx, error);
+        let halt = || host.kit().ok()?.halt.clone().restore(ctx).ok()?.call::<_, ()>(()).err();
+        return halt().unwrap_or(rquickjs::Error::Unknown);
+    }
+    let error = locate(host, ctx, error);
     match failure(host, ctx, &error, None) {
         Ok(failure) => ctx.throw(failure),
         Err(error) => error,

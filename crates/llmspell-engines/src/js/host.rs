@@ -35,11 +35,15 @@ pub(super) struct Kit {
     pub(super) letters: Kept<Function<'static>>,
     /// Makes an object read-only with all that it holds.
     pub(super) harden: Kept<Function<'static>>,
+    /// Runs until the interrupt ends it, which no script can catch.
+    pub(super) halt: Kept<Function<'static>>,
     /// Where the script is: its stack as a text.
     pub(super) here: Kept<Function<'static>>,
     /// Members of bridges that have the name of a piece of furniture, which takes them in.
     pub(super) shared: Kept<Object<'static>>,
     pub(super) object_prototype: Kept<Object<'static>>,
+    /// Keeps the shape of an error for want of memory, which is made when there is none left.
+    pub(super) _spare: Kept<Object<'static>>,
 }
 
 /// A thing of the host that the VM holds in a function, which nobody but the host can open.
@@ -147,7 +151,8 @@ impl Host {
 
     /// Ends the run by this error: the first one stays, with the place of the script at that moment.
     pub(super) fn end(&self, ctx: &Ctx<'_>, error: Error) -> Error {
-        self.ending.borrow_mut().get_or_insert_with(|| errors::locate(self, ctx, error)).clone()
+        let known = self.ending.borrow().clone();
+        known.unwrap_or_else(|| self.end_at(errors::locate(self, ctx, error)))
     }
 
     /// The same with a place that is known already.

@@ -92,7 +92,7 @@ impl Memory {
     }
 
     /// Looks after memory while no script is at work: tells the meter what the VM uses, and collects when that has
-    /// grown. Looking walks through all there is, so it takes a twentieth of the time at most.
+    /// grown. Looking walks through all there is, so it is not done all the time.
     pub(super) fn look(&self, runtime: &Runtime, context: &rquickjs::Context, host: &Rc<Host>) -> Result<()> {
         if !self.is_due() {
             return Ok(());
@@ -124,7 +124,7 @@ impl Memory {
     /// Whether what looking takes is little beside the time since the last time.
     fn is_due(&self) -> bool {
         let (last, took) = *self.last.borrow();
-        last.elapsed() >= (took * 20).max(Duration::from_millis(5))
+        last.elapsed() >= (took * 2).max(Duration::from_millis(5))
     }
 
     fn note(&self, begun: Instant) {

@@ -97,9 +97,11 @@ fn prepare(host: &Rc<Host>, ctx: &Ctx<'_>) -> rquickjs::Result<()> {
         well_formed: keep("wellFormed")?,
         letters: keep("letters")?,
         harden: keep("harden")?,
+        halt: keep("halt")?,
         here: keep("here")?,
         shared: keep_object("shared")?,
         object_prototype: keep_object("objectPrototype")?,
+        _spare: keep_object("spare")?,
     });
     Ok(())
 }
@@ -125,6 +127,14 @@ fn primitives<'js>(host: &Rc<Host>, ctx: &Ctx<'js>) -> rquickjs::Result<Object<'
         shared.cx.meter().trip(Limit::Memory);
     };
     object.set("outOfMemory", Function::new(ctx.clone(), out_of_memory)?)?;
+    let shared = Rc::clone(host);
+    object.set("isOver", Function::new(ctx.clone(), move || shared.state().is_err())?)?;
+    let shared = Rc::clone(host);
+    let poll = move |ctx: Ctx<'js>| {
+        let meter = shared.cx.meter();
+        if meter.must_check() { meter.check().map_err(|error| throw(&shared, &ctx, error)) } else { Ok(()) }
+    };
+    object.set("poll", Function::new(ctx.clone(), poll)?)?;
     let shared = Rc::clone(host);
     let write = move |ctx: Ctx<'js>, text: JsValue<'js>| {
         let mut line = text.as_string().map(|text| super::values::string(&shared, &ctx, text)).unwrap_or_default();

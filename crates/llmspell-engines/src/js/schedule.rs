@@ -102,6 +102,7 @@ impl<'a> Run<'a> {
             if meter.must_yield() && self.runtime.is_job_pending() {
                 return Ok(Jobs::Left);
             }
+            self.host.memory.look(self.runtime, self.context, self.host)?;
             match self.runtime.execute_pending_job() {
                 Ok(true) => {}
                 Ok(false) => return self.host.state().map(|()| Jobs::Done),
@@ -225,7 +226,6 @@ impl<'a> Run<'a> {
         if let Jobs::Left = self.run_jobs()? {
             return Ok(None);
         }
-        self.host.memory.look(self.runtime, self.context, self.host)?;
         if self.look_at_script()? | self.reply() | self.take_in()? {
             return Ok(Some(true));
         }
@@ -286,6 +286,11 @@ fn begin(
         Start::Module(source) => {
             let module = compile::declare(host, ctx, source)?;
             let (module, promise) = module.eval().map_err(failed)?;
+            if host.state().is_err()
+                && let Some(Err(error)) = promise.result::<JsValue>()
+            {
+                return Err(failed(error));
+            }
             let namespace = module.namespace().map_err(failed)?;
             *exports.borrow_mut() = Some(Kept::save(ctx, namespace));
             Ok(Script::Module(Kept::save(ctx, promise)))

@@ -56,7 +56,7 @@ fn errors_of_scripts_have_a_message_a_place_and_a_kind() {
         ("await 0;\nPromise.reject(new Error('unasked'))", "main.js:2:20: unasked [runtime]"),
         ("export default async () => { await 0; throw new Error('in') }", "main.js:1:49: in [runtime]"),
         ("queueMicrotask(() => { throw new Error('job') })", "main.js:1:34: job [runtime]"),
-        ("JSON.parse('{')", "main.js:1:6: SyntaxError: Expected property name or '}' in JSON at position 1 (line 1 column 2) [runtime]"),
+        ("JSON.parse('{')", "main.js:1:5: SyntaxError: Expected property name or '}' in JSON at position 1 (line 1 column 2) [runtime]"),
         ("let x = ;", "main.js:1:9: unexpected token in expression: ';' [syntax]"),
         ("1;\n/*\0*/", "main.js:2:3: a source may not hold a NUL character [syntax]"),
         ("await new Promise(() => {})", "the script waits for a promise that nothing is going to settle [runtime]"),

@@ -4,7 +4,7 @@ mod async_calls;
 mod errors;
 #[allow(clippy::unwrap_used, reason = "the exception for tests does not see helpers")]
 #[allow(dead_code, reason = "a VM of JavaScript cannot be renewed")]
-#[path = "../harness.rs"]
+#[path = "../harness/mod.rs"]
 mod harness;
 mod limits;
 mod modules;

@@ -3,7 +3,7 @@
 mod async_calls;
 mod errors;
 #[allow(clippy::unwrap_used, reason = "the exception for tests does not see helpers")]
-#[path = "../harness.rs"]
+#[path = "../harness/mod.rs"]
 mod harness;
 mod limits;
 mod modules;

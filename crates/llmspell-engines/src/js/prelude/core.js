@@ -1,10 +1,12 @@
 // What every script has from its first line on, and what only the host sees. Runs before the spell, and keeps the
 // built-ins that it needs where the spell cannot reach them. `host` holds the primitives that are written in Rust.
 (function (host) {
-    const { apply, construct, defineProperty, deleteProperty, getOwnPropertyDescriptor, getPrototypeOf, ownKeys } =
-        Reflect;
+    const { apply, construct, defineProperty, deleteProperty } = Reflect;
+    const { getOwnPropertyDescriptor, getPrototypeOf, ownKeys } = Reflect;
     const { create, freeze } = Object;
-    const { log, outOfMemory, prelude, write } = host;
+    const { imul } = Math;
+    const { isArray } = Array;
+    const { isOver, outOfMemory, poll, prelude } = host;
     const NativeDate = Date;
     const NativeError = Error;
     const NativeString = String;
@@ -65,7 +67,6 @@
         mixed = (mixed + imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
         return (mixed ^ (mixed >>> 14)) >>> 0;
     }
-    const imul = Math.imul;
     define(
         Math,
         "random",
@@ -74,6 +75,49 @@
         },
         false,
     );
+
+    // Natives that take long for long values: the interrupt comes only once in ten thousand calls.
+
+    const LONG = 1000;
+
+    function watch(object, name, isLong) {
+        const native = object[name];
+        const watched = {
+            [name](...values) {
+                const result = apply(native, this, values);
+                if (isLong(this, values)) {
+                    poll();
+                }
+                return result;
+            },
+        }[name];
+        defineProperty(watched, "length", { value: native.length });
+        define(object, name, watched, false);
+    }
+
+    const isLongText = (value) => typeof value !== "string" || value.length > LONG;
+    const isLongList = (value) => !isArray(value) || value.length > LONG;
+    const isLongArgument = (_, values) => isLongText(values[0]);
+    const always = () => true;
+
+    watch(JSON, "parse", isLongArgument);
+    watch(JSON, "stringify", always);
+    for (const name of ["padEnd", "padStart", "repeat"]) {
+        watch(String.prototype, name, (_, values) => !(values[0] < LONG));
+    }
+    const TEXT = ["indexOf", "includes", "lastIndexOf", "localeCompare", "normalize", "replace", "replaceAll", "split"];
+    for (const name of [...TEXT, "toLowerCase", "toUpperCase", "toWellFormed", "concat", "match"]) {
+        watch(String.prototype, name, isLongText);
+    }
+    const LIST = ["concat", "copyWithin", "fill", "flat", "includes", "indexOf", "join", "lastIndexOf", "reverse", "slice"];
+    for (const name of [...LIST, "sort", "splice", "toReversed", "toSorted", "toSpliced", "toString", "unshift", "shift"]) {
+        watch(Array.prototype, name, isLongList);
+    }
+    watch(Array, "from", (_, values) => isLongList(values[0]));
+    watch(Object, "assign", always);
+    for (const name of ["entries", "fromEntries", "keys", "values"]) {
+        watch(Object, name, always);
+    }
 
     // Stacks, as the engine writes them by itself, without the prelude's own frames. An error that the engine makes
     // because memory ran out is none that a script may catch.
@@ -97,9 +141,23 @@
         return count;
     }
 
+    // The engine can make an error in the last of its memory only when it knows the shape of one.
+    const spare = create(internalError);
+
+    let skew = 0;
+    let isHosts = false;
+
     function trace(error, sites) {
-        if (getPrototypeOf(error) === internalError && error.message === "out of memory") {
+        const native = !isHosts && getPrototypeOf(error) === internalError ? error.message : "";
+        if (native === "out of memory") {
             outOfMemory();
+        }
+        // The interrupt cannot end a script from here, and may come here each time, in step with the loop of a script that
+        // catches errors. So it is put out of step.
+        if (native !== "interrupted" && !isHosts && isOver()) {
+            skew = (imul(skew, 1103515245) + 12345) | 0;
+            for (let i = (skew >>> 16) & 3; i > 0; i--);
+            return "";
         }
         let text = "";
         for (let i = constructors(error, sites); i < sites.length; i++) {
@@ -275,8 +333,15 @@
         return text;
     }
 
+    function halt() {
+        for (;;);
+    }
+
     function here() {
-        return new NativeError().stack;
+        isHosts = true;
+        const { stack } = new NativeError();
+        isHosts = false;
+        return stack;
     }
 
     // Pieces that are run when they are first asked for. A bridge of the same name adds its members.
@@ -347,11 +412,13 @@
     return {
         describe,
         failure,
+        halt,
         harden,
         here,
         kind,
         letters,
         objectPrototype,
+        spare,
         sealOf: (value) => weakGet(seals, value),
         shared,
         thing,

@@ -48,7 +48,7 @@
     const add = (object, name, value) =>
         defineProperty(object, name, { __proto__: null, value, writable: true, configurable: true });
 
-    add(Date, "prototype", proto);
+    Date.prototype = proto;
     add(Date, "UTC", UTC);
     add(Date, "parse", parse);
     add(Date, "now", () => host.now());
