@@ -1,6 +1,6 @@
 //! Calls of the host that the script waits for: each is a promise of the script's, and settles it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, Waker};
@@ -21,6 +21,27 @@ struct Settler {
     reject: Kept<Function<'static>>,
 }
 
+/// Drops a call when it is told to. Its promise is never settled then.
+#[derive(Default)]
+pub(super) struct Cancel {
+    cancelled: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Cancel {
+    pub(super) fn cancel(&self) {
+        self.cancelled.set(true);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn look(&self, waker: &Waker) -> bool {
+        *self.waker.borrow_mut() = Some(waker.clone());
+        self.cancelled.get()
+    }
+}
+
 /// A call under way.
 pub(super) struct Call {
     answer: LocalBoxFuture<'static, Result<Value>>,
@@ -29,6 +50,7 @@ pub(super) struct Call {
     cx: Context,
     /// Where he asked: the script's stack.
     site: String,
+    cancel: Option<Rc<Cancel>>,
     alive: Option<Alive>,
 }
 
@@ -45,6 +67,9 @@ impl Future for Call {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        if this.cancel.as_ref().is_some_and(|cancel| cancel.look(cx.waker())) {
+            return Poll::Ready(None);
+        }
         let result = std::task::ready!(this.answer.as_mut().poll(cx));
         this.alive = None;
         let site = std::mem::take(&mut this.site);
@@ -86,11 +111,22 @@ pub(super) struct Calls {
     started: RefCell<Vec<Call>>,
     /// Wakes the schedule.
     waker: RefCell<Option<Waker>>,
+    /// What drops the calls that are started now.
+    watching: RefCell<Option<Rc<Cancel>>>,
 }
 
 impl Calls {
     pub(super) fn set_waker(&self, waker: &Waker) {
         *self.waker.borrow_mut() = Some(waker.clone());
+    }
+
+    /// Lets the calls that are started from now on be dropped.
+    pub(super) fn watch(&self) -> Rc<Cancel> {
+        Rc::clone(self.watching.borrow_mut().insert(Rc::default()))
+    }
+
+    pub(super) fn unwatch(&self) {
+        self.watching.take();
     }
 
     pub(super) fn take(&self) -> Vec<Call> {
@@ -122,6 +158,7 @@ pub(super) fn start<'js>(
                 settler: Some(settler),
                 cx,
                 site,
+                cancel: host.calls.watching.borrow().clone(),
                 alive: Some(alive),
             }),
             Err(error) => return Err(errors::throw(host, ctx, error)),

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use llmspell_core::{Error, Frame, Limit, Value};
+use llmspell_core::{Error, ErrorKind, Frame, Limit, Value};
 use rquickjs::{Ctx, Object, Value as JsValue};
 
 use super::host::{Host, Sealed};
@@ -108,6 +108,12 @@ pub(super) fn raised<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: &JsValue<'js>)
 /// An `Error` of the script's: with its name where that says more, what caused it, and its own fields.
 fn thrown_error<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, object: &Object<'js>, message: String) -> Error {
     let name = text(ctx, object, "name").filter(|name| !name.is_empty() && name != "Error");
+    if name.as_deref() == Some("SpellError") {
+        let kind = text(ctx, object, "kind").and_then(|kind| ErrorKind::from_name(&kind));
+        let error = Error::new(kind.unwrap_or(ErrorKind::Runtime), message.as_str());
+        // What ends a run, a script cannot make.
+        return if error.is_final() { Error::runtime(message) } else { error };
+    }
     let shown = match name {
         Some(name) if message.is_empty() => name,
         Some(name) => format!("{name}: {message}"),

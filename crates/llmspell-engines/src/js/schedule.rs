@@ -230,8 +230,10 @@ impl<'a> Run<'a> {
             return Ok(Some(true));
         }
         // One answer at a time: what waits for it goes on, as far as it can, before the next comes in.
-        if let Poll::Ready(Some(Some(answered))) = self.calls.poll_next_unpin(cx) {
-            self.settle(answered)?;
+        if let Poll::Ready(Some(answered)) = self.calls.poll_next_unpin(cx) {
+            if let Some(answered) = answered {
+                self.settle(answered)?;
+            }
             return Ok(Some(true));
         }
         let mut progress = false;

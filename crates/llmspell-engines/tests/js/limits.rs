@@ -112,7 +112,7 @@ const GREEDY: &[(&str, &str)] = &[
     ("a JSON text", "const s = '[' + '[],'.repeat(2 ** 20) + '[]]'; try { for (const a = []; ;) a.push(JSON.parse(s)) } catch { after() }"),
     ("closures", "const a = []; for (let i = 0; ; i++) a.push(() => i)"),
     ("promises", "const a = []; for (;;) a.push(new Promise(() => {}))"),
-    ("async functions", "async function f() { await new Promise(() => {}) } for (;;) f()"),
+    ("async functions", "async function f() { await new Promise(() => {}) } const a = []; for (;;) a.push(f())"),
     ("an error that is caught", "for (;;) { try { 'x'.repeat(2 ** 29) } catch {} }"),
     ("a rejection", "(async () => { let a = []; for (;;) a = [a] })().catch(after); await 0; after()"),
     ("jobs", "function f() { Promise.resolve().then(f); Promise.resolve().then(f) } f()"),

@@ -12,6 +12,7 @@ mod objects;
 mod sandbox;
 mod session;
 mod values;
+mod web;
 
 const FILE: &str = "main.js";
 

@@ -27,6 +27,7 @@
 
     function define(object, name, value, enumerable) {
         defineProperty(object, name, { __proto__: null, value, writable: true, configurable: true, enumerable });
+        return object;
     }
 
     // No way from text to code, no memory or order that threads share, nothing that tells when garbage is collected.
@@ -156,7 +157,11 @@
         // catches errors. So it is put out of step.
         if (native !== "interrupted" && !isHosts && isOver()) {
             skew = (imul(skew, 1103515245) + 12345) | 0;
-            for (let i = (skew >>> 16) & 3; i > 0; i--);
+            // A turn of a loop is two steps, a call is one.
+            if (skew & 0x10000) {
+                isOver();
+            }
+            for (let i = (skew >>> 17) & 1; i > 0; i--);
             return "";
         }
         let text = "";
