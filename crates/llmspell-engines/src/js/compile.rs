@@ -26,7 +26,8 @@ pub(super) fn declare<'js>(
     let script = script(source)?;
     Module::declare(ctx.clone(), source.name.as_str(), script.as_bytes()).map_err(|error| {
         let caught = ctx.catch();
-        let mistake = caught.as_object().filter(|_| host.state().is_ok()).and_then(|it| mistake(ctx, it, source));
+        let mistake =
+            caught.as_object().filter(|_| host.state().is_ok()).and_then(|it| mistake(ctx, it, source));
         match mistake {
             Some(mistake) => mistake.into(),
             None if error.is_exception() => super::errors::raised(host, ctx, &caught),

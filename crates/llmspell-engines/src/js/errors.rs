@@ -83,7 +83,8 @@ pub(super) fn raised<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: &JsValue<'js>)
     let object = value.as_object();
     // A run that is over reads nothing that could run the script's code.
     if let Err(error) = host.state() {
-        let stack = object.filter(|_| value.is_uncatchable_error()).and_then(|object| text(ctx, object, "stack"));
+        let stack =
+            object.filter(|_| value.is_uncatchable_error()).and_then(|object| text(ctx, object, "stack"));
         return host.end_at(located(error, trace::frames(&stack.unwrap_or_default())));
     }
     let Some(object) = object else { return thrown_value(host, ctx, value) };
@@ -122,7 +123,9 @@ fn thrown_error<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, object: &Object<'js>, mess
     };
     let cause = get(ctx, object, "cause").and_then(|cause| describe(host, ctx, &cause));
     let error = match cause {
-        Some(cause) if cause != "undefined" => Error::runtime(shown).hint(format!("it was caused by: {cause}")),
+        Some(cause) if cause != "undefined" => {
+            Error::runtime(shown).hint(format!("it was caused by: {cause}"))
+        }
         _ => Error::runtime(shown),
     };
     match values::own_fields(host, ctx, object) {

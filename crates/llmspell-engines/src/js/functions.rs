@@ -69,7 +69,9 @@ impl Reader {
         let mut values = Vec::with_capacity(arguments.len() + 1);
         let mut bytes = 0;
         if self.of_object {
-            values.push(from_js(&self.host, ctx, this, &mut bytes, || "what the method is called on".to_owned())?);
+            values.push(from_js(&self.host, ctx, this, &mut bytes, || {
+                "what the method is called on".to_owned()
+            })?);
         }
         for (at, argument) in arguments.into_iter().enumerate() {
             values.push(from_js(&self.host, ctx, argument, &mut bytes, || self.name(at))?);

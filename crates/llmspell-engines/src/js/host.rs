@@ -121,7 +121,11 @@ impl Host {
     }
 
     /// Puts a thing of the host where only [`open`](Self::open) finds it again.
-    pub(super) fn seal<'js>(self: &Rc<Self>, ctx: &Ctx<'js>, thing: Sealed) -> rquickjs::Result<Function<'js>> {
+    pub(super) fn seal<'js>(
+        self: &Rc<Self>,
+        ctx: &Ctx<'js>,
+        thing: Sealed,
+    ) -> rquickjs::Result<Function<'js>> {
         let host = Rc::clone(self);
         Function::new(ctx.clone(), move || {
             *host.opened.borrow_mut() = Some(thing.clone());

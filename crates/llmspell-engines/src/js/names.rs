@@ -18,7 +18,11 @@ mod tests {
 
     #[test]
     fn words_are_joined_by_capitals() {
-        let cases = [("get", "get"), ("stream_chat", "streamChat"), ("list_models_for_provider", "listModelsForProvider")];
+        let cases = [
+            ("get", "get"),
+            ("stream_chat", "streamChat"),
+            ("list_models_for_provider", "listModelsForProvider"),
+        ];
         for (name, written) in cases {
             assert_eq!(camel_case(name), written);
         }

@@ -15,7 +15,11 @@ use super::names::camel_case;
 use super::values::to_js;
 
 /// The VM's object for one of the host's: the same one for as long as the script holds it.
-pub(super) fn thing<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, object: HostObject) -> rquickjs::Result<JsValue<'js>> {
+pub(super) fn thing<'js>(
+    host: &Rc<Host>,
+    ctx: &Ctx<'js>,
+    object: HostObject,
+) -> rquickjs::Result<JsValue<'js>> {
     let kit = host.kit().map_err(|error| throw(host, ctx, error))?;
     let prototype = prototype(host, ctx, object.class())?;
     let entries = entries(host, ctx, &object)?;

@@ -137,14 +137,16 @@ fn primitives<'js>(host: &Rc<Host>, ctx: &Ctx<'js>) -> rquickjs::Result<Object<'
     object.set("poll", Function::new(ctx.clone(), poll)?)?;
     let shared = Rc::clone(host);
     let write = move |ctx: Ctx<'js>, text: JsValue<'js>| {
-        let mut line = text.as_string().map(|text| super::values::string(&shared, &ctx, text)).unwrap_or_default();
+        let mut line =
+            text.as_string().map(|text| super::values::string(&shared, &ctx, text)).unwrap_or_default();
         line.push('\n');
         shared.scope().console().write(line).map_err(|error| throw(&shared, &ctx, error))
     };
     object.set("write", Function::new(ctx.clone(), write)?)?;
     let shared = Rc::clone(host);
     let log = move |ctx: Ctx<'js>, level: String, text: JsValue<'js>| {
-        let text = text.as_string().map(|text| super::values::string(&shared, &ctx, text)).unwrap_or_default();
+        let text =
+            text.as_string().map(|text| super::values::string(&shared, &ctx, text)).unwrap_or_default();
         let level = match level.as_str() {
             "error" => LogLevel::Error,
             "warn" => LogLevel::Warn,

@@ -144,9 +144,10 @@ impl<'a> Run<'a> {
                 let function = function.restore(&ctx)?;
                 let mut args = Args::new(ctx.clone(), arguments.len() + 1);
                 for argument in arguments {
-                    args.push_arg(values::to_js(self.host, &ctx, argument).map_err(|error| {
-                        super::errors::throw(self.host, &ctx, error)
-                    })?)?;
+                    args.push_arg(
+                        values::to_js(self.host, &ctx, argument)
+                            .map_err(|error| super::errors::throw(self.host, &ctx, error))?,
+                    )?;
                 }
                 if let Some(error) = failed {
                     args.push_arg(failure(self.host, &ctx, &error, None)?)?;
@@ -192,7 +193,12 @@ impl<'a> Run<'a> {
             Script::Module(promise) => {
                 let promise = promise.clone();
                 let next = self.context.with(|ctx| {
-                    let done = outcome(self.host, &ctx, &Kept::save(&ctx, promise.restore(&ctx).ok()?.into_value()), "");
+                    let done = outcome(
+                        self.host,
+                        &ctx,
+                        &Kept::save(&ctx, promise.restore(&ctx).ok()?.into_value()),
+                        "",
+                    );
                     Some(done?.and_then(|_| self.exported(&ctx)))
                 });
                 let Some(next) = next else { return Ok(false) };
@@ -211,7 +217,9 @@ impl<'a> Run<'a> {
     /// What the module has as its result: a value, or what a function makes of the parameters.
     fn exported(&self, ctx: &Ctx<'_>) -> Result<Script<'static>> {
         let failed = |error| from_js_error(self.host, ctx, error);
-        let Some(exports) = self.exports.borrow().clone() else { return Ok(Script::Returned(Some(Value::Nil))) };
+        let Some(exports) = self.exports.borrow().clone() else {
+            return Ok(Script::Returned(Some(Value::Nil)));
+        };
         let exports = exports.restore(ctx).map_err(failed)?;
         let value: JsValue = exports.get("default").map_err(failed)?;
         let Some(function) = value.as_function() else { return Ok(Script::Result(Kept::save(ctx, value))) };

@@ -101,7 +101,8 @@ impl Session for JsSession {
         Box::pin(async move {
             self.host.state()?;
             let function = self.context.with(|ctx| {
-                let found = self.look_up(&ctx, name).map_err(|error| from_js_error(&self.host, &ctx, error))?;
+                let found =
+                    self.look_up(&ctx, name).map_err(|error| from_js_error(&self.host, &ctx, error))?;
                 match found.as_function() {
                     Some(function) => Ok(Kept::save(&ctx, function.clone())),
                     None if found.is_undefined() => {

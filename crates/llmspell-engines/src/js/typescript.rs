@@ -56,7 +56,12 @@ fn read(text: &str) -> Result<String, Mistake> {
         let label = first.labels.iter().next();
         let start = label.map_or(0, |label| label.offset() as usize);
         let width = label.map_or(1, |label| label.len() as usize);
-        return Err((start, start + width, first.message.to_string(), first.help.as_ref().map(ToString::to_string)));
+        return Err((
+            start,
+            start + width,
+            first.message.to_string(),
+            first.help.as_ref().map(ToString::to_string),
+        ));
     }
     blank::types(text, &parsed.program)
 }
@@ -81,8 +86,8 @@ fn too_deep(text: &str) -> Option<usize> {
                 operators = 0;
             }
             b';' | b',' => operators = 0,
-            b'!' | b'~' | b'+' | b'-' | b'*' | b'/' | b'%' | b'&' | b'|' | b'^' | b'=' | b'<' | b'>' | b'?' | b':'
-            | b'.' | b'`' => operators += 1,
+            b'!' | b'~' | b'+' | b'-' | b'*' | b'/' | b'%' | b'&' | b'|' | b'^' | b'=' | b'<' | b'>'
+            | b'?' | b':' | b'.' | b'`' => operators += 1,
             _ => {}
         }
         if brackets > MAX_BRACKETS || operators > MAX_OPERATORS {

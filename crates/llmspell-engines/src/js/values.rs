@@ -240,7 +240,11 @@ impl<'js> Reader<'_, 'js> {
 fn number_value(number: f64) -> Value {
     let whole = number as i64;
     let is_whole = whole as f64 == number && whole.unsigned_abs() <= MAX_INTEGER.unsigned_abs();
-    if is_whole && (number != 0.0 || number.is_sign_positive()) { Value::Int(whole) } else { Value::Num(number) }
+    if is_whole && (number != 0.0 || number.is_sign_positive()) {
+        Value::Int(whole)
+    } else {
+        Value::Num(number)
+    }
 }
 
 /// Moves a value into the VM.
@@ -287,8 +291,8 @@ fn write<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: Value, depth: usize) -> Cr
         Value::List(items) => {
             let array = Array::new(ctx.clone()).map_err(failed)?;
             for (at, item) in items.into_iter().enumerate() {
-                let item =
-                    write(host, ctx, item, depth + 1).map_err(|trouble| trouble.within(|| Step::Index(at)))?;
+                let item = write(host, ctx, item, depth + 1)
+                    .map_err(|trouble| trouble.within(|| Step::Index(at)))?;
                 define(&array, at as u32, item).map_err(failed)?;
             }
             array.into_value()
@@ -328,4 +332,3 @@ fn function<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, callback: Callback) -> rquickj
     });
     Ok(functions::function(host, ctx, &method, false)?.into_value())
 }
-

@@ -54,7 +54,9 @@ fn add_waiting<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, object: &Object<'js>) -> rq
             let error = Error::argument(format!("{seconds} is no number of seconds that can be waited for"));
             throw(&shared, &ctx, error)
         })?;
-        calls::start(&shared, &ctx, |cx| Box::pin(async move { cx.clock().sleep(time).await.map(|()| Value::Nil) }))
+        calls::start(&shared, &ctx, |cx| {
+            Box::pin(async move { cx.clock().sleep(time).await.map(|()| Value::Nil) })
+        })
     };
     object.set("sleep", Function::new(ctx.clone(), sleep)?)?;
     // Begins a call of the host, and returns its promise and what drops the call.
@@ -92,10 +94,12 @@ fn add_texts<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, object: &Object<'js>) -> rqui
         Ok::<_, rquickjs::Error>(std::str::from_utf8(&read_bytes(&shared, &ctx, bytes)?).is_ok())
     };
     object.set("isText", Function::new(ctx.clone(), is_text)?)?;
-    let to_base64 = |letters: String| BASE64.encode(letters.chars().map(|letter| letter as u8).collect::<Vec<_>>());
+    let to_base64 =
+        |letters: String| BASE64.encode(letters.chars().map(|letter| letter as u8).collect::<Vec<_>>());
     object.set("toBase64", Function::new(ctx.clone(), to_base64)?)?;
-    let from_base64 =
-        |text: String| BASE64.decode(text).ok().map(|bytes| bytes.into_iter().map(char::from).collect::<String>());
+    let from_base64 = |text: String| {
+        BASE64.decode(text).ok().map(|bytes| bytes.into_iter().map(char::from).collect::<String>())
+    };
     object.set("fromBase64", Function::new(ctx.clone(), from_base64)?)
 }
 

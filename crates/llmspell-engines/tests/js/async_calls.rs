@@ -49,10 +49,19 @@ fn a_call_that_waits_is_a_promise() {
         ("export default await host.fail().catch(e => e.message)", "no".into()),
         ("export default await host.echo(await host.echo(1) + await host.echo(2))", 3.into()),
         ("export default (await Promise.all([1, 2, 3].map(host.echo))).join()", "1,2,3".into()),
-        ("export default await Promise.race([host.nap(60).then(() => 'slow'), host.echo('fast')])", "fast".into()),
-        ("export default (await Promise.allSettled([host.fail(), host.echo(1)])).map(r => r.status).join()", "rejected,fulfilled".into()),
+        (
+            "export default await Promise.race([host.nap(60).then(() => 'slow'), host.echo('fast')])",
+            "fast".into(),
+        ),
+        (
+            "export default (await Promise.allSettled([host.fail(), host.echo(1)])).map(r => r.status).join()",
+            "rejected,fulfilled".into(),
+        ),
         ("let n = 0; for await (const x of [host.echo(1), host.echo(2)]) n += x; export default n", 3.into()),
-        ("async function* g() { yield await host.echo(1); yield 2 } let s = ''; for await (const x of g()) s += x; export default s", "12".into()),
+        (
+            "async function* g() { yield await host.echo(1); yield 2 } let s = ''; for await (const x of g()) s += x; export default s",
+            "12".into(),
+        ),
     ];
     for (script, expected) in cases {
         assert_eq!(Stage::new([host()]).eval(script).unwrap(), expected, "{script}");
@@ -65,7 +74,10 @@ fn callbacks_run_while_the_script_waits() {
         ("let s = 0; await host.each(n => { s += n }); export default s", Value::from(6)),
         ("export default await host.each(async n => { await host.echo(0); return n * 2 })", 6.into()),
         ("export default await host.each(n => host.echo(n))", 3.into()),
-        ("export default await host.both(() => host.echo('l'), async () => 'r')", Value::List(vec!["l".into(), "r".into()])),
+        (
+            "export default await host.both(() => host.echo('l'), async () => 'r')",
+            Value::List(vec!["l".into(), "r".into()]),
+        ),
         ("export default await host.each(n => host.each(m => n * m))", 9.into()),
     ];
     for (script, expected) in cases {
@@ -73,8 +85,14 @@ fn callbacks_run_while_the_script_waits() {
     }
     let failing = [
         ("\nawait host.each(() => { throw new Error('in it') })", "main.js:2:35: in it [runtime]"),
-        ("\nawait host.each(async () => { await 0; throw new Error('in it') })", "main.js:2:50: in it [runtime]"),
-        ("await host.each(() => new Map())", "main.js:1:11: the result of the callback: a Map cannot leave the script [argument]"),
+        (
+            "\nawait host.each(async () => { await 0; throw new Error('in it') })",
+            "main.js:2:50: in it [runtime]",
+        ),
+        (
+            "await host.each(() => new Map())",
+            "main.js:1:11: the result of the callback: a Map cannot leave the script [argument]",
+        ),
     ];
     for (script, expected) in failing {
         assert_eq!(shown(&Stage::new([host()]).eval(script).unwrap_err()), expected, "{script}");

@@ -18,10 +18,13 @@ fn stopped(shape: &str, script: &str, limits: Limits) -> (Error, Duration) {
         Ok(())
     });
     stage.session.register(probe).unwrap();
-    stage.session.register(Method::future("nap", |_, _| async {
-        tokio::task::yield_now().await;
-        Ok(())
-    })).unwrap();
+    stage
+        .session
+        .register(Method::future("nap", |_, _| async {
+            tokio::task::yield_now().await;
+            Ok(())
+        }))
+        .unwrap();
     let error = stage.eval(script).expect_err(shape);
     let took = stage.cx.meter().cpu();
     assert_eq!(after.load(Ordering::Relaxed), 0, "{shape}: the script went on");
@@ -39,13 +42,25 @@ const ENDLESS: &[(&str, &str)] = &[
     ("a getter", "({ get x() { for (;;) {} } }).x; after()"),
     ("a proxy", "new Proxy({}, { get() { for (;;) {} } }).x; after()"),
     ("a toString", "try { `${{ toString() { for (;;) {} } }}` } catch { after() }"),
-    ("a toString of what is printed", "console.log({ toString() { for (;;) {} }, get [Symbol.toStringTag]() { for (;;) {} } }); `${{ toString() { for (;;) {} } }}`"),
+    (
+        "a toString of what is printed",
+        "console.log({ toString() { for (;;) {} }, get [Symbol.toStringTag]() { for (;;) {} } }); `${{ toString() { for (;;) {} } }}`",
+    ),
     ("a toString of what is thrown", "throw { toString() { for (;;) {} } }"),
-    ("a getter of what is thrown", "throw Object.defineProperty(new Error(), 'message', { get() { for (;;) {} } })"),
+    (
+        "a getter of what is thrown",
+        "throw Object.defineProperty(new Error(), 'message', { get() { for (;;) {} } })",
+    ),
     ("a generator", "function* g() { try { for (;;) yield 1 } finally { after() } } for (const x of g()) {}"),
     ("a generator that loops", "function* g() { for (;;) {} } try { [...g()] } catch { after() }"),
-    ("an iterator's return", "const it = { [Symbol.iterator]() { return this }, next() { return { value: 1 } }, return() { after(); return {} } }; Array.from(it, () => { for (;;) {} })"),
-    ("an endless iterator", "const it = { [Symbol.iterator]() { return this }, next() { return { value: 1 } } }; for (const x of it) {}"),
+    (
+        "an iterator's return",
+        "const it = { [Symbol.iterator]() { return this }, next() { return { value: 1 } }, return() { after(); return {} } }; Array.from(it, () => { for (;;) {} })",
+    ),
+    (
+        "an endless iterator",
+        "const it = { [Symbol.iterator]() { return this }, next() { return { value: 1 } } }; for (const x of it) {}",
+    ),
     ("a comparator", "[3, 1, 2].sort(() => { for (;;) {} }); after()"),
     ("a callback of an array", "try { [1].map(() => { for (;;) {} }) } catch { after() }"),
     ("a replacer", "'a'.replace(/a/, () => { for (;;) {} })"),
@@ -53,7 +68,10 @@ const ENDLESS: &[(&str, &str)] = &[
     ("a toJSON", "JSON.stringify({ toJSON() { for (;;) {} } })"),
     ("a regular expression", "/(a+)+$/.test('a'.repeat(50) + 'b'); after()"),
     ("a regular expression in a loop", "for (;;) { try { /(a|a)*$/.test('a'.repeat(50) + 'b') } catch {} }"),
-    ("an async function", "(async () => { try { for (;;) {} } catch { after() } finally { after() } })().catch(after).finally(after); await 0; after()"),
+    (
+        "an async function",
+        "(async () => { try { for (;;) {} } catch { after() } finally { after() } })().catch(after).finally(after); await 0; after()",
+    ),
     ("a handler", "Promise.resolve().then(() => { for (;;) {} }).finally(after)"),
     ("jobs without end", "function f() { Promise.resolve().then(f) } f()"),
     ("microtasks without end", "function f() { queueMicrotask(f) } f(); await nap(); after()"),
@@ -67,16 +85,28 @@ const ENDLESS: &[(&str, &str)] = &[
     ("a static block", "class A { static { for (;;) {} } }"),
     ("a default", "const f = (x = (() => { for (;;) {} })()) => x; f()"),
     ("a tag", "((...x) => { for (;;) {} })`x`"),
-    ("a species", "class A extends Array { static get [Symbol.species]() { for (;;) {} } } new A(1).map(x => x)"),
+    (
+        "a species",
+        "class A extends Array { static get [Symbol.species]() { for (;;) {} } } new A(1).map(x => x)",
+    ),
     ("a returned value's getter", "export default { get x() { for (;;) {} } }"),
     ("a returned function", "export default () => { for (;;) {} }"),
     ("recursion that catches its end", "function f() { try { f() } catch { f() } } f()"),
     ("a dynamic import", "for (;;) { try { await import('./none.js') } catch {} }"),
-    ("a sort of many", "const a = Array.from({ length: 3e5 }, (_, i) => (i * 7919) % 1000003); for (;;) a.sort((x, y) => x - y)"),
-    ("an array of growing length", "const a = []; for (;;) { a.length = 0; for (let i = 0; i < 1e5; i++) a.push(i) }"),
+    (
+        "a sort of many",
+        "const a = Array.from({ length: 3e5 }, (_, i) => (i * 7919) % 1000003); for (;;) a.sort((x, y) => x - y)",
+    ),
+    (
+        "an array of growing length",
+        "const a = []; for (;;) { a.length = 0; for (let i = 0; i < 1e5; i++) a.push(i) }",
+    ),
     ("errors in a function", "for (;;) { try { (() => null.x)() } catch {} }"),
     ("errors that are made", "for (;;) { try { throw new RangeError('x') } catch {} }"),
-    ("errors of a class of its own", "class E extends Error {} function f() { try { throw new E() } catch {} } for (;;) f()"),
+    (
+        "errors of a class of its own",
+        "class E extends Error {} function f() { try { throw new E() } catch {} } for (;;) f()",
+    ),
     ("names that are not there", "for (;;) { try { nothing() } catch {} }"),
     ("long texts", "const s = '[' + '1,'.repeat(1e5) + '1]'; for (;;) JSON.parse(s)"),
     ("long joins", "const a = new Array(1e5).fill('x'); for (;;) { try { a.join() } catch { after() } }"),
@@ -96,31 +126,55 @@ fn endless_work_ends_with_the_cpu_limit_and_nothing_runs_after_it() {
 /// Memory in every shape.
 const GREEDY: &[(&str, &str)] = &[
     ("a list of lists", "let a = []; for (;;) a = [a]"),
-    ("a list of lists in try", "try { let a = []; for (;;) a = [a] } catch { after() } finally { after() } after()"),
+    (
+        "a list of lists in try",
+        "try { let a = []; for (;;) a = [a] } catch { after() } finally { after() } after()",
+    ),
     ("the same, over and over", "for (;;) { try { let a = []; for (;;) a = [a] } catch {} }"),
     ("a long list", "const a = []; for (;;) a.push(1)"),
     ("a long list in try", "try { const a = []; for (;;) a.push({}) } catch { after() }"),
-    ("lists of a thousand", "try { const a = []; for (;;) a.push(new Array(1000).fill(1)) } catch { after() }"),
+    (
+        "lists of a thousand",
+        "try { const a = []; for (;;) a.push(new Array(1000).fill(1)) } catch { after() }",
+    ),
     ("a doubled text", "try { let s = 'x'; for (;;) { s += s; s.indexOf('y') } } catch { after() }"),
     ("a repeated text", "try { 'x'.repeat(2 ** 29) } catch { after() } after()"),
-    ("many texts", "try { const a = []; for (let i = 0; ; i++) a.push('x'.repeat(1000) + i) } catch { after() }"),
-    ("a split text", "const s = 'x'.repeat(2 ** 20); try { for (const a = []; ;) a.push(s.split('')) } catch { after() }"),
+    (
+        "many texts",
+        "try { const a = []; for (let i = 0; ; i++) a.push('x'.repeat(1000) + i) } catch { after() }",
+    ),
+    (
+        "a split text",
+        "const s = 'x'.repeat(2 ** 20); try { for (const a = []; ;) a.push(s.split('')) } catch { after() }",
+    ),
     ("a padded text", "try { 'x'.padEnd(2 ** 29) } catch { after() } after()"),
     ("a large buffer", "try { new ArrayBuffer(2 ** 30) } catch { after() } after()"),
     ("many buffers", "try { for (const a = []; ;) a.push(new Uint8Array(2 ** 20)) } catch { after() }"),
     ("a map", "try { const m = new Map(); for (let i = 0; ; i++) m.set(i, {}) } catch { after() }"),
-    ("a JSON text", "const s = '[' + '[],'.repeat(2 ** 20) + '[]]'; try { for (const a = []; ;) a.push(JSON.parse(s)) } catch { after() }"),
+    (
+        "a JSON text",
+        "const s = '[' + '[],'.repeat(2 ** 20) + '[]]'; try { for (const a = []; ;) a.push(JSON.parse(s)) } catch { after() }",
+    ),
     ("closures", "const a = []; for (let i = 0; ; i++) a.push(() => i)"),
     ("promises", "const a = []; for (;;) a.push(new Promise(() => {}))"),
-    ("async functions", "async function f() { await new Promise(() => {}) } const a = []; for (;;) a.push(f())"),
+    (
+        "async functions",
+        "async function f() { await new Promise(() => {}) } const a = []; for (;;) a.push(f())",
+    ),
     ("an error that is caught", "for (;;) { try { 'x'.repeat(2 ** 29) } catch {} }"),
     ("a rejection", "(async () => { let a = []; for (;;) a = [a] })().catch(after); await 0; after()"),
     ("jobs", "function f() { Promise.resolve().then(f); Promise.resolve().then(f) } f()"),
     ("a concat", "let a = [1]; try { for (;;) a = a.concat(a) } catch { after() }"),
     ("a spread", "let a = [1]; try { for (;;) a = [...a, ...a] } catch { after() }"),
-    ("a join", "const a = new Array(2 ** 20).fill('x'.repeat(100)); try { for (const s = []; ;) s.push(a.join('')) } catch { after() }"),
+    (
+        "a join",
+        "const a = new Array(2 ** 20).fill('x'.repeat(100)); try { for (const s = []; ;) s.push(a.join('')) } catch { after() }",
+    ),
     ("a replaced text", "try { 'x'.repeat(2 ** 20).replaceAll('x', 'y'.repeat(2 ** 10)) } catch { after() }"),
-    ("a big integer", "try { 2n ** (2n ** 32n) } catch (e) { if (e instanceof RangeError) for (const a = []; ;) a.push([]); after() }"),
+    (
+        "a big integer",
+        "try { 2n ** (2n ** 32n) } catch (e) { if (e instanceof RangeError) for (const a = []; ;) a.push([]); after() }",
+    ),
     ("a returned value", "const a = []; for (let i = 0; i < 20; i++) a.push(a.slice()); export default a"),
 ];
 
@@ -138,8 +192,14 @@ fn memory_ends_with_the_memory_limit_and_nothing_runs_after_it() {
 fn garbage_is_no_use_of_memory() {
     let scripts = [
         ("lists", "for (let i = 0; i < 200; i++) new Array(2 ** 16).fill(i)"),
-        ("circles, with jobs between", "for (let i = 0; i < 40; i++) { for (let k = 0; k < 4e3; k++) { const a = {}; a.a = a } await 0 }"),
-        ("circles, with calls between", "for (let i = 0; i < 4e5; i++) { const a = {}; a.a = a; if (i % 10 === 0) touch() }"),
+        (
+            "circles, with jobs between",
+            "for (let i = 0; i < 40; i++) { for (let k = 0; k < 4e3; k++) { const a = {}; a.a = a } await 0 }",
+        ),
+        (
+            "circles, with calls between",
+            "for (let i = 0; i < 4e5; i++) { const a = {}; a.a = a; if (i % 10 === 0) touch() }",
+        ),
         ("promises", "for (let i = 0; i < 1e5; i++) await Promise.all([1, 2])"),
     ];
     for (shape, script) in scripts {
@@ -215,7 +275,10 @@ fn a_limit_that_the_host_reaches_ends_the_script() {
     });
     stage.session.register(reach).unwrap();
     let error = stage.eval("try { reach() } catch {}\nconsole.log('on')").unwrap_err();
-    assert_eq!(shown(&error), "main.js:1:6: the spell reached its model_calls limit of 0 [limit.model_calls]");
+    assert_eq!(
+        shown(&error),
+        "main.js:1:6: the spell reached its model_calls limit of 0 [limit.model_calls]"
+    );
     assert_eq!(stage.printed.text(), "");
 }
 

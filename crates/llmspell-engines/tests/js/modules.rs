@@ -5,7 +5,10 @@ use llmspell_core::{ErrorKind, Value};
 use crate::harness::{Stage, shown};
 
 const FILES: [(&str, &str); 12] = [
-    ("lib/area.js", "import { PI } from './numbers.js'; export const area = r => PI * r * r; export default 'area'"),
+    (
+        "lib/area.js",
+        "import { PI } from './numbers.js'; export const area = r => PI * r * r; export default 'area'",
+    ),
     ("lib/numbers.js", "export const PI = 3"),
     ("lib/index.js", "export const name = 'index'"),
     ("lib/typed.ts", "export const typed: string = 'typed'"),
@@ -47,7 +50,10 @@ fn nothing_else_is_a_module() {
     let cases = [
         ("import './none.js'", "there is no module `./none.js`"),
         ("import 'fs'", "cannot import `fs`: a module's path begins with ./ or ../"),
-        ("import 'https://example.com/x.js'", "cannot import `https://example.com/x.js`: a module's path begins with ./ or ../"),
+        (
+            "import 'https://example.com/x.js'",
+            "cannot import `https://example.com/x.js`: a module's path begins with ./ or ../",
+        ),
         ("import '../x.js'", "cannot import `../x.js`: it leads out of the spell's folder"),
         ("import '/etc/passwd'", "cannot import `/etc/passwd`: a module's path begins with ./ or ../"),
         ("await import('./../../x')", "cannot import `./../../x`: it leads out of the spell's folder"),
@@ -63,7 +69,10 @@ fn a_module_that_fails_says_where() {
     let cases = [
         ("import './broken.js'", "broken.js:2:18: unexpected token in expression: '=' [syntax]"),
         ("import './failing.js'", "failing.js:1:1: TypeError: cannot read property 'x' of null [runtime]"),
-        ("import { none } from './deep.js'", "SyntaxError: Could not find export 'none' in module 'deep.js' [runtime]"),
+        (
+            "import { none } from './deep.js'",
+            "SyntaxError: Could not find export 'none' in module 'deep.js' [runtime]",
+        ),
     ];
     for (script, expected) in cases {
         assert_eq!(shown(&stage().eval(script).unwrap_err()), expected, "{script}");

@@ -115,9 +115,18 @@ fn misuse_is_named() {
     let cases = [
         ("host.make().inAll = 1", "main.js:1:5: TypeError: no setter for property [runtime]"),
         ("host.make().more = 1", "main.js:1:5: TypeError: object is not extensible [runtime]"),
-        ("host.make().addUp('x')", "main.js:1:12: argument 1 (`step`): expected integer, found string [argument]"),
-        ("const { addUp } = host.make(); addUp(5)", "main.js:1:31: expected counter before the colon, found none [argument]"),
-        ("Object.create(host.make()).inAll", "main.js:1:1: `in_all` is read from what does not have it [argument]"),
+        (
+            "host.make().addUp('x')",
+            "main.js:1:12: argument 1 (`step`): expected integer, found string [argument]",
+        ),
+        (
+            "const { addUp } = host.make(); addUp(5)",
+            "main.js:1:31: expected counter before the colon, found none [argument]",
+        ),
+        (
+            "Object.create(host.make()).inAll",
+            "main.js:1:1: `in_all` is read from what does not have it [argument]",
+        ),
         ("host.tags().colour = 1", "main.js:1:1: TypeError: proxy: cannot set property [runtime]"),
     ];
     for (script, expected) in cases {

@@ -19,8 +19,24 @@ fn host() -> Bridge {
 #[test]
 fn what_is_dangerous_is_not_there() {
     let gone = [
-        "eval", "SharedArrayBuffer", "Atomics", "WeakRef", "FinalizationRegistry", "require", "process", "Deno", "std",
-        "os", "gc", "load", "print", "performance", "navigator", "WebAssembly", "XMLHttpRequest", "scriptArgs",
+        "eval",
+        "SharedArrayBuffer",
+        "Atomics",
+        "WeakRef",
+        "FinalizationRegistry",
+        "require",
+        "process",
+        "Deno",
+        "std",
+        "os",
+        "gc",
+        "load",
+        "print",
+        "performance",
+        "navigator",
+        "WebAssembly",
+        "XMLHttpRequest",
+        "scriptArgs",
     ];
     for name in gone {
         assert_eq!(eval(&format!("export default typeof globalThis.{name}")), "undefined".into(), "{name}");
@@ -49,11 +65,16 @@ fn no_text_becomes_code() {
         "(0, globalThis.eval)('1')",
     ];
     for way in ways {
-        let script = format!("let made; try {{ made = {way} }} catch (e) {{ made = e }} export default typeof made === 'function' || globalThis.x === 1 ? 'code' : 'none'");
+        let script = format!(
+            "let made; try {{ made = {way} }} catch (e) {{ made = e }} export default typeof made === 'function' || globalThis.x === 1 ? 'code' : 'none'"
+        );
         assert_eq!(Stage::new([host()]).eval(&script).unwrap(), "none".into(), "{way}");
     }
     let error = Stage::new([]).eval("await import('data:text/javascript,1')").unwrap_err();
-    assert_eq!(error.message(), "cannot import `data:text/javascript,1`: a module's path begins with ./ or ../");
+    assert_eq!(
+        error.message(),
+        "cannot import `data:text/javascript,1`: a module's path begins with ./ or ../"
+    );
 }
 
 #[test]
@@ -66,9 +87,18 @@ fn functions_are_still_functions() {
 #[test]
 fn bridges_cannot_be_changed() {
     let ways = [
-        "host.echo = 1", "host.more = 1", "delete host.echo", "host.settings.deep = 1", "host.settings.deep.push(2)",
-        "host.echo.x = 1", "Object.defineProperty(host, 'echo', { value: 1 })", "Object.setPrototypeOf(host, {})",
-        "host = 1", "delete globalThis.host", "globalThis.host = 1", "Object.defineProperty(globalThis, 'host', { value: 1 })",
+        "host.echo = 1",
+        "host.more = 1",
+        "delete host.echo",
+        "host.settings.deep = 1",
+        "host.settings.deep.push(2)",
+        "host.echo.x = 1",
+        "Object.defineProperty(host, 'echo', { value: 1 })",
+        "Object.setPrototypeOf(host, {})",
+        "host = 1",
+        "delete globalThis.host",
+        "globalThis.host = 1",
+        "Object.defineProperty(globalThis, 'host', { value: 1 })",
         "SpellError.prototype.name.x = 1",
     ];
     for way in ways {
@@ -117,7 +147,10 @@ fn poisoned_built_ins_do_not_change_what_the_host_sees() {
         let stage = Stage::new([host()]);
         // What a poisoned `then` gives is the script's own loss; the host still sees what was sent.
         let result = stage.eval(&script).unwrap_or_else(|error| panic!("{poison}: {error:?}"));
-        assert_eq!(result, if poison.contains("prototype.then = function") { "poison".into() } else { expected.clone() });
+        assert_eq!(
+            result,
+            if poison.contains("prototype.then = function") { "poison".into() } else { expected.clone() }
+        );
         let stage = Stage::new([host()]);
         let error = stage.eval(&format!("{poison};\nhost.echo(Symbol())")).unwrap_err();
         assert_eq!(error.message(), "argument 1: a symbol cannot leave the script", "{poison}");
@@ -138,7 +171,15 @@ fn a_spell_is_the_same_each_time() {
     let first = eval(script);
     assert_eq!(eval(script), first);
     let Value::List(items) = first else { panic!("no list") };
-    assert_eq!(items[2..], ["2024-01-31T12:00:00.000Z".into(), 2.into(), 0.into(), "Thu Jan 01 1970 00:00:00 GMT+0000 (UTC)".into()]);
+    assert_eq!(
+        items[2..],
+        [
+            "2024-01-31T12:00:00.000Z".into(),
+            2.into(),
+            0.into(),
+            "Thu Jan 01 1970 00:00:00 GMT+0000 (UTC)".into()
+        ]
+    );
 }
 
 #[test]

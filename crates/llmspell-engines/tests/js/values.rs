@@ -33,15 +33,15 @@ fn javascript_values_leave_as_what_they_are() {
         ("({ b: 1, a: {} })", map([("b", 1.into()), ("a", map([]))])),
         ("({ a: undefined, b: null, [Symbol.iterator]: 1 })", map([("b", Value::Nil)])),
         ("({ get a() { return 1 } })", map([("a", 1.into())])),
-        ("Object.create({ inherited: 1 }, { own: { value: 2, enumerable: true } })", map([("own", 2.into())])),
+        (
+            "Object.create({ inherited: 1 }, { own: { value: 2, enumerable: true } })",
+            map([("own", 2.into())]),
+        ),
         ("Object.create(null)", map([])),
         ("new (class A { x = 1; #y = 2; z() {} })", map([("x", 1.into())])),
         ("new Proxy({ a: 1 }, {})", map([("a", 1.into())])),
         ("JSON.parse('{\"__proto__\": 1}')", map([("__proto__", 1.into())])),
-        (
-            "new TypeError('no', { cause: 1 })",
-            map([("name", "TypeError".into()), ("message", "no".into())]),
-        ),
+        ("new TypeError('no', { cause: 1 })", map([("name", "TypeError".into()), ("message", "no".into())])),
     ];
     for (script, expected) in cases {
         assert_eq!(eval(&format!("export default {script}")), expected, "{script}");
@@ -88,9 +88,11 @@ impl llmspell_core::capability::Clock for Midnight {
 #[test]
 fn values_enter_as_javascript_would_write_them() {
     let stage = Stage::new([]);
-    let sent = Value::List(vec![Value::Nil, Value::List(vec![]), map([("n", Value::Nil)]), Value::Bytes(vec![7])]);
+    let sent =
+        Value::List(vec![Value::Nil, Value::List(vec![]), map([("n", Value::Nil)]), Value::Bytes(vec![7])]);
     stage.session.set("v", sent).unwrap();
-    let script = "export default `${v[0]} ${v.length} ${Array.isArray(v[1])} ${v[2].n} ${v[3] instanceof Uint8Array}`";
+    let script =
+        "export default `${v[0]} ${v.length} ${Array.isArray(v[1])} ${v[2].n} ${v[3] instanceof Uint8Array}`";
     assert_eq!(stage.eval(script).unwrap(), "null 4 true null true".into());
     let error =
         stage.session.set("big", map([("a", Value::List(vec![Value::Int((1 << 53) + 1)]))])).unwrap_err();
@@ -105,8 +107,12 @@ fn names_that_matter_to_the_language_are_data() {
     let stage = Stage::new([]);
     let hostile = map([("__proto__", map([("x", 1.into())])), ("constructor", 2.into()), ("then", 3.into())]);
     stage.session.set("v", hostile.clone()).unwrap();
-    assert_eq!(stage.eval("export default [v.x === undefined, Object.getPrototypeOf(v) === Object.prototype]").unwrap(),
-        Value::List(vec![true.into(), true.into()]));
+    assert_eq!(
+        stage
+            .eval("export default [v.x === undefined, Object.getPrototypeOf(v) === Object.prototype]")
+            .unwrap(),
+        Value::List(vec![true.into(), true.into()])
+    );
     assert_eq!(stage.eval("export default v").unwrap(), hostile);
 }
 

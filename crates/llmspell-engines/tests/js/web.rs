@@ -37,15 +37,27 @@ fn the_webs_own_are_there() {
         ("btoa('h\\xe9llo')", "aOlsbG8="),
         ("atob('aOlsbG8=') === 'h\\xe9llo'", "true"),
         ("new TextDecoder().decode(new TextEncoder().encode('é😀'))", "é😀"),
-        ("(() => { const d = new TextDecoder(); return d.decode(new Uint8Array([0xc3]), { stream: true }) + d.decode(new Uint8Array([0xa9])) })()", "é"),
+        (
+            "(() => { const d = new TextDecoder(); return d.decode(new Uint8Array([0xc3]), { stream: true }) + d.decode(new Uint8Array([0xa9])) })()",
+            "é",
+        ),
         ("new TextDecoder().decode(new Uint8Array([0xff, 65]))", "\u{fffd}A"),
-        ("new URL('../b?x=1#y', 'https://user:pw@example.com:8080/a/c').href", "https://user:pw@example.com:8080/b?x=1#y"),
-        ("(() => { const u = new URL('https://example.com/?a=1&b=2'); u.searchParams.set('a', 'x y'); u.hash = 'z'; u.port = '81'; return `${u}` })()", "https://example.com:81/?a=x+y&b=2#z"),
+        (
+            "new URL('../b?x=1#y', 'https://user:pw@example.com:8080/a/c').href",
+            "https://user:pw@example.com:8080/b?x=1#y",
+        ),
+        (
+            "(() => { const u = new URL('https://example.com/?a=1&b=2'); u.searchParams.set('a', 'x y'); u.hash = 'z'; u.port = '81'; return `${u}` })()",
+            "https://example.com:81/?a=x+y&b=2#z",
+        ),
         ("new URLSearchParams({ a: '1 2', b: 'é' }).toString()", "a=1+2&b=%C3%A9"),
         ("[...new URLSearchParams('?a=1&b=2&a=3')].join(';')", "a,1;b,2;a,3"),
         ("URL.canParse('nope')", "false"),
         ("JSON.stringify(structuredClone({ a: [1, { b: 2 }], c: 'x' }))", r#"{"a":[1,{"b":2}],"c":"x"}"#),
-        ("(() => { const a = { d: new Date(5), m: new Map([[1, new Set([2])]]) }; a.self = a; const b = structuredClone(a); return [b !== a, b.self === b, b.d.getTime(), b.m.get(1).has(2)] })()", "true,true,5,true"),
+        (
+            "(() => { const a = { d: new Date(5), m: new Map([[1, new Set([2])]]) }; a.self = a; const b = structuredClone(a); return [b !== a, b.self === b, b.d.getTime(), b.m.get(1).has(2)] })()",
+            "true,true,5,true",
+        ),
         ("crypto.randomUUID()", "abababab-abab-4bab-abab-abababababab"),
         ("crypto.getRandomValues(new Uint16Array(2)).join()", "43947,43947"),
         ("Date.now()", "1700000000123"),
@@ -64,7 +76,10 @@ fn the_webs_own_are_there() {
         ("await promise.timeout(promise.delay(0.01, 'x'), 60)", "x"),
         ("new AbortController().signal.aborted", "false"),
         ("AbortSignal.abort('why').reason", "why"),
-        ("await new Promise(r => { const c = new AbortController(); c.signal.addEventListener('abort', () => r(c.signal.reason.name)); c.abort() })", "AbortError"),
+        (
+            "await new Promise(r => { const c = new AbortController(); c.signal.addEventListener('abort', () => r(c.signal.reason.name)); c.abort() })",
+            "AbortError",
+        ),
     ];
     for (script, expected) in cases {
         let script = format!("export default String({script})");
@@ -87,8 +102,14 @@ fn timers_run_in_the_order_of_their_times_and_can_be_cleared() {
         console.log('now')";
     stage.eval(script).unwrap();
     assert_eq!(stage.printed.text(), "now\nbefore\nfirst\ntick\ntick\nthird\n");
-    assert_eq!(shown(&fails("setTimeout(() => { throw new Error('late') }, 1)")), "main.js:1:30: late [runtime]");
-    assert_eq!(shown(&fails("setTimeout('1')")), "main.js:1:1: TypeError: a timer runs a function, and no text [runtime]");
+    assert_eq!(
+        shown(&fails("setTimeout(() => { throw new Error('late') }, 1)")),
+        "main.js:1:30: late [runtime]"
+    );
+    assert_eq!(
+        shown(&fails("setTimeout('1')")),
+        "main.js:1:1: TypeError: a timer runs a function, and no text [runtime]"
+    );
 }
 
 #[derive(Default)]
@@ -133,19 +154,31 @@ no [Object: null prototype] {} Uint8Array(2) [ 1, 2 ]
 
     let logged = Arc::<Logged>::default();
     let stage = Stage::with([], |cx| cx.sink(Arc::clone(&logged) as Arc<dyn Sink>));
-    stage.eval("console.warn('w', 1); console.error('e'); console.debug('d'); console.assert(1 > 2, 'a')").unwrap();
-    let expected = [(LogLevel::Warn, "w 1"), (LogLevel::Error, "e"), (LogLevel::Debug, "d"), (LogLevel::Error, "Assertion failed: a")];
+    stage
+        .eval("console.warn('w', 1); console.error('e'); console.debug('d'); console.assert(1 > 2, 'a')")
+        .unwrap();
+    let expected = [
+        (LogLevel::Warn, "w 1"),
+        (LogLevel::Error, "e"),
+        (LogLevel::Debug, "d"),
+        (LogLevel::Error, "Assertion failed: a"),
+    ];
     assert_eq!(*logged.0.lock().unwrap(), expected.map(|(level, text)| (level, text.to_owned())));
 }
 
 #[test]
 fn a_bridge_adds_to_the_furniture_of_its_name() {
     let bridges = || {
-        ["console", "crypto"].map(|name| Bridge::new(name).method(Method::sync("of_bridge", move |_, _| Ok(name))))
+        ["console", "crypto"]
+            .map(|name| Bridge::new(name).method(Method::sync("of_bridge", move |_, _| Ok(name))))
     };
     let stage = stage(bridges());
-    let script = "console.log('x'); export default [console.ofBridge(), crypto.ofBridge(), typeof crypto.randomUUID]";
-    assert_eq!(stage.eval(script).unwrap(), Value::List(vec!["console".into(), "crypto".into(), "function".into()]));
+    let script =
+        "console.log('x'); export default [console.ofBridge(), crypto.ofBridge(), typeof crypto.randomUUID]";
+    assert_eq!(
+        stage.eval(script).unwrap(),
+        Value::List(vec!["console".into(), "crypto".into(), "function".into()])
+    );
 }
 
 #[test]
@@ -154,7 +187,10 @@ fn fetch_goes_through_the_bridge() {
         Bridge::new("http").method(Method::future("request", |_, mut arguments| async move {
             let request: Map = arguments.take("request")?;
             let mut answer = Map::from_iter([("status".to_owned(), Value::from(201))]);
-            answer.insert("headers".to_owned(), Value::Map(Map::from_iter([("X-Seen".to_owned(), "yes".into())])));
+            answer.insert(
+                "headers".to_owned(),
+                Value::Map(Map::from_iter([("X-Seen".to_owned(), "yes".into())])),
+            );
             answer.insert("body".to_owned(), serde_json::to_string(&request).unwrap_or_default().into());
             Ok(answer)
         }))
@@ -162,11 +198,16 @@ fn fetch_goes_through_the_bridge() {
     let script = "
         const answer = await fetch(new URL('https://example.com/a'), { method: 'post', headers: { A: 'b' }, body: 'text' });
         export default [answer.ok, answer.status, answer.headers.get('x-seen'), await answer.text()]";
-    let sent = r#"{"url":"https://example.com/a","method":"POST","headers":{"a":"b"},"follow":true,"body":"text"}"#;
+    let sent =
+        r#"{"url":"https://example.com/a","method":"POST","headers":{"a":"b"},"follow":true,"body":"text"}"#;
     let expected = Value::List(vec![true.into(), 201.into(), "yes".into(), sent.into()]);
     assert_eq!(stage([http()]).eval(script).unwrap(), expected);
-    let forever = Bridge::new("http").method(Method::future("request", |_, _| std::future::pending::<Result<()>>()));
+    let forever =
+        Bridge::new("http").method(Method::future("request", |_, _| std::future::pending::<Result<()>>()));
     let script = "export default await fetch('https://example.com', { signal: AbortSignal.timeout(10) }).catch(e => e.name)";
     assert_eq!(stage([forever]).eval(script).unwrap(), "TimeoutError".into());
-    assert_eq!(shown(&fails("await fetch('https://example.com')")), "main.js:1:6: this runtime has no network [unsupported]");
+    assert_eq!(
+        shown(&fails("await fetch('https://example.com')")),
+        "main.js:1:6: this runtime has no network [unsupported]"
+    );
 }

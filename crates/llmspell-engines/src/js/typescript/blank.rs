@@ -1,13 +1,13 @@
 //! Blanks types out of a source.
 
 use oxc_ast::ast::{
-    ArrowFunctionExpression, Class, ClassElement, Declaration,
-    ExportAllDeclaration, ExportDefaultDeclaration, ExportDefaultDeclarationKind, ExportFromDeclaration,
-    ExportNamedDeclaration, ExportSpecifier, FormalParameter, Function, FunctionType,
-    ImportDeclaration, ImportDeclarationSpecifier, MethodDefinition, MethodDefinitionType, Program,
-    PropertyDefinition, PropertyDefinitionType, PropertyKey, Statement, TSAsExpression, TSInstantiationExpression,
-    TSNonNullExpression, TSSatisfiesExpression, TSThisParameter, TSTypeAnnotation, TSTypeAssertion,
-    TSTypeParameterDeclaration, TSTypeParameterInstantiation, VariableDeclarator,
+    ArrowFunctionExpression, Class, ClassElement, Declaration, ExportAllDeclaration,
+    ExportDefaultDeclaration, ExportDefaultDeclarationKind, ExportFromDeclaration, ExportNamedDeclaration,
+    ExportSpecifier, FormalParameter, Function, FunctionType, ImportDeclaration, ImportDeclarationSpecifier,
+    MethodDefinition, MethodDefinitionType, Program, PropertyDefinition, PropertyDefinitionType, PropertyKey,
+    Statement, TSAsExpression, TSInstantiationExpression, TSNonNullExpression, TSSatisfiesExpression,
+    TSThisParameter, TSTypeAnnotation, TSTypeAssertion, TSTypeParameterDeclaration,
+    TSTypeParameterInstantiation, VariableDeclarator,
 };
 use oxc_ast_visit::{Visit, walk};
 use oxc_span::{GetSpan, Span};
@@ -285,14 +285,18 @@ impl<'a> Visit<'a> for Blanker<'a> {
             Statement::TSNamespaceDeclaration(it) if it.declare => self.blank_statement(span),
             Statement::VariableDeclaration(it) if it.declare => self.blank_statement(span),
             Statement::ClassDeclaration(it) if it.declare => self.blank_statement(span),
-            Statement::FunctionDeclaration(it) if it.declare || is_signature(it) => self.blank_statement(span),
+            Statement::FunctionDeclaration(it) if it.declare || is_signature(it) => {
+                self.blank_statement(span)
+            }
             Statement::TSEnumDeclaration(_) => {
                 self.refuse(span, "an enum", "`const Colour = { Red: \"red\" } as const`");
             }
             Statement::TSNamespaceDeclaration(_) => self.refuse(span, "a namespace", "a module of its own"),
             Statement::TSImportEqualsDeclaration(_) => self.refuse(span, "`import =`", "`import … from`"),
             Statement::TSExportAssignment(_) => self.refuse(span, "`export =`", "`export default`"),
-            Statement::ExportDeclaration(export) if is_declared(&export.declaration) => self.blank_statement(span),
+            Statement::ExportDeclaration(export) if is_declared(&export.declaration) => {
+                self.blank_statement(span)
+            }
             Statement::ExportDeclaration(export) => match &export.declaration {
                 Declaration::TSEnumDeclaration(_) => {
                     self.refuse(span, "an enum", "`const Colour = { Red: \"red\" } as const`");
@@ -392,34 +396,65 @@ mod tests {
             ("let x: number = 1", "let x         = 1"),
             ("let x!: number; x = 1", "let x         ; x = 1"),
             ("const { a }: { a: string } = o", "const { a }                = o"),
-            ("function f<T>(a: T, b?: number, ...c: T[]): T { return a }", "function f   (a   , b         , ...c     )    { return a }"),
+            (
+                "function f<T>(a: T, b?: number, ...c: T[]): T { return a }",
+                "function f   (a   , b         , ...c     )    { return a }",
+            ),
             ("function f(this: Window, a = 1 as number) {}", "function f(              a = 1          ) {}"),
             ("const f = <T,>(x: T): x is T => x", "const f =     (x   )         => x"),
-            ("const f = (\n  x: number\n): Promise<\n  void\n> => x", "const f = (\n  x        \n           \n      \n) => x"),
+            (
+                "const f = (\n  x: number\n): Promise<\n  void\n> => x",
+                "const f = (\n  x        \n           \n      \n) => x",
+            ),
             ("async (x?: number) => x!", "async (x         ) => x "),
             ("x = <any>y as unknown satisfies Z", "x =      y                       "),
-            ("f<string>(1); new Map<string, number>(); tag<T>`x`; const g = f<T>", "f        (1); new Map                (); tag   `x`; const g = f   "),
+            (
+                "f<string>(1); new Map<string, number>(); tag<T>`x`; const g = f<T>",
+                "f        (1); new Map                (); tag   `x`; const g = f   ",
+            ),
             ("type A = string\ninterface B { c: A }\n[1]", ";              \n;                   \n[1]"),
             ("export type A = 1; export interface B {}", ";                  ;                    "),
-            ("import type { A } from './a'; import { type B, c, type D } from './b'", ";                             import {         c,        } from './b'"),
+            (
+                "import type { A } from './a'; import { type B, c, type D } from './b'",
+                ";                             import {         c,        } from './b'",
+            ),
             ("export type { A }; export { type B, c }", ";                  export {         c }"),
-            ("declare const x: number; declare function f(): void; declare class C {}", ";                        ;                           ;                 "),
+            (
+                "declare const x: number; declare function f(): void; declare class C {}",
+                ";                        ;                           ;                 ",
+            ),
             ("declare module 'x' {}\ndeclare global {}", ";                    \n;                "),
-            ("function f(a: 1): void; function f(a: any) {}", ";                       function f(a     ) {}"),
+            (
+                "function f(a: 1): void; function f(a: any) {}",
+                ";                       function f(a     ) {}",
+            ),
             ("try {} catch (e: unknown) {}", "try {} catch (e         ) {}"),
             ("for (const x of y as number[]) {}", "for (const x of y            ) {}"),
             ("(x as any) = 1; (x!).y = 2; x!.y!()", "(x       ) = 1; (x ).y = 2; x .y ()"),
-            ("abstract class A<T> extends B<T> implements C, D<T> { }", "         class A    extends B                       { }"),
-            ("class A { private readonly x: number = 1; static y?: string; declare z: 1; w!: 2 }", "class A {                  x         = 1; static y         ; ;             w     }"),
-            ("class A { public async m?(): void {} protected get g(): 1 { return 1 } override ['k'](): 2 {} }", "class A {        async m ()       {}           get g()    { return 1 }          ['k']()    {} }"),
-            ("abstract class A { abstract m(): void; abstract x: 1; [k: string]: any; m(a: 1): void; m(a: any) {} }", "         class A { ;                   ;              ;                 ;              m(a     ) {} }"),
+            (
+                "abstract class A<T> extends B<T> implements C, D<T> { }",
+                "         class A    extends B                       { }",
+            ),
+            (
+                "class A { private readonly x: number = 1; static y?: string; declare z: 1; w!: 2 }",
+                "class A {                  x         = 1; static y         ; ;             w     }",
+            ),
+            (
+                "class A { public async m?(): void {} protected get g(): 1 { return 1 } override ['k'](): 2 {} }",
+                "class A {        async m ()       {}           get g()    { return 1 }          ['k']()    {} }",
+            ),
+            (
+                "abstract class A { abstract m(): void; abstract x: 1; [k: string]: any; m(a: 1): void; m(a: any) {} }",
+                "         class A { ;                   ;              ;                 ;              m(a     ) {} }",
+            ),
             ("class A { constructor(x: number) {} }", "class A { constructor(x        ) {} }"),
             ("let é: 'ü' = 'ü'; let s = `${x as T}`", "let é      = 'ü'; let s = `${x     }`"),
             ("const x = { a: 1 } as const", "const x = { a: 1 }         "),
             ("label: for (;;) { a ? b : c }", "label: for (;;) { a ? b : c }"),
         ];
         for (typed, plain) in cases {
-            let stripped = strip(&Source::new("a.ts", typed)).unwrap_or_else(|found| panic!("{typed}: {found:?}"));
+            let stripped =
+                strip(&Source::new("a.ts", typed)).unwrap_or_else(|found| panic!("{typed}: {found:?}"));
             assert_eq!(stripped, plain, "{typed}");
             assert_eq!(stripped.chars().count(), typed.chars().count());
         }
@@ -429,9 +464,18 @@ mod tests {
     fn what_is_more_than_a_type_is_refused() {
         let cases = [
             ("enum A { B }", "a.ts:1:1: an enum is not just a type: it makes code, which types here do not"),
-            ("\nexport enum A { B }", "a.ts:2:1: an enum is not just a type: it makes code, which types here do not"),
-            ("namespace A { export const b = 1 }", "a.ts:1:1: a namespace is not just a type: it makes code, which types here do not"),
-            ("class A { constructor(private x: number) {} }", "a.ts:1:23: a parameter property is not just a type: it makes code, which types here do not"),
+            (
+                "\nexport enum A { B }",
+                "a.ts:2:1: an enum is not just a type: it makes code, which types here do not",
+            ),
+            (
+                "namespace A { export const b = 1 }",
+                "a.ts:1:1: a namespace is not just a type: it makes code, which types here do not",
+            ),
+            (
+                "class A { constructor(private x: number) {} }",
+                "a.ts:1:23: a parameter property is not just a type: it makes code, which types here do not",
+            ),
             ("export = 1", "a.ts:1:1: `export =` is not just a type: it makes code, which types here do not"),
             ("let x: = 1", "a.ts:1:8: Unexpected token"),
         ];
@@ -444,8 +488,37 @@ mod tests {
     #[test]
     fn a_source_that_is_nested_without_end_is_refused_or_read() {
         let shapes = [
-            "(", "[", "!", "-", "typeof ", "new ", "a=>", "a?b:", "a**", "1+", "a.", "if(a)", "else ", "a:", "A<", "`${", "{", "[[]]:",
-            "if(a);else ", "keyof ", "await ", "a=", "(a)=>", "a(", "x as ", "!\n", "function(){", "a,", "a||", "f()", "[]",
+            "(",
+            "[",
+            "!",
+            "-",
+            "typeof ",
+            "new ",
+            "a=>",
+            "a?b:",
+            "a**",
+            "1+",
+            "a.",
+            "if(a)",
+            "else ",
+            "a:",
+            "A<",
+            "`${",
+            "{",
+            "[[]]:",
+            "if(a);else ",
+            "keyof ",
+            "await ",
+            "a=",
+            "(a)=>",
+            "a(",
+            "x as ",
+            "!\n",
+            "function(){",
+            "a,",
+            "a||",
+            "f()",
+            "[]",
         ];
         for shape in shapes {
             for (start, end) in [("", ""), ("", "x"), ("let x: ", ""), ("type X = ", "x")] {
