@@ -374,7 +374,7 @@ declare namespace Spell {
         /** The most seconds it may take, redirects and the whole answer included; 60 unless it says otherwise. */
         timeout?: number | null;
         /** Is called with each piece of the body as it comes. Returning `false` stops quietly, a text with that as the error. */
-        onChunk?: (...values: any[]) => any;
+        onChunk?: ((...values: any[]) => any) | null;
     }
 
     /** Who speaks in a conversation. */
@@ -472,9 +472,9 @@ declare namespace Spell {
         /** Asks a model and calls `on_chunk` with each piece of its answer as it arrives. */
         streamChat(prompt: string | Array<Message> | ChatRequest, onChunk: (...values: any[]) => any, options?: ChatOptions | null): Promise<void>;
         /** Asks a model without waiting for its answer, and returns a number for the call. */
-        chatAsync(prompt: string | Array<Message> | ChatRequest, onDone: (...values: any[]) => any, onError: (...values: any[]) => any): number;
+        chatAsync(prompt: string | Array<Message> | ChatRequest, onDone: (...values: any[]) => any, onError?: (...values: any[]) => any | null): number;
         /** Continues a text with at most `max_tokens` tokens without waiting for them; as `llm.chat_async` does. */
-        completeAsync(prompt: string, maxTokens: number | null | undefined, onDone: (...values: any[]) => any, onError: (...values: any[]) => any): number;
+        completeAsync(prompt: string, maxTokens: number | null | undefined, onDone: (...values: any[]) => any, onError?: (...values: any[]) => any | null): number;
         /** Starts a conversation that remembers what was said. */
         conversation(request?: ChatRequest | null): Conversation;
         /** Names the providers that can be used, in the order in which they were found. */
