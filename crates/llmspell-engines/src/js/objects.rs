@@ -60,7 +60,8 @@ fn read_from<'js>(
     match host.open(ctx, this) {
         Some(Sealed::Object(object)) => read(host, ctx, field, &object),
         _ => {
-            let error = Error::argument(format!("`{}` is read from what does not have it", field.name));
+            let name = camel_case(field.name);
+            let error = Error::argument(format!("`{name}` is read from what does not have it"));
             Err(throw(host, ctx, error))
         }
     }

@@ -33,9 +33,10 @@ type Intrinsics = (
 );
 
 /// Pieces of the prelude that are run when a script first asks for what they bring.
-const PIECES: [(&str, &str); 3] = [
+const PIECES: [(&str, &str); 4] = [
     ("console", include_str!("prelude/console.js")),
     ("date", include_str!("prelude/date.js")),
+    ("net", include_str!("prelude/net.js")),
     ("web", include_str!("prelude/web.js")),
 ];
 

@@ -1,4 +1,4 @@
-//! What `web.js` is built on.
+//! What `web.js` and `net.js` are built on.
 
 use std::rc::Rc;
 use std::time::Duration;

@@ -156,3 +156,35 @@ fn a_recorded_run_is_replayed_in_the_order_in_which_answers_came() {
     let replayed = Stage::with([host()], |cx| cx.journal(Arc::new(Replay::new(journal.entries()))));
     assert_eq!(replayed.eval(script).unwrap(), "fast,middling,slow".into());
 }
+
+#[test]
+fn what_a_step_does_is_numbered_by_its_name_wherever_it_waits() {
+    use llmspell_core::effect::MemoryJournal;
+    use llmspell_core::replay::Replay;
+    let bridges = || {
+        let step = Method::future("step", |cx, mut arguments| async move {
+            let (name, work): (String, Callback) = (arguments.take("name")?, arguments.take("work")?);
+            cx.step(&name, |within| async move { work.call_within(within, vec![]).await }).await
+        });
+        [host().method(step)]
+    };
+    let script = "
+        const twice = (name, time) => host.step(name, async () => {
+            await host.nap(time);
+            await Promise.all([host.nap(time)]);
+            return name;
+        });
+        const both = await Promise.all([twice('a', 2), twice('b', 1), host.nap(3)]);
+        await host.nap(1);
+        export default both.slice(0, 2).join()";
+    let journal = Arc::new(MemoryJournal::default());
+    let live = Stage::with(bridges(), |cx| cx.journal(journal.clone()));
+    assert_eq!(live.eval(script).unwrap(), "a,b".into());
+    let mut paths: Vec<_> = journal.entries().iter().map(|entry| entry.effect.path.to_string()).collect();
+    paths.sort_unstable();
+    paths.retain(|path| path.starts_with("main#"));
+    assert_eq!(paths, ["main#1", "main#2"], "only what no step did");
+    // Steps that were taken are not taken again, and what comes after them is found all the same.
+    let replayed = Stage::with(bridges(), |cx| cx.journal(Arc::new(Replay::new(journal.entries()))));
+    assert_eq!(replayed.eval(script).unwrap(), "a,b".into());
+}

@@ -125,9 +125,9 @@ fn misuse_is_named() {
         ),
         (
             "Object.create(host.make()).inAll",
-            "main.js:1:1: `in_all` is read from what does not have it [argument]",
+            "main.js:1:19: `inAll` is read from what does not have it [argument]",
         ),
-        ("host.tags().colour = 1", "main.js:1:1: TypeError: proxy: cannot set property [runtime]"),
+        ("host.tags().colour = 1", "main.js:1:5: TypeError: proxy: cannot set property [runtime]"),
     ];
     for (script, expected) in cases {
         let error = Stage::new([bridge(None)]).eval(script).unwrap_err();

@@ -356,28 +356,37 @@
         __proto__: null,
         console: ["console"],
         date: ["Date"],
+        net: ["Headers", "Response", "URL", "URLSearchParams", "fetch"],
         web: [
             "AbortController",
             "AbortSignal",
-            "Headers",
-            "Response",
             "TextDecoder",
             "TextEncoder",
-            "URL",
-            "URLSearchParams",
             "atob",
             "btoa",
             "clearInterval",
             "clearTimeout",
             "crypto",
-            "fetch",
             "promise",
             "setInterval",
             "setTimeout",
             "structuredClone",
         ],
     };
-    const kit = { define, harden, host, NativeDate, shared, SpellError, unbound };
+    const bytesOf = (data) =>
+        data instanceof ArrayBuffer
+            ? new Uint8Array(data)
+            : isView(data)
+              ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+              : data;
+
+    const named = (name, message) => {
+        const error = new Error(message);
+        define(error, "name", name, false);
+        return error;
+    };
+
+    const kit = { bytesOf, define, harden, host, named, NativeDate, SpellError, unbound };
 
     function bring(piece) {
         const made = host.load(piece)(kit);
@@ -402,7 +411,7 @@
     }
 
     const lazy = new WeakMap();
-    for (const piece of ["console", "date", "web"]) {
+    for (const piece of ["console", "date", "net", "web"]) {
         for (const name of PIECES[piece]) {
             const get = () => {
                 bring(piece);
