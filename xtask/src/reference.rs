@@ -3,15 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use llmspell::{Bridge, Runtime};
+use llmspell::{Runtime, reference};
 
 /// Writes every generated file; says how many there were.
 #[expect(clippy::disallowed_methods, reason = "a chore writes into the repository it belongs to")]
 pub(crate) fn write() -> Result<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let runtime = Runtime::builder().build().map_err(|error| error.to_string())?;
-    let bridges: Vec<Bridge> = runtime.bridges().list().iter().map(|bridge| Bridge::clone(bridge)).collect();
-    let files = llmspell::reference::files(&bridges, &runtime.engines().furniture());
+    let files = reference::files(&reference::bridges(&runtime), &runtime.engines().furniture());
     for (path, content) in &files {
         let file = root.join(path);
         let folder = file.parent().unwrap_or(&root);

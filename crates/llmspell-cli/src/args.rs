@@ -12,6 +12,7 @@ use crate::commands::models::ModelsArgs;
 use crate::commands::providers::ProvidersArgs;
 use crate::commands::run::RunArgs;
 use crate::commands::runs::RunsArgs;
+use crate::commands::test::TestArgs;
 use crate::exit::Exit;
 use crate::report::Report;
 
@@ -47,6 +48,7 @@ enum Command {
     Run(Box<RunArgs>),
     Runs(Box<RunsArgs>),
     Check(CheckArgs),
+    Test(Box<TestArgs>),
     Models(ModelsArgs),
     Providers(ProvidersArgs),
     Doc(DocArgs),
@@ -121,6 +123,7 @@ impl Cli {
             Command::Run(args) => args.execute(report).await,
             Command::Runs(args) => args.execute(report).await,
             Command::Check(args) => args.execute(report),
+            Command::Test(args) => args.execute(report).await,
             Command::Models(args) => args.execute(report).await,
             Command::Providers(args) => args.execute(report).await,
             Command::Doc(args) => args.execute(),
@@ -131,7 +134,7 @@ impl Cli {
 
 /// See no-color.org: any value but an empty one turns colour off.
 #[expect(clippy::disallowed_methods, reason = "how the command prints is its own affair")]
-fn no_color() -> bool {
+pub(crate) fn no_color() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 

@@ -6,3 +6,4 @@ pub(crate) mod models;
 pub(crate) mod providers;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod test;

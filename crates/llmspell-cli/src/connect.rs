@@ -1,10 +1,9 @@
 //! The models that the environment offers.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use llmspell::capability::Models;
-use llmspell::llm::{Client, Mock, MockReason, ProviderConfig, ProviderRow, detect, probe_local};
+use llmspell::llm::{Client, Mock, MockReason, Pace, ProviderConfig, ProviderRow, detect, probe_local};
 use llmspell::{ErrorKind, Result};
 
 use crate::environment::Environment;
@@ -18,6 +17,8 @@ pub(crate) struct Connected {
     pub(crate) models: Arc<dyn Models>,
     /// The model for requests that name none, as `provider/model`, when it is not for the spell to say.
     pub(crate) default_model: Option<String>,
+    /// The models to fall back on, when they are not for the spell to say.
+    pub(crate) fallback: Option<Vec<String>>,
     /// Why they are not real ones.
     pub(crate) notice: Option<String>,
 }
@@ -29,8 +30,10 @@ pub(crate) struct Wanted<'a> {
     pub(crate) provider: Option<&'a str>,
     /// The model that is to be the default, perhaps with its provider.
     pub(crate) model: Option<&'a str>,
-    /// The most calls in flight to one provider, when it is not for the client to say.
-    pub(crate) max_in_flight: Option<NonZeroUsize>,
+    /// The models to fall back on.
+    pub(crate) fallback: &'a [String],
+    /// How fast one provider may be called.
+    pub(crate) pace: Pace,
     /// Whether nothing may be connected to, not even on this machine.
     pub(crate) offline: bool,
 }
@@ -38,8 +41,9 @@ pub(crate) struct Wanted<'a> {
 impl Wanted<'_> {
     /// Whether this provider is named.
     fn names(&self, provider: &str) -> bool {
-        let of_model = self.model.and_then(|model| model.split_once('/')).map(|(provider, _)| provider);
-        self.provider == Some(provider) || of_model == Some(provider)
+        let of_model = |model: &str| model.split_once('/').is_some_and(|(of, _)| of == provider);
+        let mut models = self.model.into_iter().chain(self.fallback.iter().map(String::as_str));
+        self.provider == Some(provider) || models.any(of_model)
     }
 }
 
@@ -67,9 +71,7 @@ pub(crate) async fn models(wanted: Wanted<'_>) -> Result<Connected> {
     if mock || wanted.names(MOCK) {
         builder = builder.mock(Mock::new().forgetful());
     }
-    if let Some(calls) = wanted.max_in_flight {
-        builder = builder.max_in_flight(calls.get());
-    }
+    builder = builder.pace(wanted.pace);
     if let Some(provider) = wanted.provider {
         builder = builder.default_provider(provider);
     }
@@ -94,5 +96,14 @@ pub(crate) async fn models(wanted: Wanted<'_>) -> Result<Connected> {
         })?),
     };
     let default_model = default_model.map(|model| model.to_string());
-    Ok(Connected { models: Arc::new(client), default_model, notice })
+    for name in wanted.fallback {
+        client.resolve_fallback(name)?;
+    }
+    let fallback = match wanted.fallback {
+        // The mock is not to be left for what a manifest names.
+        [] if found.mock == Some(MockReason::Asked) => Some(Vec::new()),
+        [] => None,
+        names => Some(names.to_vec()),
+    };
+    Ok(Connected { models: Arc::new(client), default_model, fallback, notice })
 }

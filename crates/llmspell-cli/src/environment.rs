@@ -43,6 +43,12 @@ impl Environment {
     }
 }
 
+/// A variable of the process's own environment, whatever `.env` says; what is empty is as if it were not there.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub(crate) fn of_process(name: &str) -> Option<String> {
+    std::env::var_os(name)?.into_string().ok().filter(|value| !value.is_empty())
+}
+
 /// The user's folder for what this command keeps from run to run: in `XDG_STATE_HOME`, or `.local/state` at home.
 ///
 /// Asked of the real environment alone. What is kept there is trusted, and a `.env` comes with whatever folder the

@@ -50,7 +50,7 @@ impl Exit {
             K::Interrupted => Self::PAUSED,
             K::Internal => Self::BUG,
             K::Cancelled => Self::INTERRUPTED,
-            // Syntax, runtime, argument, stopped, I/O, HTTP: the spell failed.
+            // Syntax, runtime, argument, assertion, stopped, I/O, HTTP: the spell failed.
             _ => Self::FAILED,
         }
     }
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn every_kind_has_the_code_that_the_documentation_says() {
         let table = [
-            (1, "syntax runtime argument stopped io http"),
+            (1, "syntax runtime argument assertion stopped io http"),
             (2, "load config conflict not_found no_provider unknown_model"),
             (3, "permission.denied"),
             (4, "limit.tokens limit.cost limit.model_calls"),

@@ -1,6 +1,9 @@
 //! Times, tokens and sums as people read them.
 
 use llmspell::chat::Usage;
+use llmspell::trace::EffectEvent;
+
+use crate::terminal::escape_name;
 
 /// `0.4ms`, `398ms`, `1.24s`, `3m 05s`, `2h 10m`.
 pub(crate) fn seconds(seconds: f64) -> String {
@@ -53,6 +56,16 @@ pub(crate) fn cost(usage: &Usage) -> String {
         Some(dollars) => format!("${dollars:.2}"),
         None => "unknown".to_owned(),
     }
+}
+
+/// What an effect is about, what it came to and how long it took.
+pub(crate) fn effect(event: &EffectEvent) -> String {
+    let mut facts = vec![event.operation.clone()];
+    facts.extend(event.subject.as_deref().map(escape_name));
+    facts.extend(event.usage.iter().flat_map(|usage| [tokens(usage), cost(usage)]));
+    facts.extend(event.error.as_deref().map(escape_name));
+    facts.extend(event.took.map(seconds));
+    facts.join("  ")
 }
 
 #[cfg(test)]

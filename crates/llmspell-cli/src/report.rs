@@ -4,13 +4,19 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 
+use llmspell::trace::{EffectEvent, EffectStage};
 use llmspell::{CallInfo, Error, Frame, LogEntry, LogLevel, Value};
 
+use crate::args::no_color;
 use crate::exit::Exit;
+use crate::figures;
 use crate::terminal;
 
 /// Calls of a traceback that are shown; a runaway recursion has thousands.
 const FRAMES: usize = 16;
+
+/// What a run may have to wait for, by the beginnings of its operations.
+const WAITING: [&str; 5] = ["models.chat", "models.stream", "models.list", "net.", "console."];
 
 /// How to talk to the user.
 #[derive(Debug)]
@@ -34,7 +40,29 @@ impl Report {
 
     /// Says that something is not as it should be.
     pub(crate) fn warn(&self, message: &str) {
-        say(&format!("{} {}\n", self.label(LogLevel::Warn), self.safe(message)));
+        say(&self.warning(message));
+    }
+
+    /// A warning as the user sees it.
+    pub(crate) fn warning(&self, message: &str) -> String {
+        format!("{} {}\n", self.label(LogLevel::Warn), self.safe(message))
+    }
+
+    /// The same for stdout, of what is data there.
+    pub(crate) fn on_stdout(&self) -> Self {
+        let stdout = std::io::stdout().is_terminal();
+        let (colour, escape) = (stdout && !no_color(), stdout && !self.raw);
+        Self { colour, escape, ..*self }
+    }
+
+    /// A word that says that all is well.
+    pub(crate) fn good(&self, word: &str) -> String {
+        self.paint(GREEN, word)
+    }
+
+    /// A word that says that something is wrong.
+    pub(crate) fn bad(&self, word: &str) -> String {
+        self.paint(RED, word)
     }
 
     /// An error as the user sees it.
@@ -84,6 +112,22 @@ impl Report {
         }
         line.push('\n');
         Some(line)
+    }
+
+    /// What the run does, as it happens: what waits is shown as it begins, too.
+    pub(crate) fn trace(&self, event: &EffectEvent) -> Option<String> {
+        let waits = WAITING.iter().any(|operation| event.operation.starts_with(operation));
+        let (mark, end) = match event.stage {
+            EffectStage::Began if waits => ("┌", ""),
+            EffectStage::Began => return None,
+            EffectStage::Ended if waits => ("└", ""),
+            EffectStage::Ended => ("·", ""),
+            EffectStage::Recorded => ("·", "  from the journal"),
+        };
+        let EffectEvent { at, .. } = event;
+        let deep = at.split('#').next().unwrap_or_default().matches('.').count();
+        let what = figures::effect(event);
+        Some(format!("{} {:deep$}{mark} {at}  {what}{end}\n", self.paint(DIM, "trace:"), ""))
     }
 
     /// Something worth knowing; `None` when the user wants to hear only what is wrong.

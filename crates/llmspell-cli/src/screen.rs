@@ -93,11 +93,19 @@ impl<'a> Screen<'a> {
             self.say_lines(line);
         }
         match (self.output, event) {
+            (Output::Text | Output::Json, Event::Effect(event)) => {
+                self.say_lines(self.report.trace(event).unwrap_or_default());
+            }
             (Output::Text, Event::Output { text }) => self.print(text),
             (Output::StreamJson, event) => self.json_line(event)?,
             _ => {}
         }
         Ok(())
+    }
+
+    /// Says that something beside the run is not as it should be.
+    pub(crate) fn warn(&mut self, message: &str) {
+        self.say_lines(self.report.warning(message));
     }
 
     /// Shows what the spell asks.

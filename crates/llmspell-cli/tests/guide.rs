@@ -1,11 +1,12 @@
-//! The spell author's guide, done as it says: what it shows is what a reader would see.
+//! The guides for spell authors, done as they say: what they show is what a reader would see.
 //!
 //! Each section (`##`) is one test in a folder of its own, from top to bottom. A block of Luau or YAML whose first line
 //! is a comment with a path is written to that file; a block of Luau without one is a whole spell that must end well.
 //! The commands of a `console` block are run by a shell, on the mock, and all that they say must stand below them.
-//! Where a command grants `example.com`, a server on loopback stands in for it.
+//! Where a command grants `example.com`, a server on loopback stands in for it. How long the case of a test takes is
+//! shown as 2 ms.
 //!
-//! `UPDATE=1 cargo test -p llmspell-cli --test guide` writes what they say into the guide; read it before you keep it.
+//! `UPDATE=1 cargo test -p llmspell-cli --test guide` writes what they say into the guides; read it before you keep it.
 #![expect(clippy::disallowed_methods, reason = "the test starts the command and lays out its files itself")]
 #![expect(clippy::unwrap_used, reason = "what helps a test may fail it")]
 
@@ -25,36 +26,52 @@ const NOTE: &str = "note: MOCK_LLM is set: using the mock provider\n";
 const PAGE: &str = "<html><head><title>Example</title></head>\
                     <body><h1>Example Domain</h1><p>For use in documents.</p></body></html>";
 
+/// The guides, each with the commands whose flags it may name.
+const GUIDES: [(&str, &[&str]); 3] = [
+    ("spell-development.md", &["run", "test"]),
+    ("testing-spells.md", &["run", "test"]),
+    ("runs.md", &["run", "runs resume"]),
+];
+
 fn main() {
     let arguments = Arguments::from_args();
-    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/spell-development.md");
-    let text = fs::read_to_string(&guide).unwrap();
-    if std::env::var_os("UPDATE").is_some() {
-        let told: String = sections(&text).into_iter().map(|(_, section)| tell(section)).collect();
-        return fs::write(guide, told).unwrap();
+    let mut trials = Vec::new();
+    for (name, commands) in GUIDES {
+        let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name);
+        let text = fs::read_to_string(&guide).unwrap();
+        if std::env::var_os("UPDATE").is_some() {
+            let told: String = sections(&text).into_iter().map(|(_, section)| tell(section)).collect();
+            fs::write(guide, told).unwrap();
+            continue;
+        }
+        trials.extend(sections(&text).into_iter().map(|section| trial(name, section)));
+        let unknown = unknown_flags(&text, commands);
+        trials.push(Trial::test(format!("{name}: flags"), move || match unknown.as_slice() {
+            [] => Ok(()),
+            unknown => Err(Failed::from(format!("the commands have no flags {unknown:?}"))),
+        }));
     }
-    let unknown = unknown_flags(&text);
-    let mut trials: Vec<Trial> = sections(&text).into_iter().map(trial).collect();
-    trials.push(Trial::test("flags", move || match unknown.as_slice() {
-        [] => Ok(()),
-        unknown => Err(Failed::from(format!("the command has no flags {unknown:?}"))),
-    }));
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-fn trial((line, section): (usize, &str)) -> Trial {
+fn trial(guide: &str, (line, section): (usize, &str)) -> Trial {
     let (heading, section) = (section.lines().next().unwrap_or_default(), section.to_owned());
-    let name = format!("{} (line {line})", heading.trim_start_matches(['#', ' ']));
+    let name = format!("{guide}: {} (line {line})", heading.trim_start_matches(['#', ' ']));
     Trial::test(name, move || {
         let told = tell(&section);
         if told == section { Ok(()) } else { Err(difference(&section, &told)) }
     })
 }
 
-/// The flags that the guide names and `llmspell run` does not have.
-fn unknown_flags(text: &str) -> Vec<String> {
-    let help = Desk::new().shell("llmspell run --help").stdout;
-    let known = flags(std::str::from_utf8(&help).unwrap());
+/// The flags that a guide names and the commands do not have.
+fn unknown_flags(text: &str, commands: &[&str]) -> Vec<String> {
+    let help: String = commands
+        .iter()
+        .map(|command| {
+            String::from_utf8(Desk::new().shell(&format!("llmspell {command} --help")).stdout).unwrap()
+        })
+        .collect();
+    let known = flags(&help);
     flags(text).difference(&known).map(|flag| (*flag).to_owned()).collect()
 }
 
@@ -159,7 +176,11 @@ impl Desk {
             command.to_owned()
         };
         let said = String::from_utf8(self.shell(&typed).stdout).unwrap();
-        said.replace(NOTE, "").replace(self.folder.to_str().unwrap(), "/home/ada/spells")
+        // What was used ends with a time, which is never the same.
+        let is_used = |line: &&str| line.starts_with("note: ") && line.contains(" model call");
+        let said: String = said.split_inclusive('\n').filter(|line| !is_used(line)).collect();
+        let said = said.replace(NOTE, "").replace(self.folder.to_str().unwrap(), "/home/ada/spells");
+        said.split_inclusive('\n').map(without_time).collect()
     }
 
     fn shell(&self, command: &str) -> std::process::Output {
@@ -174,6 +195,17 @@ impl Desk {
             .stdin(Stdio::null())
             .output()
             .unwrap()
+    }
+}
+
+/// The line of a case without what differs each time.
+fn without_time(line: &str) -> String {
+    match line.trim_end().rsplit_once("  ") {
+        Some((case, time)) if line.starts_with("  ok    ") || line.starts_with("  FAIL  ") => {
+            let is_time = time.ends_with('s') && time.starts_with(|digit: char| digit.is_ascii_digit());
+            if is_time { format!("{case}  2ms\n") } else { line.to_owned() }
+        }
+        _ => line.to_owned(),
     }
 }
 

@@ -15,7 +15,7 @@ pub use clock::{Clock, GatedClock, GatedRandom, Random};
 pub use console::{Console, GatedConsole, GatedProgress, Progress};
 pub use files::{FileInfo, FileKind, FilePermit, Files, GatedFiles, Room};
 pub(crate) use models::settle;
-pub use models::{GatedModels, ModelListing, ModelRef, Models, ProviderInfo, ReplyStream};
+pub use models::{Estimate, GatedModels, ModelListing, ModelRef, Models, Price, ProviderInfo, ReplyStream};
 pub use modules::Modules;
 pub use net::{
     Dial, GatedNet, Headers, HttpHead, HttpRequest, HttpResponse, HttpStream, Incoming, MAX_BODY, Net,

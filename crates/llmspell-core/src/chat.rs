@@ -6,6 +6,8 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
+use crate::cache::CachePolicy;
+
 /// Who speaks in a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -238,9 +240,15 @@ pub struct ChatRequest {
     /// The tools the model may call.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<ToolSpec>,
+    /// Whether an answer to the same request that was kept before will do: `true`, or the most seconds that it may be old.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CachePolicy>,
     /// The most seconds the whole call may take, retries included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Seconds>,
+    /// Models to ask instead, one after another, when this one's provider fails before any of its answer was seen.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fallback: Vec<String>,
 }
 
 impl ChatRequest {
@@ -253,6 +261,11 @@ impl ChatRequest {
     #[must_use]
     pub fn prompt(text: impl Into<String>) -> Self {
         Self { messages: vec![Message::user(text)], ..Self::default() }
+    }
+
+    /// How many bytes of text its messages have.
+    pub(crate) fn text_bytes(&self) -> u64 {
+        self.messages.iter().map(|message| message.joined_text().len() as u64).sum()
     }
 }
 
@@ -321,8 +334,14 @@ pub struct Reply {
     /// The provider's id of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// How often the call was tried.
+    /// How often the call was tried, with all that it was asked of.
     pub attempts: u32,
+    /// Whether it was kept from an earlier call: it used nothing, and cost nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cached: bool,
+    /// The models that were asked before and failed, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<String>,
 }
 
 impl Reply {

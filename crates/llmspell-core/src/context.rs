@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use crate::cache::Cache;
 use crate::capability::{
     Clock, Console, Files, GatedClock, GatedConsole, GatedFiles, GatedModels, GatedNet, GatedRandom,
     GatedStorage, Models, Modules, Net, Progress, Random, Storage,
@@ -22,6 +23,7 @@ use crate::held::Held;
 use crate::limits::{Limits, Meter};
 use crate::outcome::{LogEntry, LogLevel, Outcome};
 use crate::permission::Permissions;
+use crate::trace::EffectEvent;
 use crate::turn::Turns;
 use crate::value::{Map, Value};
 
@@ -61,6 +63,8 @@ pub enum Event {
     },
     /// A work that the spell shows has come further.
     Progress(Progress),
+    /// An effect begins or has ended. Only a run that is traced tells.
+    Effect(EffectEvent),
 }
 
 /// Where a run's events go. Called on the script's thread: it should hand over and return.
@@ -88,6 +92,7 @@ impl Modules for NoModules {
 struct World {
     models: Option<Arc<dyn Models>>,
     default_model: Option<String>,
+    fallback: Vec<String>,
     console: Option<Arc<dyn Console>>,
     net: Option<Arc<dyn Net>>,
     files: Option<Arc<dyn Files>>,
@@ -96,6 +101,7 @@ struct World {
     random: Option<Arc<dyn Random>>,
     working_dir: Option<PathBuf>,
     modules: Arc<dyn Modules>,
+    cache: Option<Arc<dyn Cache>>,
 }
 
 impl Default for World {
@@ -103,6 +109,7 @@ impl Default for World {
         Self {
             models: None,
             default_model: None,
+            fallback: Vec::new(),
             console: None,
             net: None,
             files: None,
@@ -111,6 +118,7 @@ impl Default for World {
             random: None,
             working_dir: None,
             modules: Arc::new(NoModules),
+            cache: None,
         }
     }
 }
@@ -155,7 +163,7 @@ pub struct Context {
 
 /// Makes a [`Context`]. Nothing is ambient; without a call to a setter there is
 ///
-/// - no permission, no model, no console, no network, no files, no storage, no clock, no module;
+/// - no permission, no model, no cache, no console, no network, no files, no storage, no clock, no module;
 /// - the default [`Limits`];
 /// - a journal that keeps nothing, and events go nowhere.
 #[must_use]
@@ -211,6 +219,12 @@ impl ContextBuilder {
         self
     }
 
+    /// Sets the models that requests fall back on which name none to fall back on.
+    pub fn fallback(mut self, models: Vec<String>) -> Self {
+        self.world.fallback = models;
+        self
+    }
+
     /// Gives it a console to read from.
     pub fn console(mut self, console: Arc<dyn Console>) -> Self {
         self.world.console = Some(console);
@@ -250,6 +264,12 @@ impl ContextBuilder {
     /// Sets the folder that relative paths are looked up in, before the spell's own.
     pub fn working_dir(mut self, dir: PathBuf) -> Self {
         self.world.working_dir = Some(dir);
+        self
+    }
+
+    /// Gives it a cache for the answers of models.
+    pub fn cache(mut self, cache: Arc<dyn Cache>) -> Self {
+        self.world.cache = Some(cache);
         self
     }
 
@@ -314,7 +334,7 @@ impl Context {
         let child = Arc::new(Run {
             spell,
             permissions,
-            meter: Meter::new(limits),
+            meter: parent.meter.child(limits),
             cancellation: parent.cancellation.child_token(),
             journal: Arc::clone(&parent.journal),
             sink: Arc::clone(&parent.sink),
@@ -476,8 +496,16 @@ impl Context {
         self.run.world.models.as_deref()
     }
 
+    pub(crate) fn cache(&self) -> Option<&Arc<dyn Cache>> {
+        self.run.world.cache.as_ref()
+    }
+
     pub(crate) fn default_model(&self) -> Option<&str> {
         self.run.world.default_model.as_deref()
+    }
+
+    pub(crate) fn fallback(&self) -> &[String] {
+        &self.run.world.fallback
     }
 
     pub(crate) fn console_capability(&self) -> Option<&dyn Console> {
@@ -513,19 +541,17 @@ impl Context {
         self.run.world.random.as_deref()
     }
 
-    /// Says that from now on answers wait for their turns, and that [`next_turn`](Self::next_turn) is called whenever the
-    /// script has nothing to do. For the engine's session.
+    /// Says that from now on [`next_turn`](Self::next_turn) is called whenever the script has nothing to do, and lets
+    /// answers wait for that where their order is kept. For the engine's session.
     pub fn take_turns(&self) {
-        if self.journal().keeps() {
-            self.run.turns.take();
-        }
+        self.run.turns.take(self.journal().keeps());
     }
 
-    /// Lets the next answer through to the script, which has nothing else to do; says whether there was one. For the
-    /// engine's session.
+    /// Lets the next answer through to the script, which has nothing else to do; says whether there was one, or else
+    /// whether a call was told that it waits in vain for room in its budget. For the engine's session.
     #[must_use]
     pub fn next_turn(&self) -> bool {
-        self.run.turns.next()
+        self.run.turns.next() || self.run.meter.purse().give_up()
     }
 
     /// Writes down in the journal what the run came to.

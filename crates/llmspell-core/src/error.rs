@@ -76,6 +76,8 @@ pub enum ErrorKind {
     Interrupted,
     /// A recording does not match what the spell asks for.
     Replay,
+    /// What a test expects is not so.
+    Assertion,
     /// A bug in llmspell.
     Internal,
 }
@@ -118,6 +120,7 @@ const KINDS: &[(ErrorKind, &str)] = &[
     (ErrorKind::StreamInterrupted, "stream_interrupted"),
     (ErrorKind::Interrupted, "interrupted"),
     (ErrorKind::Replay, "replay"),
+    (ErrorKind::Assertion, "assertion"),
     (ErrorKind::Internal, "internal"),
 ];
 

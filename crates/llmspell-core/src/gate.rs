@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
 use crate::convert::{from_value, to_value};
-use crate::effect::{Ask, Effect, End, EntryId, Lookup, Permit};
+use crate::effect::{Ask, Effect, End, Entry, EntryId, Lookup, Permit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::held::Held;
 use crate::turn::{InTurn, Turn};
@@ -107,6 +107,20 @@ pub(crate) struct Record<H, P> {
     /// The end: with what went wrong, if anything did. Absent when nobody waited for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     end: Option<(u64, Option<Error>)>,
+}
+
+impl Entry {
+    /// What went wrong, if anything did: with the effect, or with its answer in the middle.
+    #[must_use]
+    pub fn error(&self) -> Option<Error> {
+        match &self.end.as_ref()?.answer {
+            Err(error) => Some(error.clone()),
+            Ok(answer) if self.effect.ask.operation == "stream" => {
+                from_value::<(u64, Option<Error>)>(answer.get("end")?.clone()).ok()?.1
+            }
+            Ok(_) => None,
+        }
+    }
 }
 
 struct Recording<H, P> {

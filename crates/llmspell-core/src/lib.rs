@@ -4,6 +4,8 @@
 //! each touch passes one gate, which checks, charges and writes down.
 
 pub mod bridge;
+mod budget;
+pub mod cache;
 pub mod callback;
 pub mod capability;
 pub mod chat;
@@ -23,10 +25,12 @@ pub mod path;
 mod permission;
 pub mod replay;
 mod step;
+pub mod trace;
 mod turn;
 mod value;
 
 pub use bridge::{Bridge, BridgeSet, Method};
+pub use budget::DEFAULT_OUTPUT;
 pub use callback::{Callback, CallbackHost};
 pub use context::{Context, ContextBuilder, Event, Sink, SpellInfo};
 pub use convert::{from_value, into_value, to_value};

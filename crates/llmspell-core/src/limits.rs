@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Purse;
 use crate::chat::Usage;
 use crate::cpu::thread_cpu;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The things that are limited, named by what they bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -82,6 +83,9 @@ pub struct Limits {
     pub tokens: Option<u64>,
     /// US dollars.
     pub cost: Option<f64>,
+    /// Whether models whose price is not known may be called where there is a limit of cost. What they cost does not
+    /// count then.
+    pub allow_unpriced: bool,
 }
 
 impl Default for Limits {
@@ -95,6 +99,7 @@ impl Default for Limits {
             model_calls: 1_000,
             tokens: None,
             cost: None,
+            allow_unpriced: false,
         }
     }
 }
@@ -109,7 +114,7 @@ impl Limits {
             Limit::Tasks => self.tasks.to_string(),
             Limit::ModelCalls => self.model_calls.to_string(),
             Limit::Tokens => self.tokens.unwrap_or(u64::MAX).to_string(),
-            Limit::Cost => format!("${:.4}", self.cost.unwrap_or(f64::INFINITY)),
+            Limit::Cost => dollars(self.cost.unwrap_or(f64::INFINITY)),
         }
     }
 
@@ -138,6 +143,11 @@ impl fmt::Display for Limits {
         }
         Ok(())
     }
+}
+
+/// A sum in US dollars. Single calls cost fractions of a cent.
+pub(crate) fn dollars(sum: f64) -> String {
+    if sum < 0.1 { format!("${sum:.6}") } else { format!("${sum:.4}") }
 }
 
 fn duration(span: Duration) -> String {
@@ -193,14 +203,27 @@ pub struct Meter {
     held_memory: AtomicU64,
     output: AtomicU64,
     tasks: AtomicU64,
-    model_calls: AtomicU64,
-    usage: Mutex<Usage>,
+    purse: Arc<Purse>,
+    /// What a budget that was spent says of it.
+    spent: OnceLock<Error>,
 }
 
 impl Meter {
     /// A meter that starts its wall clock now.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
+        let purse = Purse::new(&limits, None);
+        Self::with(limits, purse)
+    }
+
+    /// A meter of a child run, which spends what its parent has left.
+    #[must_use]
+    pub fn child(&self, limits: Limits) -> Self {
+        let purse = Purse::new(&limits, Some(&self.purse));
+        Self::with(limits, purse)
+    }
+
+    fn with(limits: Limits, purse: Purse) -> Self {
         Self {
             limits,
             started: Instant::now(),
@@ -214,8 +237,8 @@ impl Meter {
             held_memory: AtomicU64::new(0),
             output: AtomicU64::new(0),
             tasks: AtomicU64::new(0),
-            model_calls: AtomicU64::new(0),
-            usage: Mutex::default(),
+            purse: Arc::new(purse),
+            spent: OnceLock::new(),
         }
     }
 
@@ -246,13 +269,23 @@ impl Meter {
     /// What the run's model calls used so far.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        self.usage.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.purse.used()
+    }
+
+    /// How many of its model calls have an answer whose price is not known.
+    #[must_use]
+    pub fn unpriced_calls(&self) -> u64 {
+        self.purse.unpriced()
+    }
+
+    pub(crate) fn purse(&self) -> &Arc<Purse> {
+        &self.purse
     }
 
     /// How many model calls were made.
     #[must_use]
     pub fn model_calls(&self) -> u64 {
-        self.model_calls.load(Ordering::Relaxed).min(u64::from(self.limits.model_calls))
+        self.purse.calls()
     }
 
     /// Begins a stretch of work on this thread; it ends when the returned guard is dropped.
@@ -328,7 +361,11 @@ impl Meter {
         match self.tripped.load(Ordering::Acquire) {
             NOT_TRIPPED => Ok(()),
             CANCELLED => Err(Error::cancelled()),
-            index => Err(self.limits.error(ALL[usize::from(index)])),
+            index => {
+                let limit = ALL[usize::from(index)];
+                let spent = self.spent.get().filter(|error| error.kind() == ErrorKind::Limit(limit));
+                Err(spent.cloned().unwrap_or_else(|| self.limits.error(limit)))
+            }
         }
     }
 
@@ -378,6 +415,12 @@ impl Meter {
     pub fn trip(&self, limit: Limit) -> Error {
         let index = ALL.iter().position(|known| *known == limit).and_then(|at| u8::try_from(at).ok());
         self.stop(index.unwrap_or_default())
+    }
+
+    /// The same, with an error that says more of it.
+    pub(crate) fn trip_by(&self, limit: Limit, error: Error) -> Error {
+        let _ = self.spent.set(error);
+        self.trip(limit)
     }
 
     /// Ends the run by a cancellation.
@@ -443,33 +486,9 @@ impl Meter {
         let _ = self.tasks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |alive| alive.checked_sub(1));
     }
 
-    /// Reserves one call to a model before it is made.
-    ///
-    /// # Errors
-    /// When the limit on calls is reached, or the tokens or the money are already spent.
-    pub fn reserve_model_call(&self) -> Result<()> {
-        self.state()?;
-        let usage = self.usage();
-        if self.limits.tokens.is_some_and(|limit| usage.input_tokens + usage.output_tokens >= limit) {
-            return Err(self.trip(Limit::Tokens));
-        }
-        if self.limits.cost.is_some_and(|limit| usage.cost_usd.unwrap_or(0.0) >= limit) {
-            return Err(self.trip(Limit::Cost));
-        }
-        self.charge(&self.model_calls, 1, u64::from(self.limits.model_calls), Limit::ModelCalls)
-    }
-
     /// Adds what a finished call used.
     pub fn settle(&self, used: &Usage) {
-        let mut total = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
-        total.input_tokens = total.input_tokens.saturating_add(used.input_tokens);
-        total.output_tokens = total.output_tokens.saturating_add(used.output_tokens);
-        total.cached_tokens = total.cached_tokens.saturating_add(used.cached_tokens);
-        total.reasoning_tokens = total.reasoning_tokens.saturating_add(used.reasoning_tokens);
-        total.estimated |= used.estimated;
-        if let Some(cost) = used.cost_usd.filter(|cost| cost.is_finite() && *cost >= 0.0) {
-            total.cost_usd = Some(total.cost_usd.unwrap_or(0.0) + cost);
-        }
+        self.purse.settle(used);
     }
 
     /// Processor time of the current stretch of work, read on its own thread.
@@ -530,7 +549,7 @@ mod tests {
         let meter = meter(Limits::default());
         meter.trip(Limit::Memory);
         meter.cancel();
-        assert_eq!(meter.state().unwrap_err().kind(), crate::ErrorKind::Limit(Limit::Memory));
+        assert_eq!(meter.state().unwrap_err().kind(), ErrorKind::Limit(Limit::Memory));
     }
 
     #[test]
@@ -564,15 +583,6 @@ mod tests {
         let _work = meter.work();
         assert!(meter.is_asked() && !meter.must_yield() && meter.must_check());
         assert!(meter.check().is_err() && meter.must_check());
-    }
-
-    #[test]
-    fn tokens_are_refused_once_spent_and_never_credited() {
-        let meter = meter(Limits { tokens: Some(10), ..Limits::default() });
-        meter.reserve_model_call().unwrap();
-        meter.settle(&Usage { input_tokens: 6, output_tokens: 4, cost_usd: Some(-5.0), ..Usage::default() });
-        assert_eq!(meter.usage().cost_usd, None);
-        assert_eq!(meter.reserve_model_call().unwrap_err().kind().as_str(), "limit.tokens");
     }
 
     #[test]

@@ -76,6 +76,9 @@ pub struct Outcome {
     pub usage: Usage,
     /// How many model calls it made.
     pub model_calls: u64,
+    /// How many of them have an answer whose price is not known; what they cost is not in the usage.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unpriced_calls: u64,
     /// Time on the clock, in seconds.
     #[serde(with = "seconds")]
     pub duration: Duration,
@@ -86,6 +89,11 @@ pub struct Outcome {
     pub logs: Vec<LogEntry>,
     /// What it printed.
     pub output: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Outcome {

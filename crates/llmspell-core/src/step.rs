@@ -149,7 +149,7 @@ impl Context {
             Lookup::Recorded(end) => {
                 self.turns().wait(end.order).await;
                 let taken: Taken = from_value(end.answer?)?;
-                self.say_again(taken.said)?;
+                self.say_again(taken.said).await?;
                 taken.value
             }
             // In a recording, it failed or was cut off: what it did is recorded.
@@ -172,11 +172,11 @@ impl Context {
         Ok(value)
     }
 
-    fn say_again(&self, said: Vec<Event>) -> Result<()> {
+    async fn say_again(&self, said: Vec<Event>) -> Result<()> {
         for event in said {
             match event {
                 Event::Usage { usage } => {
-                    self.meter().reserve_model_call()?;
+                    self.count_call().await?.settled();
                     settle(self, &usage);
                 }
                 event => self.emit(event),

@@ -22,7 +22,9 @@ const NEVER_ENDED: u64 = 1 << 63;
 pub(crate) struct Turns {
     /// The last number that was drawn.
     drawn: AtomicU64,
-    /// An engine lets them go; else they go at once.
+    /// An engine says when the script has nothing to do.
+    driven: AtomicBool,
+    /// It lets them go then; else they go at once.
     taken: AtomicBool,
     waiting: Mutex<BTreeMap<u64, Waker>>,
 }
@@ -48,9 +50,15 @@ impl Turns {
         self.wait(NEVER_ENDED | self.draw())
     }
 
-    /// Says that an engine lets the answers go from now on.
-    pub(crate) fn take(&self) {
-        self.taken.store(true, Ordering::Relaxed);
+    /// Says that an engine asks for the next one from now on, and whether answers wait for that.
+    pub(crate) fn take(&self, answers_wait: bool) {
+        self.driven.store(true, Ordering::Relaxed);
+        self.taken.store(answers_wait, Ordering::Relaxed);
+    }
+
+    /// Whether an engine says when the script has nothing to do.
+    pub(crate) fn are_driven(&self) -> bool {
+        self.driven.load(Ordering::Relaxed)
     }
 
     /// Lets the next answer go, if one waits.
@@ -143,7 +151,7 @@ mod tests {
     #[test]
     fn the_lowest_number_goes_first_and_only_when_it_is_let_go() {
         let turns = Arc::new(Turns::after(10));
-        turns.take();
+        turns.take(true);
         let (mut first, mut second) = (turns.wait(turns.draw()), turns.wait(3));
         let mut never = turns.wait_for_the_end();
         let look = |turn: &mut Turn| turn.now_or_never().is_some();

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use llmspell_core::capability::Price;
 use llmspell_core::chat::{Capabilities, ModelInfo, Usage};
 use serde::Deserialize;
 
@@ -75,6 +76,11 @@ pub(crate) fn complete(provider: &str, said: ModelInfo) -> ModelInfo {
         cached_input_price: said.cached_input_price.or(known.cached_input_price),
         name: said.name,
     }
+}
+
+/// What a model costs that takes nothing from its cache; `None` when it has no known price.
+pub(crate) fn price(model: &ModelInfo) -> Option<Price> {
+    Some(Price { input: model.input_price?, output: model.output_price? })
 }
 
 /// US dollars for what a call used; `None` when the model has no known price.

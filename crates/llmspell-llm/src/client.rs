@@ -1,38 +1,36 @@
 //! The client: all providers behind one door, with retries, queues, time limits and prices.
 
 use std::fmt;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::{self, BoxStream, StreamExt};
-use llmspell_core::capability::{ModelListing, ModelRef, Models, ProviderInfo};
+use llmspell_core::capability::{Estimate, ModelListing, ModelRef, Models, Price, ProviderInfo};
 use llmspell_core::chat::{ChatRequest, Delta, ModelInfo, Reply, Usage};
 use llmspell_core::effect::Permit;
 use llmspell_core::{Error, ErrorKind, Result};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::call::{Call, Time};
 use crate::catalogue;
 use crate::config::{ProviderConfig, Timeouts};
 use crate::count::{count_request, count_tokens};
+use crate::fallback::Chain;
 use crate::http::HttpProvider;
+use crate::limiter::Limiter;
 use crate::mock::{self, Mock};
 use crate::ollama::Ollama;
-use crate::provider::{Attempt, Provider};
-use crate::providers::{ProviderRow, ShapeKind};
-use crate::resolve::{known_hint, named, near_hint, resolve};
-use crate::retry::{RetryPolicy, Tries, is_unanswered};
+use crate::pace::Pace;
+use crate::provider::Provider;
+use crate::providers::ShapeKind;
+use crate::resolve::{named, resolve};
+use crate::retry::RetryPolicy;
 use crate::transport::Transport;
 
 /// Pieces of a stream that may wait for whoever reads them; more are left in the socket.
 const WAITING_PIECES: usize = 64;
-
-/// How long a provider may take to list its models when a wrong name is to be explained.
-const EXPLAINING: Duration = Duration::from_secs(3);
 
 /// All the providers that a program set up.
 #[derive(Clone)]
@@ -63,8 +61,9 @@ pub(crate) struct Entry {
     base_url: Option<String>,
     local: bool,
     explicit: bool,
-    provider: Arc<dyn Provider>,
-    slots: Semaphore,
+    pub(crate) provider: Arc<dyn Provider>,
+    /// Shared with all that call the same address with the same key.
+    pub(crate) limiter: Arc<Limiter>,
 }
 
 impl Entry {
@@ -76,7 +75,17 @@ impl Entry {
         catalogue::find(&self.name, name)
     }
 
-    fn cost(&self, model: &str, usage: &Usage) -> Option<f64> {
+    /// What a model costs and the most that it writes, as far as that is known.
+    fn terms(&self, model: &str) -> (Option<Price>, Option<u32>) {
+        let model = self.model(model);
+        let price = match self.local {
+            true => Some(Price::default()),
+            false => model.as_ref().and_then(catalogue::price),
+        };
+        (price, model.and_then(|model| u32::try_from(model.max_output?).ok()))
+    }
+
+    pub(crate) fn cost(&self, model: &str, usage: &Usage) -> Option<f64> {
         if self.local {
             return Some(0.0);
         }
@@ -93,7 +102,7 @@ pub struct ClientBuilder {
     default: Option<String>,
     retry: RetryPolicy,
     timeouts: Timeouts,
-    max_in_flight: usize,
+    pace: Pace,
     io: Option<Handle>,
 }
 
@@ -147,10 +156,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets how many calls each provider may have in flight; more wait in line, within their time limit.
+    /// Sets how fast each provider may be called; calls beyond it wait in line, within their time limit.
     #[must_use]
-    pub fn max_in_flight(mut self, calls: usize) -> Self {
-        self.max_in_flight = calls.clamp(1, Semaphore::MAX_PERMITS);
+    pub fn pace(mut self, pace: Pace) -> Self {
+        self.pace = pace;
         self
     }
 
@@ -167,9 +176,9 @@ impl ClientBuilder {
     /// When two providers have one name, or the default is none of them.
     pub fn build(self) -> Result<Client> {
         let transport = Arc::new(Transport::new(self.timeouts));
-        let slots = self.max_in_flight;
+        let pace = self.pace;
         let mut entries: Vec<Entry> =
-            self.sources.into_iter().map(|source| source.entry(&transport, slots)).collect();
+            self.sources.into_iter().map(|source| source.entry(&transport, pace)).collect();
         for (at, entry) in entries.iter().enumerate() {
             if entries[..at].iter().any(|other| other.name == entry.name) {
                 let message = format!("two providers are named `{}`", entry.name);
@@ -191,7 +200,7 @@ impl fmt::Debug for ClientBuilder {
 }
 
 impl Source {
-    fn entry(self, transport: &Arc<Transport>, slots: usize) -> Entry {
+    fn entry(self, transport: &Arc<Transport>, pace: Pace) -> Entry {
         let own = |name: String, provider| Entry {
             name,
             default_model: String::new(),
@@ -201,7 +210,7 @@ impl Source {
             local: false,
             explicit: false,
             provider,
-            slots: Semaphore::new(slots),
+            limiter: Limiter::alone(pace),
         };
         match self {
             Self::Custom(name, provider) => own(name, provider),
@@ -211,20 +220,23 @@ impl Source {
                 found_by: "built in".to_owned(),
                 ..own(mock::NAME.to_owned(), Arc::new(mock))
             },
-            Self::Config(config) => Entry {
-                name: config.name.clone(),
-                default_model: config.default_model.clone(),
-                is_mock: false,
-                found_by: config.found_by.clone(),
-                base_url: Some(config.base_url.to_string()),
-                local: config.local,
-                explicit: config.explicit,
-                provider: match config.shape {
-                    ShapeKind::Ollama => Arc::new(Ollama::new(config, Arc::clone(transport))),
-                    _ => Arc::new(HttpProvider::new(config, Arc::clone(transport))),
-                },
-                slots: Semaphore::new(slots),
-            },
+            Self::Config(config) => {
+                let limiter = Limiter::of(&config, pace);
+                Entry {
+                    name: config.name.clone(),
+                    default_model: config.default_model.clone(),
+                    is_mock: false,
+                    found_by: config.found_by.clone(),
+                    base_url: Some(config.base_url.to_string()),
+                    local: config.local,
+                    explicit: config.explicit,
+                    limiter: Arc::clone(&limiter),
+                    provider: match config.shape {
+                        ShapeKind::Ollama => Arc::new(Ollama::new(config, Arc::clone(transport), limiter)),
+                        _ => Arc::new(HttpProvider::new(config, Arc::clone(transport), limiter)),
+                    },
+                }
+            }
         }
     }
 }
@@ -238,7 +250,7 @@ impl Client {
             default: None,
             retry: RetryPolicy::default(),
             timeouts: Timeouts::default(),
-            max_in_flight: 32,
+            pace: Pace::default(),
             io: None,
         }
     }
@@ -262,194 +274,55 @@ impl Client {
     }
 
     async fn chat_now(self, permit: Permit, request: ChatRequest) -> Result<Reply> {
-        let mut call = Call::begin(&self, &permit, &request)?;
-        let attempt = attempt(request);
-        let asked = Arc::clone(&attempt.request);
-        let provider = &call.entry.provider;
-        let result = call.tries(|| provider.chat(attempt.clone())).await;
-        match result {
-            Ok(reply) => Ok(call.complete(reply, &asked)),
-            Err(error) => Err(call.explain(error, &asked, "").await),
+        let time = self.time(&permit, &request);
+        let mut chain = Chain::new(&self, request)?;
+        loop {
+            match self.call(&chain, time).chat(chain.attempt()).await {
+                Ok(reply) => return Ok(chain.served(reply)),
+                Err(error) => chain.turn(error, false, time)?,
+            }
         }
     }
 
     async fn stream_now(self, permit: Permit, request: ChatRequest, pieces: mpsc::Sender<Result<Delta>>) {
-        let begun = Call::begin(&self, &permit, &request);
-        let attempt = attempt(request);
-        let asked = Arc::clone(&attempt.request);
-        let mut call = match begun {
-            Ok(call) => call,
-            Err(error) => return drop(pieces.send(Err(error)).await),
+        let end = match self.pump(&permit, request, &pieces).await {
+            Ok(None) => return,
+            Ok(Some(reply)) => Ok(Delta::End { reply: Box::new(reply) }),
+            Err(error) => Err(error),
         };
-        let mut text = String::new();
-        if let Err(error) = call.pump(attempt, &pieces, &mut text).await {
-            let error = call.explain(error, &asked, &text).await;
-            // Whoever would read it may be gone.
-            let _ = pieces.send(Err(error)).await;
-        }
-    }
-}
-
-fn attempt(request: ChatRequest) -> Attempt {
-    // Unguessable is not needed, only that no two calls share one.
-    let number = RandomState::new().build_hasher().finish();
-    Attempt { request: Arc::new(request), idempotency_key: format!("llmspell-{number:016x}").into() }
-}
-
-/// One call, over all its tries.
-struct Call<'a> {
-    entry: &'a Entry,
-    tries: Tries,
-    deadline: Instant,
-    limit: Duration,
-    slot: Option<SemaphorePermit<'a>>,
-}
-
-impl<'a> Call<'a> {
-    fn begin(client: &'a Client, permit: &Permit, request: &ChatRequest) -> Result<Self> {
-        let entry = named(&client.0.entries, request.provider.as_deref().unwrap_or_default())?;
-        let limit = request.timeout.map_or(client.0.timeouts.total, |limit| limit.duration());
-        let deadline = Instant::now() + limit;
-        // The run ends the call by itself at its own deadline; here it only says what is not worth waiting for.
-        let patience = permit.deadline().map_or(deadline, |run| deadline.min(run.into()));
-        Ok(Self { entry, tries: Tries::new(client.0.retry, patience), deadline, limit, slot: None })
+        // Whoever would read it may be gone.
+        let _ = pieces.send(end).await;
     }
 
-    fn overdue(&self) -> Error {
-        let message = format!(
-            "{}: the call took longer than its limit of {} s",
-            self.entry.name,
-            self.limit.as_secs_f64()
-        );
-        Error::new(ErrorKind::Timeout, message).with_retryable(true)
-    }
-
-    /// Tries until it works, is not to be tried again, or the time is up.
-    async fn tries<T>(&mut self, each: impl Fn() -> BoxFuture<'static, Result<T>>) -> Result<T> {
-        let slot = timeout_at(self.deadline, self.entry.slots.acquire()).await.map_err(|_| self.overdue())?;
-        self.slot = slot.ok();
-        loop {
-            self.tries.begin();
-            match timeout_at(self.deadline, each()).await {
-                Ok(Ok(done)) => return Ok(done),
-                Ok(Err(error)) => self.tries.wait(error).await?,
-                Err(_) => return Err(self.overdue()),
-            }
-        }
-    }
-
-    /// Sends the pieces of an answer on. It is tried again only while there was none.
     async fn pump(
-        &mut self,
-        attempt: Attempt,
+        &self,
+        permit: &Permit,
+        request: ChatRequest,
         pieces: &mpsc::Sender<Result<Delta>>,
-        text: &mut String,
-    ) -> Result<()> {
-        let provider = Arc::clone(&self.entry.provider);
-        let asked = Arc::clone(&attempt.request);
-        let (mut delta, mut rest) = self
-            .tries(|| {
-                let opening = provider.stream(attempt.clone());
-                Box::pin(async move {
-                    let mut rest = opening.await?;
-                    let first = rest.next().await.unwrap_or_else(|| Err(cut()))?;
-                    Ok((first, rest))
-                })
-            })
-            .await?;
+    ) -> Result<Option<Reply>> {
+        let time = self.time(permit, &request);
+        let mut chain = Chain::new(self, request)?;
+        let mut handed = false;
         loop {
-            if let Delta::Text { text: more } = &delta {
-                text.push_str(more);
+            match self.call(&chain, time).stream(chain.attempt(), pieces, &mut handed).await {
+                Ok(reply) => return Ok(reply.map(|reply| chain.served(reply))),
+                Err(error) => chain.turn(error, handed, time)?,
             }
-            let (item, over) = match delta {
-                Delta::End { reply } => (Delta::End { reply: Box::new(self.complete(*reply, &asked)) }, true),
-                piece => (piece, false),
-            };
-            if pieces.send(Ok(item)).await.is_err() || over {
-                return Ok(());
-            }
-            let next = timeout_at(self.deadline, rest.next()).await.map_err(|_| self.overdue())?;
-            delta = next.unwrap_or_else(|| Err(cut()))?;
         }
     }
 
-    fn complete(&self, mut reply: Reply, asked: &ChatRequest) -> Reply {
-        let model = asked.model.clone().unwrap_or_default();
-        reply.usage.cost_usd = self.entry.cost(&model, &reply.usage);
-        reply.provider.clone_from(&self.entry.name);
-        reply.attempts = self.tries.made();
-        if reply.model.is_empty() {
-            reply.model = model;
-        }
-        reply
+    /// The providers, the default first.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.0.entries
     }
 
-    /// Adds what is known of the call, and what the user can do.
-    async fn explain(&self, mut error: Error, asked: &ChatRequest, partial: &str) -> Error {
-        let model = asked.model.as_deref().unwrap_or_default();
-        let usage = self.used(&error, asked, partial);
-        let call = error.call_mut();
-        call.provider = Some(self.entry.name.clone());
-        call.attempts = self.tries.made();
-        call.usage.get_or_insert(usage);
-        if !partial.is_empty() {
-            call.partial = Some(partial.to_owned());
-        }
-        match error.kind() {
-            ErrorKind::Auth => {
-                match ProviderRow::find(&self.entry.name).filter(|row| !row.key_env.is_empty()) {
-                    Some(row) => error.hint(format!("is `{}` right?", row.key_env)),
-                    None => error,
-                }
-            }
-            ErrorKind::Network if !is_unanswered(&error) => match ProviderRow::find(&self.entry.name) {
-                Some(row) => error.hint(format!(
-                    "is the server there and running? `{}` sets its address",
-                    row.base_url_env
-                )),
-                None => error,
-            },
-            ErrorKind::UnknownModel => match self.near(model).await {
-                Some(hint) => error.hint(hint),
-                None => error,
-            },
-            _ => error,
-        }
+    fn time(&self, permit: &Permit, request: &ChatRequest) -> Time {
+        Time::new(request.timeout.map_or(self.0.timeouts.total, |limit| limit.duration()), permit)
     }
 
-    /// What a failed call is taken to have used: nothing, unless the provider had begun to work on it.
-    fn used(&self, error: &Error, asked: &ChatRequest, partial: &str) -> Usage {
-        let begun = error.call().and_then(|call| call.status).is_some_and(|status| status < 300);
-        let late = error.kind() == ErrorKind::Timeout && self.tries.made() > 0;
-        if !begun && !late && !is_unanswered(error) && partial.is_empty() {
-            return Usage::default();
-        }
-        let mut usage = Usage {
-            input_tokens: count_request(asked),
-            output_tokens: count_tokens(partial),
-            estimated: true,
-            ..Usage::default()
-        };
-        usage.cost_usd = self.entry.cost(asked.model.as_deref().unwrap_or_default(), &usage);
-        usage
+    fn call<'a>(&self, chain: &Chain<'a>, time: Time) -> Call<'a> {
+        Call::begin(chain.entry(), self.0.retry, time).asking(&chain.attempt().request, chain.goes_on())
     }
-
-    /// Names near a wrong one: of the catalogue, or where that has none, of the provider's own list.
-    async fn near(&self, model: &str) -> Option<String> {
-        let name = &self.entry.name;
-        let known = catalogue::names(name).filter(|known| *known != model);
-        if let Some(hint) = near_hint(name, model, known) {
-            return Some(hint);
-        }
-        let listed = tokio::time::timeout(EXPLAINING, self.entry.provider.models()).await.ok()?.ok()?;
-        let listed: Vec<&str> = listed.iter().map(|model| model.name.as_str()).collect();
-        known_hint(name, model, &listed)
-    }
-}
-
-fn cut() -> Error {
-    Error::new(ErrorKind::StreamInterrupted, "the stream ended before the model had finished")
-        .with_retryable(true)
 }
 
 impl Models for Client {
@@ -506,6 +379,27 @@ impl Models for Client {
     fn count_tokens(&self, text: &str, _: &ModelRef) -> u64 {
         count_tokens(text)
     }
+
+    /// Whatever it falls back on may answer: the dearest counts, and the one that writes least.
+    fn estimate(&self, request: &ChatRequest) -> Estimate {
+        let first = named(&self.0.entries, request.provider.as_deref().unwrap_or_default()).ok();
+        let first = first.map(|entry| entry.terms(request.model.as_deref().unwrap_or_default()));
+        let others = request.fallback.iter().filter_map(|name| self.resolve_fallback(name).ok());
+        let others = others
+            .filter_map(|found| Some(named(&self.0.entries, &found.provider).ok()?.terms(&found.model)));
+        let (price, max_output) = first
+            .into_iter()
+            .chain(others)
+            .reduce(|(price, most), (other, less)| {
+                let dearer = |one: Price, other: Price| Price {
+                    input: one.input.max(other.input),
+                    output: one.output.max(other.output),
+                };
+                (price.zip(other).map(|(one, other)| dearer(one, other)), most.into_iter().chain(less).min())
+            })
+            .unwrap_or_default();
+        Estimate { input_tokens: count_request(request), max_output, price }
+    }
 }
 
 impl Client {
@@ -514,12 +408,11 @@ impl Client {
             Some(name) => entry.name == *name,
             None => !self.0.repeats(entry),
         });
-        let nothing = ChatRequest::default();
+        let nothing = &ChatRequest::default();
+        let time = self.time(&permit, nothing);
         let listed = join_all(asked.map(|entry| {
-            let request = ChatRequest { provider: Some(entry.name.clone()), ..ChatRequest::default() };
-            let (client, permit, nothing) = (&self, &permit, &nothing);
+            let mut call = Call::begin(entry, self.0.retry, time);
             async move {
-                let mut call = Call::begin(client, permit, &request)?;
                 match call.tries(|| entry.provider.models()).await {
                     Ok(models) => {
                         Ok(models.into_iter().map(|model| catalogue::complete(&entry.name, model)).collect())

@@ -6,7 +6,9 @@ use llmspell_core::Result;
 use tokio::net::TcpStream;
 
 use crate::config::{ProviderConfig, Timeouts, is_loopback, parse_base_url};
+use crate::limiter::Limiter;
 use crate::ollama::Ollama;
+use crate::pace::Pace;
 use crate::provider::Provider as _;
 use crate::providers::{PROVIDERS, ProviderRow, ShapeKind};
 use crate::transport::Transport;
@@ -109,7 +111,8 @@ pub async fn probe_local() -> Option<ProviderConfig> {
     let row = ProviderRow::find("ollama")?;
     let config = ProviderConfig::from_row(row).found_by(format!("a server at {}", row.base_url));
     let timeouts = Timeouts { connect: PATIENCE, first_byte: LISTING, idle: LISTING, total: LISTING };
-    let ollama = Ollama::new(config.clone(), Transport::new(timeouts).into());
+    let limiter = Limiter::of(&config, Pace::default());
+    let ollama = Ollama::new(config.clone(), Transport::new(timeouts).into(), limiter);
     let models = ollama.models().await.ok()?;
     Some(config.default_model(&models.first()?.name))
 }

@@ -16,6 +16,7 @@ use crate::count::count_request;
 use crate::draft::Draft;
 use crate::error::{from_body, from_status, is_error, quote, request_id, without_key};
 use crate::frames::{Frame, Frames};
+use crate::limiter::Limiter;
 use crate::provider::{Attempt, Provider};
 use crate::shape::{Shape, shape_of};
 use crate::transport::{BodyError, Incoming, Outgoing, Transport, headers};
@@ -35,6 +36,8 @@ struct Inner {
     config: ProviderConfig,
     shape: &'static dyn Shape,
     transport: Arc<Transport>,
+    /// Learns from the head of each answer.
+    limiter: Arc<Limiter>,
 }
 
 /// A request as a shape has it.
@@ -89,9 +92,9 @@ impl Provider for HttpProvider {
 }
 
 impl HttpProvider {
-    pub(crate) fn new(config: ProviderConfig, transport: Arc<Transport>) -> Self {
+    pub(crate) fn new(config: ProviderConfig, transport: Arc<Transport>, limiter: Arc<Limiter>) -> Self {
         let shape = shape_of(config.shape);
-        Self(Arc::new(Inner { config, shape, transport }))
+        Self(Arc::new(Inner { config, shape, transport, limiter }))
     }
 
     /// Asks for a whole answer with a body that is already written.
@@ -177,6 +180,7 @@ impl HttpProvider {
         let outgoing = self.outgoing(ask)?;
         let mut incoming = self.0.transport.send(outgoing).await.map_err(|error| self.named(error))?;
         let status = incoming.status();
+        self.0.limiter.heard(status, incoming.headers());
         if (200..300).contains(&status) {
             return Ok(incoming);
         }
@@ -284,7 +288,8 @@ fn idle(limit: std::time::Duration) -> Error {
     .with_retryable(true)
 }
 
-fn interrupted(why: &str) -> Error {
+/// A stream that ended too soon.
+pub(crate) fn interrupted(why: &str) -> Error {
     Error::new(ErrorKind::StreamInterrupted, format!("the stream ended before the model had finished{why}"))
         .with_retryable(true)
 }

@@ -1,14 +1,17 @@
 //! Language models without scripts: many providers behind one [`Client`], which retries, counts and prices.
 //!
 //! A provider is one [row](PROVIDERS); the API it speaks is one of five shapes, and a shape is pure translation
-//! (a request to JSON, answer bytes to deltas). Sending, time limits and caps are the transport's; retries, queueing
-//! and prices are the client's. Nothing here reads the environment, prints, or knows a script.
+//! (a request to JSON, answer bytes to deltas). Sending, time limits and caps are the transport's; retries, fallback
+//! and prices are the client's, and who may send when is the [limiter](Pace)'s, one for each key. Nothing here reads the environment, prints, or knows a script.
 //!
 //! The shapes are our own and not those of the `genai` crate (0.7.2), which was tried: its translation can be had only
 //! together with its transport and decoders, and those call a stream that was cut a success or end it without a word,
 //! break events where CR and LF arrive apart, stop at a byte that is not UTF-8, skip damaged lines, take in bodies
 //! without bound, and reserve memory by the index of a tool call (620 MB for index 3,000,000).
 
+mod breaker;
+mod bucket;
+mod call;
 mod catalogue;
 mod client;
 mod config;
@@ -16,15 +19,19 @@ mod count;
 mod detect;
 mod draft;
 mod error;
+mod fallback;
 mod frames;
 mod http;
+mod limiter;
 mod mock;
 mod ollama;
+mod pace;
 mod provider;
 mod providers;
 mod resolve;
 mod retry;
 mod shape;
+mod told;
 mod transport;
 
 pub use client::{Client, ClientBuilder};
@@ -32,6 +39,7 @@ pub use config::{ProviderConfig, Timeouts};
 pub use count::count_tokens;
 pub use detect::{Detected, MockReason, detect, probe_local};
 pub use mock::{Gate, Mock};
+pub use pace::Pace;
 pub use provider::{Attempt, Provider, Unanswered};
 pub use providers::{PROVIDERS, ProviderRow, ShapeKind};
 pub use retry::RetryPolicy;

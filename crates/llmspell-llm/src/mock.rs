@@ -3,17 +3,21 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use llmspell_core::chat::{
     Capabilities, ChatRequest, Content, Delta, FinishReason, ModelInfo, Part, Reply, Role, ToolCall, Usage,
 };
-use llmspell_core::{Error, Result};
+use llmspell_core::{Error, ErrorKind, Result};
+use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use serde_json::Value as Json;
 use tokio::sync::Semaphore;
 
 use crate::count::{count_request, count_tokens};
+use crate::error::from_status;
+use crate::http::interrupted;
 use crate::provider::{Attempt, Provider};
 
 /// The name of the provider.
@@ -49,8 +53,10 @@ pub struct Mock(Arc<Mutex<Script>>);
 
 #[derive(Default)]
 struct Script {
-    next: VecDeque<Answer>,
+    /// Each with how long it takes.
+    next: VecDeque<(Answer, Duration)>,
     rules: Vec<(String, Answer)>,
+    otherwise: Option<Error>,
     chunk: Option<usize>,
     gate: Option<Gate>,
     requests: Vec<ChatRequest>,
@@ -65,6 +71,10 @@ enum Answer {
     Error(Error),
     /// A text that streams, and then the error in place of an end.
     Broken(String, Error),
+    /// An answer that ends after this text.
+    Cut(String),
+    /// Bytes that are no answer.
+    Garbled,
 }
 
 /// Lets a test say when each piece of a mock's answer may leave.
@@ -128,6 +138,43 @@ impl Mock {
         self.then(Answer::Broken(text.into(), error))
     }
 
+    /// Refuses the next call with this status, as a provider does that may say how many seconds to wait.
+    #[must_use]
+    pub fn status(self, status: u16, retry_after: Option<f64>) -> Self {
+        let mut headers = HeaderMap::new();
+        let seconds = retry_after.and_then(|seconds| HeaderValue::from_str(&seconds.to_string()).ok());
+        headers.extend(seconds.map(|seconds| (RETRY_AFTER, seconds)));
+        self.error(from_status(status, &headers, br#"{"error":{"message":"refused by the mock"}}"#, None))
+    }
+
+    /// Cuts the next answer off after this text.
+    #[must_use]
+    pub fn cut(self, text: impl Into<String>) -> Self {
+        self.then(Answer::Cut(text.into()))
+    }
+
+    /// Answers the next call with what is no answer.
+    #[must_use]
+    pub fn garbled(self) -> Self {
+        self.then(Answer::Garbled)
+    }
+
+    /// Lets the answer that was added last take so long.
+    #[must_use]
+    pub fn after(self, time: Duration) -> Self {
+        if let Some((_, after)) = self.script().next.back_mut() {
+            *after = time;
+        }
+        self
+    }
+
+    /// Fails each call that has no answer, in place of repeating its question.
+    #[must_use]
+    pub fn otherwise(self, error: Error) -> Self {
+        self.script().otherwise = Some(error);
+        self
+    }
+
     /// Answers each question that contains these words with this text, once the answers in order are used up.
     #[must_use]
     pub fn when(self, contains: impl Into<String>, reply: impl Into<String>) -> Self {
@@ -163,7 +210,7 @@ impl Mock {
     }
 
     fn then(self, answer: Answer) -> Self {
-        self.script().next.push_back(answer);
+        self.script().next.push_back((answer, Duration::ZERO));
         self
     }
 
@@ -172,7 +219,7 @@ impl Mock {
     }
 
     /// Takes the answer to a request: the pieces of its text, and how it ends.
-    fn answer(&self, request: &ChatRequest) -> Turn {
+    fn answer(&self, request: &ChatRequest, streams: bool) -> Turn {
         let mut script = self.script();
         if !script.forgets {
             script.requests.push(request.clone());
@@ -186,23 +233,43 @@ impl Mock {
                 .find(|(words, _)| question.contains(words.as_str()))
                 .map(|(_, answer)| answer.clone())
         };
-        let answer = script.next.pop_front().or_else(|| ruled(&script));
+        let planned = script.next.pop_front();
+        let (answer, after) = planned.or_else(|| Some((ruled(&script)?, Duration::ZERO))).unzip();
         let number = script.answered;
-        let (text, call, error) = match answer.unwrap_or_else(|| Answer::Text(format!("mock: {question}"))) {
-            Answer::Text(text) => (text, None, None),
-            Answer::Call(call) => {
+        let (text, call, error) = match (answer, &script.otherwise) {
+            (None, None) => (format!("mock: {question}"), None, None),
+            (None, Some(error)) => (String::new(), None, Some(error.clone())),
+            (Some(Answer::Text(text)), _) => (text, None, None),
+            (Some(Answer::Call(call)), _) => {
                 (String::new(), Some(ToolCall { id: format!("call_{number}"), ..call }), None)
             }
-            Answer::Error(error) => (String::new(), None, Some(error)),
-            Answer::Broken(text, error) => (text, None, Some(error)),
+            (Some(Answer::Error(error)), _) => (String::new(), None, Some(error)),
+            (Some(Answer::Broken(text, error)), _) => (text, None, Some(error)),
+            (Some(Answer::Cut(text)), _) => {
+                let error = if streams { interrupted("") } else { not_understood(&text) };
+                (text, None, Some(error))
+            }
+            (Some(Answer::Garbled), _) if streams => (String::new(), None, Some(bad_chunk())),
+            (Some(Answer::Garbled), _) => (String::new(), None, Some(not_understood(GARBLED))),
         };
         let pieces = pieces(&text, script.chunk);
         let end = match error {
             Some(error) => Err(error),
             None => Ok(reply(request, text, call, number)),
         };
-        Turn { pieces, end, gate: script.gate.clone() }
+        Turn { pieces, end, after: after.unwrap_or_default(), gate: script.gate.clone() }
     }
+}
+
+const GARBLED: &str = "<html>";
+
+fn not_understood(found: &str) -> Error {
+    let found: String = found.chars().take(60).collect();
+    Error::new(ErrorKind::BadResponse, format!("the answer is no JSON: `{found}`")).with_retryable(true)
+}
+
+fn bad_chunk() -> Error {
+    Error::new(ErrorKind::BadStream, format!("chunk 1 of the stream is no JSON object: `{GARBLED}`"))
 }
 
 impl fmt::Debug for Mock {
@@ -214,10 +281,18 @@ impl fmt::Debug for Mock {
 struct Turn {
     pieces: Vec<String>,
     end: Result<Reply>,
+    after: Duration,
     gate: Option<Gate>,
 }
 
 impl Turn {
+    /// Waits for as long as the answer takes.
+    async fn wait(&self) {
+        if !self.after.is_zero() {
+            tokio::time::sleep(self.after).await;
+        }
+    }
+
     async fn pass(&self) {
         if let Some(gate) = &self.gate {
             gate.wait().await;
@@ -229,7 +304,8 @@ impl Provider for Mock {
     fn chat(&self, attempt: Attempt) -> BoxFuture<'static, Result<Reply>> {
         let this = self.clone();
         Box::pin(async move {
-            let turn = this.answer(&attempt.request);
+            let turn = this.answer(&attempt.request, false);
+            turn.wait().await;
             turn.pass().await;
             turn.end
         })
@@ -238,7 +314,8 @@ impl Provider for Mock {
     fn stream(&self, attempt: Attempt) -> BoxFuture<'static, Result<BoxStream<'static, Result<Delta>>>> {
         let this = self.clone();
         Box::pin(async move {
-            let mut turn = this.answer(&attempt.request);
+            let mut turn = this.answer(&attempt.request, true);
+            turn.wait().await;
             turn.pieces.reverse();
             let deltas = stream::unfold(Some(turn), |turn| async move {
                 let mut turn = turn?;
@@ -314,4 +391,69 @@ fn reply(request: &ChatRequest, text: String, call: Option<ToolCall>, number: us
     let finish_reason = if call.is_some() { FinishReason::ToolCalls } else { FinishReason::Stop };
     let id = Some(format!("mock_{number}"));
     Reply { text, finish_reason, tool_calls: call.into_iter().collect(), usage, id, ..Reply::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use llmspell_core::capability::Models;
+    use llmspell_core::effect::Permit;
+
+    use super::*;
+    use crate::{Client, RetryPolicy};
+
+    fn client(mock: Mock) -> Client {
+        let retry = RetryPolicy { base: Duration::ZERO, ..RetryPolicy::default() };
+        Client::builder().retry(retry).mock(mock).build().unwrap()
+    }
+
+    fn question() -> ChatRequest {
+        ChatRequest {
+            provider: Some(NAME.into()),
+            model: Some(DEFAULT_MODEL.into()),
+            ..ChatRequest::prompt("hi")
+        }
+    }
+
+    /// What a call comes to whole, and in pieces.
+    async fn both(mock: impl Fn() -> Mock) -> [String; 2] {
+        let told = |result: Result<String>| match result {
+            Ok(text) => text,
+            Err(error) => {
+                let call = error.call().cloned().unwrap_or_default();
+                let partial = call.partial.map(|text| format!(" after {text}")).unwrap_or_default();
+                format!("{} in {}{partial}", error.kind(), call.attempts)
+            }
+        };
+        let whole = client(mock()).chat(Permit::for_test(), question()).await.map(|reply| reply.text);
+        let in_pieces = async {
+            let pieces = client(mock()).stream(Permit::for_test(), question()).await?;
+            let pieces: Vec<_> = pieces.collect().await;
+            let mut text = String::new();
+            for piece in pieces {
+                match piece? {
+                    Delta::Text { text: more } => text.push_str(&more),
+                    _ => text.push('.'),
+                }
+            }
+            Ok(text)
+        };
+        [told(whole), told(in_pieces.await)]
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_fails_as_providers_do() {
+        let mock = Mock::new;
+        let cases: [(&dyn Fn() -> Mock, [&str; 2]); 7] = [
+            (&|| mock().status(429, Some(0.0)).status(503, None).reply("hello"), ["hello", "hello."]),
+            (&|| mock().status(401, None).reply("hello"), ["auth in 1"; 2]),
+            (&|| mock().status(429, Some(86_400.0)).reply("hello"), ["rate_limited in 1"; 2]),
+            (&|| mock().garbled().reply("hello"), ["hello", "bad_stream in 1"]),
+            (&|| mock().cut("he").cut("hel"), ["bad_response in 2", "stream_interrupted in 1 after he"]),
+            (&|| mock().reply("hello").after(Duration::from_secs(700)), ["timeout in 1"; 2]),
+            (&|| mock().otherwise(Error::new(ErrorKind::Replay, "no more")), ["replay in 1"; 2]),
+        ];
+        for (number, (mock, expected)) in cases.into_iter().enumerate() {
+            assert_eq!(both(mock).await, expected, "case {number}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ use crate::config::ProviderConfig;
 use crate::count::count_request;
 use crate::draft::count;
 use crate::http::{Ask, HttpProvider};
+use crate::limiter::Limiter;
 use crate::provider::{Attempt, Provider};
 use crate::shape::shape_of;
 use crate::transport::Transport;
@@ -33,8 +34,8 @@ pub(crate) struct Ollama {
 }
 
 impl Ollama {
-    pub(crate) fn new(config: ProviderConfig, transport: Arc<Transport>) -> Self {
-        Self { http: HttpProvider::new(config.clone(), transport), config, windows: Arc::default() }
+    pub(crate) fn new(config: ProviderConfig, transport: Arc<Transport>, limiter: Arc<Limiter>) -> Self {
+        Self { http: HttpProvider::new(config.clone(), transport, limiter), config, windows: Arc::default() }
     }
 
     async fn body(&self, request: &ChatRequest, stream: bool) -> Result<Json> {

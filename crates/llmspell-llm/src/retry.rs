@@ -11,7 +11,7 @@ use crate::provider::Unanswered;
 const MOST_ATTEMPTS: u32 = 10;
 
 /// The longest wait that a provider may ask for; beyond it the error is handed on at once.
-const LONGEST_WAIT: Duration = Duration::from_secs(120);
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(120);
 
 /// How failed calls are tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Journals that outlast their run: recordings, in a file that a person can read, and the runs of this machine, in a
 //! database.
 
+mod answers;
 mod compare;
 mod kept;
 mod pack;
@@ -36,4 +37,7 @@ pub struct RunInfo {
     /// The model for requests that named none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// The models to fall back on for requests that name none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fallback: Vec<String>,
 }

@@ -38,7 +38,7 @@ impl Opened {
             }
             None => None,
         };
-        let bridges = runtime.bridges.list();
+        let bridges = prepared.bridges;
         let shared = prepared.shared.map(|source| Kind {
             engine: Arc::clone(&prepared.engine),
             source,

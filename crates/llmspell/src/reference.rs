@@ -21,8 +21,18 @@ pub use text::text;
 use types::Types;
 pub use typescript::typescript_types;
 
+use crate::runtime::Runtime;
+use crate::testing;
+
 /// The command that writes the generated files anew.
 pub const REGENERATE: &str = "cargo xtask reference";
+
+/// All bridges that scripts may have: those of a runtime, and the one that only tests have.
+#[must_use]
+pub fn bridges(runtime: &Runtime) -> Vec<Bridge> {
+    let own = runtime.bridges().list();
+    own.iter().map(|bridge| Bridge::clone(bridge)).chain([testing::test::bridge()]).collect()
+}
 
 /// The files that are generated and checked in: path from the root of the repository, and content.
 ///

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use llmspell_core::capability::Models;
+use llmspell_core::capability::{Console, Models, Net};
 use llmspell_core::effect::Journal;
 use llmspell_core::{
-    Context, Error, Event, Limits, Map, Outcome, Permissions, Result, Source, SpellInfo, Value,
+    Bridge, Context, Error, ErrorKind, Event, Limits, Map, Outcome, Permissions, Result, Source, SpellInfo,
+    Value,
 };
 use llmspell_llm::Client;
 use tokio::sync::{mpsc, oneshot};
@@ -18,6 +19,7 @@ use crate::runtime::Runtime;
 use crate::sink::Collector;
 use crate::spell::Spell;
 use crate::storage::Store;
+use crate::tracing::{Traced, Tracer};
 
 /// A spell about to run, and what it gets: no parameters, no permissions, the default limits under the manifest's.
 #[must_use = "a cast does nothing until it is started"]
@@ -29,9 +31,32 @@ pub struct Cast {
     permissions: Permissions,
     limits: Limits,
     model: Option<String>,
+    fallback: Vec<String>,
     run_id: String,
     written: Written,
+    tracers: Vec<Arc<dyn Tracer>>,
+    traces_events: bool,
+    bridges: Vec<Bridge>,
+    stage: Option<Stage>,
     shares_vm: bool,
+}
+
+/// What a run has in the place of what its runtime has, when a test runs a spell. It is the same on every machine, but
+/// for where the folder is.
+pub(crate) struct Stage {
+    pub(crate) models: Arc<dyn Models>,
+    pub(crate) console: Arc<dyn Console>,
+    pub(crate) net: Arc<dyn Net>,
+    /// The working folder, and the spell's own.
+    pub(crate) folder: PathBuf,
+    /// Where storages are.
+    pub(crate) storage: PathBuf,
+}
+
+impl std::fmt::Debug for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stage").field("folder", &self.folder).finish_non_exhaustive()
+    }
 }
 
 /// Where a run's effects are written down, or read from.
@@ -62,7 +87,7 @@ impl std::fmt::Debug for Written {
 impl Cast {
     pub(crate) fn new(runtime: Runtime, spell: Spell) -> Self {
         let limits = spell.manifest().limits.over(Limits::default());
-        let model = spell.manifest().model.clone();
+        let (model, fallback) = (spell.manifest().model.clone(), spell.manifest().fallback.clone());
         let permissions = Permissions::default();
         Self {
             runtime,
@@ -71,8 +96,13 @@ impl Cast {
             permissions,
             limits,
             model,
+            fallback,
             run_id: uuid::Uuid::now_v7().simple().to_string(),
             written: Written::Nowhere,
+            tracers: Vec::new(),
+            traces_events: false,
+            bridges: Vec::new(),
+            stage: None,
             shares_vm: false,
         }
     }
@@ -104,6 +134,44 @@ impl Cast {
     /// Sets the model used when a request names none, over the manifest's.
     pub fn model(mut self, model: impl Into<String>) -> Self {
         self.model = Some(model.into());
+        self
+    }
+
+    /// Sets the models that are asked, in order, when the one that was asked cannot answer, over the manifest's. A run
+    /// that goes on or is played again has its own: to change those, this comes last.
+    pub fn fallback(mut self, models: Vec<String>) -> Self {
+        self.fallback = models;
+        self
+    }
+
+    /// Gives this run a bridge that the runtime does not give to all.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// use llmspell::{Bridge, Method, Runtime, Spell};
+    ///
+    /// let order = Method::sync("order", |_, arguments| {
+    ///     arguments.end()?;
+    ///     Ok(4711)
+    /// });
+    /// let runtime = Runtime::builder().build()?;
+    /// let cast = |script| Ok::<_, llmspell::Error>(runtime.cast(Spell::from_source("shop.luau", script)?));
+    /// let mine = cast("return shop.order()")?.bridge(Bridge::new("shop").method(order)).start().outcome().await;
+    /// assert_eq!(mine.into_result()?, 4711.into());
+    /// assert!(cast("return shop.order()")?.start().outcome().await.error.is_some());
+    /// // The names of the runtime's bridges are taken.
+    /// assert!(cast("return 1")?.bridge(Bridge::new("llm")).start().outcome().await.error.is_some());
+    /// # Ok::<(), llmspell::Error>(()) }).unwrap()
+    /// ```
+    pub fn bridge(mut self, bridge: Bridge) -> Self {
+        self.bridges.push(bridge);
+        self
+    }
+
+    /// Runs on a stage of its own, under this id.
+    pub(crate) fn on(mut self, stage: Stage, run_id: &str) -> Self {
+        run_id.clone_into(&mut self.run_id);
+        self.stage = Some(stage);
         self
     }
 
@@ -150,6 +218,19 @@ impl Cast {
         self.params.clone_from(&info.params);
         self.permissions.clone_from(&info.permissions);
         self.model.clone_from(&info.model);
+        self.fallback.clone_from(&info.fallback);
+    }
+
+    /// Has this one hear of each effect of the run. Each call adds one.
+    pub fn trace(mut self, tracer: Arc<dyn Tracer>) -> Self {
+        self.tracers.push(tracer);
+        self
+    }
+
+    /// Has the listener hear of each effect of the run, as [`Event::Effect`].
+    pub fn trace_events(mut self) -> Self {
+        self.traces_events = true;
+        self
     }
 
     /// Lets the run have a VM in which another run of the same spell has ended well, and leave it to the next. That
@@ -232,6 +313,7 @@ impl Cast {
             params: self.params.clone(),
             permissions: self.permissions.clone(),
             model: self.model.clone(),
+            fallback: self.fallback.clone(),
         };
         let written: Arc<dyn Journal> = match std::mem::take(&mut self.written) {
             Written::Nowhere => return Ok((None, 0)),
@@ -265,18 +347,31 @@ impl Cast {
         };
         let said = Arc::new(Collector::new(listener, heard));
         let shared = &self.runtime.0;
+        let stage = self.stage.take();
+        let dir = match &stage {
+            Some(_) => self.spell.dir().map(|_| PathBuf::from(".")),
+            None => self.spell.dir().map(std::path::Path::to_owned),
+        };
         let info = SpellInfo {
             name: self.spell.name().to_owned(),
             version: self.spell.manifest().version.clone(),
             run_id: self.run_id.clone(),
-            dir: self.spell.dir().map(std::path::Path::to_owned),
+            dir,
+        };
+        let mut tracers = std::mem::take(&mut self.tracers);
+        if self.traces_events {
+            tracers.push(Arc::clone(&said) as Arc<dyn Tracer>);
+        }
+        let journal = match tracers.is_empty() {
+            true => journal,
+            false => Some(Arc::new(Traced::new(journal, tracers, info.clone())) as Arc<dyn Journal>),
         };
         let mut builder = Context::builder()
             .spell(info)
             .permissions(self.permissions.clone())
             .limits(self.limits.clone())
             .default_model(self.model.clone())
-            .net(Arc::clone(&shared.net))
+            .fallback(self.fallback.clone())
             .clock(Arc::clone(&shared.clock))
             .random(Arc::clone(&shared.random))
             .sink(Arc::clone(&said) as Arc<dyn llmspell_core::Sink>);
@@ -285,18 +380,34 @@ impl Cast {
         }
         // A replay counts tokens, and asks no model.
         let none = || Client::builder().build().ok().map(|client| Arc::new(client) as Arc<dyn Models>);
-        if let Some(models) = if offline { none() } else { shared.models.clone() } {
+        let (models, cache, console, net, storage, working_dir) = match stage {
+            Some(Stage { models, console, net, folder, storage }) => {
+                (Some(models), None, Some(console), net, Some(storage), Some(folder))
+            }
+            None => (
+                if offline { none() } else { shared.models.clone() },
+                shared.cache.clone(),
+                shared.console.clone(),
+                Arc::clone(&shared.net),
+                shared.storage.clone(),
+                shared.working_dir.clone(),
+            ),
+        };
+        if let Some(models) = models {
             builder = builder.models(models);
         }
-        if let Some(console) = &shared.console {
-            builder = builder.console(Arc::clone(console));
+        if let Some(cache) = cache {
+            builder = builder.cache(cache);
         }
-        builder = builder.files(Arc::new(Disk::default()));
-        if let Some(root) = &shared.storage {
-            builder = builder.storage(Arc::new(Store::new(root, &self.spell)));
+        if let Some(console) = console {
+            builder = builder.console(console);
         }
-        if let Some(dir) = &shared.working_dir {
-            builder = builder.working_dir(dir.clone());
+        builder = builder.net(net).files(Arc::new(Disk::default()));
+        if let Some(root) = storage {
+            builder = builder.storage(Arc::new(Store::new(&root, &self.spell)));
+        }
+        if let Some(dir) = working_dir {
+            builder = builder.working_dir(dir);
         }
         if let Some(modules) = self.spell.modules() {
             builder = builder.modules(modules);
@@ -307,7 +418,16 @@ impl Cast {
     fn prepare(self) -> Result<Prepared> {
         let engine = self.runtime.engine_for(&self.spell)?;
         let params = self.spell.params(self.params)?;
+        let mut bridges = self.runtime.0.bridges.list();
+        for bridge in self.bridges {
+            if bridges.iter().any(|known| known.name == bridge.name) {
+                let message = format!("there is a bridge named `{}` already", bridge.name);
+                return Err(Error::new(ErrorKind::Conflict, message));
+            }
+            bridges.push(Arc::new(bridge));
+        }
         Ok(Prepared {
+            bridges,
             runtime: self.runtime,
             engine,
             shared: self.shares_vm.then(|| self.spell.shared_source()),
@@ -320,6 +440,7 @@ impl Cast {
 pub(crate) struct Prepared {
     pub(crate) runtime: Runtime,
     pub(crate) engine: Arc<dyn llmspell_core::Engine>,
+    pub(crate) bridges: Vec<Arc<Bridge>>,
     /// What the runs that share the VM run.
     pub(crate) shared: Option<Arc<Source>>,
     pub(crate) params: Value,
@@ -340,6 +461,7 @@ pub(crate) fn outcome(cx: &Context, said: &Collector, result: Result<Value>) -> 
         error,
         usage: meter.usage(),
         model_calls: meter.model_calls(),
+        unpriced_calls: meter.unpriced_calls(),
         duration: meter.started().elapsed(),
         cpu: meter.cpu(),
         logs: said.logs,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use llmspell_core::cache::Cache;
 use llmspell_core::capability::{Clock, Console, Models, Net, Random};
 use llmspell_core::{Bridge, BridgeSet, Engine, EngineDescriptor, EngineRegistry, Error, Method, Result};
 
@@ -23,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) bridges: BridgeSet,
     pub(crate) functions: Vec<Method>,
     pub(crate) models: Option<Arc<dyn Models>>,
+    pub(crate) cache: Option<Arc<dyn Cache>>,
     pub(crate) console: Option<Arc<dyn Console>>,
     pub(crate) net: Arc<dyn Net>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -50,6 +52,7 @@ impl Runtime {
             bridges: Vec::new(),
             functions: Vec::new(),
             models: None,
+            cache: None,
             console: None,
             net: None,
             clock: None,
@@ -111,7 +114,7 @@ type EngineFactory = Box<dyn Fn() -> Arc<dyn Engine> + Send + Sync>;
 /// - the engines and bridges this build has;
 /// - the network, of which a run reaches what it was granted: nothing, unless its cast says so;
 /// - the clock and the randomness of the system;
-/// - no host functions, no models, no console, no storage;
+/// - no host functions, no models, no cache, no console, no storage;
 /// - no working folder: relative paths are looked up in the spell's own.
 #[must_use]
 pub struct RuntimeBuilder {
@@ -121,6 +124,7 @@ pub struct RuntimeBuilder {
     bridges: Vec<Bridge>,
     functions: Vec<Method>,
     models: Option<Arc<dyn Models>>,
+    cache: Option<Arc<dyn Cache>>,
     console: Option<Arc<dyn Console>>,
     net: Option<Arc<dyn Net>>,
     clock: Option<Arc<dyn Clock>>,
@@ -147,6 +151,13 @@ impl RuntimeBuilder {
     /// Gives spells language models.
     pub fn models(mut self, models: Arc<dyn Models>) -> Self {
         self.models = Some(models);
+        self
+    }
+
+    /// Gives spells a cache for the answers of models, such as [`Runs`](crate::Runs). A request is answered from there
+    /// only when the script says that it may be.
+    pub fn cache(mut self, cache: Arc<dyn Cache>) -> Self {
+        self.cache = Some(cache);
         self
     }
 
@@ -236,6 +247,7 @@ impl RuntimeBuilder {
             bridges,
             functions: self.functions,
             models: self.models,
+            cache: self.cache,
             console: self.console,
             net: self.net.unwrap_or_else(|| Arc::new(Sockets::default())),
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),

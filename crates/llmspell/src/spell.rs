@@ -113,6 +113,26 @@ impl Spell {
         })
     }
 
+    /// Another script of its folder, as a spell that asks for nothing; its extension chooses the engine.
+    pub(crate) fn beside(&self, script: &str, text: String) -> Self {
+        Self {
+            manifest: Manifest::default(),
+            asked: Permissions::default(),
+            source: Arc::new(Source::new(script, text)),
+            ..self.clone()
+        }
+    }
+
+    /// Whether it is a folder, and no lone script in one.
+    pub(crate) fn has_own_folder(&self) -> bool {
+        self.manifest_text.is_some()
+    }
+
+    /// Its folder, opened.
+    pub(crate) fn folder(&self) -> Option<&Arc<Folder>> {
+        self.folder.as_ref()
+    }
+
     /// Its name: the manifest's, or the file's or folder's.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -13,7 +13,7 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
     ("llmspell-bridges", &["llmspell-core", "llmspell-macros"], &["mlua", "rquickjs", "reqwest", "genai"]),
     (
         "llmspell",
-        &["llmspell-bridges", "llmspell-core", "llmspell-engines", "llmspell-llm"],
+        &["llmspell-bridges", "llmspell-core", "llmspell-engines", "llmspell-llm", "llmspell-macros"],
         &["mlua", "clap"],
     ),
     ("llmspell-cli", &["llmspell"], &["mlua", "reqwest", "genai"]),

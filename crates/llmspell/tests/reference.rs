@@ -8,10 +8,10 @@ use std::path::Path;
 
 use llmspell::furniture::{Function, Kind};
 use llmspell::reference::{REGENERATE, files, furniture_markdown, luau_types, markdown, text};
-use llmspell::{Bridge, EngineRegistry, Furniture, Method};
+use llmspell::{Bridge, EngineRegistry, Furniture, Method, Runtime};
 
 fn bridges() -> Vec<Bridge> {
-    llmspell_bridges::BRIDGES.iter().map(|bridge| bridge()).collect()
+    llmspell::reference::bridges(&Runtime::builder().build().expect("a runtime"))
 }
 
 fn furniture() -> Vec<&'static Furniture> {

@@ -13,7 +13,8 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use llmspell::capability::{Console, Models};
 use llmspell::effect::Permit;
 use llmspell::llm::{Client, Mock};
-use llmspell::{Outcome, Permissions, Runtime, Spell};
+use llmspell::testing::{CaseState, Record, Tests};
+use llmspell::{Outcome, Permissions, Runtime, Spell, reference};
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -124,7 +125,7 @@ fn examples() -> Vec<Trial> {
     let mut trials = Vec::new();
     let runtime = Runtime::builder().build().expect("a runtime");
     let mut documented = Vec::new();
-    for bridge in runtime.bridges().list() {
+    for bridge in reference::bridges(&runtime) {
         let classes = bridge.classes.iter().flat_map(|class| &class.methods);
         let methods = bridge.methods.iter().chain(classes);
         documented.extend(methods.map(|method| (format!("{}.{}", bridge.name, method.name), method.doc)));
@@ -135,8 +136,12 @@ fn examples() -> Vec<Trial> {
     }
     for (name, doc) in documented {
         for (number, example) in luau_blocks(doc).into_iter().enumerate() {
+            let of_a_test = name.starts_with("test.");
             let name = format!("example {name} {}", number + 1);
             trials.push(Trial::test(name, move || {
+                if of_a_test {
+                    return as_test(&example);
+                }
                 let outcome = run(Spell::from_source("example.luau", example)?);
                 match outcome.error {
                     None => Ok(()),
@@ -146,6 +151,27 @@ fn examples() -> Vec<Trial> {
         }
     }
     trials
+}
+
+/// Runs an example as a test of a spell that says what a model answers: first it records, and then it must go well again.
+#[expect(clippy::disallowed_methods, reason = "lays out the spell that the example tests")]
+fn as_test(example: &str) -> Result<(), Failed> {
+    const SPELL: &str = "local answer, err = llm.chat(`Greet {params.name}.`)\nif not answer then error(err) end\nprint(answer)\n";
+    let folder = tempfile::tempdir()?;
+    std::fs::create_dir(folder.path().join("tests"))?;
+    std::fs::write(folder.path().join("main.luau"), SPELL)?;
+    std::fs::write(folder.path().join("tests/example.luau"), example)?;
+    let models = Client::builder().mock(Mock::new()).build()?;
+    let runtime = Runtime::builder().workers(1).models(Arc::new(models) as Arc<dyn Models>).build()?;
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let tests = || Tests::new(&runtime, Spell::load(folder.path())?);
+    for tests in [tests()?.record(Record::default()), tests()?] {
+        let report = tokio.block_on(tests.run(|_| ()))?;
+        if report.cases.is_empty() || report.count(CaseState::Failed) > 0 {
+            return Err(Failed::from(format!("{report:#?}")));
+        }
+    }
+    Ok(())
 }
 
 /// The fenced blocks of a Markdown text that are Luau.

@@ -1,5 +1,6 @@
-//! What promises and streams cost: 1,000 model calls at once from the command, turn by turn with the plain program that
-//! makes the same calls; and a reply of 20,000 chunks to a script's callback, less the same spell with one chunk.
+//! What promises, streams and the journal cost: 1,000 model calls at once from the command, with its journal and without,
+//! turn by turn with the plain program that makes the same calls; and a reply of 20,000 chunks to a script's callback,
+//! less the same spell with one chunk.
 //!
 //! `cargo build --profile bench -p llmspell-cli && cargo bench -p fanout`. Unix only. The
 //! server's thread is this process's, so that its work is not counted.
@@ -49,19 +50,30 @@ fn main() {
 
     let calls = spell("calls.luau", &CALLS_SPELL.replace("COUNT", &CALLS.to_string()));
     let plain = [base_url.clone(), CALLS.to_string()];
-    let pairs: Vec<_> = (0..ROUNDS)
-        .map(|_| (measured(&floor, &plain, &base_url), measured(&command, &calls, &base_url)))
+    let unkept: Vec<String> = calls.iter().cloned().chain(["--no-journal".into()]).collect();
+    let state = folder.path();
+    let rounds: Vec<_> = (0..ROUNDS)
+        .map(|_| {
+            [(&floor, &plain[..]), (&command, &unkept), (&command, &calls)]
+                .map(|(program, arguments)| measured(program, arguments, &base_url, state))
+        })
         .collect();
-    let (floor, ours) = (median(pairs.iter().map(|pair| pair.0)), median(pairs.iter().map(|pair| pair.1)));
+    let [floor, unkept, kept] = [0, 1, 2].map(|at| median(rounds.iter().map(|round| round[at])));
     println!("{CALLS} calls of 200 ms at once, medians of {ROUNDS}");
     report("plain program", floor);
-    report("llmspell", ours);
-    println!("wall {:.2} x, cpu {:.2} x", ratio(ours.wall, floor.wall), ratio(ours.cpu, floor.cpu));
+    report("no journal", unkept);
+    report("llmspell", kept);
+    println!("wall {:.2} x, cpu {:.2} x", ratio(kept.wall, floor.wall), ratio(kept.cpu, floor.cpu));
+    println!(
+        "the journal: wall {:+.1} %, cpu {:+.1} %",
+        (ratio(kept.wall, unkept.wall) - 1.0) * 100.0,
+        (ratio(kept.cpu, unkept.cpu) - 1.0) * 100.0
+    );
 
     let many = spell("many.luau", &STREAM_SPELL.replace("COUNT", &CHUNKS.to_string()));
     let one = spell("one.luau", &STREAM_SPELL.replace("COUNT", "1"));
     let pairs: Vec<_> = (0..ROUNDS)
-        .map(|_| (measured(&command, &one, &base_url), measured(&command, &many, &base_url)))
+        .map(|_| (measured(&command, &one, &base_url, state), measured(&command, &many, &base_url, state)))
         .collect();
     let (one, many) = (median(pairs.iter().map(|pair| pair.0)), median(pairs.iter().map(|pair| pair.1)));
     println!("a stream of {CHUNKS} chunks, medians of {ROUNDS}");
@@ -116,15 +128,16 @@ fn median(costs: impl Iterator<Item = Cost>) -> Cost {
     }
 }
 
-/// Runs a program by another process of this one, which sees its cost alone.
+/// Runs a program by another process of this one, which sees its cost alone. What it keeps goes into the folder.
 #[expect(clippy::disallowed_methods, reason = "a bench starts what it measures")]
-fn measured(program: &Path, arguments: &[String], base_url: &str) -> Cost {
+fn measured(program: &Path, arguments: &[String], base_url: &str, state: &Path) -> Cost {
     let output = Command::new(std::env::current_exe().expect("this program has a path"))
         .arg(MEASURE)
         .arg(program)
         .args(arguments)
         .env("OPENAI_API_KEY", "key")
         .env("OPENAI_BASE_URL", base_url)
+        .env("XDG_STATE_HOME", state)
         .stderr(Stdio::inherit())
         .output()
         .expect("this program starts once more");

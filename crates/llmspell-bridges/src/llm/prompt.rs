@@ -1,6 +1,7 @@
 //! What a model is asked, in the three ways in which scripts may say it.
 
 use llmspell_core::bridge::FromArgument;
+use llmspell_core::cache::CachePolicy;
 use llmspell_core::chat::{ChatRequest, Effort, Message, Seconds, ToolSpec};
 use llmspell_core::{Error, Result, Value, from_value};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -78,8 +79,12 @@ pub struct ChatOptions {
     reasoning: Option<Effort>,
     /// The tools the model may call.
     tools: Option<Vec<ToolSpec>>,
+    /// Whether an answer to the same request that was kept before will do: `true`, or the most seconds that it may be old.
+    cache: Option<CachePolicy>,
     /// The most seconds the whole call may take, retries included.
     timeout: Option<Seconds>,
+    /// Models to ask instead, one after another, when this one's provider fails before any of its answer was seen.
+    fallback: Option<Vec<String>>,
 }
 
 impl ChatOptions {
@@ -97,7 +102,9 @@ impl ChatOptions {
             seed: self.seed.or(request.seed),
             reasoning: self.reasoning.or(request.reasoning),
             tools: self.tools.unwrap_or(request.tools),
+            cache: self.cache.or(request.cache),
             timeout: self.timeout.or(request.timeout),
+            fallback: self.fallback.unwrap_or(request.fallback),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `llmspell doc`.
 
 use clap::Args;
-use llmspell::{Bridge, Result, Runtime};
+use llmspell::{Result, Runtime, reference};
 
 use crate::exit::Exit;
 use crate::stdout::print;
@@ -17,9 +17,8 @@ pub(crate) struct DocArgs {
 impl DocArgs {
     pub(crate) fn execute(self) -> Result<Exit> {
         let runtime = Runtime::builder().build()?;
-        let bridges: Vec<Bridge> =
-            runtime.bridges().list().iter().map(|bridge| Bridge::clone(bridge)).collect();
+        let bridges = reference::bridges(&runtime);
         let furniture = runtime.engines().furniture();
-        print(&llmspell::reference::text(&bridges, &furniture, self.name.as_deref())?)
+        print(&reference::text(&bridges, &furniture, self.name.as_deref())?)
     }
 }

@@ -1,11 +1,12 @@
 //! `llmspell run`.
 
-mod allow;
+pub(crate) mod allow;
 mod dry;
-mod grants;
+pub(crate) mod grants;
 mod params;
 pub(crate) mod perform;
 mod question;
+pub(crate) mod trace;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use llmspell::{Error, Limits, Map, Permissions, Recording, Result, Spell};
 use self::allow::Allow;
 use self::dry::Preview;
 use self::grants::{By, Grants, lines};
-use self::perform::{LimitFlags, New, Pace, Plan, Start, Written};
+use self::perform::{Conduct, New, Plan, Start, Written};
 use self::question::Answer;
 use crate::commands::runs::Again;
 use crate::connect::{self, Connected, Wanted};
@@ -55,9 +56,7 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     provider: Option<String>,
     #[command(flatten)]
-    limits: LimitFlags,
-    #[command(flatten)]
-    pace: Pace,
+    conduct: Conduct,
     /// What to write to stdout
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -103,7 +102,7 @@ impl RunArgs {
     async fn preview(self, report: &Report) -> Result<Exit> {
         let Draft { spell, params, grants, .. } = self.draft(report)?;
         let wanted = Wanted { offline: true, ..self.wanted() };
-        let Connected { models, default_model, notice } = connect::models(wanted).await?;
+        let Connected { models, default_model, fallback, notice } = connect::models(wanted).await?;
         let model = default_model.as_deref().or(spell.manifest().model.as_deref());
         let (model, note) = match models.resolve(None, model) {
             // It would be no more than a guess.
@@ -111,9 +110,10 @@ impl RunArgs {
             Ok(model) => (Some(model), None),
             Err(error) => (None, Some(error.message().to_owned())),
         };
+        let fallback = fallback.unwrap_or_else(|| spell.manifest().fallback.clone());
         let mut limits = spell.manifest().limits.over(Limits::default());
-        self.limits.apply(&mut limits);
-        Preview::new(&spell, params, &grants, &limits, model, note)?.show(self.output, report)
+        self.conduct.limits.apply(&mut limits);
+        Preview::new(&spell, params, &grants, &limits, model, fallback, note)?.show(self.output, report)
     }
 
     /// Finds out all that a run needs.
@@ -121,29 +121,31 @@ impl RunArgs {
         if let Some(file) = &self.replay {
             let spell = self.spell()?;
             let start = Start::Replay(Box::new(Recording::read(file)?));
-            return Plan::offline(spell, start, self.limits);
+            return Plan::offline(spell, start, self.conduct);
         }
         if let Some(run) = &self.resume {
-            return Again::with(self.spell()?).plan(run, self.limits, self.pace, screen).await;
+            return Again::with(self.spell()?).plan(run, self.conduct, screen).await;
         }
         let mut draft = self.draft(report)?;
         let mut reader = Reader::default();
         let mut interrupts = Interrupts::listen()?;
         self.settle(&mut draft, report, &mut reader, &mut interrupts).await?;
-        let Connected { models, default_model: model, notice } = tokio::select! {
+        let Connected { models, default_model: model, fallback, notice } = tokio::select! {
             connected = connect::models(self.wanted()) => connected?,
             () = interrupts.next() => return Err(Error::cancelled()),
         };
         screen.notice(notice);
+        let cache = if self.no_journal { None } else { environment::runs() };
         let journal = match self.record {
             Some(file) => Written::To(file),
-            None if self.no_journal => Written::Nowhere,
-            None => environment::runs().map_or(Written::Nowhere, Written::Kept),
+            None => cache.clone().map_or(Written::Nowhere, Written::Kept),
         };
         let (permissions, params) = (draft.grants.effective(), draft.params);
-        let start = Start::New(Box::new(New { params, permissions, model, journal }));
-        let (spell, limits, models) = (draft.spell, self.limits, Some(models));
-        Ok(Plan { spell, start, limits, models, reader, interrupts })
+        let start = Start::New(Box::new(New { params, permissions, model, fallback, journal }));
+        let (spell, models) = (draft.spell, Some(models));
+        let Conduct { limits, trace, .. } = self.conduct;
+        let trace = trace.trace();
+        Ok(Plan { spell, start, limits, trace, models, cache, reader, interrupts })
     }
 
     fn spell(&self) -> Result<Spell> {
@@ -219,7 +221,8 @@ impl RunArgs {
         Wanted {
             provider: self.provider.as_deref(),
             model: self.model.as_deref(),
-            max_in_flight: self.pace.max_in_flight,
+            fallback: &self.conduct.pace.fallback,
+            pace: self.conduct.pace.of_provider(),
             offline: false,
         }
     }

@@ -74,9 +74,10 @@ fn an_interrupt_closes_the_socket_at_once() {
         assert_eq!(child.wait().unwrap().code(), Some(130));
         let mut stderr = String::new();
         child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-        let (error, note) = stderr.split_once('\n').unwrap();
-        assert_eq!(error, "error: the run was cancelled");
-        assert!(note.starts_with("note: `llmspell runs resume "), "{note}");
+        let lines: Vec<&str> = stderr.lines().collect();
+        assert!(lines[0].starts_with("note: 1 model call, "), "{stderr}");
+        assert_eq!(lines[1], "error: the run was cancelled");
+        assert!(lines[2].starts_with("note: `llmspell runs resume "), "{stderr}");
     }
 }
 

@@ -26,7 +26,7 @@ local answers = {}
 for round = 1, 10 do
     local answer = promise.spawn(function() return must(llm.chat(`question {round}`)) end)
     local order = promise.spawn(function()
-        local options = {headers = {["Idempotency-Key"] = `order {round}`}}
+        local options = {headers = {["Idempotency-Key"] = `{params.buyer}/{round}`}}
         return must(http.post(`{params.shop}/order`, `{round}`, options))
     end)
     table.insert(answers, `{answer:await()} {order:await()}`)
@@ -37,8 +37,9 @@ end
 return answers
 "#;
 
-/// What a shop has sold: orders by their key, as one that takes each only once.
-type Orders = Arc<Mutex<HashMap<String, (String, u32)>>>;
+/// What a shop has sold to each buyer: orders by their key, as one that takes each only once. A request of a process that
+/// was killed may come late, when another buyer's turn has begun.
+type Orders = Arc<Mutex<HashMap<String, HashMap<String, (String, u32)>>>>;
 
 /// A shop that answers each key once, and the same ever after.
 fn shop() -> (String, Orders) {
@@ -78,6 +79,7 @@ fn serve(socket: TcpStream, orders: &Orders) -> std::io::Result<()> {
         reader.read_exact(&mut body)?;
         let receipt = {
             let mut orders = orders.lock().unwrap();
+            let orders = orders.entry(key.split('/').next().unwrap().to_owned()).or_default();
             let sold = orders.len();
             let (receipt, asked) = orders.entry(key).or_insert_with(|| (format!("receipt {}", sold + 1), 0));
             *asked += 1;
@@ -131,27 +133,28 @@ fn look(folder: &Folder, run: &str) -> &'static str {
 #[test]
 fn nothing_is_done_twice_however_often_the_process_is_killed() {
     let (address, orders) = shop();
-    let begin = |folder: &Folder| {
+    let begin = |folder: &Folder, buyer: u32| {
         folder.write("spell.luau", SPELL);
         let host = address.trim_start_matches("http://");
         let net = format!("--allow-net={host}");
         let shop = format!("shop={address}");
-        command(folder, &["run", "spell.luau", "-q", "--allow-write=.", &net, &shop])
+        let buyer = format!("buyer={buyer}");
+        command(folder, &["run", "spell.luau", "-q", "--allow-write=.", &net, &shop, &buyer])
     };
     let undisturbed = folder(&[]);
     let started = Instant::now();
-    let expected = finish(&mut begin(&undisturbed));
+    let expected = finish(&mut begin(&undisturbed, 0));
     let whole = started.elapsed();
     assert_eq!((expected.code, expected.stderr.as_str()), (0, ""));
     let log: String = (1..=10).map(|round| format!("{round}\n")).collect();
-    let check = |folder: &Folder, seen: &Seen| {
+    let check = |folder: &Folder, buyer: u32, seen: &Seen| {
         assert_eq!(seen, &expected);
         assert_eq!(fs::read_to_string(folder.path().join("log.txt")).unwrap(), log);
-        let mut sold = orders.lock().unwrap();
+        let sold = orders.lock().unwrap().remove(&buyer.to_string()).unwrap();
         assert_eq!(sold.len(), 10);
-        sold.drain().map(|(_, (_, asked))| asked - 1).sum::<u32>()
+        sold.into_values().map(|(_, asked)| asked - 1).sum::<u32>()
     };
-    check(&undisturbed, &expected);
+    check(&undisturbed, 0, &expected);
 
     // Any sequence will do that has no pattern.
     let mut random = 1_u64;
@@ -161,8 +164,8 @@ fn nothing_is_done_twice_however_often_the_process_is_killed() {
     };
     let (mut kills, mut runs, mut asked_again, mut undecided) = (0, 0, 0, 0);
     while kills < KILLS {
-        let folder = folder(&[]);
-        let mut next = begin(&folder);
+        let (folder, buyer) = (folder(&[]), runs + 1);
+        let mut next = begin(&folder, buyer);
         let seen = loop {
             let seen = kill_after(next, moment());
             let listed = folder.run(&["runs", "--output=json"]).stdout;
@@ -181,13 +184,13 @@ fn nothing_is_done_twice_however_often_the_process_is_killed() {
                 // It was killed before it did anything.
                 (None, None) => {
                     kills += 1;
-                    begin(&folder)
+                    begin(&folder, buyer)
                 }
                 (Some(seen), None) => panic!("{seen:?}"),
             };
         };
         runs += 1;
-        asked_again += check(&folder, &seen);
+        asked_again += check(&folder, buyer, &seen);
     }
     eprintln!("{kills} kills of {runs} runs: {asked_again} orders asked for again, {undecided} questions");
     assert!(asked_again <= kills);

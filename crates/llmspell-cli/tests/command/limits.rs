@@ -21,8 +21,31 @@ fn each_limit_has_its_exit_code_and_its_name() {
             "memory limit of 16MB",
         ),
         ("while true do console.write(('x'):rep(1e6)) end", &["-q"], 5, "output limit of 16MB"),
-        ("while true do llm.chat('hi') end", &["-q", "--max-tokens", "20"], 4, "tokens limit of 20"),
-        ("while true do llm.chat('hi') end", &["-q"], 4, "model_calls limit of 1000"),
+        (
+            "while true do llm.chat('hi') end",
+            &["-q", "--max-tokens", "100"],
+            4,
+            "tokens limit of 100: 84 used, 16 left, and the next call may take 4101",
+        ),
+        (
+            "while true do llm.chat('hi', {max_tokens = 30}) end",
+            &["-q", "--max-tokens", "100"],
+            4,
+            "tokens limit of 100: 70 used, 30 left, and the next call may take 35",
+        ),
+        (
+            "while true do llm.chat('hi', {model = 'mock/echo-large', max_tokens = 1000}) end",
+            &["-q", "--max-cost", "0.0021"],
+            4,
+            "cost limit of $0.002100: $0.000099 spent, $0.002001 left, and the next call may cost $0.002005",
+        ),
+        ("while true do llm.chat('hi') end", &["-q"], 4, "model_calls limit of 1000: 1000 made, 0 left"),
+        (
+            "while true do llm.chat('hi') end",
+            &["-q", "--max-calls=3"],
+            4,
+            "model_calls limit of 3: 3 made, 0 left",
+        ),
     ] {
         let started = Instant::now();
         let ran = run(source, words);

@@ -2,10 +2,13 @@
 #![expect(clippy::disallowed_methods, reason = "tests start the command and lay out its files themselves")]
 #![expect(clippy::unwrap_used, reason = "what helps a test may fail it")]
 
+mod budget;
+mod cache;
 mod check;
 mod dry_run;
 mod environment;
 mod examples;
+mod fallback;
 mod interrupt;
 #[cfg(unix)]
 mod killed;
@@ -24,4 +27,6 @@ mod runs;
 mod support;
 #[cfg(unix)]
 mod terminal;
+mod testing;
+mod trace;
 mod wrong_use;

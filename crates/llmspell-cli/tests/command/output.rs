@@ -41,13 +41,14 @@ fn stderr_gets_the_log_from_the_level_asked_for() {
 fn a_run_on_the_mock_says_so_when_it_first_calls_it() {
     let spell = examples().join("hello-llm");
     let spell = spell.to_str().unwrap();
-    let note = "note: MOCK_LLM is set: using the mock provider\n";
+    let used = "note: 1 model call, 17→14 tokens, free, TIME\n";
+    let note = format!("note: MOCK_LLM is set: using the mock provider\n{used}");
     let hello = folder(&[]).run(&["run", spell, "name=Ada"]);
-    assert_eq!((hello.code, hello.stderr.as_str()), (0, note));
+    assert_eq!((hello.code, &hello.stderr), (0, &note));
     assert!(hello.stdout.contains("Ada") && hello.stdout.ends_with('\n'), "{}", hello.stdout);
     assert_eq!(folder(&[]).run(&["run", spell, "name=Ada", "-q"]), seen(0, &hello.stdout, ""));
     // Who names the mock knows; who asks no model need not.
-    assert_eq!(folder(&[]).run(&["run", spell, "name=Ada", "--provider", "mock"]).stderr, "");
+    assert_eq!(folder(&[]).run(&["run", spell, "name=Ada", "--provider", "mock"]).stderr, used);
     assert_eq!(run("print(1)", &[]), seen(0, "1\n", ""));
 }
 

@@ -30,6 +30,7 @@ fn stopped(folder: &Folder) -> String {
     let run = newest(folder);
     let note = format!(
         "note: MOCK_LLM is set: using the mock provider\n\
+         note: 2 model calls, 10→6 tokens, free, TIME\n\
          error: the spell reached its wall limit of 1s\n\
          note: `llmspell runs resume {}` goes on where it stopped\n",
         &run[..16]
@@ -102,7 +103,7 @@ fn a_run_that_stopped_goes_on_without_doing_or_saying_anything_again() {
     let resumed = folder.run(&["runs", "resume", &run[..16], "--changed", "-q"]);
     assert_eq!(resumed, seen(0, "x\n", ""), "appended once, and only the value is new");
     // It is done, and so nothing is left to do; whoever missed its value gets it.
-    assert_eq!(folder.run(&["runs", "resume", &run, "--changed"]), seen(0, "x\n", ""));
+    assert_eq!(folder.run(&["runs", "resume", &run, "--changed", "-q"]), seen(0, "x\n", ""));
 }
 
 #[test]

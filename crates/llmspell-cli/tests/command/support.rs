@@ -88,23 +88,37 @@ fn as_seen(output: std::process::Output) -> Seen {
     Seen {
         code: output.status.code().expect("the process ended by itself"),
         stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
+        stderr: without_time(&String::from_utf8(output.stderr).unwrap()),
     }
 }
 
-/// Reads one whole request: a server that answers before that may reset the connection.
-pub(crate) fn read_request(socket: &mut TcpStream) {
+/// The line that says what a run used ends with its time, which is never the same.
+fn without_time(stderr: &str) -> String {
+    let line = |line: &str| match line.rsplit_once(", ") {
+        Some((used, _)) if used.starts_with("note: ") && used.contains(" model call") => {
+            format!("{used}, TIME\n")
+        }
+        _ => line.to_owned(),
+    };
+    stderr.split_inclusive('\n').map(line).collect()
+}
+
+/// Reads one whole request and returns its head and its body: a server that answers before that may reset the connection.
+pub(crate) fn read_request(socket: &mut TcpStream) -> (String, String) {
     let mut reader = BufReader::new(socket);
-    let mut length = 0;
+    let (mut head, mut length) = (String::new(), 0);
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).unwrap();
-        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+        if let Some((_, value)) = line.to_lowercase().split_once("content-length:") {
             length = value.trim().parse().unwrap();
         }
-        if line == "\r\n" {
+        head.push_str(&line);
+        if line.trim().is_empty() {
             break;
         }
     }
-    reader.read_exact(&mut vec![0; length]).unwrap();
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    (head, String::from_utf8(body).unwrap())
 }

@@ -4,16 +4,20 @@ use std::pin::Pin;
 use std::task::{self, Poll, ready};
 
 use futures_util::future::BoxFuture;
-use futures_util::stream::{BoxStream, Stream};
+use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Call;
+use crate::cache::Place;
 use crate::chat::{ChatRequest, Delta, ModelInfo, Reply, Usage};
 use crate::context::{Context, Event};
 use crate::convert::from_value;
 use crate::effect::{Ask, Entry, Permit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::{self, Pieces, Record};
+use crate::outcome::LogLevel;
+use crate::value::Map;
 
 /// A provider and the model it is to use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -53,6 +57,35 @@ pub struct ModelListing {
     pub errors: Vec<Error>,
 }
 
+/// What a model costs: US dollars for a million tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Price {
+    /// Of what it reads.
+    pub input: f64,
+    /// Of what it writes.
+    pub output: f64,
+}
+
+impl Price {
+    /// What so many tokens cost, in US dollars.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^53")]
+    pub fn of(self, input_tokens: u64, output_tokens: u64) -> f64 {
+        (input_tokens as f64 * self.input + output_tokens as f64 * self.output) / 1e6
+    }
+}
+
+/// What is known of a call before it is made.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Estimate {
+    /// Tokens that the model will read, roughly.
+    pub input_tokens: u64,
+    /// The most tokens that it can write, if that is known.
+    pub max_output: Option<u32>,
+    /// What it costs; `None` when that is not known.
+    pub price: Option<Price>,
+}
+
 /// Calls language models.
 ///
 /// `chat` and `stream` are handed a request whose `provider` and `model` were resolved by
@@ -66,6 +99,19 @@ pub trait Models: Send + Sync {
     /// # Errors
     /// When there is no such provider or model; the error names near or usable ones.
     fn resolve(&self, provider: Option<&str>, model: Option<&str>) -> Result<ModelRef>;
+
+    /// Finds a model to fall back on by its name, `provider/model` or one that the default provider knows.
+    ///
+    /// What is before a slash is a provider here: one that is misspelt would else be taken for the name of a model, and
+    /// that would be found out only when it is needed.
+    ///
+    /// # Errors
+    /// As [`resolve`](Models::resolve) has them.
+    fn resolve_fallback(&self, name: &str) -> Result<ModelRef> {
+        let (provider, model) = name.split_once('/').map_or((None, name), |(of, model)| (Some(of), model));
+        self.resolve(provider, Some(model))
+            .map_err(|error| error.prefixed(format_args!("fallback `{name}`: ")))
+    }
 
     /// Asks for a whole answer.
     fn chat(&self, permit: Permit, request: ChatRequest) -> BoxFuture<'static, Result<Reply>>;
@@ -82,6 +128,12 @@ pub trait Models: Send + Sync {
 
     /// Counts the tokens of a text, as near as can be known without asking the provider.
     fn count_tokens(&self, text: &str, model: &ModelRef) -> u64;
+
+    /// What a call may take, for a run with a limit of tokens or of cost to set aside. Unless it is said otherwise, nothing
+    /// is known but the text: four bytes a token.
+    fn estimate(&self, request: &ChatRequest) -> Estimate {
+        Estimate { input_tokens: request.text_bytes().div_ceil(4), ..Estimate::default() }
+    }
 }
 
 /// A provider and a model as a script names them.
@@ -150,19 +202,34 @@ impl<'a> GatedModels<'a> {
     /// What the provider answers, a limit, or the end of the run.
     pub async fn chat(&self, request: ChatRequest) -> Result<Reply> {
         let ask = Ask::new("models", "chat", &request)?;
-        self.0.meter().reserve_model_call()?;
-        let live = |permit| {
-            let asking = self.resolved(request).map(|(models, request)| models.chat(permit, request));
-            async move { asking?.await }
+        let mut call = self.0.count_call().await?;
+        let live = async |permit| {
+            let (models, mut request) = self.resolved(request)?;
+            let place = Place::of(self.0, &request)?;
+            if let Some(reply) = place.as_ref().map(Place::find).transpose()?.flatten() {
+                return Ok(reply);
+            }
+            self.0.set_aside(&mut call, models, &mut request).await?;
+            let reply = models.chat(permit, request).await?;
+            place.map_or(Ok(()), |place| place.keep(&reply))?;
+            Ok(reply)
         };
         let result: Result<Reply> = self.0.gate(ask, live).await;
+        let used = match &result {
+            Ok(reply) => Some(&reply.usage),
+            Err(error) => error.call().and_then(|call| call.usage.as_ref()),
+        };
+        if let Some(used) = used {
+            settle(self.0, used);
+        }
         match &result {
-            Ok(reply) => settle(self.0, &reply.usage),
-            Err(error) => {
-                if let Some(usage) = error.call().and_then(|call| call.usage.as_ref()) {
-                    settle(self.0, usage);
-                }
-            }
+            Ok(reply) if reply.cached => call.was_none(),
+            // Only what was cut off is charged by a guess.
+            Err(error) if error.is_final() => {}
+            _ => call.settled(),
+        }
+        if let Ok(reply) = &result {
+            tell_failed(self.0, reply)?;
         }
         result
     }
@@ -173,15 +240,30 @@ impl<'a> GatedModels<'a> {
     /// What the provider answers before the first piece, a limit, or the end of the run.
     pub async fn stream(&self, request: ChatRequest) -> Result<ReplyStream> {
         let ask = Ask::new("models", "stream", &request)?;
-        self.0.meter().reserve_model_call()?;
-        let bytes: usize = request.messages.iter().map(|message| message.joined_text().len()).sum();
-        let asked_tokens = (bytes as u64).div_ceil(4);
-        let live = |permit| {
-            let asking = self.resolved(request).map(|(models, request)| models.stream(permit, request));
-            async move { Ok((NoHead {}, asking?.await?)) }
+        let mut call = self.0.count_call().await?;
+        let asked_tokens = request.text_bytes().div_ceil(4);
+        let live = async |permit| {
+            let (models, mut request) = self.resolved(request)?;
+            let place = Place::of(self.0, &request)?;
+            if let Some(reply) = place.as_ref().map(Place::find).transpose()?.flatten() {
+                return Ok((NoHead {}, in_pieces(reply)));
+            }
+            self.0.set_aside(&mut call, models, &mut request).await?;
+            let pieces = models.stream(permit, request).await?;
+            let pieces = match place {
+                Some(place) => kept(pieces, place),
+                None => pieces,
+            };
+            Ok((NoHead {}, pieces))
         };
-        let (NoHead {}, pieces) = Pieces::open(self.0, ask, live).await?;
-        Ok(ReplyStream { cx: self.0.clone(), pieces, text: String::new(), asked_tokens, done: false })
+        let opened = Pieces::open(self.0, ask, live).await;
+        if !opened.as_ref().is_err_and(Error::is_final) {
+            // From here on, the stream settles.
+            call.settled();
+        }
+        let (NoHead {}, pieces) = opened?;
+        let (cx, call) = (self.0.clone(), Some(call));
+        Ok(ReplyStream { cx, pieces, call, text: String::new(), asked_tokens, done: false })
     }
 
     /// Lists the models of one provider, or of all.
@@ -203,6 +285,12 @@ impl<'a> GatedModels<'a> {
         let found = self.find(request.provider.as_deref(), request.model.as_deref())?;
         request.provider = Some(found.provider);
         request.model = Some(found.model);
+        if request.fallback.is_empty() {
+            request.fallback = self.0.fallback().to_vec();
+        }
+        for name in &mut request.fallback {
+            *name = models.resolve_fallback(name)?.to_string();
+        }
         Ok((models, request))
     }
 }
@@ -210,6 +298,15 @@ impl<'a> GatedModels<'a> {
 pub(crate) fn settle(cx: &Context, usage: &Usage) {
     cx.meter().settle(usage);
     cx.emit(Event::Usage { usage: usage.clone() });
+}
+
+/// Logs that another model answered than was asked. A replay does so too: the answer says it.
+fn tell_failed(cx: &Context, reply: &Reply) -> Result<()> {
+    if reply.failed.is_empty() {
+        return Ok(());
+    }
+    let (failed, provider, model) = (reply.failed.join("; "), &reply.provider, &reply.model);
+    cx.log(LogLevel::Warn, format!("{failed}; {provider}/{model} answered"), Map::new())
 }
 
 impl Entry {
@@ -231,6 +328,25 @@ impl Entry {
     }
 }
 
+/// An answer that is whole already, as one that arrives.
+fn in_pieces(reply: Reply) -> BoxStream<'static, Result<Delta>> {
+    let thought = reply.reasoning.clone().map(|text| Delta::Reasoning { text });
+    let text = (!reply.text.is_empty()).then(|| Delta::Text { text: reply.text.clone() });
+    let end = Delta::End { reply: Box::new(reply) };
+    stream::iter(thought.into_iter().chain(text).chain([end]).map(Ok)).boxed()
+}
+
+/// The same pieces, of which what they come to is kept.
+fn kept(pieces: BoxStream<'static, Result<Delta>>, place: Place) -> BoxStream<'static, Result<Delta>> {
+    let keep = move |piece: Result<Delta>| {
+        if let Ok(Delta::End { reply }) = &piece {
+            place.keep(reply)?;
+        }
+        piece
+    };
+    pieces.map(keep).boxed()
+}
+
 /// Nothing comes before the pieces of an answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct NoHead {}
@@ -250,6 +366,8 @@ impl gate::Piece for Delta {
 pub struct ReplyStream {
     cx: Context,
     pieces: Pieces<NoHead, Delta>,
+    /// What is set aside for it.
+    call: Option<Call>,
     text: String,
     /// Tokens of the question, roughly, to charge when the answer is cut off.
     asked_tokens: u64,
@@ -269,8 +387,12 @@ impl ReplyStream {
             self.cx.emit(Event::Chunk { text: text.clone() });
         }
         if let Delta::End { reply } = delta {
+            if let Some(call) = self.call.as_mut().filter(|_| reply.cached) {
+                call.was_none();
+            }
             self.settle(&reply.usage);
             self.pieces.close()?;
+            tell_failed(&self.cx, reply)?;
         }
         Ok(())
     }
@@ -286,10 +408,17 @@ impl ReplyStream {
         error
     }
 
+    fn set_idle(&mut self, idle: bool) {
+        if let Some(call) = &mut self.call {
+            call.set_idle(idle);
+        }
+    }
+
     /// Ends the call: charges what it used.
     fn settle(&mut self, usage: &Usage) {
         self.done = true;
         settle(&self.cx, usage);
+        self.call = None;
     }
 
     /// What a call that ended early is charged: about four bytes a token, as a first guess everywhere.
@@ -307,7 +436,10 @@ impl Stream for ReplyStream {
         if this.done {
             return Poll::Ready(None);
         }
-        let item = match ready!(this.pieces.poll(task)) {
+        this.set_idle(false);
+        let piece = ready!(this.pieces.poll(task));
+        this.set_idle(true);
+        let item = match piece {
             Some(Ok(delta)) => this.piece(&delta).map(|()| delta),
             Some(Err(error)) => Err(this.fail(error)),
             None => Err(this.fail(

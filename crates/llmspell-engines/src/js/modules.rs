@@ -30,7 +30,8 @@ impl Modules {
         if path.len() > MAX_PATH {
             return Err(Error::load(format!("a module's path has at most {MAX_PATH} bytes")));
         }
-        let stem = normalise("import", self.folder_of(importer), path)?;
+        let folder = importer.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let stem = normalise("import", folder, path)?;
         let named = ENDINGS[..4].iter().any(|ending| stem.ends_with(ending));
         // TypeScript names a module as it will be called when it is JavaScript.
         let typed = stem.strip_suffix(".js").map(|stem| format!("{stem}.ts"));
@@ -49,12 +50,6 @@ impl Modules {
         }
         Err(Error::load(format!("there is no module `{path}`"))
             .hint(format!("looked for {} in the spell's folder", looked.join(", "))))
-    }
-
-    /// The folder that a path is relative to: that of the importing module, or the spell's own for its entry.
-    fn folder_of<'a>(&self, importer: &'a str) -> &'a str {
-        let is_module = self.found.borrow().contains_key(importer);
-        importer.rsplit_once('/').filter(|_| is_module).map_or("", |(folder, _)| folder)
     }
 
     fn take(&self, file: &str) -> Result<Source> {

@@ -239,5 +239,5 @@ pub(super) fn failure(host: &Rc<Host>, lua: &Lua, error: &Error) -> Result<Table
 
 /// Whether a host function raises this error in place of returning it.
 pub(super) fn is_raised(error: &Error) -> bool {
-    error.is_final() || error.kind() == ErrorKind::Argument
+    error.is_final() || matches!(error.kind(), ErrorKind::Argument | ErrorKind::Assertion | ErrorKind::Replay)
 }

@@ -40,7 +40,7 @@ fn find(
     is_loaded: impl Fn(&str) -> bool,
 ) -> Result<(String, Option<Function>)> {
     let stack = frames(lua);
-    let stem = normalise("require", folder_of(host, &stack), path)?;
+    let stem = normalise("require", folder_of(&stack), path)?;
     let named = (stem.ends_with(".luau") || stem.ends_with(".lua")).then(|| stem.clone());
     let looked = [format!("{stem}.luau"), format!("{stem}.lua"), format!("{stem}/init.luau")];
     for file in named.iter().chain(&looked) {
@@ -57,14 +57,10 @@ fn find(
         .hint(format!("looked for {} in the spell's folder", looked.join(", "))))
 }
 
-/// The folder that a path is relative to: that of the requiring file, or the spell's own for its entry.
-fn folder_of<'a>(host: &Host, stack: &'a [Frame]) -> &'a str {
-    stack
-        .first()
-        .map(|frame| frame.place.file.as_str())
-        .filter(|file| host.run().modules.borrow().contains_key(*file))
-        .and_then(|file| file.rsplit_once('/'))
-        .map_or("", |(folder, _)| folder)
+/// The folder that a path is relative to: that of the requiring file.
+fn folder_of(stack: &[Frame]) -> &str {
+    let file = stack.first().map(|frame| frame.place.file.as_str());
+    file.and_then(|file| file.rsplit_once('/')).map_or("", |(folder, _)| folder)
 }
 
 /// A file whose own chunk is on the stack is being loaded.

@@ -1,5 +1,6 @@
 //! What the client does whatever the provider is.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use llmspell_core::ErrorKind;
 use llmspell_core::capability::Models;
 use llmspell_core::chat::{ChatRequest, Delta};
 use llmspell_core::effect::Permit;
-use llmspell_llm::{Client, Gate, Mock, ProviderConfig, ProviderRow, ShapeKind};
+use llmspell_llm::{Client, Gate, Mock, Pace, ProviderConfig, ProviderRow, ShapeKind};
 use serde_json::json;
 
 use crate::fault_server::{FaultServer, Step, response, stream_head};
@@ -248,7 +249,11 @@ fn futures_executor_block_on<T>(future: impl Future<Output = T>) -> T {
 async fn no_more_calls_are_in_flight_than_allowed() {
     let gate = Gate::new();
     let mock = Mock::new().gate(&gate);
-    let client = Client::builder().mock(mock.clone()).max_in_flight(2).build().unwrap();
+    let client = Client::builder()
+        .mock(mock.clone())
+        .pace(Pace { in_flight: NonZeroUsize::new(2), ..Pace::default() })
+        .build()
+        .unwrap();
     let calls: Vec<_> = (0..5)
         .map(|number| tokio::spawn(client.chat(Permit::for_test(), mock_ask(&number.to_string()))))
         .collect();

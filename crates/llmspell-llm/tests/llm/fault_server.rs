@@ -1,7 +1,7 @@
 //! A tiny HTTP/1.1 server that plays scripts of bytes, one script a connection, and keeps what it was asked.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -29,7 +29,7 @@ pub(crate) type Script = Vec<Step>;
 /// A server on a loopback port.
 pub(crate) struct FaultServer {
     pub(crate) url: String,
-    requests: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<(Instant, String)>>>,
     gate: Arc<Semaphore>,
     gone: mpsc::UnboundedReceiver<()>,
     accepting: JoinHandle<()>,
@@ -56,7 +56,12 @@ impl FaultServer {
 
     /// The requests so far, head and body as they came.
     pub(crate) fn requests(&self) -> Vec<String> {
-        self.requests.lock().unwrap().clone()
+        self.requests.lock().unwrap().iter().map(|(_, request)| request.clone()).collect()
+    }
+
+    /// When each request had come.
+    pub(crate) fn times(&self) -> Vec<Instant> {
+        self.requests.lock().unwrap().iter().map(|(time, _)| *time).collect()
     }
 
     /// Lets one [`Step::Wait`] go on.
@@ -79,12 +84,12 @@ impl Drop for FaultServer {
 async fn play(
     mut socket: TcpStream,
     script: Script,
-    requests: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<(Instant, String)>>>,
     gate: Arc<Semaphore>,
     gone: mpsc::UnboundedSender<()>,
 ) {
     let Some(request) = read_request(&mut socket).await else { return };
-    requests.lock().unwrap().push(request);
+    requests.lock().unwrap().push((Instant::now(), request));
     socket.set_nodelay(true).unwrap();
     for step in script {
         match step {
@@ -116,7 +121,7 @@ async fn play(
 }
 
 /// Reads one request with its body, whose length has to be given.
-async fn read_request(socket: &mut TcpStream) -> Option<String> {
+pub(crate) async fn read_request(socket: &mut TcpStream) -> Option<String> {
     let mut bytes = Vec::new();
     loop {
         let mut more = [0; 4096];

@@ -2,7 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
 mod client;
+mod fallback;
 mod fault_server;
 mod faults;
+mod pace;
 mod shapes;
+mod soak;
 mod support;

@@ -184,7 +184,7 @@ async fn an_answer_reads_the_same_whole_and_streamed() {
 }
 
 #[tokio::test]
-async fn where_the_network_splits_a_stream_makes_no_difference() {
+async fn r15_where_the_network_splits_a_stream_makes_no_difference() {
     for shape in SHAPES {
         let stream = sample(shape).stream;
         let bytes = stream.as_bytes();

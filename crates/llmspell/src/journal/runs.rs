@@ -22,7 +22,8 @@ const JOURNAL: Kind = Kind {
     name: "the journal of runs",
     // `LMSJ`.
     application: 0x4C4D_534A,
-    steps: &["
+    steps: &[
+        "
         CREATE TABLE run (
             id TEXT NOT NULL PRIMARY KEY,
             info TEXT NOT NULL,
@@ -57,7 +58,15 @@ const JOURNAL: Kind = Kind {
             value TEXT NOT NULL,
             PRIMARY KEY (run, hash)
         );
-    "],
+    ",
+        "
+        CREATE TABLE answer (
+            hash TEXT NOT NULL PRIMARY KEY,
+            kept BIGINT NOT NULL,
+            value TEXT NOT NULL
+        );
+    ",
+    ],
     hint: "move the file away to begin a new journal",
 };
 
@@ -295,7 +304,7 @@ impl Runs {
     }
 
     /// Asks the database, if there is one.
-    fn read<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<Option<T>> {
+    pub(super) fn read<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<Option<T>> {
         if !self.file().exists() {
             return Ok(None);
         }

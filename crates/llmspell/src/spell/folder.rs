@@ -12,7 +12,7 @@ use super::{ENTRIES, MANIFEST, Manifest};
 
 #[derive(Debug)]
 pub(crate) struct Folder {
-    pub(super) dir: Dir,
+    pub(crate) dir: Dir,
     path: PathBuf,
 }
 

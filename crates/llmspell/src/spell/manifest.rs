@@ -34,6 +34,8 @@ pub struct Manifest {
     pub limits: LimitsAsked,
     /// The model it wants when the user names none.
     pub model: Option<String>,
+    /// The models it falls back on, in order, when the one that is asked cannot answer.
+    pub fallback: Vec<String>,
     /// What was not understood.
     pub warnings: Vec<String>,
 }
@@ -72,12 +74,13 @@ impl LimitsAsked {
             model_calls: self.model_calls.unwrap_or(base.model_calls),
             tokens: self.tokens.or(base.tokens),
             cost: self.cost.or(base.cost),
+            allow_unpriced: base.allow_unpriced,
         }
     }
 }
 
 /// The keys that API.md's manifest has beside those read here; they are understood later, and are no mistake.
-const LATER: [&str; 6] = ["license", "tags", "homepage", "returns", "capabilities", "models"];
+const LATER: [&str; 5] = ["license", "tags", "homepage", "returns", "capabilities"];
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -123,11 +126,10 @@ impl Manifest {
         let read: Option<Map> =
             serde_saphyr::from_str(text).map_err(|error| Error::config(told(error.without_snippet())))?;
         let mut map = read.unwrap_or_default();
-        let model = map.get("models").and_then(|models| models.get("default")).and_then(Value::as_str);
-        let model = model.map(str::to_owned);
+        let (model, fallback) = models(map.get("models"))?;
         let mut warnings: Vec<_> = map
             .keys()
-            .filter(|key| !READ.contains(&key.as_str()) && !LATER.contains(&key.as_str()))
+            .filter(|key| !READ.contains(&key.as_str()) && !LATER.contains(&key.as_str()) && *key != "models")
             .map(|key| format!("unknown key `{key}`"))
             .chain(map.get("capabilities").and_then(asked::warning))
             .collect();
@@ -152,8 +154,23 @@ impl Manifest {
             permissions: written.permissions,
             limits,
             model,
+            fallback,
             warnings,
         })
+    }
+}
+
+/// The model that is asked for, and those to fall back on: one name, or a list.
+fn models(written: Option<&Value>) -> Result<(Option<String>, Vec<String>)> {
+    let model = written.and_then(|models| models.get("default")).and_then(Value::as_str).map(str::to_owned);
+    let fallback = match written.and_then(|models| models.get("fallback")) {
+        None | Some(Value::Nil) => Vec::new(),
+        Some(Value::Str(name)) => vec![name.clone()],
+        Some(list) => count("models.fallback", list.clone())?,
+    };
+    match fallback.iter().any(|name| name.trim().is_empty()) {
+        true => Err(Error::config("`models.fallback`: a name is empty")),
+        false => Ok((model, fallback)),
     }
 }
 
@@ -321,7 +338,7 @@ mod tests {
         let manifest = Manifest::parse(
             "name: web\nversion: 1.2\ndescription: d\nentry: lib/main.luau\n\
              parameters:\n  url: {type: string, required: true, pattern: '^https?://'}\n  style: {enum: [brief, detailed], default: brief}\n  n: integer\n\
-             permissions: {net: [example.com]}\nlimits: {wall: 60s, memory: 64MB, cost: 0.5}\nmodels: {default: openai/gpt}\ntags: [a]\n",
+             permissions: {net: [example.com]}\nlimits: {wall: 60s, memory: 64MB, cost: 0.5}\nmodels: {default: openai/gpt, fallback: [anthropic/claude, mock/echo]}\ntags: [a]\n",
         )
         .unwrap();
         assert_eq!(manifest.version.as_deref(), Some("1.2"));
@@ -335,6 +352,8 @@ mod tests {
         assert_eq!(manifest.limits.wall, Some(Duration::from_secs(60)));
         assert_eq!(manifest.limits.memory, Some(64 << 20));
         assert_eq!(manifest.model.as_deref(), Some("openai/gpt"));
+        assert_eq!(manifest.fallback, ["anthropic/claude", "mock/echo"]);
+        assert_eq!(Manifest::parse("models: {fallback: mock/echo}").unwrap().fallback, ["mock/echo"]);
         assert!(manifest.warnings.is_empty());
     }
 
@@ -364,6 +383,8 @@ mod tests {
                 "permissions: {network: [a]}",
                 "`permissions`: `Permissions` has no field `network`; it has `net`, `read`, `write`, `env`, `run`, `mcp`",
             ),
+            ("models: {fallback: 5}", "`models.fallback`: expected "),
+            ("models: {fallback: ['']}", "`models.fallback`: a name is empty"),
             ("permissions: {read: [data/../..]}", "`permissions.read`: `data/../..` has `..` in it"),
             (
                 "permissions: {write: [~/texts]}",

@@ -8,7 +8,7 @@ use llmspell::{Error, Grant, NetRule, Permissions, Result};
 /// What the spell may touch: models, and nothing else that is not granted here or in answer to a question.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Permissions")]
-pub(super) struct Allow {
+pub(crate) struct Allow {
     /// Let it reach these hosts: host or host:port; *.host is all one label beneath
     #[arg(long = "allow-net", value_name = "HOST", value_delimiter = ',', require_equals = true)]
     net: Vec<NetRule>,
@@ -29,18 +29,18 @@ pub(super) struct Allow {
     mcp: Vec<String>,
     /// Grant what its manifest asks for, without a question
     #[arg(long = "allow-asked")]
-    pub(super) asked: bool,
+    pub(crate) asked: bool,
     /// Grant everything, as to a program of your own
     #[arg(short = 'A', long = "allow-all")]
     all: bool,
     /// Ask nothing: what no flag grants is denied
     #[arg(long)]
-    pub(super) no_prompt: bool,
+    pub(crate) no_prompt: bool,
 }
 
 impl Allow {
     /// What the flags grant by themselves, asked for or not. Relative paths are beneath the working folder.
-    pub(super) fn granted(&self, working_folder: &Path) -> Permissions {
+    pub(crate) fn granted(&self, working_folder: &Path) -> Permissions {
         if self.all {
             return Permissions::all();
         }

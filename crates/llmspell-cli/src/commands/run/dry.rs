@@ -26,6 +26,9 @@ pub(super) struct Preview<'a> {
     limits: Shown,
     /// Which model a request that names none would go to; absent when that takes a look at the network.
     model: Option<String>,
+    /// The models it would fall back on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fallback: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
 }
@@ -72,7 +75,7 @@ impl From<&Limits> for Shown {
 }
 
 impl<'a> Preview<'a> {
-    /// Puts together what is known; `model` is what would answer, and `note` why it may not be what was wanted.
+    /// Puts together what is known; `model` is what would answer, `fallback` what else, and `note` why it may not be what was wanted.
     ///
     /// # Errors
     /// When there is no engine for the spell, or a parameter is wrong.
@@ -82,6 +85,7 @@ impl<'a> Preview<'a> {
         grants: &'a Grants,
         limits: &Limits,
         model: Option<ModelRef>,
+        fallback: Vec<String>,
         note: Option<String>,
     ) -> Result<Self> {
         let engine = Runtime::builder().build()?.engine_for(spell)?.descriptor().name.to_owned();
@@ -99,6 +103,7 @@ impl<'a> Preview<'a> {
             },
             limits: limits.into(),
             model: model.map(|model| model.to_string()),
+            fallback,
             note,
         })
     }
@@ -134,6 +139,7 @@ impl<'a> Preview<'a> {
         rows.extend(lines(&asked.effective).into_iter().map(|line| ("may", line)));
         rows.push(("limits", self.limits.text.clone()));
         rows.extend(self.model.iter().map(|model| ("model", escape_name(model))));
+        rows.extend(self.fallback.iter().map(|model| ("fallback", escape_name(model))));
         rows.extend(self.note.iter().map(|note| ("note", note.clone())));
         let mut text = String::new();
         let mut last = "";

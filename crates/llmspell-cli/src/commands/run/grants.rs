@@ -9,7 +9,7 @@ use crate::terminal::escape_name;
 /// What granted something that a spell asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum By {
+pub(crate) enum By {
     /// A flag that names it, or more.
     Flag,
     /// An answer that was given to this version of the spell for good.
@@ -22,7 +22,7 @@ pub(super) enum By {
 
 impl By {
     /// As it is told to the user.
-    pub(super) fn told(self) -> &'static str {
+    pub(crate) fn told(self) -> &'static str {
         match self {
             Self::Flag => "granted by a flag",
             Self::Remembered => "granted, as you answered before",
@@ -35,7 +35,7 @@ impl By {
 /// The permissions of a run. Nothing holds that the user did not grant: by a flag, asked for or not, or of what the
 /// spell asks by one of the other ways.
 #[derive(Debug)]
-pub(super) struct Grants {
+pub(crate) struct Grants {
     flags: Permissions,
     settled: Vec<(By, Permissions)>,
     open: Permissions,
@@ -43,14 +43,14 @@ pub(super) struct Grants {
 
 impl Grants {
     /// What flags grant, and of what is asked that which they do not cover.
-    pub(super) fn new(flags: Permissions, asked: Permissions) -> Self {
+    pub(crate) fn new(flags: Permissions, asked: Permissions) -> Self {
         let mut grants = Self { flags: flags.clone(), settled: Vec::new(), open: asked };
         grants.settle(By::Flag, &flags);
         grants
     }
 
     /// Grants what is asked as far as these permissions cover it, and nothing that is not asked.
-    pub(super) fn settle(&mut self, by: By, granted: &Permissions) {
+    pub(crate) fn settle(&mut self, by: By, granted: &Permissions) {
         let (covered, open) = std::mem::take(&mut self.open).split_by(granted);
         self.open = open;
         if !covered.is_empty() {
@@ -59,28 +59,28 @@ impl Grants {
     }
 
     /// Grants all that is asked.
-    pub(super) fn settle_all(&mut self, by: By) {
+    pub(crate) fn settle_all(&mut self, by: By) {
         self.settle(by, &Permissions::all());
     }
 
     /// What is asked and not granted.
-    pub(super) fn open(&self) -> &Permissions {
+    pub(crate) fn open(&self) -> &Permissions {
         &self.open
     }
 
     /// What was asked and granted, by what granted it.
-    pub(super) fn settled(&self) -> impl Iterator<Item = (By, &Permissions)> {
+    pub(crate) fn settled(&self) -> impl Iterator<Item = (By, &Permissions)> {
         self.settled.iter().map(|(by, granted)| (*by, granted))
     }
 
     /// What holds for the run.
-    pub(super) fn effective(&self) -> Permissions {
+    pub(crate) fn effective(&self) -> Permissions {
         self.settled.iter().fold(self.flags.clone(), |all, (_, granted)| all.and(granted.clone()))
     }
 }
 
 /// Permissions in plain words, one line each. What a manifest wrote cannot move the cursor, hide or begin a line.
-pub(super) fn lines(permissions: &Permissions) -> Vec<String> {
+pub(crate) fn lines(permissions: &Permissions) -> Vec<String> {
     let mut lines = Vec::new();
     let Permissions { net, read, write, env, run, mcp } = permissions;
     tell(&mut lines, net, "reach any host", |rule| format!("reach {}", host(rule)));

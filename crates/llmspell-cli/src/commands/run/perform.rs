@@ -1,12 +1,13 @@
 //! Carries out a run that is planned, and shows it.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use llmspell::capability::Models;
+use llmspell::llm;
 use llmspell::{
     Cast, Error, Event, KeptRun, Limits, Map, Outcome, Permissions, Recording, Result, Runs, Runtime, Spell,
     Unfinished, parse_size, parse_span,
@@ -14,9 +15,11 @@ use llmspell::{
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::trace::{Trace, TraceFlags};
 use crate::console::{Questions, Reader, console};
 use crate::environment;
 use crate::exit::{self, Exit};
+use crate::figures;
 use crate::report::{Report, say};
 use crate::screen::Screen;
 use crate::signals::Interrupts;
@@ -24,7 +27,7 @@ use crate::stdout::written;
 
 /// How long a run that was told to stop may take; what is left of the second that a limit may be overrun by is for
 /// saying so.
-const PATIENCE: Duration = Duration::from_millis(900);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(900);
 
 /// How long the screen may take to say why the process ends.
 const LAST_WORDS: Duration = Duration::from_millis(100);
@@ -38,12 +41,18 @@ pub(crate) struct LimitFlags {
     /// Memory that the spell may use, such as 128MB
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     memory: Option<u64>,
+    /// Model calls that the spell may make
+    #[arg(long, value_name = "COUNT")]
+    max_calls: Option<u32>,
     /// Tokens that the spell may have read and written
     #[arg(long, value_name = "COUNT")]
     max_tokens: Option<u64>,
     /// US dollars that the spell may spend
     #[arg(long, value_name = "USD", value_parser = dollars)]
     max_cost: Option<f64>,
+    /// Call models whose price is not known though there is a limit of cost, and do not count what they cost
+    #[arg(long)]
+    allow_unpriced: bool,
 }
 
 fn dollars(text: &str) -> Result<f64> {
@@ -59,15 +68,48 @@ impl LimitFlags {
         limits.memory = self.memory.unwrap_or(limits.memory);
         limits.tokens = self.max_tokens.or(limits.tokens);
         limits.cost = self.max_cost.or(limits.cost);
+        limits.model_calls = self.max_calls.unwrap_or(limits.model_calls);
+        limits.allow_unpriced |= self.allow_unpriced;
     }
 }
 
-/// How fast providers are called.
+/// How fast providers are called, and what is asked when one fails.
 #[derive(Debug, Args)]
 pub(crate) struct Pace {
     /// Calls that may be in flight to one provider at once; the others wait [default: 32]
     #[arg(long, value_name = "COUNT")]
-    pub(crate) max_in_flight: Option<NonZeroUsize>,
+    max_in_flight: Option<NonZeroUsize>,
+    /// Requests that one provider may get in any minute, tries again included; the others wait
+    #[arg(long, value_name = "COUNT")]
+    rpm: Option<NonZeroU32>,
+    /// Tokens that one provider may read and write in a minute; further calls wait
+    #[arg(long, value_name = "COUNT")]
+    tpm: Option<NonZeroU64>,
+    /// A model to ask instead when the provider fails: `provider/model`; several are asked in order
+    #[arg(long, value_name = "MODEL", value_delimiter = ',')]
+    pub(crate) fallback: Vec<String>,
+}
+
+impl Pace {
+    /// The same in the words of the library.
+    pub(crate) fn of_provider(&self) -> llm::Pace {
+        llm::Pace {
+            in_flight: self.max_in_flight,
+            requests_per_minute: self.rpm,
+            tokens_per_minute: self.tpm,
+        }
+    }
+}
+
+/// How a run is carried out, whichever way it begins.
+#[derive(Debug, Args)]
+pub(crate) struct Conduct {
+    #[command(flatten)]
+    pub(crate) limits: LimitFlags,
+    #[command(flatten)]
+    pub(crate) pace: Pace,
+    #[command(flatten)]
+    pub(crate) trace: TraceFlags,
 }
 
 /// A run with nothing left to find out.
@@ -75,8 +117,11 @@ pub(crate) struct Plan {
     pub(crate) spell: Spell,
     pub(crate) start: Start,
     pub(crate) limits: LimitFlags,
+    pub(crate) trace: Trace,
     /// The models to call; a replay needs none.
     pub(crate) models: Option<Arc<dyn Models>>,
+    /// What keeps answers of models that may serve again.
+    pub(crate) cache: Option<Runs>,
     pub(crate) reader: Reader,
     pub(crate) interrupts: Interrupts,
 }
@@ -88,7 +133,7 @@ pub(crate) enum Start {
     /// At the beginning of a recorded one.
     Replay(Box<Recording>),
     /// Where it ended before.
-    Resume(Runs, Box<KeptRun>, Unfinished),
+    Resume { runs: Runs, run: Box<KeptRun>, unfinished: Unfinished, fallback: Option<Vec<String>> },
 }
 
 /// What a run is given that has not begun yet.
@@ -96,6 +141,7 @@ pub(crate) struct New {
     pub(crate) params: Map,
     pub(crate) permissions: Permissions,
     pub(crate) model: Option<String>,
+    pub(crate) fallback: Option<Vec<String>>,
     pub(crate) journal: Written,
 }
 
@@ -119,12 +165,12 @@ enum Ended {
 /// # Errors
 /// When the run cannot be started, or stdout cannot be written.
 pub(crate) async fn perform(plan: Result<Plan>, screen: &mut Screen<'_>, report: &Report) -> Result<Exit> {
-    let (ended, runs) = match plan {
+    let (ended, runs, is_replay) = match plan {
         Ok(plan) => {
-            let runs = plan.runs();
-            (plan.run(screen).await?, runs)
+            let (runs, is_replay) = (plan.runs(), matches!(plan.start, Start::Replay(_)));
+            (plan.run(screen).await?, runs, is_replay)
         }
-        Err(error) => (failed(error), None),
+        Err(error) => (failed(error), None, false),
     };
     let (outcome, shown) = match ended {
         Ended::Run(outcome, shown) => (outcome, shown),
@@ -142,6 +188,9 @@ pub(crate) async fn perform(plan: Result<Plan>, screen: &mut Screen<'_>, report:
         }
     };
     let heard = written(shown)?;
+    if outcome.model_calls > 0 && !is_replay {
+        report.note(&spent(&outcome)).iter().for_each(|note| say(note));
+    }
     let Some(error) = outcome.error.as_ref().filter(|error| heard == Exit::DONE || !error.is_cancelled())
     else {
         // A run that was stopped because nobody reads has no error of its own.
@@ -157,6 +206,19 @@ pub(crate) async fn perform(plan: Result<Plan>, screen: &mut Screen<'_>, report:
         note.iter().for_each(|note| say(note));
     }
     Ok(exit)
+}
+
+/// What the run used, in a line.
+fn spent(outcome: &Outcome) -> String {
+    let Outcome { model_calls: calls, unpriced_calls, usage, duration, .. } = outcome;
+    let plural = if *calls == 1 { "" } else { "s" };
+    let tokens = figures::tokens(usage);
+    let cost = match (unpriced_calls, usage.cost_usd) {
+        (0, _) => figures::cost(usage),
+        (_, None | Some(0.0)) => "cost unknown".to_owned(),
+        (unknown, _) => format!("{} and {unknown} of unknown cost", figures::cost(usage)),
+    };
+    format!("{calls} model call{plural}, {tokens}, {cost}, {}", figures::seconds(duration.as_secs_f64()))
 }
 
 /// Whether it may go better another time.
@@ -178,9 +240,10 @@ impl Plan {
     ///
     /// # Errors
     /// When the user cannot be listened to.
-    pub(super) fn offline(spell: Spell, start: Start, limits: LimitFlags) -> Result<Self> {
+    pub(super) fn offline(spell: Spell, start: Start, conduct: Conduct) -> Result<Self> {
         let (reader, interrupts) = (Reader::default(), Interrupts::listen()?);
-        Ok(Self { spell, start, limits, models: None, reader, interrupts })
+        let (limits, trace) = (conduct.limits, conduct.trace.trace());
+        Ok(Self { spell, start, limits, trace, models: None, cache: None, reader, interrupts })
     }
 
     /// Where the run is kept.
@@ -190,7 +253,7 @@ impl Plan {
                 Written::Kept(runs) => Some(runs.clone()),
                 Written::Nowhere | Written::To(_) => None,
             },
-            Start::Resume(runs, ..) => Some(runs.clone()),
+            Start::Resume { runs, .. } => Some(runs.clone()),
             Start::Replay(_) => None,
         }
     }
@@ -204,6 +267,9 @@ impl Plan {
             .working_dir(environment::working_folder()?)
             .console(Arc::new(console))
             .on_stuck(PATIENCE, move |error| end_soon(&stuck, error));
+        if let Some(cache) = self.cache {
+            builder = builder.cache(Arc::new(cache));
+        }
         if let Some(models) = self.models {
             builder = builder.models(models);
         }
@@ -212,7 +278,7 @@ impl Plan {
         }
         let runtime = builder.build()?;
         let cast = runtime.cast(self.spell).limits(|limits| self.limits.apply(limits));
-        let (run, events) = self.start.apply(cast).start_with_events();
+        let (run, events) = self.trace.apply(self.start.apply(cast)).start_with_events();
         let cancel = run.canceller();
         let interrupted = async {
             self.interrupts.next().await;
@@ -220,12 +286,20 @@ impl Plan {
             // A second one, or no end, and the process ends.
             let _ = tokio::time::timeout(PATIENCE, self.interrupts.next()).await;
         };
-        Ok(tokio::select! {
+        let ended = tokio::select! {
             biased;
             ended = follow(run, events, questions, self.reader, screen) => ended,
             () = interrupted => Ended::Stuck(Error::cancelled()),
-            Some(error) = was_stuck.recv() => Ended::Stuck(error),
-        })
+            Some(error) = was_stuck.recv() => return Ok(Ended::Stuck(error)),
+        };
+        if let Ended::Run(..) = &ended {
+            let exported = tokio::select! {
+                exported = self.trace.export() => exported,
+                () = self.interrupts.next() => Ok(()),
+            };
+            exported.unwrap_or_else(|error| screen.warn(error.message()));
+        }
+        Ok(ended)
     }
 }
 
@@ -233,10 +307,13 @@ impl Start {
     fn apply(self, cast: Cast) -> Cast {
         match self {
             Self::New(new) => {
-                let New { params, permissions, model, journal } = *new;
+                let New { params, permissions, model, fallback, journal } = *new;
                 let mut cast = cast.params(params).permissions(permissions);
                 if let Some(model) = model {
                     cast = cast.model(model);
+                }
+                if let Some(models) = fallback {
+                    cast = cast.fallback(models);
                 }
                 match journal {
                     Written::Nowhere => cast,
@@ -245,7 +322,13 @@ impl Start {
                 }
             }
             Self::Replay(recording) => cast.replay(*recording),
-            Self::Resume(runs, run, unfinished) => cast.resume(&runs, *run, unfinished),
+            Self::Resume { runs, run, unfinished, fallback } => {
+                let cast = cast.resume(&runs, *run, unfinished);
+                match fallback {
+                    Some(models) => cast.fallback(models),
+                    None => cast,
+                }
+            }
         }
     }
 }
@@ -313,5 +396,11 @@ async fn show(screen: &mut Screen<'_>, event: Event, events: &mut llmspell::Even
 fn end_soon(stuck: &mpsc::UnboundedSender<Error>, error: &Error) {
     let _ = stuck.send(error.clone());
     std::thread::sleep(LAST_WORDS * 2);
+    exit::now(Exit::of(error));
+}
+
+/// The same where no screen has to be waited for.
+pub(crate) fn end_now(error: &Error) {
+    say(&format!("error: {error}\n"));
     exit::now(Exit::of(error));
 }

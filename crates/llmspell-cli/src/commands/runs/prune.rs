@@ -1,5 +1,6 @@
 //! `llmspell runs prune`.
 
+use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
@@ -11,7 +12,8 @@ use crate::report::{Report, say};
 
 /// Removes runs for good, with all that they asked and were answered
 ///
-/// Without a run's name, those that began more than 30 days ago. A run that is under way stays.
+/// Without a run's name, those that began more than 30 days ago, and answers in the cache that are older. A run that is
+/// under way stays.
 #[derive(Debug, Args)]
 pub(super) struct PruneArgs {
     /// Remove these
@@ -38,9 +40,21 @@ impl PruneArgs {
         };
         let busy = chosen.iter().filter(|run| run.state == RunState::Running).count();
         let removed = runs.remove(chosen.iter().map(|run| run.info.run_id.as_str()))?;
-        let plural = if removed == 1 { "" } else { "s" };
-        let still = if busy > 0 { format!(", {busy} still running") } else { String::new() };
-        report.note(&format!("{removed} run{plural} removed{still}")).iter().for_each(|note| say(note));
+        let answers = match (self.runs.is_empty(), self.all) {
+            (false, _) => 0,
+            (true, true) => runs.remove_answers(Duration::ZERO)?,
+            (true, false) => runs.remove_answers(self.older_than)?,
+        };
+        let plural = |count| if count == 1 { "" } else { "s" };
+        let mut text = format!("{removed} run{} removed", plural(removed));
+        if answers > 0 {
+            // Writing to a string does not fail.
+            let _ = write!(text, ", {answers} answer{} out of the cache", plural(answers));
+        }
+        if busy > 0 {
+            let _ = write!(text, ", {busy} still running");
+        }
+        report.note(&text).iter().for_each(|note| say(note));
         Ok(Exit::DONE)
     }
 }

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use llmspell::{Error, ErrorKind, KeptRun, Result, RunState, Spell, Unfinished};
 
 use super::kept;
-use crate::commands::run::perform::{LimitFlags, Pace, Plan, Start, perform};
+use crate::commands::run::perform::{Conduct, Plan, Start, perform};
 use crate::connect::{self, Connected, Wanted};
 use crate::console::{Question, Reader};
 use crate::environment;
@@ -28,9 +28,7 @@ pub(super) struct ResumeArgs {
     #[command(flatten)]
     again: Again,
     #[command(flatten)]
-    limits: LimitFlags,
-    #[command(flatten)]
-    pace: Pace,
+    conduct: Conduct,
     /// What to write to stdout
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -74,7 +72,7 @@ impl From<Choice> for Unfinished {
 impl ResumeArgs {
     pub(super) async fn execute(self, report: &Report) -> Result<Exit> {
         let mut screen = Screen::new(report, self.output);
-        let plan = self.again.plan(&self.run, self.limits, self.pace, &mut screen).await;
+        let plan = self.again.plan(&self.run, self.conduct, &mut screen).await;
         perform(plan, &mut screen, report).await
     }
 }
@@ -89,13 +87,7 @@ impl Again {
     ///
     /// # Errors
     /// When it cannot go on: it runs, its spell has changed, or what was under way is not decided.
-    pub(crate) async fn plan(
-        self,
-        run: &str,
-        limits: LimitFlags,
-        pace: Pace,
-        screen: &mut Screen<'_>,
-    ) -> Result<Plan> {
+    pub(crate) async fn plan(self, run: &str, conduct: Conduct, screen: &mut Screen<'_>) -> Result<Plan> {
         let runs = kept()?;
         let run = runs.find(run)?;
         let id = &run.summary.info.run_id;
@@ -126,16 +118,19 @@ impl Again {
         };
         let wanted = Wanted {
             model: run.summary.info.model.as_deref(),
-            max_in_flight: pace.max_in_flight,
+            fallback: &conduct.pace.fallback,
+            pace: conduct.pace.of_provider(),
             ..Wanted::default()
         };
-        let Connected { models, notice, .. } = tokio::select! {
+        let Connected { models, fallback, notice, .. } = tokio::select! {
             connected = connect::models(wanted) => connected?,
             () = interrupts.next() => return Err(Error::cancelled()),
         };
         screen.notice(notice);
-        let start = Start::Resume(runs, Box::new(run), unfinished);
-        Ok(Plan { spell, start, limits, models: Some(models), reader, interrupts })
+        let cache = Some(runs.clone());
+        let start = Start::Resume { runs, run: Box::new(run), unfinished, fallback };
+        let (limits, trace) = (conduct.limits, conduct.trace.trace());
+        Ok(Plan { spell, start, limits, trace, models: Some(models), cache, reader, interrupts })
     }
 }
 

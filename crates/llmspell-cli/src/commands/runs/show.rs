@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
+use llmspell::trace::{EffectEvent, EffectStage};
 use llmspell::{KeptEffect, KeptRun, Result, RunSummary, Value};
 use serde::Serialize;
 
@@ -16,9 +17,6 @@ use crate::figures;
 use crate::report::Report;
 use crate::stdout::{print, print_json};
 use crate::terminal::escape_name;
-
-/// Letters of a request that are shown.
-const SUBJECT: usize = 60;
 
 /// Shows a run: what it did, as a tree of its tasks, with times, tokens and cost
 #[derive(Debug, Args)]
@@ -177,34 +175,7 @@ impl<'a> Task<'a> {
 
 /// What happened, what it came to and how long it took, in a line.
 fn line(done: &KeptEffect) -> String {
-    let mut facts = vec![operation(done)];
-    match done.entry.reply() {
-        Some(reply) => {
-            facts.push(escape_name(&format!("{}/{}", reply.provider, reply.model)));
-            facts.extend([figures::tokens(&reply.usage), figures::cost(&reply.usage)]);
-        }
-        None => facts.extend(subject(&done.entry.effect.ask.request)),
-    }
-    match done.entry.end.as_ref().map(|end| &end.answer) {
-        None => facts.push("never ended".to_owned()),
-        Some(Err(error)) => facts.push(format!("{}: {}", error.kind(), escape_name(error.message()))),
-        Some(Ok(_)) => {}
-    }
-    facts.extend(done.took.map(|took| figures::seconds(took.as_secs_f64())));
-    facts.join("  ")
-}
-
-/// What a request is about: the text it is, or the part of it that says so best.
-fn subject(request: &Value) -> Option<String> {
-    let text = match request {
-        Value::Map(request) => ["path", "url", "key", "model"].iter().find_map(|name| request.get(*name))?,
-        request => request,
-    };
-    let text = text.as_str().filter(|text| !text.is_empty())?;
-    let mut shown: String = escape_name(text).chars().take(SUBJECT + 1).collect();
-    if shown.chars().count() > SUBJECT {
-        shown.pop();
-        shown.push('…');
-    }
-    Some(shown)
+    let took = done.took.map(|took| took.as_secs_f64());
+    let line = figures::effect(&EffectEvent::ended(&done.entry, EffectStage::Ended, took));
+    if done.entry.end.is_none() { format!("{line}  never ended") } else { line }
 }

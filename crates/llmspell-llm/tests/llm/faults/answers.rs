@@ -10,7 +10,7 @@ use crate::fault_server::{Step, chunked, chunked_head, response, stream_head};
 use crate::support::{SHAPES, ask, frames, sample, stream_of, stream_script};
 
 #[tokio::test]
-async fn a_stream_that_ends_too_soon_is_an_error_with_the_text_so_far() {
+async fn r10_r11_a_stream_that_ends_too_soon_is_an_error_with_the_text_so_far() {
     for shape in SHAPES {
         let so_far = beginning(shape);
         let cut = vec![chunked_head(stream_of(shape)), chunked(so_far.as_bytes())];
@@ -41,7 +41,7 @@ async fn a_stream_that_ends_too_soon_is_an_error_with_the_text_so_far() {
 }
 
 #[tokio::test]
-async fn the_ends_of_a_stream_that_count() {
+async fn r11_the_ends_of_a_stream_that_count() {
     use ShapeKind::*;
     let text = json!({"choices": [{"delta": {"content": "hi"}}]});
     let finish = json!({"choices": [{"delta": {}, "finish_reason": "stop"}]});
@@ -106,7 +106,7 @@ async fn the_ends_of_a_stream_that_count() {
 }
 
 #[tokio::test]
-async fn an_error_inside_a_stream_is_told_by_its_kind() {
+async fn r4_an_error_inside_a_stream_is_told_by_its_kind() {
     let overloaded = json!({"type": "error", "error": {"type": "overloaded_error", "message": "full"}});
     for shape in SHAPES {
         // Before the first text it is tried again, after it it is not.
@@ -124,7 +124,7 @@ async fn an_error_inside_a_stream_is_told_by_its_kind() {
 }
 
 #[tokio::test]
-async fn a_chunk_that_is_damaged_is_named() {
+async fn r12_a_chunk_that_is_damaged_is_named() {
     for shape in SHAPES {
         let damaged = if shape == ShapeKind::Ollama { "{oops\n" } else { "data: {oops\n\n" };
         let number = frames_in(shape, &beginning(shape)) + 1;
@@ -145,7 +145,7 @@ fn frames_in(shape: ShapeKind, stream: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_whole_answer_that_is_none_is_quoted_and_tried_once_more() {
+async fn r13_a_whole_answer_that_is_none_is_quoted_and_tried_once_more() {
     let typed = |kind: &str, length: usize, body: &str| {
         let head = format!(
             "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
@@ -181,7 +181,7 @@ async fn a_whole_answer_that_is_none_is_quoted_and_tried_once_more() {
 }
 
 #[tokio::test]
-async fn a_stream_of_no_bytes_is_no_answer_and_tried_once_more() {
+async fn r13_a_stream_of_no_bytes_is_no_answer_and_tried_once_more() {
     for shape in SHAPES {
         let (server, client) = set_up(shape, vec![stream_script(shape, "")]).await;
         assert_eq!(
@@ -195,7 +195,7 @@ async fn a_stream_of_no_bytes_is_no_answer_and_tried_once_more() {
 }
 
 #[tokio::test]
-async fn an_answer_that_holds_nothing_is_an_error() {
+async fn r14_r18_an_answer_that_holds_nothing_is_an_error() {
     use ShapeKind::*;
     for (shape, body, expected) in [
         (OpenAiChat, json!({"choices": []}), Err(EmptyResponse)),
@@ -251,7 +251,7 @@ async fn an_answer_that_holds_nothing_is_an_error() {
 }
 
 #[tokio::test]
-async fn an_answer_of_no_words_is_the_same_whole_and_streamed() {
+async fn r14_r18_an_answer_of_no_words_is_the_same_whole_and_streamed() {
     use ShapeKind::*;
     let done = |reason: &str| json!({"type": "message_delta", "delta": {"stop_reason": reason}});
     let ended = json!({"type": "message_stop"});
@@ -287,7 +287,7 @@ async fn an_answer_of_no_words_is_the_same_whole_and_streamed() {
 }
 
 #[tokio::test]
-async fn usage_that_cannot_be_is_estimated_and_never_credits() {
+async fn r23_usage_that_cannot_be_is_estimated_and_never_credits() {
     for usage in [
         json!(null),
         json!({}),
@@ -315,7 +315,7 @@ async fn what_anthropic_counts_at_the_beginning_is_not_the_whole() {
 }
 
 #[tokio::test]
-async fn invalid_bytes_become_a_mark_and_not_a_failure() {
+async fn r15_invalid_bytes_become_a_mark_and_not_a_failure() {
     let mut stream =
         b"data: {\"choices\": [{\"delta\": {\"content\": \"a\xffb\"}, \"finish_reason\": \"stop\"}]}\n\n"
             .to_vec();
@@ -337,7 +337,7 @@ async fn invalid_bytes_become_a_mark_and_not_a_failure() {
 }
 
 #[tokio::test]
-async fn a_tool_calls_index_is_a_name_and_not_a_size() {
+async fn r16_a_tool_calls_index_is_a_name_and_not_a_size() {
     let call = json!({"choices": [{"delta": {"tool_calls": [
         {"index": u64::MAX, "id": "c", "function": {"name": "f", "arguments": "{\"a"}}]}, "finish_reason": "tool_calls"}]});
     let stream = frames(ShapeKind::OpenAiChat, &[call]);

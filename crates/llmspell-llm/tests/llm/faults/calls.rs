@@ -14,7 +14,7 @@ use crate::fault_server::{FaultServer, Script, Step, chunked, chunked_head, resp
 use crate::support::{CANARY, SHAPES, ask, client, sample, stream_of, stream_script};
 
 #[tokio::test]
-async fn what_may_pass_is_tried_again_and_what_may_not_is_not() {
+async fn r3_r5_r6_what_may_pass_is_tried_again_and_what_may_not_is_not() {
     let error = |message: &str| json!({"error": {"message": message}}).to_string();
     for (status, body, kind, tries) in [
         (400, error("bad"), BadRequest, 1),
@@ -60,7 +60,7 @@ async fn what_may_pass_is_tried_again_and_what_may_not_is_not() {
 }
 
 #[tokio::test]
-async fn a_try_that_works_after_some_that_did_not_counts_them() {
+async fn r3_a_try_that_works_after_some_that_did_not_counts_them() {
     for shape in SHAPES {
         for streamed in [false, true] {
             let busy = response(503, "", "{}");
@@ -81,26 +81,7 @@ async fn a_try_that_works_after_some_that_did_not_counts_them() {
 }
 
 #[tokio::test]
-async fn a_wait_that_is_asked_for_is_kept() {
-    let (server, client) = set_up(
-        ShapeKind::OpenAiChat,
-        vec![response(429, "retry-after-ms: 300\r\n", "{}"), good(ShapeKind::OpenAiChat, false)],
-    )
-    .await;
-    let before = Instant::now();
-    assert_eq!(client.ask(false).await.end.unwrap().attempts, 2);
-    assert!(before.elapsed() >= Duration::from_millis(300));
-    drop(server);
-
-    let (server, client) =
-        set_up(ShapeKind::OpenAiChat, vec![response(429, "retry-after: 86400\r\n", "{}")]).await;
-    let error = client.ask(false).await.end.unwrap_err();
-    assert_eq!(error.call().unwrap().retry_after, Some(86_400.0));
-    assert_eq!(attempts(&server), 1);
-}
-
-#[tokio::test]
-async fn a_wait_that_would_outlast_the_run_is_not_begun() {
+async fn r2_a_wait_that_would_outlast_the_run_is_not_begun() {
     for streamed in [false, true] {
         let (server, client) =
             set_up(ShapeKind::OpenAiChat, vec![response(429, "retry-after: 30\r\n", "{}")]).await;
@@ -121,7 +102,7 @@ async fn a_wait_that_would_outlast_the_run_is_not_begun() {
 }
 
 #[tokio::test]
-async fn a_connection_that_fails_is_tried_again_unless_the_request_may_have_been_served() {
+async fn r7_r8_a_connection_that_fails_is_tried_again_unless_the_request_may_have_been_served() {
     let shape = ShapeKind::OpenAiChat;
     let quiet: Script = Vec::new();
     for (name, script, retry, tries) in [
@@ -176,21 +157,23 @@ async fn a_connection_that_a_server_offers_to_keep_is_not_relied_on() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed() {
+async fn r19_a_redirect_is_not_followed() {
     for shape in SHAPES {
         let elsewhere = FaultServer::start(vec![response(200, "", "{}")]).await;
         for status in [301, 302, 307, 308] {
             let headers = format!("location: {}/\r\n", elsewhere.url);
             let (_server, client) = set_up(shape, vec![response(status, &headers, "")]).await;
-            let error = client.ask(false).await.end.unwrap_err();
-            assert_eq!(error.kind(), BadResponse, "{shape:?} {status}");
+            for streamed in [false, true] {
+                let error = client.ask(streamed).await.end.unwrap_err();
+                assert_eq!(error.kind(), BadResponse, "{shape:?} {status} streamed={streamed}");
+            }
         }
         assert_eq!(elsewhere.requests(), [] as [String; 0], "{shape:?}");
     }
 }
 
 #[tokio::test]
-async fn a_provider_that_is_slow_is_given_up_on() {
+async fn r9_a_provider_that_is_slow_is_given_up_on() {
     let short = Duration::from_millis(100);
     let long = Timeouts::default();
     let shape = ShapeKind::Anthropic;
@@ -224,7 +207,7 @@ async fn a_provider_that_is_slow_is_given_up_on() {
 }
 
 #[tokio::test]
-async fn pings_keep_a_stream_alive_but_not_for_ever() {
+async fn r9_pings_keep_a_stream_alive_but_not_for_ever() {
     let shape = ShapeKind::OpenAiChat;
     let mut script = vec![stream_head("text/event-stream")];
     for _ in 0..400 {
@@ -243,7 +226,7 @@ async fn pings_keep_a_stream_alive_but_not_for_ever() {
 }
 
 #[tokio::test]
-async fn the_key_is_seen_in_the_request_and_nowhere_else() {
+async fn r5_the_key_is_seen_in_the_request_and_nowhere_else() {
     let echo = json!({"error": {"message": format!("bad key {CANARY}")}}).to_string();
     for shape in SHAPES {
         for script in [

@@ -1,0 +1,97 @@
+//! What a run tells of each thing that it does, and to whom.
+
+use clap::Args;
+use llmspell::{Cast, Otlp, OtlpConfig, Result};
+use percent_encoding::percent_decode_str;
+
+use crate::environment::of_process as get;
+
+/// Whom the run's trace is for.
+#[derive(Debug, Args)]
+pub(crate) struct TraceFlags {
+    /// Show on stderr what the run does as it happens: model calls, requests, files, with times and cost
+    #[arg(long)]
+    trace: bool,
+}
+
+/// The trace of a run.
+pub(crate) struct Trace {
+    /// Whether the user sees it.
+    shown: bool,
+    /// The collector that it is exported to.
+    otlp: Option<Otlp>,
+}
+
+impl TraceFlags {
+    pub(crate) fn trace(&self) -> Trace {
+        Trace { shown: self.trace, otlp: collector().map(Otlp::new) }
+    }
+}
+
+impl Trace {
+    pub(super) fn apply(&self, cast: Cast) -> Cast {
+        let cast = if self.shown { cast.trace_events() } else { cast };
+        match &self.otlp {
+            Some(otlp) => cast.trace(otlp.tracer()),
+            None => cast,
+        }
+    }
+
+    /// Exports what the run did.
+    ///
+    /// # Errors
+    /// When the collector cannot be reached, or refuses it.
+    pub(super) async fn export(self) -> Result<()> {
+        match self.otlp {
+            Some(otlp) => otlp.send().await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// The collector that the process's environment names, by OpenTelemetry's variables. A `.env` is not asked: it comes with
+/// whatever folder the command is run in, and a trace tells where the user goes.
+fn collector() -> Option<OtlpConfig> {
+    let is = |name: &str, value: &str| get(name).is_some_and(|found| found.eq_ignore_ascii_case(value));
+    if is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none") {
+        return None;
+    }
+    let whole = get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
+    let base = || get("OTEL_EXPORTER_OTLP_ENDPOINT");
+    let endpoint = whole.or_else(|| Some(format!("{}/v1/traces", base()?.trim_end_matches('/'))))?;
+    let headers = get("OTEL_EXPORTER_OTLP_TRACES_HEADERS")
+        .or_else(|| get("OTEL_EXPORTER_OTLP_HEADERS"))
+        .unwrap_or_default();
+    let mut config = OtlpConfig::new(endpoint);
+    config.headers = pairs(&headers).map(|(name, value)| (name, value.into())).collect();
+    config.resource = pairs(&get("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default()).collect();
+    if let Some(at) = config.resource.iter().position(|(name, _)| name == "service.name") {
+        config.service = config.resource.swap_remove(at).1;
+    }
+    if let Some(service) = get("OTEL_SERVICE_NAME") {
+        config.service = service;
+    }
+    config.content = is("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "true");
+    Some(config)
+}
+
+/// Reads `name=value,name=value`, with what is special in it percent-encoded.
+fn pairs(text: &str) -> impl Iterator<Item = (String, String)> {
+    text.split(',').filter_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        let value = percent_decode_str(value.trim()).decode_utf8_lossy().into_owned();
+        Some((name.trim().to_owned(), value)).filter(|(name, _)| !name.is_empty())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_read_as_the_environment_has_them() {
+        let read: Vec<_> = pairs("a=1, b = x%20y ,=z,c,authorization=Basic%20a=").collect();
+        let expected = [("a", "1"), ("b", "x y"), ("authorization", "Basic a=")];
+        assert_eq!(read, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+}

@@ -1,0 +1,223 @@
+//! `llmspell test`.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use llmspell::testing::{CaseReport, CaseState, Record, TestReport, Tests};
+use llmspell::{Error, Result, Runtime, Spell};
+use serde::Serialize;
+use tokio::sync::Notify;
+
+use super::run::allow::Allow;
+use super::run::grants::{By, Grants, lines};
+use super::run::perform::{PATIENCE, Pace, end_now};
+use crate::args::Format;
+use crate::connect::{self, Connected, Wanted};
+use crate::environment;
+use crate::exit::Exit;
+use crate::figures;
+use crate::report::{Report, say};
+use crate::signals::Interrupts;
+use crate::stdout::{print, print_json};
+use crate::terminal::escape_name;
+
+/// Runs the tests of a spell against its recordings, with all that is live off
+///
+/// A test is a script in the spell's folder `tests`, or one named like main.test.luau; `llmspell doc test` has what it
+/// can do. The exit code is 1 when a case failed.
+#[derive(Debug, Args)]
+#[command(mut_group("Allow", |group| group.requires("update")), mut_group("Pace", |group| group.requires("update")))]
+pub(crate) struct TestArgs {
+    /// The spell: its folder
+    #[arg(default_value = ".")]
+    spell: PathBuf,
+    /// Run the spell live, and keep its recordings and snapshots anew
+    ///
+    /// It runs in a copy of its folder: what it writes there is gone afterwards. Permissions are granted as to a run.
+    #[arg(long)]
+    update: bool,
+    /// Run only the cases in whose `file > name` this text stands
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// What to write to stdout
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+    /// With --update, the model to use when the spell names none
+    #[arg(short, long, requires = "update")]
+    model: Option<String>,
+    /// With --update, the provider to use when the spell names none
+    #[arg(long, requires = "update")]
+    provider: Option<String>,
+    #[command(flatten)]
+    pace: Pace,
+    #[command(flatten)]
+    allow: Allow,
+}
+
+impl TestArgs {
+    pub(crate) async fn execute(self, report: &Report) -> Result<Exit> {
+        let mut interrupts = Interrupts::listen()?;
+        let tests = tokio::select! {
+            tests = self.tests(report) => tests?,
+            () = interrupts.next() => return Err(Error::cancelled()),
+        };
+        let shown = report.on_stdout();
+        let (mut list, unheard) = (List::default(), Notify::new());
+        let mut heard = Ok(Exit::DONE);
+        let each = |case: &CaseReport| {
+            if self.output == Format::Text && matches!(heard, Ok(Exit::DONE)) {
+                heard = print(&list.line(case, &shown));
+                if !matches!(heard, Ok(Exit::DONE)) {
+                    unheard.notify_one();
+                }
+            }
+        };
+        let came = tokio::select! {
+            came = tests.run(each) => Some(came?),
+            () = unheard.notified() => None,
+            () = interrupts.next() => return Err(Error::cancelled()),
+        };
+        let (Some(came), Exit::DONE) = (came, heard?) else { return Ok(Exit::UNHEARD) };
+        let printed = match self.output {
+            Format::Json => print_json(&Counted::new(&came))?,
+            Format::Text => print(&(failures(&came, &shown) + &Counted::new(&came).line()))?,
+        };
+        for file in &came.unused {
+            let what = match self.update {
+                true => format!("removed {file}, which no case uses"),
+                false => format!("no case uses {file}; --update removes it"),
+            };
+            report.note(&what).iter().for_each(|note| say(note));
+        }
+        let failed = came.count(CaseState::Failed) > 0;
+        Ok(if failed { printed.max(Exit::FAILED) } else { printed })
+    }
+
+    /// The tests, ready to run.
+    async fn tests(&self, report: &Report) -> Result<Tests> {
+        let spell = Spell::load(&self.spell)?;
+        for warning in &spell.manifest().warnings {
+            report.warn(&format!("{}: {warning}", self.spell.join("spell.yaml").display()));
+        }
+        // One thread is enough: cases run one after the other, and what is asked at once is asked of others.
+        let builder = Runtime::builder().workers(1).on_stuck(PATIENCE, end_now);
+        let tests = if self.update {
+            let Connected { models, default_model: model, fallback, notice } =
+                connect::models(self.wanted()).await?;
+            notice.and_then(|notice| report.note(&notice)).iter().for_each(|note| say(note));
+            let mut grants =
+                Grants::new(self.allow.granted(&environment::working_folder()?), spell.asked().clone());
+            if self.allow.asked {
+                grants.settle_all(By::AllowAsked);
+            }
+            for line in lines(grants.open()) {
+                let note = report.note(&format!("asked for and not granted: {line}"));
+                note.iter().for_each(|note| say(note));
+            }
+            Tests::new(&builder.models(models).build()?, spell)?.record(Record {
+                permissions: grants.effective(),
+                model,
+                fallback,
+            })
+        } else {
+            Tests::new(&builder.build()?, spell)?
+        };
+        Ok(match &self.filter {
+            Some(text) => tests.filter(text),
+            None => tests,
+        })
+    }
+
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            provider: self.provider.as_deref(),
+            model: self.model.as_deref(),
+            fallback: &self.pace.fallback,
+            pace: self.pace.of_provider(),
+            offline: false,
+        }
+    }
+}
+
+/// The list of cases, as it is shown while they run.
+#[derive(Default)]
+struct List {
+    /// The file that was named last.
+    file: String,
+}
+
+impl List {
+    /// A line for a case, below one for its file.
+    fn line(&mut self, case: &CaseReport, report: &Report) -> String {
+        let mut text = String::new();
+        if self.file != case.file {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "{}", escape_name(&case.file));
+            self.file.clone_from(&case.file);
+        }
+        let name = escape_name(&case.name);
+        let _ = match case.state {
+            CaseState::Passed => {
+                writeln!(text, "  {}    {name}  {}", report.good("ok"), figures::seconds(case.seconds))
+            }
+            // It had not begun.
+            CaseState::Failed if case.seconds == 0.0 => writeln!(text, "  {}  {name}", report.bad("FAIL")),
+            CaseState::Failed => {
+                writeln!(text, "  {}  {name}  {}", report.bad("FAIL"), figures::seconds(case.seconds))
+            }
+            CaseState::Skipped => writeln!(text, "  skip  {name}"),
+        };
+        text
+    }
+}
+
+/// Why cases failed, and what they printed before. What ended a file failed all that was left of it, and is told once.
+fn failures(came: &TestReport, report: &Report) -> String {
+    let mut text = String::from("\n");
+    let mut failed = came.cases.iter().filter(|case| case.state == CaseState::Failed).peekable();
+    while let Some(case) = failed.next() {
+        let (file, name) = (escape_name(&case.file), escape_name(&case.name));
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{} {file} > {name}", report.bad("FAIL"));
+        let told = |case: &CaseReport| case.error.as_ref().map(|error| report.error(error));
+        let error = told(case);
+        let is_same = |next: &&CaseReport| next.file == case.file && told(next) == error;
+        if case.output.is_empty() && failed.peek().is_some_and(is_same) {
+            continue;
+        }
+        text.push_str(&indented(&error.unwrap_or_default()));
+        if !case.output.is_empty() {
+            text.push_str("  it printed\n");
+            text.push_str(&indented(&indented(&report.safe(&case.output))));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") }).collect()
+}
+
+/// A report with its sums.
+#[derive(Serialize)]
+struct Counted<'a> {
+    #[serde(flatten)]
+    report: &'a TestReport,
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+impl<'a> Counted<'a> {
+    fn new(report: &'a TestReport) -> Self {
+        let count = |state| report.count(state);
+        let (passed, failed) = (count(CaseState::Passed), count(CaseState::Failed));
+        Self { report, passed, failed, skipped: count(CaseState::Skipped) }
+    }
+
+    fn line(&self) -> String {
+        format!("{} passed, {} failed, {} skipped\n", self.passed, self.failed, self.skipped)
+    }
+}

@@ -1,0 +1,575 @@
+//! What a run may spend on models: set aside before a call, settled after it, so that calls at once cannot overspend.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::capability::{Estimate, Models, Price};
+use crate::chat::{ChatRequest, Usage};
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::limits::{Limit, Limits, dollars};
+
+/// The most tokens that a call may write in a run with a limit of tokens or of cost, when the request does not say.
+/// What a large model could write at most would leave no room for a second call beside the first.
+pub const DEFAULT_OUTPUT: u32 = 8_192;
+
+/// The fewest tokens that are worth asking for when little is left.
+const LEAST_OUTPUT: u32 = 16;
+
+/// What a run has spent on models and what it has set aside for calls under way. A child's spends its parent's too.
+#[derive(Debug)]
+pub(crate) struct Purse {
+    limits: Limits,
+    held: Mutex<Held>,
+    family: Arc<Family>,
+    parent: Option<Arc<Purse>>,
+}
+
+/// The calls of a run and of its children, as those that wait for room in a budget see them.
+#[derive(Debug, Default)]
+struct Family {
+    /// Woken when a call has ended.
+    changed: Notify,
+    /// How many calls are under way whose answers somebody waits for right now.
+    active: AtomicU64,
+    /// How many wait for room.
+    waiting: AtomicU64,
+    /// How often those that waited were told that no room will come.
+    given_up: AtomicU64,
+}
+
+/// Counts one that waits while it lives.
+struct Waiting<'a>(&'a Family);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Family {
+    fn wait(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(self)
+    }
+
+    fn set_active(&self, is: bool) {
+        if is {
+            self.active.fetch_add(1, Ordering::Relaxed);
+        } else {
+            let less = |active: u64| active.checked_sub(1);
+            let _ = self.active.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    calls: u64,
+    /// How many of them have an answer whose price is not known.
+    unpriced: u64,
+    used: Usage,
+    aside: Need,
+    /// How many of them have not ended, and do not wait for room themselves.
+    under_way: u64,
+}
+
+/// What a call takes at most.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Need {
+    tokens: u64,
+    cost: f64,
+}
+
+impl Need {
+    fn of(input: u64, output: u32, price: Price) -> Self {
+        let output = u64::from(output);
+        Self { tokens: input.saturating_add(output), cost: price.of(input, output) }
+    }
+}
+
+/// A limit that leaves no room.
+struct Spent {
+    error: Error,
+    limit: Limit,
+    /// A call under way may leave room when it ends.
+    may_change: bool,
+}
+
+impl Purse {
+    pub(crate) fn new(limits: &Limits, parent: Option<&Arc<Self>>) -> Self {
+        Self {
+            limits: limits.clone(),
+            held: Mutex::default(),
+            family: parent.map_or_else(Arc::default, |parent| Arc::clone(&parent.family)),
+            parent: parent.cloned(),
+        }
+    }
+
+    pub(crate) fn used(&self) -> Usage {
+        self.held().used.clone()
+    }
+
+    pub(crate) fn calls(&self) -> u64 {
+        self.held().calls
+    }
+
+    pub(crate) fn unpriced(&self) -> u64 {
+        self.held().unpriced
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This one and those that it draws on.
+    fn line(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |purse| purse.parent.as_deref())
+    }
+
+    /// Tells those that wait for room that none will come: the script has nothing to do, and no answer is waited for.
+    /// Streams that are open are not read then, because whoever reads them waits too. Says whether anybody was told.
+    pub(crate) fn give_up(&self) -> bool {
+        let Family { changed, active, waiting, given_up } = &*self.family;
+        let stuck = waiting.load(Ordering::Relaxed) > 0 && active.load(Ordering::Relaxed) == 0;
+        if stuck {
+            given_up.fetch_add(1, Ordering::Relaxed);
+            changed.notify_waiters();
+        }
+        stuck
+    }
+
+    /// Takes from the whole line, or from none of it.
+    fn all(
+        &self,
+        check: &impl Fn(&Self, &Held) -> Result<(), Spent>,
+        take: &impl Fn(&mut Held),
+    ) -> Result<(), Spent> {
+        let mut held = self.held();
+        check(self, &held)?;
+        if let Some(parent) = &self.parent {
+            parent.all(check, take)?;
+        }
+        take(&mut held);
+        Ok(())
+    }
+
+    /// Counts one more call.
+    fn count_call(&self) -> Result<(), Spent> {
+        let check = |purse: &Self, held: &Held| {
+            let most = u64::from(purse.limits.model_calls);
+            if held.calls >= most {
+                let error =
+                    Error::limit(Limit::ModelCalls, format_args!("{most}: {} made, 0 left", held.calls));
+                return Err(Spent { error, limit: Limit::ModelCalls, may_change: held.under_way > 0 });
+            }
+            Ok(())
+        };
+        self.all(&check, &|held| {
+            held.calls += 1;
+            held.under_way += 1;
+        })
+    }
+
+    /// Sets aside what a call may take.
+    fn set_aside(&self, need: Need) -> Result<(), Spent> {
+        let check = |purse: &Self, held: &Held| {
+            let tokens = held.tokens().saturating_add(held.aside.tokens);
+            if let Some(limit) =
+                purse.limits.tokens.filter(|limit| tokens.saturating_add(need.tokens) > *limit)
+            {
+                let (used, left) = (held.tokens(), limit.saturating_sub(tokens));
+                let next = need.tokens;
+                let told =
+                    format_args!("{limit}: {used} used, {left} left, and the next call may take {next}");
+                let error = Error::limit(Limit::Tokens, told);
+                return Err(Spent { error, limit: Limit::Tokens, may_change: held.under_way > 0 });
+            }
+            let cost = held.cost() + held.aside.cost;
+            if let Some(limit) = purse.limits.cost.filter(|limit| cost + need.cost > *limit + TOLERANCE) {
+                let (used, left, next) = (held.cost(), (limit - cost).max(0.0), need.cost);
+                let [limit, used, left, next] = [limit, used, left, next].map(dollars);
+                let told =
+                    format_args!("{limit}: {used} spent, {left} left, and the next call may cost {next}");
+                let error = Error::limit(Limit::Cost, told);
+                return Err(Spent { error, limit: Limit::Cost, may_change: held.under_way > 0 });
+            }
+            Ok(())
+        };
+        self.all(&check, &|held| {
+            held.aside.tokens = held.aside.tokens.saturating_add(need.tokens);
+            held.aside.cost += need.cost;
+        })
+    }
+
+    /// The most tokens that an answer may have so that the call fits when it is alone.
+    fn room(&self, input: u64, price: Price) -> u32 {
+        let room = |purse: &Self| {
+            let held = purse.held();
+            let tokens =
+                purse.limits.tokens.map_or(u64::MAX, |limit| limit.saturating_sub(held.tokens() + input));
+            let dollars = purse.limits.cost.map(|limit| limit - held.cost() - price.of(input, 0));
+            let paid = match dollars {
+                Some(dollars) if price.output > 0.0 => whole(dollars / price.output * 1e6),
+                Some(dollars) if dollars < -TOLERANCE => 0,
+                _ => u64::MAX,
+            };
+            tokens.min(paid)
+        };
+        let room = self.line().map(room).min().unwrap_or_default();
+        u32::try_from(room).unwrap_or(u32::MAX)
+    }
+
+    /// Adds what a call used.
+    pub(crate) fn settle(&self, used: &Usage) {
+        self.line().for_each(|purse| purse.held().settle(used));
+    }
+
+    /// Ends a call, and gives back what was set aside for it, and its number if it does not count.
+    fn end(&self, need: Need, waited: bool, counts: bool) {
+        for purse in self.line() {
+            let mut held = purse.held();
+            held.aside.tokens = held.aside.tokens.saturating_sub(need.tokens);
+            held.aside.cost = (held.aside.cost - need.cost).max(0.0);
+            held.calls = held.calls.saturating_sub(u64::from(!counts));
+            held.under_way = held.under_way.saturating_sub(u64::from(!waited));
+        }
+        self.family.changed.notify_waiters();
+    }
+
+    /// Says whether a call has room, or waits for it. Those that wait for the last one to end look again then.
+    fn set_under_way(&self, is: bool) {
+        let mut was_last = false;
+        for purse in self.line() {
+            let mut held = purse.held();
+            held.under_way = if is { held.under_way + 1 } else { held.under_way.saturating_sub(1) };
+            was_last |= held.under_way == 0;
+        }
+        if was_last {
+            self.family.changed.notify_waiters();
+        }
+    }
+
+    /// The limits of this kind that hold, of the whole line.
+    fn is_limited(&self) -> bool {
+        self.line().any(|purse| purse.limits.tokens.is_some() || purse.limits.cost.is_some())
+    }
+
+    /// The limit of cost that a call without a known price would be beyond.
+    fn refuses_unpriced(&self) -> Option<f64> {
+        self.line().filter(|purse| !purse.limits.allow_unpriced).find_map(|purse| purse.limits.cost)
+    }
+}
+
+/// Sums of dollars are not exact.
+const TOLERANCE: f64 = 1e-9;
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is not negative")]
+fn whole(number: f64) -> u64 {
+    (number + TOLERANCE).max(0.0) as u64
+}
+
+impl Held {
+    fn tokens(&self) -> u64 {
+        self.used.input_tokens.saturating_add(self.used.output_tokens)
+    }
+
+    fn cost(&self) -> f64 {
+        self.used.cost_usd.unwrap_or(0.0)
+    }
+
+    fn settle(&mut self, used: &Usage) {
+        let total = &mut self.used;
+        total.input_tokens = total.input_tokens.saturating_add(used.input_tokens);
+        total.output_tokens = total.output_tokens.saturating_add(used.output_tokens);
+        total.cached_tokens = total.cached_tokens.saturating_add(used.cached_tokens);
+        total.reasoning_tokens = total.reasoning_tokens.saturating_add(used.reasoning_tokens);
+        total.estimated |= used.estimated;
+        match used.cost_usd.filter(|cost| cost.is_finite() && *cost >= 0.0) {
+            Some(cost) => total.cost_usd = Some(total.cost_usd.unwrap_or(0.0) + cost),
+            None if used.input_tokens > 0 || used.output_tokens > 0 => self.unpriced += 1,
+            None => {}
+        }
+    }
+}
+
+/// A call that was counted, and what is set aside for it.
+#[derive(Debug)]
+pub(crate) struct Call {
+    purse: Arc<Purse>,
+    need: Need,
+    stage: Stage,
+    /// Whether nobody waits for its answer right now.
+    idle: bool,
+}
+
+/// How far a call is.
+#[derive(Debug)]
+enum Stage {
+    /// It waits for room in the budget: dropped now, it does not count.
+    Waiting,
+    /// Dropped now, it is charged this.
+    Sent(Usage),
+    /// What it used is known, and charged.
+    Settled,
+    /// Its answer was kept from another one: it does not count.
+    None,
+}
+
+impl Call {
+    /// One that may be sent, of which nothing is known.
+    fn new(purse: &Arc<Purse>) -> Self {
+        purse.family.set_active(true);
+        let stage = Stage::Sent(Usage::default());
+        Self { purse: Arc::clone(purse), need: Need::default(), stage, idle: false }
+    }
+
+    /// Says that what it used is known, and charged.
+    pub(crate) fn settled(&mut self) {
+        self.stage = Stage::Settled;
+    }
+
+    /// Says that no model was asked.
+    pub(crate) fn was_none(&mut self) {
+        self.stage = Stage::None;
+    }
+
+    /// Says whether somebody waits for its answer right now.
+    pub(crate) fn set_idle(&mut self, idle: bool) {
+        if self.idle != idle {
+            self.idle = idle;
+            self.purse.family.set_active(!idle);
+        }
+    }
+
+    /// Says that it has to wait for room.
+    fn wait(&mut self) {
+        self.stage = Stage::Waiting;
+        self.purse.set_under_way(false);
+        self.set_idle(true);
+    }
+
+    /// Says that it has found room.
+    fn send(&mut self, need: Need, question: Usage) {
+        self.need = need;
+        self.stage = Stage::Sent(question);
+        self.purse.set_under_way(true);
+        self.set_idle(false);
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let (waits, counts) =
+            (matches!(self.stage, Stage::Waiting), !matches!(self.stage, Stage::Waiting | Stage::None));
+        if let Stage::Sent(question) = &self.stage {
+            self.purse.settle(question);
+        }
+        self.set_idle(true);
+        self.purse.end(self.need, waits, counts);
+    }
+}
+
+impl Context {
+    /// Counts a call to a model.
+    ///
+    /// # Errors
+    /// When no more may be made: those under way have ended then, and the run ends.
+    pub(crate) async fn count_call(&self) -> Result<Call> {
+        self.meter().state()?;
+        self.take(|purse| purse.count_call()).await?;
+        Ok(Call::new(self.meter().purse()))
+    }
+
+    /// Sets aside what a call may take; one that does not say how much it may write is told here.
+    ///
+    /// # Errors
+    /// When there is not so much left: calls under way have ended then, and the run ends. When the price is not known.
+    pub(crate) async fn set_aside(
+        &self,
+        call: &mut Call,
+        models: &dyn Models,
+        request: &mut ChatRequest,
+    ) -> Result<()> {
+        let purse = self.meter().purse();
+        if !purse.is_limited() {
+            return Ok(());
+        }
+        let Estimate { input_tokens, max_output, price } = models.estimate(request);
+        if let (None, Some(limit)) = (price, purse.refuses_unpriced()) {
+            return Err(unpriced(request, limit));
+        }
+        let priced = price.unwrap_or_default();
+        let need = |output| Need::of(input_tokens, output, priced);
+        call.wait();
+        let output = match request.max_tokens {
+            Some(output) => self.take(|purse| purse.set_aside(need(output)).map(|()| output)).await?,
+            None => {
+                let most = DEFAULT_OUTPUT.min(max_output.unwrap_or(DEFAULT_OUTPUT));
+                let take = |purse: &Purse| {
+                    purse.set_aside(need(most)).map(|()| most).or_else(|spent| {
+                        // Alone, it may have all that is left.
+                        let less = purse.room(input_tokens, priced).min(most);
+                        if spent.may_change || less < LEAST_OUTPUT {
+                            return Err(spent);
+                        }
+                        purse.set_aside(need(less)).map(|()| less)
+                    })
+                };
+                self.take(take).await?
+            }
+        };
+        request.max_tokens = Some(output);
+        let cost_usd = price.map(|price| price.of(input_tokens, 0));
+        call.send(need(output), Usage { input_tokens, cost_usd, estimated: true, ..Usage::default() });
+        Ok(())
+    }
+
+    /// Takes something from the purse; waits while calls under way may leave room for it.
+    async fn take<T>(&self, take: impl Fn(&Purse) -> Result<T, Spent>) -> Result<T> {
+        let purse = self.meter().purse();
+        let family = &purse.family;
+        let given_up = family.given_up.load(Ordering::Relaxed);
+        loop {
+            let changed = family.changed.notified();
+            let spent = match take(purse) {
+                Ok(taken) => return Ok(taken),
+                Err(spent) => spent,
+            };
+            // Without an engine nobody would say that no room will come.
+            let has_hope = match self.turns().are_driven() {
+                true => family.given_up.load(Ordering::Relaxed) == given_up,
+                false => family.active.load(Ordering::Relaxed) > 0,
+            };
+            if !spent.may_change || !has_hope {
+                return Err(self.meter().trip_by(spent.limit, spent.error));
+            }
+            let _waiting = family.wait();
+            let ended = self.cancellation().run_until_cancelled(changed).await;
+            ended.ok_or_else(|| self.meter().state().err().unwrap_or_else(Error::cancelled))?;
+        }
+    }
+}
+
+fn unpriced(request: &ChatRequest, limit: f64) -> Error {
+    let name = |name: &Option<String>| name.clone().unwrap_or_default();
+    let (provider, model) = (name(&request.provider), name(&request.model));
+    let message = format!(
+        "the price of {provider}/{model} is not known, and the run has a cost limit of {}",
+        dollars(limit)
+    );
+    Error::config(message).hint("`--allow-unpriced` lets it run without counting its cost")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn purse(tokens: Option<u64>, cost: Option<f64>, parent: Option<&Arc<Purse>>) -> Arc<Purse> {
+        Arc::new(Purse::new(&Limits { tokens, cost, ..Limits::default() }, parent))
+    }
+
+    /// What may happen to a purse, in any order.
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// A call that may take so much, by the child or the parent.
+        Begin {
+            child: bool,
+            tokens: u64,
+        },
+        /// The call at this place, of those under way, ends having used this part of what it may, or unknown.
+        End {
+            at: usize,
+            used: Option<u64>,
+        },
+        Rest {
+            at: usize,
+        },
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let begin = (any::<bool>(), 0_u64..60).prop_map(|(child, tokens)| Step::Begin { child, tokens });
+        let end = (0_usize..8, prop::option::of(0_u64..60)).prop_map(|(at, used)| Step::End { at, used });
+        let rest = (0_usize..8).prop_map(|at| Step::Rest { at });
+        prop::collection::vec(prop_oneof![3 => begin, 2 => end, 1 => rest], 0..60)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_used_and_set_aside_never_exceeds_a_limit(steps in steps()) {
+            let parent = purse(Some(100), Some(0.001), None);
+            let child = purse(Some(60), None, Some(&parent));
+            let price = Price { input: 0.0, output: 10.0 };
+            let (mut calls, mut begun) = (Vec::<Call>::new(), [0, 0]);
+            for step in steps {
+                match step {
+                    Step::Begin { child: of_child, tokens } => {
+                        let purse = if of_child { &child } else { &parent };
+                        let need = Need { tokens, cost: price.of(0, tokens) };
+                        purse.count_call().map_err(|spent| spent.error).unwrap();
+                        let mut call = Call::new(purse);
+                        call.wait();
+                        if purse.set_aside(need).is_ok() {
+                            call.send(need, Usage { output_tokens: tokens / 2, ..Usage::default() });
+                            calls.push(call);
+                            begun[usize::from(of_child)] += 1;
+                        }
+                    }
+                    Step::End { at, used } if at < calls.len() => {
+                        let mut call = calls.remove(at);
+                        if let Some(used) = used {
+                            let output_tokens = used.min(call.need.tokens);
+                            let cost_usd = Some(price.of(0, output_tokens));
+                            call.purse.settle(&Usage { output_tokens, cost_usd, ..Usage::default() });
+                            call.settled();
+                        }
+                    }
+                    Step::Rest { at } if at < calls.len() => calls[at].set_idle(true),
+                    _ => {}
+                }
+                for (purse, limit) in [(&parent, 100), (&child, 60)] {
+                    let held = purse.held();
+                    prop_assert!(held.tokens() + held.aside.tokens <= limit);
+                    prop_assert!(held.cost() + held.aside.cost <= 0.001 + TOLERANCE);
+                }
+            }
+            calls.clear();
+            for (purse, begun) in [(parent, begun[0] + begun[1]), (child, begun[1])] {
+                let held = purse.held();
+                prop_assert_eq!((held.aside.tokens, held.under_way, held.calls), (0, 0, begun));
+                prop_assert_eq!(purse.family.active.load(Ordering::Relaxed), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_alone_may_have_what_is_left() {
+        let price = Price { input: 10.0, output: 20.0 };
+        for (tokens, cost, room) in [
+            (Some(1_000), None, 900),
+            (None, Some(0.003), 100),
+            (Some(150), Some(0.003), 50),
+            (Some(50), None, 0),
+            (None, Some(0.0005), 0),
+            (None, None, u32::MAX),
+        ] {
+            assert_eq!(purse(tokens, cost, None).room(100, price), room, "{tokens:?} {cost:?}");
+        }
+        let parent = purse(Some(200), None, None);
+        assert_eq!(purse(Some(1_000), None, Some(&parent)).room(100, price), 100);
+        assert_eq!(purse(None, Some(0.0), None).room(100, Price::default()), u32::MAX, "what is free fits");
+    }
+
+    #[test]
+    fn a_negative_cost_is_no_credit() {
+        let purse = purse(None, None, None);
+        purse.settle(&Usage { input_tokens: 1, cost_usd: Some(-5.0), ..Usage::default() });
+        purse.settle(&Usage { input_tokens: u64::MAX, cost_usd: Some(f64::NAN), ..Usage::default() });
+        let used = purse.used();
+        assert_eq!((used.input_tokens, used.cost_usd, purse.unpriced()), (u64::MAX, None, 2));
+    }
+}

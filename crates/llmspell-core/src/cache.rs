@@ -1,0 +1,161 @@
+//! Answers of models that may serve again, in this run and in later ones.
+//!
+//! A request says by `cache` that it may be answered so. It is looked up by what it comes to when the provider and the
+//! model are known, so that a spell gets no other model's answer when its default changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use crate::chat::{ChatRequest, FinishReason, Reply, Usage};
+use crate::context::Context;
+use crate::convert::{from_value, to_value};
+use crate::error::Result;
+use crate::outcome::LogLevel;
+use crate::value::{Map, Value};
+
+/// Keeps answers by what was asked.
+pub trait Cache: Send + Sync {
+    /// The answer to a request; `None` when there is none, or only one that is older.
+    ///
+    /// # Errors
+    /// When what is kept cannot be read.
+    fn find(&self, request: &Value, max_age: Option<Duration>) -> Result<Option<Value>>;
+
+    /// Keeps an answer in the place of an older one.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn keep(&self, request: &Value, answer: &Value) -> Result<()>;
+}
+
+/// Whether a request may be answered from the cache: `true`, or the most seconds that the answer may be old.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
+pub enum CachePolicy {
+    /// It is asked anew, and its answer is not kept.
+    Off,
+    /// Any answer will do that is not older than this.
+    On(Option<Duration>),
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Whether(bool),
+    Seconds(f64),
+}
+
+impl TryFrom<Written> for CachePolicy {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        match written {
+            Written::Whether(false) => Ok(Self::Off),
+            Written::Whether(true) => Ok(Self::On(None)),
+            Written::Seconds(seconds) => match Duration::try_from_secs_f64(seconds) {
+                Ok(age) => Ok(Self::On(Some(age))),
+                Err(_) => Err(format!("expected true, false or seconds, found {seconds}")),
+            },
+        }
+    }
+}
+
+impl From<CachePolicy> for Written {
+    fn from(policy: CachePolicy) -> Self {
+        match policy {
+            CachePolicy::Off => Self::Whether(false),
+            CachePolicy::On(None) => Self::Whether(true),
+            CachePolicy::On(Some(age)) => Self::Seconds(age.as_secs_f64()),
+        }
+    }
+}
+
+impl JsonSchema for CachePolicy {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "CachePolicy".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"anyOf": [{"type": "boolean"}, {"type": "number"}]})
+    }
+}
+
+/// Where the answer to a request is kept.
+pub(crate) struct Place {
+    cx: Context,
+    cache: Arc<dyn Cache>,
+    key: Value,
+    max_age: Option<Duration>,
+}
+
+impl Place {
+    /// The place for a request whose provider and model are known; `None` when it is to be asked anew, or the runtime has
+    /// no cache.
+    pub(crate) fn of(cx: &Context, request: &ChatRequest) -> Result<Option<Self>> {
+        let Some(CachePolicy::On(max_age)) = request.cache else { return Ok(None) };
+        let Some(cache) = cx.cache() else { return Ok(None) };
+        // How it is asked is not what is asked.
+        let key = ChatRequest { cache: None, timeout: None, fallback: Vec::new(), ..request.clone() };
+        Ok(Some(Self { cx: cx.clone(), cache: Arc::clone(cache), key: to_value(&key)?, max_age }))
+    }
+
+    /// The answer that is kept. It costs nothing. A cache that cannot be read is as if it were empty.
+    pub(crate) fn find(&self) -> Result<Option<Reply>> {
+        let found =
+            self.cache.find(&self.key, self.max_age).and_then(|found| found.map(from_value).transpose());
+        let reply: Option<Reply> = match found {
+            Ok(reply) => reply,
+            Err(error) => {
+                self.warn("read", &error)?;
+                None
+            }
+        };
+        Ok(reply.map(|reply| Reply {
+            usage: Usage { cost_usd: Some(0.0), ..Usage::default() },
+            cached: true,
+            attempts: 0,
+            ..reply
+        }))
+    }
+
+    /// Keeps an answer, if it is whole and of the model that was asked.
+    pub(crate) fn keep(&self, reply: &Reply) -> Result<()> {
+        let is_whole = matches!(reply.finish_reason, FinishReason::Stop | FinishReason::ToolCalls);
+        if !is_whole || !reply.failed.is_empty() {
+            return Ok(());
+        }
+        match to_value(reply).and_then(|reply| self.cache.keep(&self.key, &reply)) {
+            Ok(()) => Ok(()),
+            Err(error) => self.warn("written", &error),
+        }
+    }
+
+    /// The answer to the script is worth more than the cache.
+    fn warn(&self, what: &str, error: &crate::Error) -> Result<()> {
+        self.cx.log(LogLevel::Warn, format!("the cache could not be {what}: {error}"), Map::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_is_a_switch_or_an_age() {
+        let read = |text: &str| serde_json::from_str::<CachePolicy>(text).map_err(|error| error.to_string());
+        assert_eq!(read("true"), Ok(CachePolicy::On(None)));
+        assert_eq!(read("false"), Ok(CachePolicy::Off));
+        assert_eq!(read("0.5"), Ok(CachePolicy::On(Some(Duration::from_millis(500)))));
+        assert_eq!(read("-1"), Err("expected true, false or seconds, found -1".to_owned()));
+        for policy in ["true", "false", "60.0"] {
+            assert_eq!(serde_json::to_string(&read(policy).unwrap()).unwrap(), policy);
+        }
+    }
+}

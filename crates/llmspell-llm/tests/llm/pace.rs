@@ -1,0 +1,154 @@
+//! How fast a provider is called, as its server sees it.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use llmspell_core::ErrorKind;
+use llmspell_core::capability::Models;
+use llmspell_core::chat::{ChatRequest, Seconds};
+use llmspell_core::effect::Permit;
+use llmspell_llm::{Client, Mock, Pace, ProviderConfig, RetryPolicy, ShapeKind};
+
+use crate::fault_server::{FaultServer, Script, response};
+use crate::support::{SHAPES, ask, sample, scripts};
+
+fn good(headers: &str) -> Script {
+    response(200, headers, &sample(ShapeKind::OpenAiChat).whole)
+}
+
+/// A client of one provider, `p`, that never tries again.
+fn once(url: &str, key: &str, pace: Pace) -> Client {
+    let config = ProviderConfig::new("p", ShapeKind::OpenAiChat, url).unwrap().key(key);
+    Client::builder().provider(config).retry(RetryPolicy::none()).pace(pace).build().unwrap()
+}
+
+#[tokio::test]
+async fn r1_after_a_429_nobody_of_its_key_calls_before_the_time() {
+    const WAIT: Duration = Duration::from_millis(400);
+    let slow = |status| response(status, "retry-after-ms: 400\r\n", "{}");
+    let spent = "x-ratelimit-remaining-tokens: 0\r\nx-ratelimit-reset-tokens: 400ms\r\n";
+    for first in [slow(429), slow(503), slow(529), good(spent)] {
+        let server = FaultServer::start(vec![first, good("")]).await;
+        let clients = ["k", "k", "another"].map(|key| once(&server.url, key, Pace::default()));
+        let _ = clients[0].chat(Permit::for_test(), ask()).await;
+        let begin = Instant::now();
+        let (held, free) = tokio::join!(
+            clients[1].chat(Permit::for_test(), ask()),
+            clients[2].chat(Permit::for_test(), ask()),
+        );
+        assert_eq!((held.unwrap().attempts, free.unwrap().attempts), (1, 1));
+        let times = server.times();
+        // What is between the server's answer and its being read is no time of the client's.
+        assert!(times[2] - times[0] >= WAIT, "{:?}", times[2] - times[0]);
+        assert!(times[1] - begin < WAIT, "another key is another's");
+    }
+}
+
+#[tokio::test]
+async fn r2_a_wait_that_is_too_long_is_no_wait_for_anybody() {
+    for (headers, timeout, told) in [
+        ("retry-after: 86400\r\n", 600.0, Some(86_000.0..=86_400.0)),
+        ("retry-after: 1e400\r\n", 600.0, Some(4e9..=5e9)),
+        ("retry-after: 60\r\n", 5.0, Some(59.0..=60.0)),
+        ("retry-after: NaN\r\n", 600.0, None),
+        ("retry-after: -1\r\n", 600.0, None),
+        ("x-ratelimit-remaining-requests: 0\r\nx-ratelimit-reset-requests: 9h\r\n", 5.0, Some(119.0..=120.0)),
+    ] {
+        let server = FaultServer::start(vec![response(429, headers, "{}"), good("")]).await;
+        let client = once(&server.url, "k", Pace::default());
+        let asked = || ChatRequest { timeout: Some(Seconds::try_from(timeout).unwrap()), ..ask() };
+        let first = client.chat(Permit::for_test(), asked()).await.unwrap_err();
+        assert_eq!(first.kind(), ErrorKind::RateLimited, "{headers}");
+        let begin = Instant::now();
+        let next = client.chat(Permit::for_test(), asked()).await;
+        assert!(begin.elapsed() < Duration::from_secs(3), "{headers}");
+        match told {
+            None => assert_eq!(next.unwrap().attempts, 1, "{headers}"),
+            Some(range) => {
+                let error = next.unwrap_err();
+                let call = error.call().unwrap();
+                assert_eq!(
+                    (error.kind(), error.is_retryable(), call.attempts),
+                    (ErrorKind::RateLimited, true, 0)
+                );
+                assert!(call.retry_after.is_some_and(|wait| range.contains(&wait)), "{headers}: {call:?}");
+                assert!(error.message().starts_with("p: the provider asked not to be called"), "{error}");
+                assert_eq!(server.requests().len(), 1, "{headers}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn r24_the_server_sees_no_more_than_the_rate_and_every_call_ends() {
+    // Thirty at once and then 4.4 a second.
+    let pace = Pace { requests_per_minute: NonZeroU32::new(300), ..Pace::default() };
+    let server = FaultServer::start(vec![good("")]).await;
+    let client = once(&server.url, "k", pace);
+    let begin = Instant::now();
+    let replies = join_all((0..36).map(|_| client.chat(Permit::for_test(), ask()))).await;
+    assert!(replies.iter().all(Result::is_ok), "{replies:?}");
+    let times = server.times();
+    assert_eq!(times.len(), 36);
+    for (at, time) in times.iter().enumerate().skip(30) {
+        let least = Duration::from_millis(225) * u32::try_from(at - 29).unwrap();
+        assert!(*time - begin > least, "call {at} after {:?}", *time - begin);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r24_a_hundred_calls_at_sixty_a_minute_take_their_time() {
+    let pace = Pace { requests_per_minute: NonZeroU32::new(60), ..Pace::default() };
+    let client = Client::builder().mock(Mock::new().forgetful()).pace(pace).build().unwrap();
+    let asked = || ChatRequest { provider: Some("mock".into()), model: Some("echo".into()), ..ask() };
+    let begin = tokio::time::Instant::now();
+    let calls = join_all((0..100).map(|_| client.chat(Permit::for_test(), asked())));
+    assert!(calls.await.iter().all(Result::is_ok));
+    assert_eq!(begin.elapsed().as_secs(), 104);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_for_its_next_try_holds_no_place() {
+    fastrand::seed(7);
+    let failure = llmspell_core::Error::new(ErrorKind::Overloaded, "busy").with_retryable(true);
+    let retry = RetryPolicy {
+        base: Duration::from_secs(60),
+        most: Duration::from_secs(60),
+        ..RetryPolicy::default()
+    };
+    let pace = Pace { in_flight: NonZeroUsize::new(1), ..Pace::default() };
+    let mock = Mock::new().error(failure);
+    let client = Client::builder().mock(mock.clone()).retry(retry).pace(pace).build().unwrap();
+    let asked = || ChatRequest { provider: Some("mock".into()), model: Some("echo".into()), ..ask() };
+    let begin = tokio::time::Instant::now();
+    let first = tokio::spawn(client.chat(Permit::for_test(), asked()));
+    while mock.requests().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(client.chat(Permit::for_test(), asked()).await.unwrap().attempts, 1);
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+    assert_eq!(first.await.unwrap().unwrap().attempts, 2);
+    assert!(begin.elapsed() > Duration::ZERO);
+}
+
+#[tokio::test]
+async fn headers_that_are_garbage_change_nothing() {
+    for shape in SHAPES {
+        let mut headers = String::new();
+        for (which, text) in
+            [("limit", "-5"), ("remaining", "0"), ("reset", "soon"), ("limit", "99999999999999999999")]
+        {
+            headers += &format!(
+                "x-ratelimit-{which}-requests: {text}\r\nanthropic-ratelimit-tokens-{which}: {text}\r\n"
+            );
+        }
+        let server =
+            FaultServer::start(scripts(shape, vec![response(200, &headers, &sample(shape).whole)])).await;
+        let config = ProviderConfig::new("p", shape, &server.url).unwrap();
+        let client = Client::builder().provider(config).build().unwrap();
+        for _ in 0..3 {
+            client.chat(Permit::for_test(), ask()).await.unwrap();
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The files of tests: where they are found, and what they keep beside them.
+
+use std::io::{ErrorKind, Read as _};
+use std::path::Path;
+
+use cap_std::fs::Dir;
+use llmspell_core::{Error, Result};
+
+/// Files and folders that are looked at.
+const MOST_ENTRIES: usize = 50_000;
+
+/// Bytes of a recording or a snapshot.
+const MOST_KEPT: u64 = 64 << 20;
+
+/// Bytes of a spell's folder of which a copy is made.
+const MOST_COPIED: u64 = 256 << 20;
+
+/// Where a spell's tests are, and what they keep.
+const TESTS: &str = "tests";
+
+/// Folders in it that hold no tests.
+const NO_TESTS: [&str; 3] = ["lib", "recordings", "snapshots"];
+
+/// The scripts that are tests: those in `tests`, and those named `*.test.<extension>` anywhere in the folder.
+///
+/// # Errors
+/// When the folder cannot be read, or two of them would keep their recordings in one place.
+pub(super) fn find(dir: &Dir, is_script: impl Fn(&str) -> bool) -> Result<Vec<String>> {
+    // A spell within has tests of its own.
+    let mut found = files(dir, |folder| !dir.exists(format!("{folder}/spell.yaml")))?;
+    found.retain(|path| {
+        let extension = Path::new(path).extension().and_then(|extension| extension.to_str());
+        extension.is_some_and(&is_script) && is_test(path)
+    });
+    for (at, path) in found.iter().enumerate() {
+        if let Some(other) = found[..at].iter().find(|other| key(other) == key(path)) {
+            return Err(Error::load(format!("{other} and {path} would keep their recordings in one place"))
+                .hint("give one of them another name"));
+        }
+    }
+    Ok(found)
+}
+
+fn is_test(path: &str) -> bool {
+    let mut parts = path.split('/').rev();
+    let name = parts.next().unwrap_or_default();
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+    let kept = path.strip_prefix(TESTS).and_then(|rest| rest.strip_prefix('/'));
+    match kept {
+        Some(_) => parts.all(|folder| !NO_TESTS.contains(&folder)),
+        None => stem.ends_with(".test"),
+    }
+}
+
+/// What the files of a test are kept under: its path without `tests/`, `.test` and the extension.
+pub(super) fn key(path: &str) -> &str {
+    let path = path.strip_prefix(TESTS).and_then(|rest| rest.strip_prefix('/')).unwrap_or(path);
+    let stem = path.rsplit_once('.').map_or(path, |(stem, _)| stem);
+    stem.strip_suffix(".test").unwrap_or(stem)
+}
+
+/// The file that holds the recording of the `number`th run in a case.
+pub(super) fn recording(test: &str, case: &str, number: usize) -> String {
+    let number = if number == 1 { String::new() } else { format!(".{number}") };
+    format!("{}/{case}{number}.jsonl", recordings(test))
+}
+
+/// The file that holds the `number`th snapshot in a case.
+pub(super) fn snapshot(test: &str, case: &str, number: usize) -> String {
+    format!("{}/{case}.{number}.txt", snapshots(test))
+}
+
+/// The folder of a test's recordings.
+pub(super) fn recordings(test: &str) -> String {
+    format!("{TESTS}/recordings/{}", key(test))
+}
+
+/// The folder of a test's snapshots.
+pub(super) fn snapshots(test: &str) -> String {
+    format!("{TESTS}/snapshots/{}", key(test))
+}
+
+/// A name for files, made of a case's: its letters and digits, with a dash for all that is between them.
+pub(super) fn slug(name: &str) -> String {
+    const LONGEST: usize = 80;
+    let words = name.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty());
+    let mut slug = words.collect::<Vec<_>>().join("-").to_lowercase();
+    slug.truncate(slug.floor_char_boundary(LONGEST));
+    if slug.is_empty() { "case".to_owned() } else { slug }
+}
+
+/// The files beneath a folder, sorted; of the folders in it, those that are `wanted`. What is hidden is left out, and so is
+/// what a link leads to, unless it is a file in the folder.
+fn files(dir: &Dir, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut looked_at = 0;
+    let mut folders = vec![String::new()];
+    while let Some(parent) = folders.pop() {
+        let at = if parent.is_empty() { "." } else { &parent };
+        for entry in dir.read_dir(at).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            looked_at += 1;
+            if looked_at > MOST_ENTRIES {
+                return Err(Error::load(format!("the spell's folder holds more than {MOST_ENTRIES} files")));
+            }
+            // A name that is not UTF-8 is one that no script can name.
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if name.starts_with('.') || name == "node_modules" {
+                continue;
+            }
+            let path = if parent.is_empty() { name } else { format!("{parent}/{name}") };
+            let kind = entry.file_type().map_err(unreadable)?;
+            let is_link_to_file = || kind.is_symlink() && dir.metadata(&path).is_ok_and(|it| it.is_file());
+            if kind.is_file() || is_link_to_file() {
+                found.push(path);
+            } else if kind.is_dir() && wanted(&path) {
+                folders.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The files directly in a folder; none when there is no such folder.
+pub(super) fn list(dir: &Dir, folder: &str) -> Result<Vec<String>> {
+    let entries = match dir.read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(unreadable)?;
+        if entry.file_type().map_err(unreadable)?.is_file()
+            && let Ok(name) = entry.file_name().into_string()
+        {
+            found.push(format!("{folder}/{name}"));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Copies the files of a spell into another folder, but for what its tests keep.
+///
+/// # Errors
+/// When they are too many or too large, or cannot be read or written.
+pub(super) fn copy(from: &Dir, to: &Dir) -> Result<()> {
+    let failed = |path: &str, error: std::io::Error| {
+        Error::load(format!("cannot copy {path} to record in a copy of the spell: {error}"))
+            .with_source(error)
+    };
+    let mut left = MOST_COPIED;
+    let kept = |folder: &str| matches!(folder, "tests/recordings" | "tests/snapshots");
+    for path in files(from, |folder| !kept(folder))? {
+        let size = from.metadata(&path).map_err(|error| failed(&path, error))?.len();
+        left = left.checked_sub(size).ok_or_else(|| {
+            Error::load(format!(
+                "the spell's folder holds more than {} MB, too much to record in a copy of it",
+                MOST_COPIED >> 20
+            ))
+        })?;
+        let copied = match path.rsplit_once('/') {
+            Some((folder, _)) => to.create_dir_all(folder),
+            None => Ok(()),
+        };
+        copied.and_then(|()| from.copy(&path, to, &path)).map_err(|error| failed(&path, error))?;
+    }
+    Ok(())
+}
+
+/// The text of a file that tests keep; `None` when there is none.
+pub(super) fn read(dir: &Dir, path: &str) -> Result<Option<String>> {
+    let failed =
+        |error: std::io::Error| Error::load(format!("cannot read {path}: {error}")).with_source(error);
+    let file = match dir.open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut text = String::new();
+    file.take(MOST_KEPT).read_to_string(&mut text).map_err(failed)?;
+    Ok(Some(text))
+}
+
+/// Writes a file that tests keep, unless it holds this text already.
+pub(super) fn write(dir: &Dir, path: &str, text: &str) -> Result<()> {
+    if read(dir, path).is_ok_and(|known| known.as_deref() == Some(text)) {
+        return Ok(());
+    }
+    let folder = path.rsplit_once('/').map_or(".", |(folder, _)| folder);
+    // Beside it first, so that an older one is whole until this one is.
+    let beside = format!("{path}.new");
+    let written = dir.create_dir_all(folder).and_then(|()| dir.write(&beside, text));
+    written.and_then(|()| dir.rename(&beside, dir, path)).map_err(|error| {
+        Error::new(llmspell_core::ErrorKind::Io, format!("cannot write {path}: {error}")).with_source(error)
+    })
+}
+
+/// Removes a file that tests kept, and the folders that are empty then.
+pub(super) fn remove(dir: &Dir, path: &str) -> Result<()> {
+    match dir.remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(Error::new(llmspell_core::ErrorKind::Io, format!("cannot remove {path}: {error}"))
+                .with_source(error));
+        }
+        _ => {}
+    }
+    let mut folder = path;
+    while let Some((parent, _)) = folder.rsplit_once('/')
+        && parent != TESTS
+        && dir.remove_dir(parent).is_ok()
+    {
+        folder = parent;
+    }
+    Ok(())
+}
+
+fn unreadable(error: std::io::Error) -> Error {
+    Error::load(format!("cannot look through the spell's folder: {error}")).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_are_told_from_other_scripts_by_their_place_or_name() {
+        for (path, test) in [
+            ("tests/greet.luau", true),
+            ("tests/deep/er.luau", true),
+            ("greet.test.luau", true),
+            ("lib/greet.test.luau", true),
+            ("main.luau", false),
+            ("lib/tests.luau", false),
+            ("tests/lib/greet.luau", false),
+            ("tests/deep/lib/greet.luau", false),
+            ("tests/snapshots/greet.luau", false),
+        ] {
+            assert_eq!(is_test(path), test, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_a_case_keeps_has_a_name_of_its_own() {
+        assert_eq!(recording("tests/greet.luau", "a", 1), "tests/recordings/greet/a.jsonl");
+        assert_eq!(recording("lib/greet.test.js", "a", 2), "tests/recordings/lib/greet/a.2.jsonl");
+        assert_eq!(snapshot("tests/deep/greet.test.luau", "a", 1), "tests/snapshots/deep/greet/a.1.txt");
+        for (name, file) in [
+            ("greets by name", "greets-by-name"),
+            ("  What? 429!", "what-429"),
+            ("größe 你好", "größe-你好"),
+            ("../../etc", "etc"),
+            ("…", "case"),
+        ] {
+            assert_eq!(slug(name), file);
+        }
+        assert!(slug(&"ä".repeat(100)).len() <= 80);
+    }
+}

@@ -1,0 +1,257 @@
+//! The journal of a run in a test: it answers what the test scripts and what is recorded, and records.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use llmspell_core::effect::{
+    Answer, Ask, Effect, EffectPath, End, Entry, EntryId, Journal, Lookup, MemoryJournal,
+};
+use llmspell_core::replay::Recorded;
+use llmspell_core::{Error, ErrorKind, Result, Value};
+
+use super::options::{Fault, RunOptions};
+
+/// What the test answers has its turn behind all else that waits.
+const AFTER_ALL: u64 = 1 << 62;
+
+/// The entry of what the test scripts: nothing of it is kept.
+const SCRIPTED: EntryId = EntryId(u64::MAX);
+
+/// What to do about a recording that is not there, or not right.
+const ANEW: &str = "`llmspell test --update` records it";
+
+/// Where the answers come from that the test does not give.
+enum Rest {
+    /// From a recording.
+    Replay { recorded: Recorded, entries: Vec<(EffectPath, String)>, asked: Mutex<HashSet<EffectPath>> },
+    /// There is none; this file would hold it.
+    Missing(String),
+    /// From the world, and they are recorded.
+    Record(MemoryJournal),
+}
+
+/// A fault, and how many effects it could have failed.
+struct Armed {
+    name: String,
+    fault: Fault,
+    kind: Option<ErrorKind>,
+    met: AtomicU32,
+}
+
+impl Armed {
+    fn new(name: &str, fault: Fault) -> Result<Self> {
+        let kind = match fault.kind.as_deref() {
+            None => None,
+            Some(kind) => Some(
+                ErrorKind::from_name(kind)
+                    .ok_or_else(|| Error::argument(format!("`{kind}` is not a kind of error")))?,
+            ),
+        };
+        Ok(Self { name: name.to_owned(), fault, kind, met: AtomicU32::new(0) })
+    }
+
+    /// The error for an effect, when it is one to fail.
+    fn strikes(&self, ask: &Ask) -> Option<Error> {
+        let (capability, operation) = (&*ask.capability, &*ask.operation);
+        let is_meant = match self.name.split_once('.') {
+            Some(named) => named == (capability, operation),
+            // To find out which model is meant is no call.
+            None if capability == "models" => {
+                self.name == capability && matches!(operation, "chat" | "stream")
+            }
+            None => self.name == capability,
+        };
+        if !is_meant {
+            return None;
+        }
+        let number = self.met.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.fault.at.is_some_and(|at| at != number) {
+            return None;
+        }
+        let kind = self.kind.unwrap_or(match capability {
+            "net" => ErrorKind::Network,
+            "models" => ErrorKind::Overloaded,
+            _ => ErrorKind::Io,
+        });
+        Some(Error::new(kind, &self.fault.message))
+    }
+
+    fn has_struck(&self) -> bool {
+        self.met.load(Ordering::Relaxed) >= self.fault.at.unwrap_or(1)
+    }
+}
+
+/// The journal of one run in a test.
+pub(super) struct Staged {
+    rest: Rest,
+    faults: Vec<Armed>,
+    input: Mutex<VecDeque<String>>,
+    models: bool,
+    net: bool,
+    order: AtomicU64,
+}
+
+impl Staged {
+    /// One that answers from a recording; without one, a run that needs it fails and names the file.
+    pub(super) fn replay(entries: Option<Vec<Entry>>, file: &str, options: &RunOptions) -> Result<Self> {
+        let rest = match entries {
+            Some(entries) => {
+                let ended = entries.iter().filter(|entry| entry.end.is_some());
+                let listed =
+                    ended.map(|entry| (entry.effect.path.clone(), named(&entry.effect.ask))).collect();
+                Rest::Replay { recorded: Recorded::new(entries), entries: listed, asked: Mutex::default() }
+            }
+            None => Rest::Missing(file.to_owned()),
+        };
+        Self::new(rest, options)
+    }
+
+    /// One that records what the world answers.
+    pub(super) fn record(options: &RunOptions) -> Result<Self> {
+        Self::new(Rest::Record(MemoryJournal::default()), options)
+    }
+
+    fn new(rest: Rest, options: &RunOptions) -> Result<Self> {
+        let faults = options.fail.iter().map(|(name, fault)| Armed::new(name, fault.0.clone()));
+        Ok(Self {
+            rest,
+            faults: faults.collect::<Result<_>>()?,
+            input: Mutex::new(options.input.iter().cloned().collect()),
+            models: options.model.is_some(),
+            net: options.http.is_some(),
+            order: AtomicU64::new(AFTER_ALL),
+        })
+    }
+
+    /// What was recorded.
+    pub(super) fn recorded(&self) -> Vec<Entry> {
+        match &self.rest {
+            Rest::Record(journal) => journal.entries(),
+            Rest::Replay { .. } | Rest::Missing(_) => Vec::new(),
+        }
+    }
+
+    /// Looks whether all that was prepared for the run was asked for.
+    ///
+    /// # Errors
+    /// When a fault met nothing, or the recording holds more than the run asked.
+    pub(super) fn check(&self) -> Result<()> {
+        if let Some(armed) = self.faults.iter().find(|armed| !armed.has_struck()) {
+            let met = armed.met.load(Ordering::Relaxed);
+            let message = match armed.fault.at {
+                Some(at) if met > 0 => {
+                    format!("`fail`: number {at} of `{}` was to fail, and there were {met}", armed.name)
+                }
+                _ => format!("`fail`: the spell did nothing that is named `{}`", armed.name),
+            };
+            let hint = "`llmspell runs show` lists what a run did, by these names";
+            return Err(Error::new(ErrorKind::Assertion, message).hint(hint));
+        }
+        if let Rest::Replay { entries, asked, .. } = &self.rest {
+            let asked = lock(asked);
+            let mut left = entries.iter().filter(|(path, _)| !asked.contains(path));
+            if let Some((path, what)) = left.next() {
+                let more = match left.count() {
+                    0 => String::new(),
+                    more => format!(", and {more} more"),
+                };
+                return Err(Error::new(
+                    ErrorKind::Replay,
+                    format!("the recording holds {path} {what}, which the spell did not ask for{more}"),
+                )
+                .hint("nothing was asked of the world; if the spell has changed, record it anew")
+                .hint(ANEW));
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&self, answer: Answer) -> Lookup {
+        Lookup::Recorded(End { order: self.order.fetch_add(1, Ordering::Relaxed), said: 0, answer })
+    }
+}
+
+fn named(ask: &Ask) -> String {
+    format!("{}.{}", ask.capability, ask.operation)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Journal for Staged {
+    fn begin(&self, effect: Effect) -> Result<Lookup> {
+        let mut struck = None;
+        for armed in &self.faults {
+            // Each counts what it meets, whichever of them fails it.
+            struck = armed.strikes(&effect.ask).or(struck);
+        }
+        if let Some(error) = struck {
+            return Ok(self.answer(Err(error)));
+        }
+        match (&*effect.ask.capability, &*effect.ask.operation) {
+            ("console", "read_line") => {
+                let line = lock(&self.input).pop_front();
+                return Ok(self.answer(Ok(line.map_or(Value::Nil, Value::from))));
+            }
+            ("models", _) if self.models => return Ok(Lookup::Live(SCRIPTED)),
+            ("net", _) if self.net => return Ok(Lookup::Live(SCRIPTED)),
+            // What is scripted takes its time, and so must what is measured by it.
+            ("clock", "sleep") if self.models || self.net => return Ok(Lookup::Live(SCRIPTED)),
+            _ => {}
+        }
+        match &self.rest {
+            Rest::Record(journal) => journal.begin(effect),
+            Rest::Replay { recorded, asked, .. } => {
+                let found =
+                    recorded.find(&effect).and_then(|found| found.ok_or_else(|| recorded.missing(&effect)));
+                let entry = found.map_err(|error| error.hint(ANEW))?;
+                lock(asked).insert(effect.path);
+                Ok(entry.end.clone().map_or(Lookup::NeverEnded, Lookup::Recorded))
+            }
+            Rest::Missing(file) => Err(Error::new(
+                ErrorKind::Replay,
+                format!("there is no recording {file} to answer {} {}", effect.path, named(&effect.ask)),
+            )
+            .hint(ANEW)),
+        }
+    }
+
+    fn finish(&self, entry: EntryId, end: End) -> Result<()> {
+        match &self.rest {
+            _ if entry == SCRIPTED => Ok(()),
+            Rest::Record(journal) => journal.finish(entry, end),
+            Rest::Replay { .. } | Rest::Missing(_) => Err(Error::internal("a test has touched the world")),
+        }
+    }
+
+    fn last_order(&self) -> u64 {
+        match &self.rest {
+            Rest::Replay { recorded, .. } => recorded.last_order(),
+            Rest::Missing(_) | Rest::Record(_) => 0,
+        }
+    }
+}
+
+/// The journal of a test itself: it may look at the clock and draw random numbers, and all else is for the spell.
+pub(super) struct HandsOff;
+
+impl Journal for HandsOff {
+    fn begin(&self, effect: Effect) -> Result<Lookup> {
+        if matches!(&*effect.ask.capability, "clock" | "random") {
+            return Ok(Lookup::Live(SCRIPTED));
+        }
+        let message = format!("a test does no {} itself: what is live is off", named(&effect.ask));
+        let error = Error::new(ErrorKind::Unsupported, message).hint("`test.run` runs the spell, which may");
+        Ok(Lookup::Recorded(End { order: 0, said: 0, answer: Err(error) }))
+    }
+
+    fn finish(&self, _: EntryId, _: End) -> Result<()> {
+        Ok(())
+    }
+
+    fn keeps(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,203 @@
+//! The world as a test scripts it: models and web pages that answer what the test says, without a socket.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream, StreamExt as _};
+use indexmap::IndexMap;
+use llmspell_core::capability::{
+    Console, Dial, Estimate, Incoming, ModelListing, ModelRef, Models, Net, Outgoing, ProviderInfo,
+};
+use llmspell_core::chat::{ChatRequest, Delta, Reply};
+use llmspell_core::effect::Permit;
+use llmspell_core::{Error, ErrorKind, Result};
+use llmspell_llm::{Client, Mock, PROVIDERS, Provider, ProviderRow, RetryPolicy};
+
+use super::options::{HttpAnswer, ModelAnswer, Short};
+
+const MOCK: &str = "mock";
+const ECHO: &str = "echo";
+
+/// Where names lead; nobody goes there.
+const SOMEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(93, 184, 215, 14));
+
+/// What was asked for beyond what the test scripts.
+#[derive(Clone, Default)]
+pub(super) struct Misses(Arc<Mutex<Option<Error>>>);
+
+impl Misses {
+    fn note(&self, error: &Error) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
+    }
+
+    /// The first of them.
+    pub(super) fn take(&self) -> Option<Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Models that answer what a test says, whichever of them is asked.
+pub(super) struct ScriptedModels {
+    client: Client,
+    mock: Mock,
+    answers: usize,
+    misses: Misses,
+}
+
+impl ScriptedModels {
+    pub(super) fn new(answers: &[Short<ModelAnswer>], misses: &Misses) -> Result<Self> {
+        let mut mock = Mock::new();
+        for Short(answer) in answers {
+            mock = add(mock, answer)?;
+        }
+        let message = match answers.len() {
+            1 => "`model` scripts one answer, and the spell asks for more".to_owned(),
+            count => format!("`model` scripts {count} answers, and the spell asks for more"),
+        };
+        mock = mock.otherwise(Error::new(ErrorKind::Replay, message));
+        // The wait before a call is tried again is only for the provider's sake.
+        let retry = RetryPolicy { base: Duration::ZERO, ..RetryPolicy::default() };
+        let mut builder = Client::builder().retry(retry).mock(mock.clone());
+        for row in PROVIDERS {
+            builder = builder.custom(row.name, Arc::new(mock.clone()) as Arc<dyn Provider>);
+        }
+        let misses = misses.clone();
+        Ok(Self { client: builder.build()?, mock, answers: answers.len(), misses })
+    }
+
+    fn look(&self) -> impl Fn(&Error) + Send + 'static {
+        let (mock, answers, misses) = (self.mock.clone(), self.answers, self.misses.clone());
+        move |error| {
+            if mock.requests().len() > answers {
+                misses.note(error);
+            }
+        }
+    }
+}
+
+fn add(mock: Mock, answer: &ModelAnswer) -> Result<Mock> {
+    let ModelAnswer { text, status, retry_after, cut, bad_json, delay } = answer;
+    let delay = Duration::try_from_secs_f64(*delay)
+        .map_err(|error| Error::argument(format!("`delay` is no time: {error}")))?;
+    let mock = match (text, status, cut, bad_json) {
+        (Some(text), None, None, false) => mock.reply(text),
+        (None, Some(status @ 400..=599), None, false) => mock.status(*status, *retry_after),
+        (None, Some(_), None, false) => return Err(Error::argument("`status` is one from 400 to 599")),
+        (None, None, Some(text), false) => mock.cut(text),
+        (None, None, None, true) => mock.garbled(),
+        _ => {
+            let message = "an answer has one of `text`, `status`, `cut` and `bad_json`";
+            return Err(Error::argument(message));
+        }
+    };
+    Ok(mock.after(delay))
+}
+
+impl Models for ScriptedModels {
+    fn providers(&self) -> Vec<ProviderInfo> {
+        self.client.providers().into_iter().filter(|provider| provider.name == MOCK).collect()
+    }
+
+    /// Any model of any provider there is.
+    fn resolve(&self, provider: Option<&str>, model: Option<&str>) -> Result<ModelRef> {
+        let known = |name: &str| name == MOCK || ProviderRow::find(name).is_some();
+        let (provider, model) = match (provider, model.and_then(|model| model.split_once('/'))) {
+            (None, Some((provider, model))) if known(provider) => (provider, Some(model)),
+            (Some(provider), Some((same, model))) if same == provider => (provider, Some(model)),
+            (provider, _) => (provider.unwrap_or(MOCK), model),
+        };
+        if !known(provider) {
+            return self.client.resolve(Some(provider), model);
+        }
+        let default = ProviderRow::find(provider).map_or(ECHO, |row| row.default_model);
+        Ok(ModelRef { provider: provider.to_owned(), model: model.unwrap_or(default).to_owned() })
+    }
+
+    fn chat(&self, permit: Permit, request: ChatRequest) -> BoxFuture<'static, Result<Reply>> {
+        let (asking, look) = (self.client.chat(permit, request), self.look());
+        Box::pin(async move { asking.await.inspect_err(look) })
+    }
+
+    fn stream(
+        &self,
+        permit: Permit,
+        request: ChatRequest,
+    ) -> BoxFuture<'static, Result<BoxStream<'static, Result<Delta>>>> {
+        let (asking, look) = (self.client.stream(permit, request), self.look());
+        Box::pin(async move { asking.await.inspect_err(look) })
+    }
+
+    fn list(&self, permit: Permit, provider: Option<String>) -> BoxFuture<'static, Result<ModelListing>> {
+        self.client.list(permit, Some(provider.unwrap_or_else(|| MOCK.to_owned())))
+    }
+
+    fn count_tokens(&self, text: &str, model: &ModelRef) -> u64 {
+        self.client.count_tokens(text, model)
+    }
+
+    fn estimate(&self, request: &ChatRequest) -> Estimate {
+        self.client.estimate(request)
+    }
+}
+
+/// A web of the pages that a test says.
+pub(super) struct ScriptedWeb {
+    pages: IndexMap<String, HttpAnswer>,
+    misses: Misses,
+}
+
+impl ScriptedWeb {
+    pub(super) fn new(pages: IndexMap<String, Short<HttpAnswer>>, misses: &Misses) -> Self {
+        let pages = pages.into_iter().map(|(url, Short(page))| (url, page)).collect();
+        Self { pages, misses: misses.clone() }
+    }
+
+    fn answer(&self, url: &str) -> Result<Incoming> {
+        let found = self.pages.iter().find(|(known, _)| is_same_address(known, url));
+        let Some((_, HttpAnswer { status, headers, body })) = found else {
+            let error = Error::new(ErrorKind::Replay, format!("`http` has no answer for {url}"));
+            self.misses.note(&error);
+            return Err(error);
+        };
+        let headers = headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let body = bytes::Bytes::from(body.clone());
+        Ok(Incoming { status: *status, headers, body: stream::iter([Ok(body)]).boxed() })
+    }
+}
+
+/// Whether a test means this address: without a path, it is as well one that ends with a slash.
+fn is_same_address(meant: &str, url: &str) -> bool {
+    meant == url || url.strip_suffix('/') == Some(meant)
+}
+
+impl Net for ScriptedWeb {
+    fn resolve(&self, _: &Permit, _: &str) -> BoxFuture<'static, Result<Vec<IpAddr>>> {
+        Box::pin(async { Ok(vec![SOMEWHERE]) })
+    }
+
+    fn exchange(&self, dial: Dial, _: Outgoing) -> BoxFuture<'static, Result<Incoming>> {
+        let answer = self.answer(dial.url().as_str());
+        Box::pin(async { answer })
+    }
+}
+
+/// The world where there is none: the journal of a test answers before anything comes here.
+pub(super) struct Nobody;
+
+impl Console for Nobody {
+    fn read_line(&self, _: Permit, _: String) -> BoxFuture<'static, Result<Option<String>>> {
+        Box::pin(async { Ok(None) })
+    }
+}
+
+impl Net for Nobody {
+    fn resolve(&self, _: &Permit, _: &str) -> BoxFuture<'static, Result<Vec<IpAddr>>> {
+        Box::pin(async { Err(Error::internal("a test looked for a host")) })
+    }
+
+    fn exchange(&self, _: Dial, _: Outgoing) -> BoxFuture<'static, Result<Incoming>> {
+        Box::pin(async { Err(Error::internal("a test reached for a host")) })
+    }
+}

@@ -1,0 +1,243 @@
+//! Exports traces as OTLP over HTTP, in its JSON form.
+//!
+//! The format is written here, in one small file: the crates that have it bring protobuf and an SDK along, read the
+//! environment by themselves and log what a collector refuses instead of saying it.
+
+mod names;
+mod span;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use llmspell_core::{Error, ErrorKind, Result};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+
+use self::span::{Attribute, Span, Trace};
+use super::{TracedRun, Tracer};
+use crate::journal::KeptEffect;
+
+/// The most spans of one run that are kept; the run itself and its tasks come on top.
+const MOST_SPANS: usize = 50_000;
+/// How many spans are sent at once.
+const BATCH: usize = 1_000;
+/// How long a collector may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The most of a collector's complaint that is shown, in letters.
+const COMPLAINT: usize = 200;
+
+/// Where traces go, and how much they tell.
+#[derive(Debug, Clone)]
+pub struct OtlpConfig {
+    /// The whole address that spans are posted to, such as `http://127.0.0.1:4318/v1/traces`.
+    pub endpoint: String,
+    /// Headers for the collector.
+    pub headers: Vec<(String, SecretString)>,
+    /// The name of the service, as `service.name`.
+    pub service: String,
+    /// Further attributes of the resource.
+    pub resource: Vec<(String, String)>,
+    /// Whether prompts, answers and the queries of addresses are told.
+    pub content: bool,
+}
+
+impl OtlpConfig {
+    /// A collector at this address, without headers, that is not told what was said.
+    #[must_use]
+    pub fn new(endpoint: impl Into<String>) -> Self {
+        Self {
+            endpoint: endpoint.into(),
+            headers: Vec::new(),
+            service: "llmspell".to_owned(),
+            resource: Vec::new(),
+            content: false,
+        }
+    }
+}
+
+/// Collects the spans of runs that have ended until they are [sent](Self::send). Nothing is set up before that.
+///
+/// ```no_run
+/// # async fn run(runtime: llmspell::Runtime, spell: llmspell::Spell) -> llmspell::Result<()> {
+/// use llmspell::{Otlp, OtlpConfig};
+///
+/// let otlp = Otlp::new(OtlpConfig::new("http://127.0.0.1:4318/v1/traces"));
+/// let outcome = runtime.cast(spell).trace(otlp.tracer()).start().outcome().await;
+/// otlp.send().await?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Otlp(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    config: OtlpConfig,
+    ended: Mutex<Vec<Span>>,
+    client: OnceLock<reqwest::Client>,
+}
+
+impl Otlp {
+    /// An exporter with nothing to send yet.
+    #[must_use]
+    pub fn new(config: OtlpConfig) -> Self {
+        Self(Arc::new(Shared { config, ended: Mutex::default(), client: OnceLock::new() }))
+    }
+
+    /// A tracer for one run.
+    #[must_use]
+    pub fn tracer(&self) -> Arc<dyn Tracer> {
+        Arc::new(RunTracer { shared: Arc::clone(&self.0), effects: Mutex::default() })
+    }
+
+    /// Sends what has ended since the last time. What could not be sent is gone.
+    ///
+    /// # Errors
+    /// When the collector cannot be reached, or refuses some of it.
+    pub async fn send(&self) -> Result<()> {
+        let ended = std::mem::take(&mut *lock(&self.0.ended));
+        for spans in ended.chunks(BATCH) {
+            tokio::time::timeout(PATIENCE, self.0.post(spans)).await.unwrap_or_else(|_| {
+                Err(failed(&format!("no answer within {} s", PATIENCE.as_secs())).with_retryable(true))
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    async fn post(&self, spans: &[Span]) -> Result<()> {
+        let mut request = self.client()?.post(&self.config.endpoint).json_body(&self.export(spans))?;
+        for (name, value) in &self.config.headers {
+            request = request.header(name, value.expose_secret());
+        }
+        // The source of the error tells the whole address, which may hold a token.
+        let sent = request.send().await.map_err(|error| failed(&cause(&error)))?;
+        let status = sent.status();
+        let body = sent.text().await.unwrap_or_default();
+        if !status.is_success() {
+            let complaint: String = body.chars().take(COMPLAINT).collect();
+            return Err(failed(&format!("it answers {}: {}", status.as_u16(), complaint.escape_debug())));
+        }
+        match serde_json::from_str::<serde_json::Value>(&body).unwrap_or_default() {
+            answer if refused(&answer) > 0 => {
+                let why = answer["partialSuccess"]["errorMessage"].as_str().unwrap_or("it does not say why");
+                Err(failed(&format!("it refuses {} spans: {}", refused(&answer), why.escape_debug())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn client(&self) -> Result<&reqwest::Client> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let client = llmspell_llm::http_client()?
+            .build()
+            .map_err(|error| Error::internal(format!("the HTTP client cannot be set up: {error}")))?;
+        Ok(self.client.get_or_init(|| client))
+    }
+
+    fn export<'a>(&'a self, spans: &'a [Span]) -> Export<'a> {
+        let OtlpConfig { service, resource, .. } = &self.config;
+        let mut attributes = vec![Attribute::text(names::SERVICE_NAME, service)];
+        attributes.extend(resource.iter().map(|(name, value)| Attribute::text(name, value)));
+        let scope = Scope { name: "llmspell", version: env!("CARGO_PKG_VERSION") };
+        let scope_spans = [ScopeSpans { scope, spans }];
+        Export { resource_spans: [ResourceSpans { resource: Resource { attributes }, scope_spans }] }
+    }
+}
+
+/// How many spans a collector did not take. Numbers of 64 bits are texts in OTLP's JSON, and some write numbers.
+fn refused(answer: &serde_json::Value) -> u64 {
+    let count = &answer["partialSuccess"]["rejectedSpans"];
+    count.as_u64().or_else(|| count.as_str()?.parse().ok()).unwrap_or(0)
+}
+
+fn failed(why: &str) -> Error {
+    Error::new(ErrorKind::Network, format!("the trace could not be exported: {why}"))
+}
+
+fn cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+trait JsonBody: Sized {
+    fn json_body(self, body: &impl Serialize) -> Result<Self>;
+}
+
+impl JsonBody for reqwest::RequestBuilder {
+    fn json_body(self, body: &impl Serialize) -> Result<Self> {
+        let body = serde_json::to_vec(body)
+            .map_err(|error| Error::internal(format!("the trace cannot be written: {error}")))?;
+        Ok(self.header(reqwest::header::CONTENT_TYPE, "application/json").body(body))
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Export<'a> {
+    resource_spans: [ResourceSpans<'a>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResourceSpans<'a> {
+    resource: Resource,
+    scope_spans: [ScopeSpans<'a>; 1],
+}
+
+#[derive(Serialize)]
+struct Resource {
+    attributes: Vec<Attribute>,
+}
+
+#[derive(Serialize)]
+struct ScopeSpans<'a> {
+    scope: Scope,
+    spans: &'a [Span],
+}
+
+#[derive(Serialize)]
+struct Scope {
+    name: &'static str,
+    version: &'static str,
+}
+
+/// Keeps what a run did until it has ended. What came from the journal was exported when it happened.
+#[derive(Debug)]
+struct RunTracer {
+    shared: Arc<Shared>,
+    effects: Mutex<Vec<KeptEffect>>,
+}
+
+impl Tracer for RunTracer {
+    fn ended(&self, effect: &KeptEffect, recorded: bool) {
+        let mut effects = lock(&self.effects);
+        if !recorded && effects.len() < MOST_SPANS {
+            effects.push(effect.clone());
+        }
+    }
+
+    fn closed(&self, run: &TracedRun<'_>) {
+        let effects = std::mem::take(&mut *lock(&self.effects));
+        let trace = Trace::new(run, self.shared.config.content);
+        let mut spans: Vec<Span> =
+            effects.iter().chain(&run.unfinished).map(|effect| trace.effect(effect)).collect();
+        let mut tasks = BTreeMap::new();
+        for effect in effects.iter().chain(&run.unfinished) {
+            trace.note_tasks(effect, &mut tasks);
+        }
+        spans.extend(tasks.iter().map(|(task, times)| trace.task(task, *times)));
+        spans.push(trace.run());
+        lock(&self.shared.ended).extend(spans);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
