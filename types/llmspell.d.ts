@@ -236,8 +236,12 @@ declare namespace Spell {
         reasoning?: Effort | null;
         /** The tools the model may call. */
         tools?: Array<ToolSpec> | null;
+        /** Whether an answer to the same request that was kept before will do: `true`, or the most seconds that it may be old. */
+        cache?: boolean | number | null;
         /** The most seconds the whole call may take, retries included. */
         timeout?: number | null;
+        /** Models to ask instead, one after another, when this one's provider fails before any of its answer was seen. */
+        fallback?: Array<string> | null;
     }
 
     /** One question to a model. */
@@ -264,8 +268,12 @@ declare namespace Spell {
         reasoning?: Effort | null;
         /** The tools the model may call. */
         tools?: Array<ToolSpec>;
+        /** Whether an answer to the same request that was kept before will do: `true`, or the most seconds that it may be old. */
+        cache?: boolean | number | null;
         /** The most seconds the whole call may take, retries included. */
         timeout?: number | null;
+        /** Models to ask instead, one after another, when this one's provider fails before any of its answer was seen. */
+        fallback?: Array<string>;
     }
 
     /** How to cut a text. */
@@ -290,6 +298,40 @@ declare namespace Spell {
         pretty?: boolean;
     }
 
+    /** Why a run failed. */
+    interface Failure {
+        /** What sort of error it is, such as `network`. */
+        kind: string;
+        /** What happened, in a sentence. */
+        message: string;
+        /** Whether the same may work later. */
+        retryable: boolean;
+        /** What the user can do. */
+        hint?: string | null;
+        /** The file and line where it happened. */
+        place?: string | null;
+        /** The value that the spell raised in the place of a message. */
+        value?: any;
+        /** The provider that failed. */
+        provider?: string | null;
+        /** The HTTP status. */
+        status?: number | null;
+        /** How often the call was tried. */
+        attempts?: number | null;
+        /** The text that had arrived. */
+        partial?: string | null;
+    }
+
+    /** An error in the place of an effect. A text stands for an error with that message. */
+    interface Fault {
+        /** What it says. */
+        message?: string;
+        /** Its kind; without one, `network` for the network, `overloaded` for models, and `io` for all else. */
+        kind?: string | null;
+        /** Fails only the effect with this number, counting those that the fault would fail from 1. */
+        at?: number | null;
+    }
+
     /** What is known of a file or a folder. */
     interface FileInfo {
         /** What it is. */
@@ -306,12 +348,48 @@ declare namespace Spell {
     /** Why the model stopped. */
     type FinishReason = "stop" | "length" | "tool_calls" | "content_filter" | "refusal" | "other";
 
+    /** What a server answers. A text stands for an answer with that body. */
+    interface HttpAnswer {
+        /** The status. */
+        status?: number;
+        /** The headers. */
+        headers?: { [name: string]: string };
+        /** The body. */
+        body?: string;
+    }
+
+    /** A line of the log. */
+    interface LogLine {
+        /** `debug`, `info`, `warn` or `error`. */
+        level: string;
+        /** What happened. */
+        message: string;
+        /** Data beside the message. */
+        fields: { [name: string]: any };
+    }
+
     /** One message of a conversation. */
     interface Message {
         /** Who speaks: `system`, `user`, `assistant` or `tool`. */
         role: Role;
         /** What is said. */
         content: Content;
+    }
+
+    /** An answer of a model, or how there is none. A text stands for an answer with that text. */
+    interface ModelAnswer {
+        /** The text of the answer. */
+        text?: string | null;
+        /** Refuses the call with this status. */
+        status?: number | null;
+        /** How many seconds a refusal asks to wait. */
+        retryAfter?: number | null;
+        /** Breaks the answer off after this text. */
+        cut?: string | null;
+        /** Answers with what is no JSON. */
+        badJson?: boolean;
+        /** How many seconds it takes. */
+        delay?: number;
     }
 
     /** What is known of a model, from the built-in catalogue and from the provider. */
@@ -359,8 +437,12 @@ declare namespace Spell {
         usage: Usage;
         /** The provider's id of the answer. */
         id?: string | null;
-        /** How often the call was tried. */
+        /** How often the call was tried, with all that it was asked of. */
         attempts: number;
+        /** Whether it was kept from an earlier call: it used nothing, and cost nothing. */
+        cached?: boolean;
+        /** The models that were asked before and failed, and why. */
+        failed?: Array<string>;
     }
 
     /** How to send a request. */
@@ -379,6 +461,34 @@ declare namespace Spell {
 
     /** Who speaks in a conversation. */
     type Role = "system" | "user" | "assistant" | "tool";
+
+    /** What stands in the place of the world. What is not said here is answered by the recording. */
+    interface RunOptions {
+        /** What models answer, in the order of the calls. They pass the real client: what may be tried again is tried again, and takes the next one. */
+        model?: Array<string | ModelAnswer> | null;
+        /** What is at these addresses of the web; nothing is at any other. */
+        http?: { [name: string]: string | HttpAnswer } | null;
+        /** The lines that the user types; behind them is the end of input. */
+        input?: Array<string>;
+        /** Errors in the place of effects: by the capability, such as `files`, or one of its operations, such as `files.write`. */
+        fail?: { [name: string]: string | Fault };
+    }
+
+    /** What a run came to. Nothing in it differs from run to run. */
+    interface RunResult {
+        /** What the spell returned. */
+        value: any;
+        /** What it printed. */
+        output: string;
+        /** What it logged. */
+        logs: Array<LogLine>;
+        /** Why it failed, if it did. */
+        error?: Failure | null;
+        /** What its model calls used. */
+        usage: Usage;
+        /** How many model calls it made. */
+        calls: number;
+    }
 
     /** A tool call the model made. */
     interface ToolCall {
@@ -691,6 +801,24 @@ declare namespace Spell {
         /** Reads a time from text. */
         parse(text: string, pattern?: string | null): number;
     };
+
+    /** Runs the spell that a test belongs to, and checks what comes of it. Only tests have it, which `llmspell test` runs. */
+    const test: {
+        /** Adds a case: a name that says what is shown, and a function that shows it. */
+        case(name: string, run: (...values: any[]) => any): void;
+        /** Names a case that is not run, and is counted as skipped. */
+        skip(name: string, run?: (...values: any[]) => any | null): void;
+        /** Runs the spell with these parameters, and returns what it came to. */
+        run(params?: { [name: string]: any } | null, options?: RunOptions | null): Promise<RunResult>;
+        /** Checks that two values are the same, however deep. */
+        equal(found: any, expected: any): void;
+        /** Checks that a text contains another, letter by letter, or that a list contains a value. */
+        contains(found: any, part: any): void;
+        /** Checks that a regular expression matches somewhere in a text. */
+        match(text: string, pattern: string): void;
+        /** Checks that a text, or any data, is what it was when it was kept with `llmspell test --update`. */
+        snapshot(value: any): void;
+    };
 }
 
 declare const async: typeof Spell.async;
@@ -705,3 +833,4 @@ declare const console: typeof Spell.console & SpellConsole;
 declare const crypto: typeof Spell.crypto & SpellCrypto;
 declare const text: typeof Spell.text;
 declare const time: typeof Spell.time;
+declare const test: typeof Spell.test;
