@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use llmspell_core::{Error, ErrorKind, Limit, Limits, Method, Result, Value};
+use llmspell_core::{Error, ErrorKind, Limit, Limits, Method, Value};
 
 use crate::harness::{Stage, shown};
 
@@ -269,10 +269,7 @@ fn a_cancelled_run_runs_nothing_more() {
 #[test]
 fn a_limit_that_the_host_reaches_ends_the_script() {
     let stage = Stage::limited(Limits { model_calls: 0, ..Limits::default() });
-    let reach = Method::sync("reach", |cx, _| -> Result<Value> {
-        cx.meter().reserve_model_call()?;
-        Ok(Value::Nil)
-    });
+    let reach = Method::sync("reach", |cx, _| Err::<Value, _>(cx.meter().trip(Limit::ModelCalls)));
     stage.session.register(reach).unwrap();
     let error = stage.eval("try { reach() } catch {}\nconsole.log('on')").unwrap_err();
     assert_eq!(
