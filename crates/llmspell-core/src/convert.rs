@@ -116,7 +116,8 @@ impl schemars::JsonSchema for Callback {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({"x-llmspell": "function"})
+        // With a type, so that an optional one is told from one that has to be there.
+        schemars::json_schema!({"x-llmspell": "function", "type": "object"})
     }
 }
 

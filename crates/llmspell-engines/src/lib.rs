@@ -12,14 +12,23 @@ use std::sync::Arc;
 
 use llmspell_core::{Engine, EngineDescriptor, EngineRegistry, Result};
 
+mod callbacks;
+mod crossing;
+mod excerpt;
+#[cfg(feature = "js")]
+pub mod js;
 #[cfg(feature = "luau")]
 pub mod luau;
+mod module_path;
+mod wake;
 
 /// What an engine is, and how to make one.
 pub type Entry = (EngineDescriptor, fn() -> Arc<dyn Engine>);
 
 /// The engines in this build. Adding one is a folder and a line here.
 pub const ENGINES: &[Entry] = &[
+    #[cfg(feature = "js")]
+    (js::DESCRIPTOR, || Arc::new(js::Js::new())),
     #[cfg(feature = "luau")]
     (luau::DESCRIPTOR, || Arc::new(luau::Luau::new())),
 ];

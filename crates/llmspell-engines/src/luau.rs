@@ -7,7 +7,6 @@
 #[cfg(panic = "abort")]
 compile_error!("an error of a host function unwinds through the VM; build with panic = \"unwind\"");
 
-mod callbacks;
 mod compile;
 mod engine;
 mod errors;

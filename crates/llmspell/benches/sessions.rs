@@ -5,18 +5,24 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use llmspell::{Bridge, Context, EngineRegistry};
+use llmspell::{Bridge, Context, Engine, EngineRegistry};
 
 const SESSIONS: u32 = 500;
 
-#[expect(clippy::print_stdout, reason = "a bench reports")]
 fn main() {
     let registry = EngineRegistry::new();
     llmspell_engines::register_all(&registry).expect("the engines do not clash");
-    let engine = registry.by_name("luau").expect("this build has Luau");
     let bridges: Vec<Arc<Bridge>> =
         llmspell_bridges::BRIDGES.iter().map(|bridge| Arc::new(bridge())).collect();
-    let open = || engine.open(&bridges, Context::builder().build()).expect("a session");
+    for descriptor in registry.descriptors() {
+        let engine = registry.by_name(descriptor.name).expect("it is registered");
+        measure(descriptor.language, &*engine, &bridges);
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "a bench reports")]
+fn measure(language: &str, engine: &dyn Engine, bridges: &[Arc<Bridge>]) {
+    let open = || engine.open(bridges, Context::builder().build()).expect("a session");
     let functions: usize = bridges.iter().map(|bridge| bridge.methods.len()).sum();
 
     // The first one brings in code and shared tables.
@@ -24,14 +30,14 @@ fn main() {
     let before = resident_bytes();
     let sessions: Vec<_> = (0..SESSIONS).map(|_| open()).collect();
     let each = (resident_bytes() - before) / u64::from(SESSIONS);
-    println!("{functions} host functions: {} KiB a session", each / 1024);
+    println!("{language}: {functions} host functions: {} KiB a session", each / 1024);
     drop(sessions);
 
     let began = Instant::now();
     for _ in 0..SESSIONS {
         drop(open());
     }
-    println!("open and drop: {:?} wall", began.elapsed() / SESSIONS);
+    println!("{language}: open and drop: {:?} wall", began.elapsed() / SESSIONS);
 }
 
 /// What the process holds in memory, from the kernel's own count of pages.

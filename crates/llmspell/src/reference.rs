@@ -7,6 +7,7 @@ mod luau;
 mod markdown;
 mod text;
 mod types;
+mod typescript;
 
 use std::fmt::Write;
 
@@ -18,6 +19,7 @@ pub use luau::luau_types;
 pub use markdown::{furniture_markdown, markdown};
 pub use text::text;
 use types::Types;
+pub use typescript::typescript_types;
 
 use crate::runtime::Runtime;
 use crate::testing;
@@ -38,6 +40,7 @@ pub fn bridges(runtime: &Runtime) -> Vec<Bridge> {
 /// let files = llmspell::reference::files(&[llmspell::Bridge::new("empty").doc("Does nothing.")], &[]);
 /// assert_eq!(files[0].0, "docs/reference/empty.md");
 /// assert_eq!(files[1].0, "types/llmspell.d.luau");
+/// assert_eq!(files[2].0, "types/llmspell.d.ts");
 /// ```
 #[must_use]
 pub fn files(bridges: &[Bridge], furniture: &[&Furniture]) -> Vec<(String, String)> {
@@ -45,7 +48,18 @@ pub fn files(bridges: &[Bridge], furniture: &[&Furniture]) -> Vec<(String, Strin
     let of_bridges = bridges.iter().map(|bridge| (page(bridge.name), markdown(bridge)));
     let of_furniture = furniture.iter().map(|piece| (page(piece.name), furniture_markdown(piece)));
     let types = ("types/llmspell.d.luau".to_owned(), luau_types(bridges, furniture));
-    of_bridges.chain(of_furniture).chain([types]).collect()
+    let typescript = ("types/llmspell.d.ts".to_owned(), typescript_types(bridges));
+    of_bridges.chain(of_furniture).chain([types, typescript]).collect()
+}
+
+/// `stream_chat` as JavaScript writes it: `streamChat`.
+fn camel_case(name: &str) -> String {
+    let mut words = name.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |name, word| {
+        let (initial, rest) = word.split_at(word.len().min(1));
+        name + &initial.to_ascii_uppercase() + rest
+    })
 }
 
 /// The first line of a documentation: what the thing does, in one sentence.

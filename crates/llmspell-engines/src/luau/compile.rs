@@ -9,6 +9,7 @@ use mlua::{Function, Lua, Value as LuaValue};
 
 use super::errors::from_lua_error;
 use super::host::Host;
+use crate::excerpt::excerpt;
 
 /// The most bytes of text and bytecode that are kept.
 const CACHE: usize = 16 * 1024 * 1024;
@@ -166,26 +167,6 @@ fn column_of(text: &str, line: u32, token: &str) -> Option<u32> {
         places.retain(|at| moves(*at));
     }
     u32::try_from(content[..*places.last()?].chars().count() + 1).ok()
-}
-
-/// The line and the one before it, with a mark below.
-fn excerpt(text: &str, line: u32, column: Option<u32>, width: usize) -> String {
-    let gutter = line.to_string().len() + 2;
-    let mut drawn = String::new();
-    let shown = text.lines().enumerate().map(|(at, text)| (at as u32 + 1, text));
-    for (number, text) in shown.filter(|(number, _)| (line.saturating_sub(1)..=line).contains(number)) {
-        let text: String = text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect();
-        drawn.push_str(&format!("{number:>gutter$} | {text}\n"));
-        if number == line {
-            let blank = text.chars().take_while(|c| c.is_whitespace()).count();
-            let (start, width) = match column {
-                Some(column) => (column as usize - 1, width),
-                None => (blank, text.trim().chars().count().max(1)),
-            };
-            drawn.push_str(&format!("{:>gutter$} | {}{}\n", "", " ".repeat(start), "^".repeat(width)));
-        }
-    }
-    drawn
 }
 
 /// What to do about the mistakes that people make who come from elsewhere.

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use llmspell_core::{Context, Error, Result};
 use mlua::{Function, LightUserData, Lua, Table, Thread};
 
-use super::callbacks::Callbacks;
 use super::compile::Chunks;
 use super::errors;
 use super::limits::Memory;
 use super::objects::Classes;
 use super::scope::Scope;
+use crate::callbacks::Callbacks;
 
 /// The mark that a coroutine yields while it waits for the host. Scripts never see it.
 pub(super) fn pending() -> LightUserData {
@@ -68,7 +68,7 @@ pub(super) struct Host {
 /// What one run has of its own. Another run gets another one.
 pub(super) struct PerRun {
     pub(super) cx: Context,
-    pub(super) callbacks: Callbacks,
+    pub(super) callbacks: Callbacks<Function>,
     pub(super) memory: Memory,
     /// The names of the chunks that were loaded, as error messages begin with them.
     pub(super) files: RefCell<HashSet<String>>,

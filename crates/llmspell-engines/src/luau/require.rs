@@ -8,9 +8,7 @@ use mlua::{Function, Lua, Table, Value as LuaValue};
 use super::compile;
 use super::errors::{frames, raise};
 use super::host::Host;
-
-/// The most bytes of a path: more than one that leads anywhere.
-const MAX_PATH: usize = 4096;
+use crate::module_path::{MAX_PATH, normalise};
 
 /// Finds the file that a path means to the script that requires it, and loads it unless `loaded` has it.
 ///
@@ -42,7 +40,7 @@ fn find(
     is_loaded: impl Fn(&str) -> bool,
 ) -> Result<(String, Option<Function>)> {
     let stack = frames(lua);
-    let stem = normalise(folder_of(&stack), path)?;
+    let stem = normalise("require", folder_of(&stack), path)?;
     let named = (stem.ends_with(".luau") || stem.ends_with(".lua")).then(|| stem.clone());
     let looked = [format!("{stem}.luau"), format!("{stem}.lua"), format!("{stem}/init.luau")];
     for file in named.iter().chain(&looked) {
@@ -63,37 +61,6 @@ fn find(
 fn folder_of(stack: &[Frame]) -> &str {
     let file = stack.first().map(|frame| frame.place.file.as_str());
     file.and_then(|file| file.rsplit_once('/')).map_or("", |(folder, _)| folder)
-}
-
-/// A path as the parts below the spell's folder, joined by `/`.
-///
-/// # Errors
-/// When it is no relative path, or leads out of that folder.
-fn normalise(folder: &str, path: &str) -> Result<String> {
-    let refuse = |why: &str| Err(Error::load(format!("cannot require `{}`: {why}", path.escape_debug())));
-    if !path.starts_with("./") && !path.starts_with("../") {
-        return refuse("a module's path begins with ./ or ../");
-    }
-    if path.contains(['\\', '\0', ':']) {
-        return refuse("it holds a character that no module's path has");
-    }
-    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
-    for part in path.split('/') {
-        match part {
-            "." => {}
-            ".." => {
-                if parts.pop().is_none() {
-                    return refuse("it leads out of the spell's folder");
-                }
-            }
-            "" => return refuse("it has an empty part"),
-            part => parts.push(part),
-        }
-    }
-    if parts.is_empty() {
-        return refuse("it names a folder");
-    }
-    Ok(parts.join("/"))
 }
 
 /// A file whose own chunk is on the stack is being loaded.

@@ -4,37 +4,20 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context as TaskContext, Poll, Wake, Waker, ready};
+use std::task::{Context as TaskContext, Poll, Waker, ready};
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use futures_util::task::AtomicWaker;
 use llmspell_core::callback::Call;
-use llmspell_core::{Context, Error, Result, Value};
+use llmspell_core::{Error, Result, Value};
 use mlua::{Function, Lua};
 use tokio::sync::oneshot;
 
 use super::host::Host;
 use super::promise;
 use super::task::Task;
-
-/// Counts a task as alive while it lives.
-struct Alive(Context);
-
-impl Alive {
-    fn new(host: &Host) -> Result<Self> {
-        host.run().cx.meter().start_task()?;
-        Ok(Self(host.run().cx.clone()))
-    }
-}
-
-impl Drop for Alive {
-    fn drop(&mut self) {
-        self.0.meter().end_task();
-    }
-}
+use crate::wake::{Alarm, Alive};
 
 /// What a task is for.
 enum Purpose {
@@ -133,7 +116,7 @@ impl Run {
         }
         for (scope, thread) in self.host.run().adopted.take() {
             let task = Task::adopt(&self.host, &self.lua, scope, thread);
-            let alive = Some(Alive::new(&self.host)?);
+            let alive = Some(Alive::new(&self.host.run().cx)?);
             self.tasks.push(Running { task, purpose: Purpose::Promise, _alive: alive });
         }
         self.beside.extend(self.host.run().cx.take_beside());
@@ -148,7 +131,7 @@ impl Run {
             .callbacks
             .function(number)
             .ok_or_else(|| Error::internal("a callback was called after its release"))?;
-        let alive = Alive::new(&self.host)?;
+        let alive = Alive::new(&self.host.run().cx)?;
         let scope = self.host.begin_scope(within.unwrap_or(cx));
         Ok((Task::call(&self.host, &self.lua, scope, function, arguments, failure)?, alive))
     }
@@ -223,18 +206,18 @@ impl Future for Run {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let alarm = Arc::clone(&self.alarm);
-        alarm.outer.register(cx.waker());
+        alarm.begin(cx.waker());
         let waker = Waker::from(Arc::clone(&alarm));
         let cx = &mut TaskContext::from_waker(&waker);
         self.host.run().callbacks.open(cx.waker());
         loop {
-            alarm.rang.store(false, Ordering::Relaxed);
+            alarm.reset();
             match self.step(cx) {
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(true) => {}
                 Ok(false) if self.is_stuck() => return Poll::Ready(self.end()),
                 // Whoever was woken meanwhile has his turn before another answer comes in.
-                Ok(false) if alarm.rang.load(Ordering::Relaxed) => return Poll::Pending,
+                Ok(false) if alarm.rang() => return Poll::Pending,
                 Ok(false) if self.host.run().stopped.get().is_some() => return Poll::Pending,
                 // Who let it go first has not been polled since, and may be at work as soon as he is.
                 Ok(false) if self.host.run().behind.get() > 0 => return Poll::Pending,
@@ -242,24 +225,6 @@ impl Future for Run {
                 Ok(false) => return Poll::Pending,
             }
         }
-    }
-}
-
-/// Hears whether anything of the run was woken, and passes it on.
-#[derive(Default)]
-struct Alarm {
-    rang: AtomicBool,
-    outer: AtomicWaker,
-}
-
-impl Wake for Alarm {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.rang.store(true, Ordering::Relaxed);
-        self.outer.wake();
     }
 }
 

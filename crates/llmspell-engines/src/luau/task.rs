@@ -1,6 +1,6 @@
 //! One coroutine of the session at work: the script itself, a callback that the host called, or what a promise runs.
 
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 
@@ -11,6 +11,7 @@ use super::errors::{self, from_lua_error, raised};
 use super::host::{Host, pending};
 use super::scope::Scope;
 use super::values::{from_lua, to_lua};
+use crate::wake::after_neighbours;
 
 /// A coroutine that is resumed each time it is polled. It yields the mark when it waits, and no values when the
 /// interrupt stopped it so that neighbours on the thread may go first. What it returns is what it comes to.
@@ -163,11 +164,4 @@ impl Drop for Task {
         }
         self.scope.drop_calls();
     }
-}
-
-/// Has the task polled again once all others on its thread, and what they wait for, have had their turn. Waking it at
-/// once would not do: a thread's own queue comes before its timers and sockets.
-fn after_neighbours<T>(cx: &mut TaskContext<'_>) -> Poll<T> {
-    let _ = pin!(tokio::task::yield_now()).poll(cx);
-    Poll::Pending
 }

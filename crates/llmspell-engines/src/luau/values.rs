@@ -1,21 +1,17 @@
 //! Luau values to and from [`Value`], directly.
 
 use std::ffi::c_void;
-use std::fmt;
 use std::rc::Rc;
 
-use llmspell_core::{Callback, Error, MAX_DEPTH, Map, Method, Result, Value};
+use llmspell_core::{Callback, MAX_DEPTH, Map, Method, Result, Value};
 use mlua::{Lua, LuaString, Table, Value as LuaValue};
 
 use super::errors::from_lua_error;
 use super::functions;
 use super::host::Host;
 use super::objects;
+use crate::crossing::{CHARGE, Crossing, MAX_INTEGER, Step, Trouble, weight};
 
-/// The largest integer that a double holds with all below it.
-const MAX_INTEGER: i64 = 1 << 53;
-/// Bytes of the host that are counted before the memory limit is asked.
-const CHARGE: usize = 64 * 1024;
 /// What a list or map takes beside its items: its own block, and room that was not needed.
 const TABLE: usize = 96;
 /// What the host keeps of a function.
@@ -59,83 +55,12 @@ pub(super) fn to_lua(host: &Rc<Host>, lua: &Lua, value: Value) -> Result<LuaValu
     }
 }
 
-/// About how many bytes a value will take in the VM, without what is nested too deep to enter it.
-fn weight(value: &Value, depth: usize) -> usize {
-    const STRING: usize = 32;
-    const TABLE: usize = 64;
-    const SLOT: usize = 16;
-    const NODE: usize = 64;
-    match value {
-        Value::Str(text) => STRING + text.len(),
-        Value::Bytes(bytes) => STRING + bytes.len(),
-        Value::List(_) | Value::Map(_) if depth == MAX_DEPTH => 0,
-        Value::List(items) => TABLE + items.iter().map(|item| SLOT + weight(item, depth + 1)).sum::<usize>(),
-        Value::Map(fields) => {
-            let field =
-                |(name, value): (&String, &Value)| NODE + STRING + name.len() + weight(value, depth + 1);
-            TABLE + fields.iter().map(field).sum::<usize>()
-        }
-        _ => 0,
-    }
-}
-
 /// Moves a bridge's constant into the VM: nothing becomes null, for a field that is nil would not be there.
 ///
 /// # Errors
 /// As [`to_lua`].
 pub(super) fn constant(host: &Rc<Host>, lua: &Lua, value: Value) -> Result<LuaValue> {
     write(host, lua, value, 0).map_err(|trouble| trouble.into_error("the constant"))
-}
-
-/// One step into a value, for the path in errors.
-enum Step {
-    Index(usize),
-    Name(String),
-}
-
-type Crossing<T> = std::result::Result<T, Trouble>;
-
-/// Why a value could not cross.
-enum Trouble {
-    /// It does not fit; the path is collected on the way out.
-    Misfit { path: Vec<Step>, message: String },
-    /// The run is over, or the VM failed.
-    Failed(Error),
-}
-
-impl Trouble {
-    fn misfit(message: impl Into<String>) -> Self {
-        Self::Misfit { path: Vec::new(), message: message.into() }
-    }
-
-    fn too_deep() -> Self {
-        Self::misfit(format!("tables are nested more than {MAX_DEPTH} deep"))
-    }
-
-    fn within(mut self, step: impl FnOnce() -> Step) -> Self {
-        if let Self::Misfit { path, .. } = &mut self {
-            path.push(step());
-        }
-        self
-    }
-
-    fn into_error(self, what: &str) -> Error {
-        match self {
-            Self::Failed(error) => error,
-            Self::Misfit { path, message } => Error::argument(format!("{what}{}: {message}", Path(&path))),
-        }
-    }
-}
-
-struct Path<'a>(&'a [Step]);
-
-impl fmt::Display for Path<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().rev().try_for_each(|step| match step {
-            Step::Index(index) => write!(f, "[{index}]"),
-            Step::Name(name) => write!(f, ".{name}"),
-        })
-    }
 }
 
 struct Reader<'a> {
@@ -191,7 +116,7 @@ impl Reader<'_> {
             return Err(Trouble::misfit("the table contains itself"));
         }
         if self.ancestors.len() == MAX_DEPTH {
-            return Err(Trouble::too_deep());
+            return Err(Trouble::too_deep("tables"));
         }
         self.ancestors.push(pointer);
         let mut entries = Entries::default();
@@ -325,7 +250,7 @@ fn write(host: &Rc<Host>, lua: &Lua, value: Value, depth: usize) -> Crossing<Lua
         Value::Num(value) => LuaValue::Number(value),
         Value::Str(text) => LuaValue::String(lua.create_string(text).map_err(failed)?),
         Value::Bytes(bytes) => LuaValue::String(lua.create_string(bytes).map_err(failed)?),
-        Value::List(_) | Value::Map(_) if depth == MAX_DEPTH => return Err(Trouble::too_deep()),
+        Value::List(_) | Value::Map(_) if depth == MAX_DEPTH => return Err(Trouble::too_deep("tables")),
         Value::List(items) => {
             let table = lua.create_table_with_capacity(items.len(), 0).map_err(failed)?;
             for (at, item) in items.into_iter().enumerate() {

@@ -3,6 +3,7 @@
 mod async_calls;
 mod errors;
 #[allow(clippy::unwrap_used, reason = "the exception for tests does not see helpers")]
+#[path = "../harness/mod.rs"]
 mod harness;
 mod limits;
 mod modules;
@@ -13,3 +14,9 @@ mod renewal;
 mod sandbox;
 mod session;
 mod values;
+
+const FILE: &str = "main.luau";
+
+fn engine() -> impl llmspell_core::Engine {
+    llmspell_engines::luau::Luau::new()
+}

@@ -1,4 +1,4 @@
-//! JSON Schema in the words of Luau.
+//! JSON Schema in the words of Luau and of TypeScript.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,8 +8,16 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::Value as Json;
 
+/// Whose words types are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Language {
+    Luau,
+    TypeScript,
+}
+
 /// Writes types and gathers the records that they name.
 pub(super) struct Types {
+    language: Language,
     /// Types of arguments: what has a default may be left out.
     taken: SchemaGenerator,
     /// Types of results: what is always there is there.
@@ -40,8 +48,15 @@ pub(super) struct Part {
 }
 
 impl Types {
+    /// Types in Luau.
     pub(super) fn new() -> Self {
+        Self::of(Language::Luau)
+    }
+
+    /// Types in this language.
+    pub(super) fn of(language: Language) -> Self {
         Self {
+            language,
             taken: SchemaSettings::default().into_generator(),
             given: SchemaSettings::default().for_serialize().into_generator(),
         }
@@ -49,18 +64,33 @@ impl Types {
 
     /// The type of an argument.
     pub(super) fn taken(&mut self, schema: TypeOf) -> String {
-        Type::of(schema(&mut self.taken).as_value()).text()
+        Type::of(schema(&mut self.taken).as_value(), self.taken_style()).text()
+    }
+
+    /// The same without a mark for what may be left out, and whether it may be.
+    pub(super) fn taken_part(&mut self, schema: TypeOf) -> (String, bool) {
+        let mut ty = Type::of(schema(&mut self.taken).as_value(), self.taken_style());
+        let optional = std::mem::take(&mut ty.optional);
+        (ty.text(), optional)
     }
 
     /// The type of a result.
     pub(super) fn given(&mut self, schema: TypeOf) -> String {
-        Type::of(schema(&mut self.given).as_value()).text()
+        Type::of(schema(&mut self.given).as_value(), self.given_style()).text()
+    }
+
+    fn taken_style(&self) -> Style {
+        Style { language: self.language, is_taken: true }
+    }
+
+    fn given_style(&self) -> Style {
+        Style { language: self.language, is_taken: false }
     }
 
     /// What a call gives: the value and the error, one of which is nil, or the error alone.
     pub(super) fn returns(&mut self, method: &Method) -> String {
         let Some(schema) = method.returns else { return "Error?".to_owned() };
-        let mut ty = Type::of(schema(&mut self.given).as_value());
+        let mut ty = Type::of(schema(&mut self.given).as_value(), self.given_style());
         ty.optional = true;
         format!("({}, Error?)", ty.text())
     }
@@ -68,32 +98,56 @@ impl Types {
     /// The named types that were met so far, by name. Where a type is both taken and given, fields that may be left
     /// out are shown as such.
     pub(super) fn named(&self) -> Vec<Named> {
-        let mut schemas: BTreeMap<&String, &Json> = self.given.definitions().iter().collect();
+        let given = self.given.definitions();
+        let mut schemas: BTreeMap<&String, &Json> = given.iter().collect();
         schemas.extend(self.taken.definitions());
-        schemas.into_iter().map(|(name, schema)| named(name, schema)).collect()
+        // The fields of what is given have one name.
+        let style =
+            |name: &String| if given.contains_key(name) { self.given_style() } else { self.taken_style() };
+        schemas.into_iter().map(|(name, schema)| named(name, schema, style(name))).collect()
     }
 }
 
-fn named(name: &str, schema: &Json) -> Named {
+/// How a type is written.
+#[derive(Debug, Clone, Copy)]
+struct Style {
+    language: Language,
+    /// It is the type of an argument, whose fields JavaScript calls in its own manner.
+    is_taken: bool,
+}
+
+impl Style {
+    fn is_luau(self) -> bool {
+        self.language == Language::Luau
+    }
+}
+
+fn named(name: &str, schema: &Json, style: Style) -> Named {
     let words: Option<Vec<Part>> = list(schema, "oneOf")
         .map(|word| Some(Part { name: quoted(word.get("const")?), ty: String::new(), doc: doc(word) }))
         .collect();
     let shape = match words {
         Some(words) if !words.is_empty() => Shape::Words(words),
-        _ if schema.get("properties").is_some() => Shape::Record(fields(schema)),
-        _ => Shape::Other(Type::of(schema).text()),
+        _ if schema.get("properties").is_some() => Shape::Record(fields(schema, style)),
+        _ => Shape::Other(Type::of(schema, style).text()),
     };
     Named { name: name.to_owned(), doc: doc(schema), shape }
 }
 
-fn fields(schema: &Json) -> Vec<Part> {
+fn fields(schema: &Json, style: Style) -> Vec<Part> {
     let required: Vec<&str> = list(schema, "required").filter_map(Json::as_str).collect();
     let properties = schema.get("properties").and_then(Json::as_object).into_iter().flatten();
     properties
         .map(|(name, schema)| {
-            let mut ty = Type::of(schema);
-            ty.optional |= !required.contains(&name.as_str());
-            Part { name: name.clone(), ty: ty.text(), doc: doc(schema) }
+            let mut ty = Type::of(schema, style);
+            let left_out = !required.contains(&name.as_str());
+            if style.is_luau() {
+                ty.optional |= left_out;
+                return Part { name: name.clone(), ty: ty.text(), doc: doc(schema) };
+            }
+            let name = if style.is_taken { super::camel_case(name) } else { name.clone() };
+            let mark = if left_out { "?" } else { "" };
+            Part { name: format!("{name}{mark}"), ty: ty.text(), doc: doc(schema) }
         })
         .collect()
 }
@@ -111,9 +165,9 @@ fn quoted(text: &Json) -> String {
     text.to_string()
 }
 
-/// A Luau type while it is put together: a union of types, and whether nil is one of them.
-#[derive(Default)]
+/// A type while it is put together: a union of types, and whether nothing is one of them.
 struct Type {
+    style: Style,
     members: Vec<String>,
     optional: bool,
 }
@@ -121,8 +175,8 @@ struct Type {
 const ANY: &str = "any";
 
 impl Type {
-    fn of(schema: &Json) -> Self {
-        let mut ty = Self::default();
+    fn of(schema: &Json, style: Style) -> Self {
+        let mut ty = Self { style, members: Vec::new(), optional: false };
         ty.read(schema);
         if ty.members.is_empty() && !ty.optional {
             ty.add(ANY);
@@ -132,12 +186,14 @@ impl Type {
 
     fn read(&mut self, schema: &Json) {
         let keyword = |key: &str| schema.get(key).and_then(Json::as_str);
+        self.optional |= list(schema, "type").any(|word| word == "null");
         match (keyword("x-llmspell"), keyword("title"), keyword("$ref")) {
-            (Some("function"), _, _) => return self.add("(...any) -> ...any"),
+            (Some("function"), _, _) if self.style.is_luau() => return self.add("(...any) -> ...any"),
+            (Some("function"), _, _) => return self.add("(...values: any[]) => any"),
             (Some("object"), Some(class), _) => return self.add(class),
             (_, _, Some(path)) => {
                 let name = path.rsplit('/').next().unwrap_or(path);
-                let rest = record(schema);
+                let rest = record(schema, self.style);
                 return self.add(&if rest == "{}" { name.to_owned() } else { format!("{name} & {rest}") });
             }
             _ => {}
@@ -166,15 +222,23 @@ impl Type {
             "null" => self.optional = true,
             "integer" | "number" => self.add("number"),
             "array" => {
-                let items =
-                    schema.get("items").map_or_else(|| ANY.to_owned(), |items| Self::of(items).text());
-                self.add(&format!("{{{items}}}"));
+                let items = schema
+                    .get("items")
+                    .map_or_else(|| ANY.to_owned(), |items| Self::of(items, self.style).text());
+                self.add(&if self.style.is_luau() {
+                    format!("{{{items}}}")
+                } else {
+                    format!("Array<{items}>")
+                });
             }
-            "object" if schema.get("properties").is_some() => self.add(&record(schema)),
+            "object" if schema.get("properties").is_some() => self.add(&record(schema, self.style)),
             "object" => {
                 let values = schema.get("additionalProperties").filter(|values| values.is_object());
-                let values = values.map_or_else(|| ANY.to_owned(), |values| Self::of(values).text());
-                self.add(&format!("{{[string]: {values}}}"));
+                let values =
+                    values.map_or_else(|| ANY.to_owned(), |values| Self::of(values, self.style).text());
+                let name = if self.style.is_luau() { "[string]" } else { " [name: string]" };
+                let space = if self.style.is_luau() { "" } else { " " };
+                self.add(&format!("{{{name}: {values}{space}}}"));
             }
             plain => self.add(plain),
         }
@@ -188,6 +252,10 @@ impl Type {
 
     fn text(&self) -> String {
         match (self.members.as_slice(), self.optional) {
+            (members, true) if !self.style.is_luau() && members != [ANY] => {
+                let members = members.iter().map(|one| enclosed(one)).chain(["null".into()]);
+                members.collect::<Vec<_>>().join(" | ")
+            }
             ([], _) => "nil".to_owned(),
             ([one], false) => one.clone(),
             // `any` holds nil already.
@@ -204,14 +272,15 @@ impl Type {
 
 /// A function or an intersection stands in parentheses where it is one of several types.
 fn enclosed(member: &str) -> Cow<'_, str> {
-    let alone = member.starts_with('{') || !(member.contains(" -> ") || member.contains(" & "));
+    let alone = member.starts_with('{')
+        || !(member.contains(" -> ") || member.contains(" => ") || member.contains(" & "));
     if alone { member.into() } else { format!("({member})").into() }
 }
 
 /// A table with these fields, on one line.
-fn record(schema: &Json) -> String {
+fn record(schema: &Json, style: Style) -> String {
     let fields: Vec<String> =
-        fields(schema).into_iter().map(|field| format!("{}: {}", field.name, field.ty)).collect();
+        fields(schema, style).into_iter().map(|field| format!("{}: {}", field.name, field.ty)).collect();
     if fields.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", fields.join(", ")) }
 }
 
@@ -220,6 +289,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    const LUAU: Style = Style { language: Language::Luau, is_taken: true };
 
     #[test]
     fn each_schema_has_a_luau_type() {
@@ -267,7 +338,7 @@ mod tests {
             (json!({"x-llmspell": "object", "title": "Agent"}), "Agent"),
         ];
         for (schema, expected) in cases {
-            assert_eq!(Type::of(&schema).text(), expected, "{schema}");
+            assert_eq!(Type::of(&schema, LUAU).text(), expected, "{schema}");
         }
     }
 }

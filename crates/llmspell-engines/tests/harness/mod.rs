@@ -1,4 +1,5 @@
-//! A run as the library would make it: a context, a watchdog, and a thread that charges its polls.
+//! A run as the library would make it: a context, a watchdog, and a thread that charges its polls. Each engine's tests
+//! say what their `engine` is and what they call their `FILE`.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,9 +10,10 @@ use std::time::Duration;
 
 use llmspell_core::capability::Modules;
 use llmspell_core::{
-    Bridge, Context, ContextBuilder, Engine, Error, Event, Limits, Result, Session, Sink, Source, Value,
+    Bridge, Context, ContextBuilder, Engine as _, Error, Event, Limits, Result, Session, Sink, Source, Value,
 };
-use llmspell_engines::luau::Luau;
+
+use crate::{FILE, engine};
 
 #[derive(Default)]
 pub(crate) struct Printed(Mutex<String>);
@@ -90,7 +92,7 @@ impl Stage {
         let printed = Arc::<Printed>::default();
         let cx = build(Context::builder().sink(Arc::clone(&printed) as Arc<dyn Sink>)).build();
         let bridges: Vec<_> = bridges.into_iter().map(Arc::new).collect();
-        let session = Luau::new().open(&bridges, cx.clone()).unwrap();
+        let session = engine().open(&bridges, cx.clone()).unwrap();
         let watchdog = Watchdog::start(&cx);
         Self { cx, session, printed, _watchdog: watchdog }
     }
@@ -102,9 +104,9 @@ impl Stage {
         self._watchdog = Watchdog::start(&self.cx);
     }
 
-    /// Runs a script as `main.luau`.
+    /// Runs a script.
     pub(crate) fn eval(&self, text: &str) -> Result<Value> {
-        let source = Source::new("main.luau", text);
+        let source = Source::new(FILE, text);
         self.finish(self.session.eval(&source))
     }
 

@@ -10,14 +10,13 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use llmspell_core::callback::Call;
 use llmspell_core::{Callback, CallbackHost, Context, Error, Result, Value};
-use mlua::Function;
 use tokio::sync::oneshot;
 
 /// Numbers are never used twice in a process, so that a ticket of another session is not taken for one's own.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// A call that waits to be made, and where its result goes.
-pub(super) type Posted = (Call, oneshot::Sender<Result<Value>>);
+pub(crate) type Posted = (Call, oneshot::Sender<Result<Value>>);
 
 #[derive(Default)]
 struct Mail {
@@ -62,17 +61,22 @@ fn gone() -> Error {
     Error::runtime("the script of this function is not running any more")
 }
 
-/// The functions that the host holds tickets for.
-#[derive(Default)]
-pub(super) struct Callbacks {
+/// The functions that the host holds tickets for. `F` is an engine's handle to one.
+pub(crate) struct Callbacks<F> {
     /// With how each looks at the world: as a task of the one that handed it out.
-    functions: RefCell<HashMap<u64, (Function, Context)>>,
+    functions: RefCell<HashMap<u64, (F, Context)>>,
     mailbox: Arc<Mailbox>,
 }
 
-impl Callbacks {
+impl<F> Default for Callbacks<F> {
+    fn default() -> Self {
+        Self { functions: RefCell::default(), mailbox: Arc::default() }
+    }
+}
+
+impl<F: Clone> Callbacks<F> {
     /// A ticket for a function.
-    pub(super) fn ticket(&self, function: Function, cx: Context) -> Callback {
+    pub(crate) fn ticket(&self, function: F, cx: Context) -> Callback {
         self.drop_released();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         self.functions.borrow_mut().insert(number, (function, cx));
@@ -80,12 +84,12 @@ impl Callbacks {
     }
 
     /// The function of a ticket, if it is one of this session's.
-    pub(super) fn function(&self, number: u64) -> Option<(Function, Context)> {
+    pub(crate) fn function(&self, number: u64) -> Option<(F, Context)> {
         self.functions.borrow().get(&number).cloned()
     }
 
     /// Takes calls from now on; `waker` is woken for each.
-    pub(super) fn open(&self, waker: &Waker) {
+    pub(crate) fn open(&self, waker: &Waker) {
         let mut mail = self.mailbox.lock();
         mail.running = true;
         if !mail.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
@@ -94,12 +98,12 @@ impl Callbacks {
     }
 
     /// The next call to make.
-    pub(super) fn next(&self) -> Option<Posted> {
+    pub(crate) fn next(&self) -> Option<Posted> {
         self.mailbox.lock().calls.pop_front()
     }
 
     /// Takes no more calls; those not made are answered with an error.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         let mut mail = self.mailbox.lock();
         mail.running = false;
         mail.waker = None;
@@ -107,6 +111,11 @@ impl Callbacks {
         drop(mail);
         drop(calls);
         self.drop_released();
+    }
+
+    /// Lets go of all functions, whoever holds a ticket.
+    pub(crate) fn forget(&self) {
+        self.functions.take();
     }
 
     fn drop_released(&self) {

@@ -1,0 +1,180 @@
+//! Calls of the host that the script waits for: each is a promise of the script's, and settles it.
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll, Waker};
+
+use futures_util::future::LocalBoxFuture;
+use llmspell_core::{Context, Result, Value};
+use rquickjs::{Ctx, Function, Promise, Value as JsValue};
+
+use super::errors::{self, failure};
+use super::host::{Host, Kept};
+use super::trace;
+use super::values::to_js;
+use crate::wake::Alive;
+
+/// How the promise of a call is settled.
+struct Settler {
+    resolve: Kept<Function<'static>>,
+    reject: Kept<Function<'static>>,
+}
+
+/// Drops a call when it is told to. Its promise is never settled then.
+#[derive(Default)]
+pub(super) struct Cancel {
+    cancelled: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Cancel {
+    pub(super) fn cancel(&self) {
+        self.cancelled.set(true);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn look(&self, waker: &Waker) -> bool {
+        *self.waker.borrow_mut() = Some(waker.clone());
+        self.cancelled.get()
+    }
+}
+
+/// A call under way.
+pub(super) struct Call {
+    answer: LocalBoxFuture<'static, Result<Value>>,
+    settler: Option<Settler>,
+    /// Who asked.
+    cx: Context,
+    /// Where he asked: the script's stack.
+    site: String,
+    cancel: Option<Rc<Cancel>>,
+    alive: Option<Alive>,
+}
+
+/// A call whose answer is there.
+pub(super) struct Answered {
+    result: Result<Value>,
+    settler: Settler,
+    cx: Context,
+    site: String,
+}
+
+impl Future for Call {
+    type Output = Option<Answered>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if this.cancel.as_ref().is_some_and(|cancel| cancel.look(cx.waker())) {
+            return Poll::Ready(None);
+        }
+        let result = std::task::ready!(this.answer.as_mut().poll(cx));
+        this.alive = None;
+        let site = std::mem::take(&mut this.site);
+        let answered =
+            this.settler.take().map(|settler| Answered { result, settler, cx: this.cx.clone(), site });
+        Poll::Ready(answered)
+    }
+}
+
+impl Answered {
+    /// Settles the promise. What waits for it goes on as whoever asked.
+    pub(super) fn settle(self, host: &Rc<Host>, ctx: &Ctx<'_>) -> Result<()> {
+        host.enter(self.cx);
+        settle(host, ctx, self.result, &self.settler, &self.site)
+            .map_err(|error| errors::from_js_error(host, ctx, error))
+    }
+}
+
+fn settle<'js>(
+    host: &Rc<Host>,
+    ctx: &Ctx<'js>,
+    result: Result<Value>,
+    settler: &Settler,
+    site: &str,
+) -> rquickjs::Result<()> {
+    match result.and_then(|value| to_js(host, ctx, value)) {
+        Ok(value) => settler.resolve.clone().restore(ctx)?.call((value,)),
+        Err(error) => {
+            let error = errors::located(error, trace::frames(site));
+            let reason = failure(host, ctx, &error, Some(site))?;
+            settler.reject.clone().restore(ctx)?.call((reason,))
+        }
+    }
+}
+
+/// The calls that were started since the schedule last looked.
+#[derive(Default)]
+pub(super) struct Calls {
+    started: RefCell<Vec<Call>>,
+    /// Wakes the schedule.
+    waker: RefCell<Option<Waker>>,
+    /// What drops the calls that are started now.
+    watching: RefCell<Option<Rc<Cancel>>>,
+}
+
+impl Calls {
+    pub(super) fn set_waker(&self, waker: &Waker) {
+        *self.waker.borrow_mut() = Some(waker.clone());
+    }
+
+    /// Lets the calls that are started from now on be dropped.
+    pub(super) fn watch(&self) -> Rc<Cancel> {
+        Rc::clone(self.watching.borrow_mut().insert(Rc::default()))
+    }
+
+    pub(super) fn unwatch(&self) {
+        self.watching.take();
+    }
+
+    pub(super) fn take(&self) -> Vec<Call> {
+        self.started.take()
+    }
+
+    pub(super) fn clear(&self) {
+        drop(self.started.take());
+    }
+}
+
+/// Starts a call and returns its promise. It is looked at at once, so that its first effect has the next number.
+pub(super) fn start<'js>(
+    host: &Rc<Host>,
+    ctx: &Ctx<'js>,
+    call: impl FnOnce(Context) -> LocalBoxFuture<'static, Result<Value>>,
+) -> rquickjs::Result<JsValue<'js>> {
+    let (promise, resolve, reject) = Promise::new(ctx)?;
+    let settler = Settler { resolve: Kept::save(ctx, resolve), reject: Kept::save(ctx, reject) };
+    let site = trace::here(host, ctx);
+    let cx = host.scope();
+    let mut answer = call(cx.clone());
+    let waker = host.calls.waker.borrow().clone().unwrap_or_else(|| Waker::noop().clone());
+    match answer.as_mut().poll(&mut TaskContext::from_waker(&waker)) {
+        Poll::Ready(result) => settle(host, ctx, result, &settler, &site)?,
+        Poll::Pending => match Alive::new(&host.cx) {
+            Ok(alive) => host.calls.started.borrow_mut().push(Call {
+                answer,
+                settler: Some(settler),
+                cx,
+                site,
+                cancel: host.calls.watching.borrow().clone(),
+                alive: Some(alive),
+            }),
+            Err(error) => return Err(errors::throw(host, ctx, error)),
+        },
+    }
+    Ok(promise.into_value())
+}
+
+/// A promise that is rejected already.
+pub(super) fn rejected<'js>(
+    host: &Rc<Host>,
+    ctx: &Ctx<'js>,
+    error: llmspell_core::Error,
+) -> rquickjs::Result<JsValue<'js>> {
+    if error.is_final() {
+        return Err(errors::throw(host, ctx, error));
+    }
+    start(host, ctx, |_| Box::pin(std::future::ready(Err(error))))
+}

@@ -1,0 +1,175 @@
+//! Errors of the host as scripts see them, and errors of scripts as the host sees them.
+
+use std::rc::Rc;
+
+use llmspell_core::{Error, ErrorKind, Frame, Limit, Value};
+use rquickjs::{Ctx, Object, Value as JsValue};
+
+use super::host::{Host, Sealed};
+use super::{trace, values};
+
+/// Throws an error of the host in the VM: it says where the script called. One that ends the run is not thrown: the
+/// script stops here, for good.
+pub(super) fn throw(host: &Rc<Host>, ctx: &Ctx<'_>, error: Error) -> rquickjs::Error {
+    if error.is_final() {
+        host.end(ctx, error);
+        let halt = || host.kit().ok()?.halt.clone().restore(ctx).ok()?.call::<_, ()>(()).err();
+        return halt().unwrap_or(rquickjs::Error::Unknown);
+    }
+    let error = locate(host, ctx, error);
+    match failure(host, ctx, &error, None) {
+        Ok(failure) => ctx.throw(failure),
+        Err(error) => error,
+    }
+}
+
+/// Adds where the running script is, unless the error already says.
+pub(super) fn locate(host: &Host, ctx: &Ctx<'_>, error: Error) -> Error {
+    located(error, trace::frames(&trace::here(host, ctx)))
+}
+
+/// Adds a stack, unless the error already has one.
+pub(super) fn located(error: Error, frames: Vec<Frame>) -> Error {
+    let error = match frames.first() {
+        Some(frame) => error.at(frame.place.clone()),
+        None => error,
+    };
+    if error.traceback().is_empty() { error.with_traceback(frames) } else { error }
+}
+
+/// The `SpellError` for an error. `stack` is where the script asked for what failed, when that was not just now.
+pub(super) fn failure<'js>(
+    host: &Rc<Host>,
+    ctx: &Ctx<'js>,
+    error: &Error,
+    stack: Option<&str>,
+) -> rquickjs::Result<JsValue<'js>> {
+    let fields = Object::new(ctx.clone())?;
+    fields.set("message", error.message())?;
+    fields.set("kind", error.kind().as_str())?;
+    fields.set("retryable", error.is_retryable())?;
+    if !error.hints().is_empty() {
+        fields.set("hint", error.hints().join("\n"))?;
+    }
+    if let Some(call) = error.call() {
+        fields.set("provider", call.provider.as_deref())?;
+        fields.set("status", call.status)?;
+        fields.set("requestId", call.request_id.as_deref())?;
+        fields.set("attempts", call.attempts)?;
+        fields.set("retryAfter", call.retry_after)?;
+        fields.set("body", call.body.as_deref())?;
+        fields.set("partial", call.partial.as_deref())?;
+        let usage = call.usage.as_ref().and_then(|usage| llmspell_core::to_value(usage).ok());
+        if let Some(usage) = usage.and_then(|usage| values::to_js(host, ctx, usage).ok()) {
+            fields.set("usage", usage)?;
+        }
+    }
+    let kit = host.kit().map_err(|_| rquickjs::Error::Unknown)?;
+    let seal = host.seal(ctx, Sealed::Error(error.clone()))?;
+    kit.failure.clone().restore(ctx)?.call((fields, stack, seal))
+}
+
+/// The error that came out of the VM.
+pub(super) fn from_js_error(host: &Rc<Host>, ctx: &Ctx<'_>, error: rquickjs::Error) -> Error {
+    match error {
+        rquickjs::Error::Exception => raised(host, ctx, &ctx.catch()),
+        rquickjs::Error::Allocation => host.cx.meter().trip(Limit::Memory),
+        other => host.state().err().unwrap_or_else(|| Error::runtime(other.to_string())),
+    }
+}
+
+/// The error behind what a script threw, or rejected a promise with.
+pub(super) fn raised<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: &JsValue<'js>) -> Error {
+    let object = value.as_object();
+    // A run that is over reads nothing that could run the script's code.
+    if let Err(error) = host.state() {
+        let stack =
+            object.filter(|_| value.is_uncatchable_error()).and_then(|object| text(ctx, object, "stack"));
+        return host.end_at(located(error, trace::frames(&stack.unwrap_or_default())));
+    }
+    let Some(object) = object else { return thrown_value(host, ctx, value) };
+    let known = match host.open(ctx, value) {
+        Some(Sealed::Error(error)) => Some(error),
+        _ => None,
+    };
+    if known.is_none() && !value.is_error() {
+        return thrown_value(host, ctx, value);
+    }
+    let message = text(ctx, object, "message").unwrap_or_default();
+    let error = match known {
+        Some(error) if error.message() == message => error,
+        Some(error) => renamed(&error, message),
+        None => thrown_error(host, ctx, object, message),
+    };
+    let stack = text(ctx, object, "stack").unwrap_or_default();
+    // A getter of the script's may have reached a limit.
+    host.state().err().unwrap_or_else(|| located(error, trace::frames(&stack)))
+}
+
+/// An `Error` of the script's: with its name where that says more, what caused it, and its own fields.
+fn thrown_error<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, object: &Object<'js>, message: String) -> Error {
+    let name = text(ctx, object, "name").filter(|name| !name.is_empty() && name != "Error");
+    if name.as_deref() == Some("SpellError") {
+        let kind = text(ctx, object, "kind").and_then(|kind| ErrorKind::from_name(&kind));
+        let error = Error::new(kind.unwrap_or(ErrorKind::Runtime), message.as_str());
+        // What ends a run, a script cannot make.
+        return if error.is_final() { Error::runtime(message) } else { error };
+    }
+    let shown = match name {
+        Some(name) if message.is_empty() => name,
+        Some(name) => format!("{name}: {message}"),
+        None if message.is_empty() => "Error".to_owned(),
+        None => message,
+    };
+    let cause = get(ctx, object, "cause").and_then(|cause| describe(host, ctx, &cause));
+    let error = match cause {
+        Some(cause) if cause != "undefined" => {
+            Error::runtime(shown).hint(format!("it was caused by: {cause}"))
+        }
+        _ => Error::runtime(shown),
+    };
+    match values::own_fields(host, ctx, object) {
+        Some(fields) => error.with_value(fields),
+        None => error,
+    }
+}
+
+/// What a script threw that is no `Error`.
+fn thrown_value<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: &JsValue<'js>) -> Error {
+    let message = value.as_object().and_then(|object| text(ctx, object, "message"));
+    let shown = message
+        .or_else(|| describe(host, ctx, value))
+        .filter(|text| !text.starts_with("[object "))
+        .unwrap_or_else(|| "the script threw an object".to_owned());
+    match values::from_js(host, ctx, value.clone(), &mut 0, || "the error".to_owned()) {
+        Ok(Value::Nil) | Err(_) => Error::runtime(shown),
+        Ok(value) => Error::runtime(shown).with_value(value),
+    }
+}
+
+/// The same error in the script's words.
+fn renamed(cause: &Error, message: String) -> Error {
+    let mut error = Error::new(cause.kind(), message).with_retryable(cause.is_retryable());
+    if let Some(call) = cause.call() {
+        error = error.with_call(call.clone());
+    }
+    cause.hints().iter().fold(error, Error::hint)
+}
+
+/// What stands for a value in the message of an error.
+pub(super) fn describe<'js>(host: &Host, ctx: &Ctx<'js>, value: &JsValue<'js>) -> Option<String> {
+    let kit = host.kit().ok()?;
+    let text: JsValue = kit.describe.clone().restore(ctx).ok()?.call((value.clone(),)).ok()?;
+    Some(values::string(host, ctx, text.as_string()?))
+}
+
+/// A property that the script may have made a getter, which may fail.
+fn get<'js>(ctx: &Ctx<'js>, object: &Object<'js>, name: &str) -> Option<JsValue<'js>> {
+    object.get(name).map_err(|_| ctx.catch()).ok()
+}
+
+/// A property that is text.
+pub(super) fn text<'js>(ctx: &Ctx<'js>, object: &Object<'js>, name: &str) -> Option<String> {
+    let value = get(ctx, object, name)?;
+    value.as_string()?.to_string().ok()
+}

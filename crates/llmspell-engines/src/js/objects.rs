@@ -1,0 +1,89 @@
+//! Host objects as objects of the VM, whose prototypes hold the methods and fields of their classes.
+
+use std::rc::Rc;
+
+use llmspell_core::bridge::{Arguments, Field};
+use llmspell_core::{Class, Error, Object as HostObject, Value};
+use rquickjs::function::This;
+use rquickjs::object::{Accessor, Property};
+use rquickjs::{Ctx, Object, Value as JsValue};
+
+use super::errors::{self, throw};
+use super::functions;
+use super::host::{Host, Kept, Sealed};
+use super::names::camel_case;
+use super::values::to_js;
+
+/// The VM's object for one of the host's: the same one for as long as the script holds it.
+pub(super) fn thing<'js>(
+    host: &Rc<Host>,
+    ctx: &Ctx<'js>,
+    object: HostObject,
+) -> rquickjs::Result<JsValue<'js>> {
+    let kit = host.kit().map_err(|error| throw(host, ctx, error))?;
+    let prototype = prototype(host, ctx, object.class())?;
+    let entries = entries(host, ctx, &object)?;
+    // Addresses fit a double's 53 bits on every machine there is.
+    let address = object.address() as f64;
+    let seal = host.seal(ctx, Sealed::Object(object))?;
+    kit.thing.clone().restore(ctx)?.call((address, prototype, seal, entries))
+}
+
+/// What the script has of a class.
+fn prototype<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, class: &'static Class) -> rquickjs::Result<Object<'js>> {
+    let address = std::ptr::from_ref(class).addr();
+    let known = host.classes.borrow().get(&address).cloned();
+    if let Some(known) = known {
+        return known.restore(ctx);
+    }
+    let prototype = Object::new(ctx.clone())?;
+    for method in &class.methods {
+        let function = functions::function(host, ctx, method, true)?;
+        prototype.prop(camel_case(method.name), Property::from(function))?;
+    }
+    for field in &class.fields {
+        let (host, of) = (Rc::clone(host), field.clone());
+        let get = move |ctx: Ctx<'js>, this: This<JsValue<'js>>| read_from(&host, &ctx, &of, &this.0);
+        prototype.prop(camel_case(field.name), Accessor::new_get(get).enumerable())?;
+    }
+    host.classes.borrow_mut().insert(address, Kept::save(ctx, prototype.clone()));
+    Ok(prototype)
+}
+
+/// Reads a field of whatever it is read from.
+fn read_from<'js>(
+    host: &Rc<Host>,
+    ctx: &Ctx<'js>,
+    field: &Field,
+    this: &JsValue<'js>,
+) -> rquickjs::Result<JsValue<'js>> {
+    match host.open(ctx, this) {
+        Some(Sealed::Object(object)) => read(host, ctx, field, &object),
+        _ => {
+            let name = camel_case(field.name);
+            let error = Error::argument(format!("`{name}` is read from what does not have it"));
+            Err(throw(host, ctx, error))
+        }
+    }
+}
+
+fn read<'js>(
+    host: &Rc<Host>,
+    ctx: &Ctx<'js>,
+    field: &Field,
+    object: &HostObject,
+) -> rquickjs::Result<JsValue<'js>> {
+    let arguments = Arguments::new(vec![Value::Object(object.clone())]);
+    (field.get)(&host.scope(), arguments)
+        .and_then(|value| to_js(host, ctx, value))
+        .map_err(|error| errors::throw(host, ctx, error))
+}
+
+/// What an object holds by name, which is looked up in any case.
+fn entries<'js>(
+    host: &Rc<Host>,
+    ctx: &Ctx<'js>,
+    object: &HostObject,
+) -> rquickjs::Result<Option<JsValue<'js>>> {
+    object.class().entries.as_ref().map(|field| read(host, ctx, field, object)).transpose()
+}

@@ -1,0 +1,88 @@
+// `Date`: the time of day comes from the host's clock, and every place on earth keeps the same time, UTC, so that a spell
+// runs alike everywhere.
+(function ({ host, unbound, NativeDate }) {
+    const { construct, defineProperty } = Reflect;
+    const { UTC } = NativeDate;
+    const nativeParse = NativeDate.parse;
+    const proto = NativeDate.prototype;
+    const getTime = unbound(proto.getTime);
+    const toUTCString = unbound(proto.toUTCString);
+    const toISOString = unbound(proto.toISOString);
+    const getOffset = unbound(proto.getTimezoneOffset);
+    const toPrimitive = unbound(proto[Symbol.toPrimitive]);
+
+    const ZONED = /(?:Z|GMT|UTC?|[ECMP][SD]T|[+-]\d\d:?\d\d)\s*(?:\(.*\))?\s*$/i;
+    const DATE_ONLY = /^[+-]?\d{4,6}(?:-\d\d(?:-\d\d)?)?$/;
+
+    // The native reads a text that names no zone as the time of the machine's own place.
+    function parse(text) {
+        const written = `${text}`;
+        const time = nativeParse(written);
+        if (Number.isNaN(time) || ZONED.test(written) || DATE_ONLY.test(written)) {
+            return time;
+        }
+        return time - getOffset(new NativeDate(time)) * 60000;
+    }
+
+    function timeOf(value) {
+        if (value instanceof NativeDate) {
+            return getTime(value);
+        }
+        const plain = typeof value === "object" && value !== null ? toPrimitive(value, "default") : value;
+        return typeof plain === "string" ? parse(plain) : Number(plain);
+    }
+
+    function text(date) {
+        const [day, number, month, year, time] = toUTCString(date).replace(",", "").split(" ");
+        return { day: `${day} ${month} ${number} ${year}`, time: `${time} GMT+0000 (UTC)` };
+    }
+
+    function Date(...parts) {
+        if (new.target === undefined) {
+            return new Date().toString();
+        }
+        const time = parts.length === 0 ? host.now() : parts.length === 1 ? timeOf(parts[0]) : UTC(...parts);
+        return construct(NativeDate, [time], new.target);
+    }
+
+    const add = (object, name, value) =>
+        defineProperty(object, name, { __proto__: null, value, writable: true, configurable: true });
+
+    Date.prototype = proto;
+    add(Date, "UTC", UTC);
+    add(Date, "parse", parse);
+    add(Date, "now", () => host.now());
+    defineProperty(Date, "length", { value: 7 });
+    add(proto, "constructor", Date);
+
+    for (const part of ["Date", "Day", "FullYear", "Hours", "Milliseconds", "Minutes", "Month", "Seconds"]) {
+        add(proto, `get${part}`, proto[`getUTC${part}`]);
+        if (part !== "Day") {
+            add(proto, `set${part}`, proto[`setUTC${part}`]);
+        }
+    }
+    add(proto, "getTimezoneOffset", function getTimezoneOffset() {
+        return Number.isNaN(getTime(this)) ? NaN : 0;
+    });
+    add(proto, "getYear", function getYear() {
+        return this.getUTCFullYear() - 1900;
+    });
+
+    // How a date reads; there are no other languages than one.
+    const invalid = (date) => Number.isNaN(getTime(date));
+    const reads = {
+        toString: (date) => `${text(date).day} ${text(date).time}`,
+        toDateString: (date) => text(date).day,
+        toTimeString: (date) => text(date).time,
+        toLocaleString: (date) => toISOString(date).slice(0, 19).replace("T", " "),
+        toLocaleDateString: (date) => toISOString(date).slice(0, 10),
+        toLocaleTimeString: (date) => toISOString(date).slice(11, 19),
+    };
+    for (const name of Object.keys(reads)) {
+        add(proto, name, function () {
+            return invalid(this) ? "Invalid Date" : reads[name](this);
+        });
+    }
+
+    return { Date };
+});

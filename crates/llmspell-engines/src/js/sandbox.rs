@@ -1,0 +1,168 @@
+//! Makes a VM that touches nothing: what is dangerous is not there, what can be abused is replaced.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use llmspell_core::{Bridge, Limit, LogLevel, Map, Result};
+use rquickjs::context::{EvalOptions, intrinsic};
+use rquickjs::{Context, Ctx, Function, Object, Runtime, Value as JsValue};
+
+use super::errors::{from_js_error, throw};
+use super::host::{Host, Kept, Kit};
+use super::modules::Finder;
+use super::{bridges, limits};
+
+/// The name that the prelude goes by in stacks, from which it is left out.
+pub(super) const PRELUDE: &str = "[llmspell]";
+
+/// Globals of the prelude that take in the members of a bridge of their name.
+pub(super) const SHARED: [&str; 2] = ["console", "crypto"];
+
+/// What a VM is made with: nothing that measures time, and weak references for the prelude alone.
+type Intrinsics = (
+    intrinsic::Date,
+    intrinsic::Eval,
+    intrinsic::RegExpCompiler,
+    intrinsic::RegExp,
+    intrinsic::Json,
+    intrinsic::Proxy,
+    intrinsic::MapSet,
+    intrinsic::TypedArrays,
+    intrinsic::Promise,
+    intrinsic::WeakRef,
+);
+
+/// Pieces of the prelude that are run when a script first asks for what they bring.
+const PIECES: [(&str, &str); 4] = [
+    ("console", include_str!("prelude/console.js")),
+    ("date", include_str!("prelude/date.js")),
+    ("net", include_str!("prelude/net.js")),
+    ("web", include_str!("prelude/web.js")),
+];
+
+/// Makes the VM, with the bridges as read-only globals.
+///
+/// # Errors
+/// When it cannot be made, or a bridge is named like a built-in.
+pub(super) fn open(host: &Rc<Host>, given: &[Arc<Bridge>]) -> Result<(Runtime, Context)> {
+    let no_vm = |error: rquickjs::Error| llmspell_core::Error::internal(format!("cannot make a VM: {error}"));
+    let runtime = Runtime::new().map_err(no_vm)?;
+    let context = Context::custom::<Intrinsics>(&runtime).map_err(no_vm)?;
+    runtime.set_loader(Finder(Rc::clone(host)), Finder(Rc::clone(host)));
+    let noting = Rc::clone(host);
+    runtime.set_host_promise_rejection_tracker(Some(Box::new(move |ctx, promise, reason, is_handled| {
+        note_rejection(&noting, &ctx, promise, reason, is_handled);
+    })));
+    let prepared = context.with(|ctx| {
+        prepare(host, &ctx).map_err(|error| from_js_error(host, &ctx, error))?;
+        given.iter().try_for_each(|bridge| bridges::install(host, &ctx, bridge))?;
+        host.memory.put_canary(host, &ctx);
+        Ok(())
+    });
+    if let Err(error) = prepared {
+        host.let_go();
+        return Err(error);
+    }
+    limits::arm(&runtime, host);
+    Ok((runtime, context))
+}
+
+fn note_rejection<'js>(
+    host: &Host,
+    ctx: &Ctx<'js>,
+    promise: JsValue<'js>,
+    reason: JsValue<'js>,
+    is_handled: bool,
+) {
+    let promise = Kept::save(ctx, promise);
+    let mut rejections = host.rejections.borrow_mut();
+    if is_handled {
+        rejections.retain(|known| known.promise != promise);
+    } else {
+        let reason = Kept::save(ctx, reason);
+        rejections.push(super::host::Rejection { promise, reason });
+    }
+}
+
+fn prepare(host: &Rc<Host>, ctx: &Ctx<'_>) -> rquickjs::Result<()> {
+    let prelude: Function = evaluate(ctx, include_str!("prelude/core.js"))?;
+    let kit: Object = prelude.call((primitives(host, ctx)?,))?;
+    let keep = |name: &str| Ok::<_, rquickjs::Error>(Kept::save(ctx, kit.get::<_, Function>(name)?));
+    let keep_object = |name: &str| Ok::<_, rquickjs::Error>(Kept::save(ctx, kit.get::<_, Object>(name)?));
+    host.set_kit(Kit {
+        failure: keep("failure")?,
+        thing: keep("thing")?,
+        seal_of: keep("sealOf")?,
+        kind: keep("kind")?,
+        describe: keep("describe")?,
+        well_formed: keep("wellFormed")?,
+        letters: keep("letters")?,
+        harden: keep("harden")?,
+        halt: keep("halt")?,
+        here: keep("here")?,
+        shared: keep_object("shared")?,
+        object_prototype: keep_object("objectPrototype")?,
+        _spare: keep_object("spare")?,
+    });
+    Ok(())
+}
+
+/// A piece of the prelude, as the function that it is.
+fn evaluate<'js>(ctx: &Ctx<'js>, text: &str) -> rquickjs::Result<Function<'js>> {
+    let mut options = EvalOptions::default();
+    options.filename = Some(PRELUDE.to_owned());
+    ctx.eval_with_options(text, options)
+}
+
+/// The functions that the prelude is built on.
+fn primitives<'js>(host: &Rc<Host>, ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
+    let object = Object::new(ctx.clone())?;
+    object.set("prelude", PRELUDE)?;
+    let load = |ctx: Ctx<'js>, name: String| {
+        let text = PIECES.iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text);
+        evaluate(&ctx, text)
+    };
+    object.set("load", Function::new(ctx.clone(), load)?)?;
+    let shared = Rc::clone(host);
+    let out_of_memory = move || {
+        shared.cx.meter().trip(Limit::Memory);
+    };
+    object.set("outOfMemory", Function::new(ctx.clone(), out_of_memory)?)?;
+    let shared = Rc::clone(host);
+    object.set("isOver", Function::new(ctx.clone(), move || shared.state().is_err())?)?;
+    let shared = Rc::clone(host);
+    let poll = move |ctx: Ctx<'js>| {
+        let meter = shared.cx.meter();
+        if meter.must_check() { meter.check().map_err(|error| throw(&shared, &ctx, error)) } else { Ok(()) }
+    };
+    object.set("poll", Function::new(ctx.clone(), poll)?)?;
+    let shared = Rc::clone(host);
+    let write = move |ctx: Ctx<'js>, text: JsValue<'js>| {
+        let mut line =
+            text.as_string().map(|text| super::values::string(&shared, &ctx, text)).unwrap_or_default();
+        line.push('\n');
+        shared.scope().console().write(line).map_err(|error| throw(&shared, &ctx, error))
+    };
+    object.set("write", Function::new(ctx.clone(), write)?)?;
+    let shared = Rc::clone(host);
+    let log = move |ctx: Ctx<'js>, level: String, text: JsValue<'js>| {
+        let text =
+            text.as_string().map(|text| super::values::string(&shared, &ctx, text)).unwrap_or_default();
+        let level = match level.as_str() {
+            "error" => LogLevel::Error,
+            "warn" => LogLevel::Warn,
+            "debug" => LogLevel::Debug,
+            _ => LogLevel::Info,
+        };
+        shared.scope().log(level, text, Map::new()).map_err(|error| throw(&shared, &ctx, error))
+    };
+    object.set("log", Function::new(ctx.clone(), log)?)?;
+    let shared = Rc::clone(host);
+    let now = move |ctx: Ctx<'js>| {
+        let now = shared.scope().clock().now().map_err(|error| throw(&shared, &ctx, error))?;
+        Ok::<_, rquickjs::Error>((now.as_secs_f64() * 1000.0).floor())
+    };
+    object.set("now", Function::new(ctx.clone(), now)?)?;
+    super::web::add(host, ctx, &object)?;
+    Ok(object)
+}

@@ -1,0 +1,55 @@
+//! Stacks: QuickJS writes them as text, a line a call.
+
+use llmspell_core::{Frame, Place};
+use rquickjs::Ctx;
+
+use super::host::Host;
+use super::sandbox::PRELUDE;
+
+/// The most frames of a traceback that are kept.
+const MAX_FRAMES: usize = 32;
+
+/// The stack of the running script as a text; empty when no script runs.
+pub(super) fn here(host: &Host, ctx: &Ctx<'_>) -> String {
+    let here = || {
+        let kit = host.kit().ok()?;
+        kit.here.clone().restore(ctx).ok()?.call::<_, String>(()).ok()
+    };
+    here().unwrap_or_default()
+}
+
+/// The frames of a stack, innermost first, without what is not the script's own.
+pub(super) fn frames(stack: &str) -> Vec<Frame> {
+    stack.lines().filter_map(frame).take(MAX_FRAMES).collect()
+}
+
+/// Reads `    at name (file:line:column)`, or the same without a name.
+fn frame(line: &str) -> Option<Frame> {
+    let line = line.trim().strip_prefix("at ")?;
+    let (function, place) = match line.rsplit_once(" (") {
+        Some((function, place)) => (Some(function), place.strip_suffix(')')?),
+        None => (None, line),
+    };
+    let (rest, column) = place.rsplit_once(':')?;
+    let (file, line) = rest.rsplit_once(':')?;
+    if file == PRELUDE {
+        return None;
+    }
+    let function = function.filter(|name| *name != "<anonymous>").map(str::to_owned);
+    let place = Place { file: file.to_owned(), line: line.parse().ok()?, column: column.parse().ok() };
+    Some(Frame { place, function })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::frames;
+
+    #[test]
+    fn a_stack_is_read_without_natives_and_prelude() {
+        let stack = "    at map (native)\n    at f (lib/a b.js:3:5)\n    at log ([llmspell]:1:2)\n    at <anonymous> (main.js:2:9)\n    at main.js:7:1\n";
+        let read: Vec<_> =
+            frames(stack).into_iter().map(|frame| (frame.place.to_string(), frame.function)).collect();
+        let expected = [("lib/a b.js:3:5", Some("f")), ("main.js:2:9", None), ("main.js:7:1", None)];
+        assert_eq!(read, expected.map(|(place, function)| (place.to_owned(), function.map(str::to_owned))));
+    }
+}

@@ -1,0 +1,334 @@
+//! JavaScript values to and from [`Value`], directly.
+
+use std::rc::Rc;
+
+use llmspell_core::{Callback, MAX_DEPTH, Map, Method, Result, Value};
+use rquickjs::object::{Filter, Property};
+use rquickjs::{Array, Ctx, Object, String as JsString, TypedArray, Value as JsValue};
+
+use super::errors::from_js_error;
+use super::host::{Host, Kept, Sealed};
+use super::{functions, objects};
+use crate::crossing::{CHARGE, Crossing, MAX_INTEGER, Step, Trouble, weight};
+
+/// What a list or map takes beside its items: its own block, and room that was not needed.
+const TABLE: usize = 96;
+/// What the host keeps of a function.
+const TICKET: usize = 128;
+
+/// Copies a value out of the VM. `bytes` counts what such values take together; `what` names this one in errors:
+/// "argument 1 (`url`)".
+///
+/// # Errors
+/// When it holds what cannot leave the VM, or is larger than the memory limit allows.
+pub(super) fn from_js<'js>(
+    host: &Rc<Host>,
+    ctx: &Ctx<'js>,
+    value: JsValue<'js>,
+    bytes: &mut usize,
+    what: impl FnOnce() -> String,
+) -> Result<Value> {
+    let mut reader = Reader { host, ctx, bytes: *bytes, ancestors: Vec::new() };
+    let read = reader.read(value);
+    *bytes = reader.bytes;
+    read.map_err(|trouble| trouble.into_error(&what()))
+}
+
+/// The fields that a script gave an error, where they are data.
+pub(super) fn own_fields<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, object: &Object<'js>) -> Option<Value> {
+    let mut reader = Reader { host, ctx, bytes: 0, ancestors: Vec::new() };
+    let fields = reader.fields(object).ok()?;
+    let value = Value::Map(fields);
+    (value.is_data() && value != Value::Map(Map::new())).then_some(value)
+}
+
+/// A text of the VM. What is no Unicode in it becomes a mark.
+pub(super) fn string<'js>(host: &Host, ctx: &Ctx<'js>, text: &JsString<'js>) -> String {
+    text.to_string().unwrap_or_else(|_| {
+        let well_formed = || {
+            let kit = host.kit().ok()?;
+            kit.well_formed.clone().restore(ctx).ok()?.call::<_, String>((text.clone(),)).ok()
+        };
+        well_formed().unwrap_or_default()
+    })
+}
+
+struct Reader<'a, 'js> {
+    host: &'a Rc<Host>,
+    ctx: &'a Ctx<'js>,
+    /// Bytes of the host that the value will take.
+    bytes: usize,
+    /// The objects around the current one.
+    ancestors: Vec<Object<'js>>,
+}
+
+impl<'js> Reader<'_, 'js> {
+    fn read(&mut self, value: JsValue<'js>) -> Crossing<Value> {
+        if let Some(number) = value.as_int() {
+            return Ok(Value::Int(number.into()));
+        }
+        if let Some(number) = value.as_float() {
+            return Ok(number_value(number));
+        }
+        if let Some(truth) = value.as_bool() {
+            return Ok(Value::Bool(truth));
+        }
+        if let Some(text) = value.as_string() {
+            let text = string(self.host, self.ctx, text);
+            self.charge(text.len())?;
+            return Ok(Value::Str(text));
+        }
+        if value.is_null() || value.is_undefined() {
+            return Ok(Value::Nil);
+        }
+        if value.is_big_int() {
+            // Asked for a number, the VM leaves out what does not fit.
+            let written = super::errors::describe(self.host, self.ctx, &value).unwrap_or_default();
+            return written.parse().map(Value::Int).map_err(|_| {
+                Trouble::misfit("the integer is too large: at most 2^63 - 1 can leave the script")
+            });
+        }
+        match value.into_object() {
+            Some(object) => self.object(object),
+            None => Err(Trouble::misfit("a symbol cannot leave the script")),
+        }
+    }
+
+    fn object(&mut self, object: Object<'js>) -> Crossing<Value> {
+        if let Some(function) = object.as_function() {
+            self.charge(TICKET)?;
+            let function = Kept::save(self.ctx, function.clone());
+            return Ok(Value::Callback(self.host.callbacks.ticket(function, self.host.scope().spawn())));
+        }
+        if self.ancestors.contains(&object) {
+            return Err(Trouble::misfit("the object contains itself"));
+        }
+        if self.ancestors.len() == MAX_DEPTH {
+            return Err(Trouble::too_deep("objects"));
+        }
+        if let Some(array) = object.as_array().cloned() {
+            return self.within(object, |reader| reader.list(&array));
+        }
+        if object.is_promise() {
+            return Err(Trouble::misfit("a promise cannot leave the script: `await` gives its value"));
+        }
+        if !self.is_plain(&object)
+            && let Some(value) = self.special(&object)?
+        {
+            return Ok(value);
+        }
+        self.within(object.clone(), |reader| reader.fields(&object).map(Value::Map))
+    }
+
+    fn within(
+        &mut self,
+        object: Object<'js>,
+        read: impl FnOnce(&mut Self) -> Crossing<Value>,
+    ) -> Crossing<Value> {
+        self.ancestors.push(object);
+        let value = read(self);
+        self.ancestors.pop();
+        value
+    }
+
+    /// Whether it is an object as `{}` makes them.
+    fn is_plain(&self, object: &Object<'js>) -> bool {
+        let plain = || {
+            let known = self.host.kit().ok()?.object_prototype.clone().restore(self.ctx).ok()?;
+            Some(!object.is_proxy() && object.get_prototype()? == known)
+        };
+        plain().unwrap_or(false)
+    }
+
+    /// A thing of the host, bytes, an error, or what cannot leave; nothing when it is a record after all.
+    fn special(&mut self, object: &Object<'js>) -> Crossing<Option<Value>> {
+        if object.is_typed_array::<u8>() || object.is_array_buffer() {
+            return self.bytes(object).map(|bytes| Some(Value::Bytes(bytes)));
+        }
+        if let Some(Sealed::Object(thing)) = self.host.open(self.ctx, object.as_value()) {
+            return Ok(Some(Value::Object(thing)));
+        }
+        if object.is_error() {
+            return self.error(object).map(Some);
+        }
+        let kit = self.host.kit().map_err(Trouble::Failed)?;
+        let kind: Option<String> = kit
+            .kind
+            .clone()
+            .restore(self.ctx)
+            .and_then(|kind| kind.call((object.clone(),)))
+            .map_err(|error| self.failed(error))?;
+        match kind {
+            Some(kind) => Err(Trouble::misfit(format!("a {kind} cannot leave the script"))),
+            None => Ok(None),
+        }
+    }
+
+    /// The bytes of a `Uint8Array` or an `ArrayBuffer`. They come as a text of one letter a byte: the VM lends its memory
+    /// only to those who promise not to run a script meanwhile, in code that no compiler checks.
+    fn bytes(&mut self, object: &Object<'js>) -> Crossing<Vec<u8>> {
+        let kit = self.host.kit().map_err(Trouble::Failed)?;
+        let read = || {
+            let letters: JsString = kit.letters.clone().restore(self.ctx)?.call((object.clone(),))?;
+            letters.to_string()
+        };
+        let letters = read().map_err(|error| self.failed(error))?;
+        self.charge(letters.len())?;
+        Ok(letters.chars().map(|letter| letter as u8).collect())
+    }
+
+    /// An error as a record: what it is called, its message, and its own fields.
+    fn error(&mut self, object: &Object<'js>) -> Crossing<Value> {
+        let mut fields = Map::new();
+        for name in ["name", "message"] {
+            if let Some(text) = super::errors::text(self.ctx, object, name) {
+                self.charge(text.len())?;
+                fields.insert(name.to_owned(), Value::Str(text));
+            }
+        }
+        fields.extend(self.fields(object)?);
+        Ok(Value::Map(fields))
+    }
+
+    fn list(&mut self, array: &Array<'js>) -> Crossing<Value> {
+        let length = array.len();
+        self.charge(TABLE.saturating_add(length.saturating_mul(size_of::<Value>())))?;
+        let mut items = Vec::with_capacity(length);
+        for at in 0..length {
+            let item = array.get(at).map_err(|error| self.failed(error))?;
+            items.push(self.read(item).map_err(|trouble| trouble.within(|| Step::Index(at)))?);
+        }
+        Ok(Value::List(items))
+    }
+
+    /// Its own fields; one that is undefined is not there.
+    fn fields(&mut self, object: &Object<'js>) -> Crossing<Map> {
+        self.charge(TABLE)?;
+        let mut fields = Map::new();
+        for entry in object.own_props::<JsString, JsValue>(Filter::new().string().enum_only()) {
+            let (name, value) = entry.map_err(|error| self.failed(error))?;
+            if value.is_undefined() {
+                continue;
+            }
+            let name = string(self.host, self.ctx, &name);
+            self.charge(name.len() + size_of::<(String, Value, usize)>())?;
+            let value = self.read(value).map_err(|trouble| trouble.within(|| Step::Name(name.clone())))?;
+            fields.insert(name, value);
+        }
+        Ok(fields)
+    }
+
+    fn failed(&self, error: rquickjs::Error) -> Trouble {
+        Trouble::Failed(from_js_error(self.host, self.ctx, error))
+    }
+
+    /// Counts bytes that are about to be copied; asks the limit now and then.
+    fn charge(&mut self, bytes: usize) -> Crossing<()> {
+        let before = self.bytes / CHARGE;
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes / CHARGE == before {
+            return Ok(());
+        }
+        let meter = self.host.cx.meter();
+        if meter.must_check() {
+            meter.check().map_err(Trouble::Failed)?;
+        }
+        meter.allow_memory(self.bytes as u64).map_err(Trouble::Failed)
+    }
+}
+
+fn number_value(number: f64) -> Value {
+    let whole = number as i64;
+    let is_whole = whole as f64 == number && whole.unsigned_abs() <= MAX_INTEGER.unsigned_abs();
+    if is_whole && (number != 0.0 || number.is_sign_positive()) {
+        Value::Int(whole)
+    } else {
+        Value::Num(number)
+    }
+}
+
+/// Moves a value into the VM.
+///
+/// # Errors
+/// When it holds an integer that a double cannot, nests too deep, or memory runs out.
+pub(super) fn to_js<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: Value) -> Result<JsValue<'js>> {
+    if value.is_nil() {
+        return Ok(JsValue::new_undefined(ctx.clone()));
+    }
+    inner(host, ctx, value, "the value")
+}
+
+/// Moves a bridge's constant into the VM: nothing becomes null, so that the name is there.
+///
+/// # Errors
+/// As [`to_js`].
+pub(super) fn constant<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: Value) -> Result<JsValue<'js>> {
+    inner(host, ctx, value, "the constant")
+}
+
+fn inner<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: Value, what: &str) -> Result<JsValue<'js>> {
+    host.memory.allow(host, weight(&value, 0))?;
+    write(host, ctx, value, 0).map_err(|trouble| trouble.into_error(what))
+}
+
+fn write<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: Value, depth: usize) -> Crossing<JsValue<'js>> {
+    let failed = |error| Trouble::Failed(from_js_error(host, ctx, error));
+    Ok(match value {
+        Value::Nil => JsValue::new_null(ctx.clone()),
+        Value::Bool(value) => JsValue::new_bool(ctx.clone(), value),
+        Value::Int(value) if value.unsigned_abs() <= MAX_INTEGER.unsigned_abs() => {
+            JsValue::new_number(ctx.clone(), value as f64)
+        }
+        Value::Int(value) => {
+            return Err(Trouble::misfit(format!(
+                "the integer {value} is past 2^53, the largest that JavaScript can hold"
+            )));
+        }
+        Value::Num(value) => JsValue::new_number(ctx.clone(), value),
+        Value::Str(text) => JsString::from_str(ctx.clone(), &text).map_err(failed)?.into_value(),
+        Value::Bytes(bytes) => TypedArray::new_copy(ctx.clone(), bytes).map_err(failed)?.into_value(),
+        Value::List(_) | Value::Map(_) if depth == MAX_DEPTH => return Err(Trouble::too_deep("objects")),
+        Value::List(items) => {
+            let array = Array::new(ctx.clone()).map_err(failed)?;
+            for (at, item) in items.into_iter().enumerate() {
+                let item = write(host, ctx, item, depth + 1)
+                    .map_err(|trouble| trouble.within(|| Step::Index(at)))?;
+                define(&array, at as u32, item).map_err(failed)?;
+            }
+            array.into_value()
+        }
+        Value::Map(fields) => {
+            let object = Object::new(ctx.clone()).map_err(failed)?;
+            for (name, value) in fields {
+                match write(host, ctx, value, depth + 1) {
+                    Ok(value) => define(&object, name.as_str(), value).map_err(failed)?,
+                    Err(trouble) => return Err(trouble.within(|| Step::Name(name))),
+                }
+            }
+            object.into_value()
+        }
+        Value::Callback(callback) => function(host, ctx, callback).map_err(failed)?,
+        Value::Object(object) => objects::thing(host, ctx, object).map_err(failed)?,
+    })
+}
+
+/// Gives an object a property of its own. Assigning would ask its prototypes, which are the script's to change.
+fn define<'js, K: rquickjs::IntoAtom<'js>>(
+    object: &Object<'js>,
+    name: K,
+    value: JsValue<'js>,
+) -> rquickjs::Result<()> {
+    object.prop(name, Property::from(value).configurable().enumerable().writable())
+}
+
+/// A ticket back to its function; that of another session becomes a function that calls over there.
+fn function<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, callback: Callback) -> rquickjs::Result<JsValue<'js>> {
+    if let Some((function, _)) = host.callbacks.function(callback.number()) {
+        return Ok(function.restore(ctx)?.into_value());
+    }
+    let method = Method::future("callback", move |_, mut arguments| {
+        let callback = callback.clone();
+        async move { callback.call(arguments.rest().0).await }
+    });
+    Ok(functions::function(host, ctx, &method, false)?.into_value())
+}

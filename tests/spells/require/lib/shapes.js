@@ -1,0 +1,4 @@
+import { square } from "./areas";
+
+export const name = "shapes";
+export { square };
