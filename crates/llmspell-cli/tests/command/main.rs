@@ -4,6 +4,7 @@
 
 mod budget;
 mod cache;
+mod canary;
 mod check;
 mod dry_run;
 mod environment;
