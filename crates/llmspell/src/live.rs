@@ -63,13 +63,14 @@ impl Opened {
         Ok(Self { session: Some(session), bridges, cx, desk, shared, _room: room })
     }
 
-    /// Ends a session whose script has ended well: another run may have its VM.
-    pub(crate) fn retire(mut self) {
-        if let Some(kind) = self.shared.take()
-            && let Some(session) = self.session.take()
-        {
+    /// Leaves the VM of a script that has ended well to another run, if it may have it; returns what has to be taken apart
+    /// else.
+    pub(crate) fn retire(mut self) -> Option<Self> {
+        let Some(kind) = self.shared.take() else { return Some(self) };
+        if let Some(session) = self.session.take() {
             self.desk.slot.watched(&self.cx, || self.desk.warm.keep(kind, session));
         }
+        None
     }
 
     pub(crate) async fn eval(&self, source: &Source) -> Result<Value> {

@@ -274,11 +274,15 @@ impl Cast {
                         Err(error) => (Err(error), None),
                     };
                     let ended_well = result.is_ok();
-                    // Nobody has to wait for the VM to be taken apart.
-                    let _ = sender.send(outcome(&cx, &ended, result));
-                    if ended_well && let Some(opened) = opened {
-                        opened.retire();
-                    }
+                    let outcome = outcome(&cx, &ended, result);
+                    // Whoever starts the next run when this one has ended finds its VM.
+                    let left = match opened {
+                        Some(opened) if ended_well => opened.retire(),
+                        opened => opened,
+                    };
+                    // Nobody has to wait for a VM to be taken apart.
+                    let _ = sender.send(outcome);
+                    drop(left);
                 })
             })
         });

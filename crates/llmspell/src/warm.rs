@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use llmspell_core::{Bridge, Context, Engine, Session, Source};
 
-/// The most that one worker keeps: about 64 MB. The oldest give way.
-const MOST: usize = 256;
+/// The most that one worker keeps: about 128 MB. The oldest give way. Of several workers, one may well have had most of the
+/// runs that were under way at once.
+const MOST: usize = 512;
 
 /// What two runs must have in common to have a VM one after the other.
 #[derive(Clone)]

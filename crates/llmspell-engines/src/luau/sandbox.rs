@@ -79,6 +79,27 @@ pub(super) fn renew(lua: &Lua, host: &Rc<Host>, bridges: &[Arc<Bridge>], cx: Con
     limits::arm(lua, host).map_err(failed)
 }
 
+/// Gives a VM that is as new, and in which nothing has run since, to another run.
+pub(super) fn hand_over(lua: &Lua, host: &Rc<Host>, bridges: &[Arc<Bridge>], cx: Context) -> Result<()> {
+    let failed = |error: mlua::Error| from_lua_error(host, &error);
+    lua.set_memory_limit(0).map_err(failed)?;
+    host.renew(cx);
+    let base = base(lua)?;
+    for bridge in bridges.iter().filter(|bridge| bridge.constants.iter().any(|it| it.of_run)) {
+        let table: Table = base.raw_get(bridge.name).map_err(failed)?;
+        table.set_readonly(false);
+        constants(lua, host, bridge.constants.iter().filter(|it| it.of_run), &table)?;
+        table.set_readonly(true);
+    }
+    limits::arm(lua, host).map_err(failed)
+}
+
+/// The frozen table behind the script's own globals, with built-ins and bridges.
+pub(super) fn base(lua: &Lua) -> Result<Table> {
+    let behind = lua.globals().metatable().and_then(|behind| behind.raw_get("__index").ok());
+    behind.ok_or_else(|| Error::internal("the globals lost their metatable"))
+}
+
 fn forget(lua: &Lua, host: &Host, had_tasks: bool) -> mlua::Result<()> {
     let kit = host.kit().map_err(to_lua_error)?;
     seed(&lua.globals())?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
 use llmspell_core::{Bridge, Context, Error, ErrorKind, Method, Result, Session, Source, Value};
-use mlua::{Function, Lua, Table, Value as LuaValue};
+use mlua::{Function, Lua, Value as LuaValue};
 
 use super::compile::{self, Chunks};
 use super::errors::from_lua_error;
@@ -20,6 +20,8 @@ pub(super) struct LuauSession {
     bridges: Vec<Arc<Bridge>>,
     /// A script runs: a session is one thread of control.
     busy: Cell<bool>,
+    /// It is as new, and nothing has run in it since, nor was anything set.
+    renewed: Cell<bool>,
 }
 
 /// Marks the session as busy while it lives.
@@ -35,7 +37,7 @@ impl LuauSession {
     pub(super) fn open(bridges: &[Arc<Bridge>], cx: Context, chunks: Arc<Chunks>) -> Result<Self> {
         let host = Host::new(cx, chunks);
         let lua = sandbox::open(&host, bridges)?;
-        Ok(Self { lua, host, bridges: bridges.to_vec(), busy: Cell::new(false) })
+        Ok(Self { lua, host, bridges: bridges.to_vec(), busy: Cell::new(false), renewed: Cell::new(false) })
     }
 
     fn failed(&self, error: &mlua::Error) -> Error {
@@ -43,6 +45,7 @@ impl LuauSession {
     }
 
     fn begin(&self) -> Result<Turn<'_>> {
+        self.renewed.set(false);
         if self.busy.replace(true) {
             return Err(Error::new(ErrorKind::Conflict, "the session is running a script already"));
         }
@@ -72,6 +75,7 @@ impl Session for LuauSession {
         if self.is_reserved(name)? {
             return Err(Error::new(ErrorKind::Conflict, format!("the global `{name}` belongs to the host")));
         }
+        self.renewed.set(false);
         let value = values::to_lua(&self.host, &self.lua, value)?;
         self.lua.globals().raw_set(name, value).map_err(|error| self.failed(&error))
     }
@@ -104,10 +108,7 @@ impl Session for LuauSession {
             ));
         }
         let function = functions::function(&self.host, &self.lua, &method, 0).map_err(failed)?;
-        // Built-ins and bridges are in the frozen table behind the script's own globals.
-        let behind: Table =
-            globals.metatable().ok_or_else(|| Error::internal("the globals lost their metatable"))?;
-        let base: Table = behind.raw_get("__index").map_err(failed)?;
+        let base = sandbox::base(&self.lua)?;
         base.set_readonly(false);
         let added = base.raw_set(method.name, function);
         base.set_readonly(true);
@@ -116,7 +117,8 @@ impl Session for LuauSession {
     }
 
     fn renew(&mut self, cx: Context) -> Result<()> {
-        sandbox::renew(&self.lua, &self.host, &self.bridges, cx)
+        let renew = if self.renewed.replace(true) { sandbox::hand_over } else { sandbox::renew };
+        renew(&self.lua, &self.host, &self.bridges, cx)
     }
 
     fn memory(&self) -> u64 {
