@@ -6,12 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::{self, Poll};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use llmspell_core::{Context, Error, Result};
 
 /// How often a run at work is looked at. A limit is noticed at most this late.
 const TICK: Duration = Duration::from_millis(5);
+
+/// How long a run that mostly waits is at work at a time, at the most.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// Called when a run has not obeyed a limit for longer than it may: an uninterruptible native holds its thread.
 pub(crate) type OnStuck = Box<dyn Fn(&Error) + Send + Sync>;
@@ -23,7 +26,8 @@ pub(crate) struct Stuck {
 
 /// What one worker thread is doing right now.
 pub(crate) struct Slot {
-    at_work: Mutex<Option<Context>>,
+    /// The run, and since when it is.
+    at_work: Mutex<Option<(Context, Instant)>>,
     shared: Arc<Shared>,
 }
 
@@ -96,7 +100,7 @@ impl Shared {
         slots.retain(|slot| slot.strong_count() > 0);
         let slots: Vec<_> = slots.iter().filter_map(Weak::upgrade).collect();
         let mut at_work = false;
-        for cx in slots.iter().filter_map(|slot| lock(&slot.at_work).clone()) {
+        for (cx, _) in slots.iter().filter_map(|slot| lock(&slot.at_work).clone()) {
             at_work |= cx.meter().watch();
             if let Some(stuck) = &self.stuck
                 && let Some(error) = cx.meter().overdue(stuck.after)
@@ -110,7 +114,7 @@ impl Shared {
 
 impl Slot {
     fn begin(&self, cx: &Context) {
-        *lock(&self.at_work) = Some(cx.clone());
+        *lock(&self.at_work) = Some((cx.clone(), Instant::now()));
         fence(Ordering::SeqCst);
         if self.shared.parked.load(Ordering::Relaxed)
             && self.shared.parked.swap(false, Ordering::Relaxed)
@@ -120,9 +124,9 @@ impl Slot {
         }
     }
 
-    /// Whether a run holds the worker's thread right now.
-    pub(crate) fn is_at_work(&self) -> bool {
-        lock(&self.at_work).is_some()
+    /// Whether a run holds the worker's thread for longer than those do that mostly wait.
+    pub(crate) fn is_held(&self) -> bool {
+        lock(&self.at_work).as_ref().is_some_and(|(_, since)| since.elapsed() > MOMENT)
     }
 
     fn end(&self) {

@@ -83,9 +83,9 @@ impl Workers {
 }
 
 impl Worker {
-    /// Whether a script holds the thread right now, and how many jobs it has.
+    /// Whether a script holds the thread, and how many jobs it has.
     fn burden(&self) -> (bool, usize) {
-        (self.slot.is_at_work(), self.load.load(Ordering::Relaxed))
+        (self.slot.is_held(), self.load.load(Ordering::Relaxed))
     }
 
     fn post(&self, job: Job) {
