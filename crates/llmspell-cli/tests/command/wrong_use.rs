@@ -47,6 +47,7 @@ fn flags_that_are_wrong_are_named() {
         (&["--timeout", "soon"][..], "invalid value 'soon' for '--timeout <TIME>': expected a time such as"),
         (&["--memory", "lots"], "invalid value 'lots' for '--memory <SIZE>': expected a size such as"),
         (&["--max-cost", "NaN"], "invalid value 'NaN' for '--max-cost <USD>': expected a sum of US dollars"),
+        (&["--rpm", "0"], "invalid value '0' for '--rpm <COUNT>': expected a whole number from 1 on"),
         (&["--output", "xml"], "invalid value 'xml' for '--output <OUTPUT>'"),
         (&["-q", "-v"], "the argument '--quiet' cannot be used with '--verbose'"),
     ] {

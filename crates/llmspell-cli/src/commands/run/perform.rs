@@ -2,6 +2,7 @@
 
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,6 +56,10 @@ pub(crate) struct LimitFlags {
     allow_unpriced: bool,
 }
 
+fn at_least_one<T: FromStr>(text: &str) -> Result<T> {
+    text.parse().map_err(|_| Error::config("expected a whole number from 1 on"))
+}
+
 fn dollars(text: &str) -> Result<f64> {
     let dollars =
         text.trim_start_matches('$').parse().ok().filter(|sum: &f64| sum.is_finite() && *sum >= 0.0);
@@ -77,13 +82,13 @@ impl LimitFlags {
 #[derive(Debug, Args)]
 pub(crate) struct Pace {
     /// Calls that may be in flight to one provider at once; the others wait [default: 32]
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = at_least_one::<NonZeroUsize>)]
     max_in_flight: Option<NonZeroUsize>,
     /// Requests that one provider may get in any minute, tries again included; the others wait
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = at_least_one::<NonZeroU32>)]
     rpm: Option<NonZeroU32>,
     /// Tokens that one provider may read and write in a minute; further calls wait
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = at_least_one::<NonZeroU64>)]
     tpm: Option<NonZeroU64>,
     /// A model to ask instead when the provider fails: `provider/model`; several are asked in order
     #[arg(long, value_name = "MODEL", value_delimiter = ',')]
