@@ -43,7 +43,7 @@ impl Exit {
                 Self::WRONG_USE
             }
             K::PermissionDenied => Self::DENIED,
-            K::Limit(Limit::Tokens | Limit::Cost | Limit::ModelCalls) => Self::BUDGET,
+            K::Budget | K::Limit(Limit::Tokens | Limit::Cost | Limit::ModelCalls) => Self::BUDGET,
             K::Limit(_) => Self::LIMIT,
             kind if kind.is_provider() => Self::PROVIDER,
             K::Replay => Self::REPLAY,

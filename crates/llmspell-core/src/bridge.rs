@@ -463,6 +463,7 @@ impl BridgeSet {
     /// # Errors
     /// What the failing bridge said, with its name before it.
     pub fn initialise(bridges: &[Arc<Bridge>], cx: &Context) -> Result<()> {
+        cx.set_bridges(bridges);
         for (at, bridge) in bridges.iter().enumerate() {
             let Some(hook) = &bridge.init else { continue };
             if let Err(error) = hook(cx) {

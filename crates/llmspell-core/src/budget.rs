@@ -1,14 +1,17 @@
 //! What a run may spend on models: set aside before a call, settled after it, so that calls at once cannot overspend.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::capability::{Estimate, Models, Price};
 use crate::chat::{ChatRequest, Usage};
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{Limit, Limits, dollars};
 
 /// The most tokens that a call may write in a run with a limit of tokens or of cost, when the request does not say.
@@ -18,6 +21,21 @@ pub const DEFAULT_OUTPUT: u32 = 8_192;
 /// The fewest tokens that are worth asking for when little is left.
 const LEAST_OUTPUT: u32 = 16;
 
+/// What a part of a run may spend on models, within what the run may.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Budget {
+    /// The most calls of models.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_calls: Option<u32>,
+    /// The most tokens, read and written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// The most US dollars.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<f64>,
+}
+
 /// What a run has spent on models and what it has set aside for calls under way. A child's spends its parent's too.
 #[derive(Debug)]
 pub(crate) struct Purse {
@@ -25,6 +43,8 @@ pub(crate) struct Purse {
     held: Mutex<Held>,
     family: Arc<Family>,
     parent: Option<Arc<Purse>>,
+    /// Whose it is, when it is not a run's.
+    owner: Option<String>,
 }
 
 /// The calls of a run and of its children, as those that wait for room in a budget see them.
@@ -93,7 +113,8 @@ impl Need {
 /// A limit that leaves no room.
 struct Spent {
     error: Error,
-    limit: Limit,
+    /// The limit of the run, when it is one.
+    ends_run: Option<Limit>,
     /// A call under way may leave room when it ends.
     may_change: bool,
 }
@@ -105,7 +126,32 @@ impl Purse {
             held: Mutex::default(),
             family: parent.map_or_else(Arc::default, |parent| Arc::clone(&parent.family)),
             parent: parent.cloned(),
+            owner: None,
         }
+    }
+
+    /// A purse for a part of the run whose purse this is, or part of whose.
+    pub(crate) fn within(parent: &Arc<Self>, owner: &str, budget: Budget) -> Self {
+        let limits = Limits {
+            model_calls: budget.model_calls.unwrap_or(u32::MAX),
+            tokens: budget.tokens,
+            cost: budget.cost,
+            allow_unpriced: parent.limits.allow_unpriced,
+            ..Limits::default()
+        };
+        Self { owner: Some(owner.to_owned()), ..Self::new(&limits, Some(parent)) }
+    }
+
+    /// What to say when a limit of it leaves no room.
+    fn spent(&self, limit: Limit, held: &Held, told: fmt::Arguments<'_>) -> Spent {
+        let error = match &self.owner {
+            None => Error::limit(limit, told),
+            Some(owner) => {
+                Error::new(ErrorKind::Budget, format!("{owner} reached its {limit} limit of {told}"))
+            }
+        };
+        let ends_run = self.owner.is_none().then_some(limit);
+        Spent { error, ends_run, may_change: held.under_way > 0 }
     }
 
     pub(crate) fn used(&self) -> Usage {
@@ -161,9 +207,8 @@ impl Purse {
         let check = |purse: &Self, held: &Held| {
             let most = u64::from(purse.limits.model_calls);
             if held.calls >= most {
-                let error =
-                    Error::limit(Limit::ModelCalls, format_args!("{most}: {} made, 0 left", held.calls));
-                return Err(Spent { error, limit: Limit::ModelCalls, may_change: held.under_way > 0 });
+                let told = format_args!("{most}: {} made, 0 left", held.calls);
+                return Err(purse.spent(Limit::ModelCalls, held, told));
             }
             Ok(())
         };
@@ -184,8 +229,7 @@ impl Purse {
                 let next = need.tokens;
                 let told =
                     format_args!("{limit}: {used} used, {left} left, and the next call may take {next}");
-                let error = Error::limit(Limit::Tokens, told);
-                return Err(Spent { error, limit: Limit::Tokens, may_change: held.under_way > 0 });
+                return Err(purse.spent(Limit::Tokens, held, told));
             }
             let cost = held.cost() + held.aside.cost;
             if let Some(limit) = purse.limits.cost.filter(|limit| cost + need.cost > *limit + TOLERANCE) {
@@ -193,8 +237,7 @@ impl Purse {
                 let [limit, used, left, next] = [limit, used, left, next].map(dollars);
                 let told =
                     format_args!("{limit}: {used} spent, {left} left, and the next call may cost {next}");
-                let error = Error::limit(Limit::Cost, told);
-                return Err(Spent { error, limit: Limit::Cost, may_change: held.under_way > 0 });
+                return Err(purse.spent(Limit::Cost, held, told));
             }
             Ok(())
         };
@@ -380,7 +423,7 @@ impl Context {
     pub(crate) async fn count_call(&self) -> Result<Call> {
         self.meter().state()?;
         self.take(|purse| purse.count_call()).await?;
-        Ok(Call::new(self.meter().purse()))
+        Ok(Call::new(self.purse()))
     }
 
     /// Sets aside what a call may take; one that does not say how much it may write is told here.
@@ -393,7 +436,7 @@ impl Context {
         models: &dyn Models,
         request: &mut ChatRequest,
     ) -> Result<()> {
-        let purse = self.meter().purse();
+        let purse = self.purse();
         if !purse.is_limited() {
             return Ok(());
         }
@@ -429,7 +472,7 @@ impl Context {
 
     /// Takes something from the purse; waits while calls under way may leave room for it.
     async fn take<T>(&self, take: impl Fn(&Purse) -> Result<T, Spent>) -> Result<T> {
-        let purse = self.meter().purse();
+        let purse = self.purse();
         let family = &purse.family;
         let given_up = family.given_up.load(Ordering::Relaxed);
         loop {
@@ -444,7 +487,10 @@ impl Context {
                 false => family.active.load(Ordering::Relaxed) > 0,
             };
             if !spent.may_change || !has_hope {
-                return Err(self.meter().trip_by(spent.limit, spent.error));
+                return Err(match spent.ends_run {
+                    Some(limit) => self.meter().trip_by(limit, spent.error),
+                    None => spent.error,
+                });
             }
             let _waiting = family.wait();
             let ended = self.cancellation().run_until_cancelled(changed).await;

@@ -1,5 +1,7 @@
 //! The only way to the world: what one run may do, what it has done, and how to stop it.
 
+mod builder;
+
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
@@ -11,13 +13,16 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use crate::agent::AgentEvent;
+use crate::bridge::Bridge;
+use crate::budget::{Budget, Purse};
 use crate::cache::Cache;
 use crate::capability::{
     Clock, Console, Files, GatedClock, GatedConsole, GatedFiles, GatedModels, GatedNet, GatedRandom,
     GatedStorage, Models, Modules, Net, Progress, Random, Storage,
 };
 use crate::chat::Usage;
-use crate::effect::{Journal, NoJournal, Task};
+use crate::effect::{Journal, Task};
 use crate::error::{Error, Result};
 use crate::held::Held;
 use crate::limits::{Limits, Meter};
@@ -63,6 +68,8 @@ pub enum Event {
     },
     /// A work that the spell shows has come further.
     Progress(Progress),
+    /// An agent has come further.
+    Agent(AgentEvent),
     /// An effect begins or has ended. Only a run that is traced tells.
     Effect(EffectEvent),
 }
@@ -79,49 +86,8 @@ impl Sink for Silent {
     fn emit(&self, _: Event) {}
 }
 
-struct NoModules;
-
-impl Modules for NoModules {
-    fn read(&self, _: &str) -> Result<Option<String>> {
-        Ok(None)
-    }
-}
-
-/// What a run can reach, as far as its permissions allow. A child run has its parent's.
-#[derive(Clone)]
-struct World {
-    models: Option<Arc<dyn Models>>,
-    default_model: Option<String>,
-    fallback: Vec<String>,
-    console: Option<Arc<dyn Console>>,
-    net: Option<Arc<dyn Net>>,
-    files: Option<Arc<dyn Files>>,
-    storage: Option<Arc<dyn Storage>>,
-    clock: Option<Arc<dyn Clock>>,
-    random: Option<Arc<dyn Random>>,
-    working_dir: Option<PathBuf>,
-    modules: Arc<dyn Modules>,
-    cache: Option<Arc<dyn Cache>>,
-}
-
-impl Default for World {
-    fn default() -> Self {
-        Self {
-            models: None,
-            default_model: None,
-            fallback: Vec::new(),
-            console: None,
-            net: None,
-            files: None,
-            storage: None,
-            clock: None,
-            random: None,
-            working_dir: None,
-            modules: Arc::new(NoModules),
-            cache: None,
-        }
-    }
-}
+pub use self::builder::ContextBuilder;
+use self::builder::World;
 
 /// What all tasks of a run share.
 struct Run {
@@ -142,6 +108,8 @@ struct Run {
     /// The turns of its family.
     turns: Arc<Turns>,
     broken: Arc<OnceLock<Error>>,
+    /// The bridges of its session.
+    bridges: OnceLock<Vec<Arc<Bridge>>>,
 }
 
 impl Run {
@@ -159,172 +127,39 @@ impl Run {
 pub struct Context {
     run: Arc<Run>,
     task: Arc<Task>,
-}
-
-/// Makes a [`Context`]. Nothing is ambient; without a call to a setter there is
-///
-/// - no permission, no model, no cache, no console, no network, no files, no storage, no clock, no module;
-/// - the default [`Limits`];
-/// - a journal that keeps nothing, and events go nowhere.
-#[must_use]
-pub struct ContextBuilder {
-    spell: SpellInfo,
-    permissions: Permissions,
-    limits: Limits,
-    journal: Option<Arc<dyn Journal>>,
-    sink: Arc<dyn Sink>,
-    world: World,
-}
-
-impl ContextBuilder {
-    /// Says which spell runs.
-    pub fn spell(mut self, spell: SpellInfo) -> Self {
-        self.spell = spell;
-        self
-    }
-
-    /// Sets what the user granted.
-    pub fn permissions(mut self, permissions: Permissions) -> Self {
-        self.permissions = permissions;
-        self
-    }
-
-    /// Sets what the run may use.
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Sets where effects are written down.
-    pub fn journal(mut self, journal: Arc<dyn Journal>) -> Self {
-        self.journal = Some(journal);
-        self
-    }
-
-    /// Sets where events go.
-    pub fn sink(mut self, sink: Arc<dyn Sink>) -> Self {
-        self.sink = sink;
-        self
-    }
-
-    /// Gives it models.
-    pub fn models(mut self, models: Arc<dyn Models>) -> Self {
-        self.world.models = Some(models);
-        self
-    }
-
-    /// Sets the model that is used when a request names none: `provider/model`, or a name the default provider knows.
-    pub fn default_model(mut self, model: Option<String>) -> Self {
-        self.world.default_model = model;
-        self
-    }
-
-    /// Sets the models that requests fall back on which name none to fall back on.
-    pub fn fallback(mut self, models: Vec<String>) -> Self {
-        self.world.fallback = models;
-        self
-    }
-
-    /// Gives it a console to read from.
-    pub fn console(mut self, console: Arc<dyn Console>) -> Self {
-        self.world.console = Some(console);
-        self
-    }
-
-    /// Gives it a network, of which the permissions say what may be reached.
-    pub fn net(mut self, net: Arc<dyn Net>) -> Self {
-        self.world.net = Some(net);
-        self
-    }
-
-    /// Gives it files, of which the permissions say which may be read and written.
-    pub fn files(mut self, files: Arc<dyn Files>) -> Self {
-        self.world.files = Some(files);
-        self
-    }
-
-    /// Gives it the storage of its spell.
-    pub fn storage(mut self, storage: Arc<dyn Storage>) -> Self {
-        self.world.storage = Some(storage);
-        self
-    }
-
-    /// Gives it a clock.
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.world.clock = Some(clock);
-        self
-    }
-
-    /// Gives it a source of randomness.
-    pub fn random(mut self, random: Arc<dyn Random>) -> Self {
-        self.world.random = Some(random);
-        self
-    }
-
-    /// Sets the folder that relative paths are looked up in, before the spell's own.
-    pub fn working_dir(mut self, dir: PathBuf) -> Self {
-        self.world.working_dir = Some(dir);
-        self
-    }
-
-    /// Gives it a cache for the answers of models.
-    pub fn cache(mut self, cache: Arc<dyn Cache>) -> Self {
-        self.world.cache = Some(cache);
-        self
-    }
-
-    /// Gives it the modules of its folder.
-    pub fn modules(mut self, modules: Arc<dyn Modules>) -> Self {
-        self.world.modules = modules;
-        self
-    }
-
-    /// Makes the context and starts its wall clock.
-    #[must_use]
-    pub fn build(self) -> Context {
-        let journal = self.journal.unwrap_or_else(|| Arc::new(NoJournal));
-        let run = Run {
-            spell: self.spell,
-            permissions: self.permissions,
-            meter: Meter::new(self.limits),
-            cancellation: CancellationToken::new(),
-            turns: Arc::new(Turns::after(journal.last_order())),
-            journal,
-            sink: self.sink,
-            world: self.world,
-            state: Mutex::default(),
-            children: Mutex::default(),
-            beside: Mutex::default(),
-            bars: Arc::default(),
-            said: Arc::default(),
-            broken: Arc::default(),
-        };
-        Context { run: Arc::new(run), task: Arc::new(Task::main()) }
-    }
+    /// What its model calls spend: the run's, or a [budget](Self::within_budget) within it.
+    purse: Arc<Purse>,
 }
 
 impl Context {
     /// A builder; its documentation lists the defaults.
     pub fn builder() -> ContextBuilder {
-        ContextBuilder {
-            spell: SpellInfo::default(),
-            permissions: Permissions::default(),
-            limits: Limits::default(),
-            journal: None,
-            sink: Arc::new(Silent),
-            world: World::default(),
-        }
+        ContextBuilder::new()
     }
 
     /// The same run as another of its tasks has it, which this one starts: its effects are numbered apart.
     #[must_use]
     pub fn spawn(&self) -> Self {
-        Self { run: Arc::clone(&self.run), task: Arc::new(self.task.child()) }
+        self.as_task(Arc::new(self.task.child()))
     }
 
     /// The same run as this task of it has it.
     pub(crate) fn as_task(&self, task: Arc<Task>) -> Self {
-        Self { run: Arc::clone(&self.run), task }
+        Self { run: Arc::clone(&self.run), task, purse: Arc::clone(&self.purse) }
+    }
+
+    /// The same task, whose model calls draw on a budget of their own from here on, which is part of what they drew on
+    /// before. What is beyond it fails with `budget`, and the run goes on; `owner` says whose it is.
+    #[must_use]
+    pub fn within_budget(&self, owner: &str, budget: Budget) -> Self {
+        let purse = Arc::new(Purse::within(&self.purse, owner, budget));
+        Self { run: Arc::clone(&self.run), task: Arc::clone(&self.task), purse }
+    }
+
+    /// What its budget has spent, or the run when it has none of its own.
+    #[must_use]
+    pub fn spent(&self) -> Usage {
+        self.purse.used()
     }
 
     /// A context for a child run: the same world with these permissions and limits, cancelled with its parent.
@@ -346,6 +181,7 @@ impl Context {
             said: Arc::clone(&parent.said),
             turns: Arc::clone(&parent.turns),
             broken: Arc::clone(&parent.broken),
+            bridges: OnceLock::new(),
         });
         let mut children = lock(&parent.children);
         children.retain(|child| child.strong_count() > 0);
@@ -354,7 +190,24 @@ impl Context {
         if parent.cancellation.is_cancelled() {
             child.meter.cancel();
         }
-        Self { run: child, task: Arc::new(self.task.child()) }
+        let purse = Arc::clone(child.meter.purse());
+        Self { run: child, task: Arc::new(self.task.child()), purse }
+    }
+
+    /// The bridges that the run's script has.
+    #[must_use]
+    pub fn bridges(&self) -> &[Arc<Bridge>] {
+        self.run.bridges.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Says which bridges the script has.
+    pub(crate) fn set_bridges(&self, bridges: &[Arc<Bridge>]) {
+        // A session is opened once for a run.
+        let _ = self.run.bridges.set(bridges.to_vec());
+    }
+
+    pub(crate) fn purse(&self) -> &Arc<Purse> {
+        &self.purse
     }
 
     /// The spell that runs.
@@ -629,6 +482,7 @@ mod tests {
     use crate::capability::{ModelListing, ModelRef, ProviderInfo};
     use crate::chat::{ChatRequest, Delta, Reply};
     use crate::effect::{MemoryJournal, Permit};
+    use crate::error::ErrorKind;
     use crate::replay::Replay;
     use futures_util::stream::{self, BoxStream, StreamExt};
 
@@ -692,6 +546,24 @@ mod tests {
             Context::builder().models(Arc::new(Echo)).journal(Arc::new(Replay::new(entries))).build();
         assert_eq!(ask(&replayed).await, came);
         assert_eq!(replayed.meter().usage(), live.meter().usage());
+    }
+
+    #[tokio::test]
+    async fn a_budget_of_a_part_ends_that_part_and_charges_the_whole() {
+        let run = Context::builder().models(Arc::new(Echo)).build();
+        let part = run.within_budget("the helper", Budget { model_calls: Some(2), ..Budget::default() });
+        let inner = part.spawn().within_budget("its own", Budget::default());
+        let ask = |cx: Context| async move { cx.models().chat(ChatRequest::prompt("hi")).await };
+        ask(part.clone()).await.unwrap();
+        ask(inner.clone()).await.unwrap();
+        for cx in [part.clone(), inner] {
+            let error = ask(cx).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Budget);
+            assert_eq!(error.message(), "the helper reached its model_calls limit of 2: 2 made, 0 left");
+        }
+        ask(run.clone()).await.unwrap();
+        assert_eq!((part.spent().output_tokens, run.spent().output_tokens), (2, 3));
+        assert_eq!(run.meter().usage(), run.spent());
     }
 
     #[tokio::test]

@@ -34,6 +34,10 @@ pub enum ErrorKind {
     PermissionDenied,
     /// A limit was reached; nothing the spell wrote runs afterwards.
     Limit(Limit),
+    /// A part of the run, such as an agent, has spent what it may; the run goes on.
+    Budget,
+    /// An agent took as many turns as it may and had no answer.
+    TurnLimit,
     /// The run was cancelled from outside.
     Cancelled,
     /// A callback asked to stop.
@@ -99,6 +103,8 @@ const KINDS: &[(ErrorKind, &str)] = &[
     (ErrorKind::Limit(Limit::ModelCalls), "limit.model_calls"),
     (ErrorKind::Limit(Limit::Tokens), "limit.tokens"),
     (ErrorKind::Limit(Limit::Cost), "limit.cost"),
+    (ErrorKind::Budget, "budget"),
+    (ErrorKind::TurnLimit, "turn_limit"),
     (ErrorKind::Cancelled, "cancelled"),
     (ErrorKind::Stopped, "stopped"),
     (ErrorKind::Parse, "parse"),

@@ -3,6 +3,7 @@
 //! This crate knows no engine, no HTTP and no provider. A script touches the world only through its [`Context`];
 //! each touch passes one gate, which checks, charges and writes down.
 
+pub mod agent;
 pub mod bridge;
 mod budget;
 pub mod cache;
@@ -30,7 +31,7 @@ mod turn;
 mod value;
 
 pub use bridge::{Bridge, BridgeSet, Method};
-pub use budget::DEFAULT_OUTPUT;
+pub use budget::{Budget, DEFAULT_OUTPUT};
 pub use callback::{Callback, CallbackHost};
 pub use context::{Context, ContextBuilder, Event, Sink, SpellInfo};
 pub use convert::{from_value, into_value, to_value};

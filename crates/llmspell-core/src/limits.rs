@@ -486,11 +486,6 @@ impl Meter {
         let _ = self.tasks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |alive| alive.checked_sub(1));
     }
 
-    /// Adds what a finished call used.
-    pub fn settle(&self, used: &Usage) {
-        self.purse.settle(used);
-    }
-
     /// Processor time of the current stretch of work, read on its own thread.
     fn stretch(&self) -> Duration {
         if self.working_since.load(Ordering::Relaxed) == 0 {

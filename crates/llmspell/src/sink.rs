@@ -43,7 +43,11 @@ impl Sink for Collector {
         match &event {
             Event::Output { text } => said.output.push_str(text),
             Event::Log(entry) => said.logs.push(entry.clone()),
-            Event::Chunk { .. } | Event::Usage { .. } | Event::Progress(_) | Event::Effect(_) => {}
+            Event::Chunk { .. }
+            | Event::Usage { .. }
+            | Event::Progress(_)
+            | Event::Agent(_)
+            | Event::Effect(_) => {}
         }
         drop(said);
         if self.is_known(&event) {

@@ -229,6 +229,7 @@ impl Sink for Heard {
                 format!("progress {}: {}/{total} {:?} {:?}{end}", now.id, now.done, now.label, now.message)
             }
             Event::Usage { usage } => format!("usage {}/{}", usage.input_tokens, usage.output_tokens),
+            Event::Agent(event) => format!("agent {} {:?}", event.agent, event.step),
             Event::Effect(effect) => format!("effect {} {}", effect.at, effect.operation),
         };
         self.0.lock().unwrap().push(line);

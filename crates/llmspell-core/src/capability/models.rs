@@ -296,7 +296,7 @@ impl<'a> GatedModels<'a> {
 }
 
 pub(crate) fn settle(cx: &Context, usage: &Usage) {
-    cx.meter().settle(usage);
+    cx.purse().settle(usage);
     cx.emit(Event::Usage { usage: usage.clone() });
 }
 

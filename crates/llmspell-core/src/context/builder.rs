@@ -1,0 +1,214 @@
+//! How a run is given its world.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Context, Run, Sink, SpellInfo};
+use crate::cache::Cache;
+use crate::capability::{Clock, Console, Files, Models, Modules, Net, Random, Storage};
+use crate::effect::{Journal, NoJournal, Task};
+use crate::error::Result;
+use crate::limits::{Limits, Meter};
+use crate::permission::Permissions;
+use crate::turn::Turns;
+
+struct NoModules;
+
+impl Modules for NoModules {
+    fn read(&self, _: &str) -> Result<Option<String>> {
+        Ok(None)
+    }
+}
+
+/// What a run can reach, as far as its permissions allow. A child run has its parent's.
+#[derive(Clone)]
+pub(super) struct World {
+    pub(super) models: Option<Arc<dyn Models>>,
+    pub(super) default_model: Option<String>,
+    pub(super) fallback: Vec<String>,
+    pub(super) console: Option<Arc<dyn Console>>,
+    pub(super) net: Option<Arc<dyn Net>>,
+    pub(super) files: Option<Arc<dyn Files>>,
+    pub(super) storage: Option<Arc<dyn Storage>>,
+    pub(super) clock: Option<Arc<dyn Clock>>,
+    pub(super) random: Option<Arc<dyn Random>>,
+    pub(super) working_dir: Option<PathBuf>,
+    pub(super) modules: Arc<dyn Modules>,
+    pub(super) cache: Option<Arc<dyn Cache>>,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            models: None,
+            default_model: None,
+            fallback: Vec::new(),
+            console: None,
+            net: None,
+            files: None,
+            storage: None,
+            clock: None,
+            random: None,
+            working_dir: None,
+            modules: Arc::new(NoModules),
+            cache: None,
+        }
+    }
+}
+
+/// Makes a [`Context`]. Nothing is ambient; without a call to a setter there is
+///
+/// - no permission, no model, no cache, no console, no network, no files, no storage, no clock, no module;
+/// - the default [`Limits`];
+/// - a journal that keeps nothing, and events go nowhere.
+#[must_use]
+pub struct ContextBuilder {
+    spell: SpellInfo,
+    permissions: Permissions,
+    limits: Limits,
+    journal: Option<Arc<dyn Journal>>,
+    sink: Arc<dyn Sink>,
+    world: World,
+}
+
+impl ContextBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            spell: SpellInfo::default(),
+            permissions: Permissions::default(),
+            limits: Limits::default(),
+            journal: None,
+            sink: Arc::new(super::Silent),
+            world: World::default(),
+        }
+    }
+
+    /// Says which spell runs.
+    pub fn spell(mut self, spell: SpellInfo) -> Self {
+        self.spell = spell;
+        self
+    }
+
+    /// Sets what the user granted.
+    pub fn permissions(mut self, permissions: Permissions) -> Self {
+        self.permissions = permissions;
+        self
+    }
+
+    /// Sets what the run may use.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets where effects are written down.
+    pub fn journal(mut self, journal: Arc<dyn Journal>) -> Self {
+        self.journal = Some(journal);
+        self
+    }
+
+    /// Sets where events go.
+    pub fn sink(mut self, sink: Arc<dyn Sink>) -> Self {
+        self.sink = sink;
+        self
+    }
+
+    /// Gives it models.
+    pub fn models(mut self, models: Arc<dyn Models>) -> Self {
+        self.world.models = Some(models);
+        self
+    }
+
+    /// Sets the model that is used when a request names none: `provider/model`, or a name the default provider knows.
+    pub fn default_model(mut self, model: Option<String>) -> Self {
+        self.world.default_model = model;
+        self
+    }
+
+    /// Sets the models that requests fall back on which name none to fall back on.
+    pub fn fallback(mut self, models: Vec<String>) -> Self {
+        self.world.fallback = models;
+        self
+    }
+
+    /// Gives it a console to read from.
+    pub fn console(mut self, console: Arc<dyn Console>) -> Self {
+        self.world.console = Some(console);
+        self
+    }
+
+    /// Gives it a network, of which the permissions say what may be reached.
+    pub fn net(mut self, net: Arc<dyn Net>) -> Self {
+        self.world.net = Some(net);
+        self
+    }
+
+    /// Gives it files, of which the permissions say which may be read and written.
+    pub fn files(mut self, files: Arc<dyn Files>) -> Self {
+        self.world.files = Some(files);
+        self
+    }
+
+    /// Gives it the storage of its spell.
+    pub fn storage(mut self, storage: Arc<dyn Storage>) -> Self {
+        self.world.storage = Some(storage);
+        self
+    }
+
+    /// Gives it a clock.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.world.clock = Some(clock);
+        self
+    }
+
+    /// Gives it a source of randomness.
+    pub fn random(mut self, random: Arc<dyn Random>) -> Self {
+        self.world.random = Some(random);
+        self
+    }
+
+    /// Sets the folder that relative paths are looked up in, before the spell's own.
+    pub fn working_dir(mut self, dir: PathBuf) -> Self {
+        self.world.working_dir = Some(dir);
+        self
+    }
+
+    /// Gives it a cache for the answers of models.
+    pub fn cache(mut self, cache: Arc<dyn Cache>) -> Self {
+        self.world.cache = Some(cache);
+        self
+    }
+
+    /// Gives it the modules of its folder.
+    pub fn modules(mut self, modules: Arc<dyn Modules>) -> Self {
+        self.world.modules = modules;
+        self
+    }
+
+    /// Makes the context and starts its wall clock.
+    #[must_use]
+    pub fn build(self) -> Context {
+        let journal = self.journal.unwrap_or_else(|| Arc::new(NoJournal));
+        let run = Run {
+            spell: self.spell,
+            permissions: self.permissions,
+            meter: Meter::new(self.limits),
+            cancellation: CancellationToken::new(),
+            turns: Arc::new(Turns::after(journal.last_order())),
+            journal,
+            sink: self.sink,
+            world: self.world,
+            state: Mutex::default(),
+            children: Mutex::default(),
+            beside: Mutex::default(),
+            bars: Arc::default(),
+            said: Arc::default(),
+            broken: Arc::default(),
+            bridges: OnceLock::new(),
+        };
+        let purse = Arc::clone(run.meter.purse());
+        Context { run: Arc::new(run), task: Arc::new(Task::main()), purse }
+    }
+}
