@@ -1,0 +1,154 @@
+//! The short form: `{name = "string", age = "integer?", tags = {"string"}}`.
+
+use llmspell_core::{Error, Result};
+use serde_json::{Map, Value as Json, json};
+
+use super::keywords::{REFERENCES, TYPES, is_keyword};
+use super::mismatch::{Path, shown};
+
+/// The JSON Schema that the short form stands for; none when it is JSON Schema already.
+pub(super) fn expand(written: &Json) -> Result<Option<Json>> {
+    if written.is_boolean() || is_json_schema(written) {
+        return Ok(None);
+    }
+    let mut path = Path::root();
+    let Form { schema, optional } = form(written, &mut path)?;
+    Ok(Some(if optional { or_null(schema) } else { schema }))
+}
+
+struct Form {
+    schema: Json,
+    /// Whether a `?` stands behind it.
+    optional: bool,
+}
+
+fn form(written: &Json, path: &mut Path) -> Result<Form> {
+    let needed = |schema| Ok(Form { schema, optional: false });
+    match written {
+        Json::String(words) => word(words, path),
+        // An empty table is a list or none, whatever the language makes of it.
+        Json::Array(items) if items.is_empty() => needed(json!({})),
+        Json::Object(fields) if fields.is_empty() => needed(json!({})),
+        Json::Array(items) if items.len() == 1 => {
+            let item = path.within(0, |path| form(&items[0], path))?;
+            let item = if item.optional { or_null(item.schema) } else { item.schema };
+            needed(json!({"type": "array", "items": item}))
+        }
+        Json::Object(_) if is_json_schema(written) => {
+            super::bounds::check_structure(written)?;
+            super::compile(written).map_err(|error| {
+                let misfit = super::mismatch::of_schema(&error, written);
+                Error::argument(format!("the schema at {path}: {misfit}"))
+            })?;
+            needed(written.clone())
+        }
+        Json::Object(fields) => object(fields, path).and_then(needed),
+        Json::Array(_) => Err(wrong(path, "a list of one, for an array of it", written)),
+        other => Err(wrong(path, "a type, a list of one or a table", other)),
+    }
+}
+
+fn object(fields: &Map<String, Json>, path: &mut Path) -> Result<Json> {
+    let mut properties = Map::new();
+    let mut required = Vec::new();
+    for (name, written) in fields {
+        let Form { schema, optional } =
+            path.within(name.as_str(), |path| form(written, path)).map_err(|error| {
+                let unknown = fields.keys().find(|key| !is_keyword(key));
+                match unknown {
+                    Some(key)
+                        if fields.len() > 1 && fields.keys().any(|key| is_structural(key, &fields[key])) =>
+                    {
+                        error.hint(format!("if this is meant as JSON Schema: it has no keyword `{key}`"))
+                    }
+                    _ => error,
+                }
+            })?;
+        let (name, optional) = match name.strip_suffix('?') {
+            Some(name) => (name, true),
+            None => (name.as_str(), optional),
+        };
+        if !optional {
+            required.push(Json::from(name));
+        }
+        if properties.insert(name.to_owned(), schema).is_some() {
+            return Err(Error::argument(format!("the schema at {path}: the field `{name}` is there twice")));
+        }
+    }
+    let mut schema = json!({"type": "object", "properties": properties});
+    if !required.is_empty() {
+        schema["required"] = required.into();
+    }
+    schema["additionalProperties"] = false.into();
+    Ok(schema)
+}
+
+/// A type, several of them, or the words that a text may be.
+fn word(written: &str, path: &Path) -> Result<Form> {
+    let (words, optional) = match written.trim().strip_suffix('?') {
+        Some(words) => (words, true),
+        None => (written.trim(), false),
+    };
+    let words: Vec<&str> = words.split('|').map(str::trim).collect();
+    let types = words.iter().filter(|word| TYPES.contains(word)).count();
+    let schema = match words.as_slice() {
+        ["any"] => json!({}),
+        [one] if types == 1 => json!({"type": one}),
+        [_] => return Err(unknown(path, written)),
+        _ if words.contains(&"") => return Err(wrong(path, "a word on each side of `|`", &written.into())),
+        several if types == several.len() => json!({"type": several}),
+        several if types == 0 && !several.contains(&"any") => json!({"type": "string", "enum": several}),
+        _ => return Err(wrong(path, "either types or words between `|`", &written.into())),
+    };
+    Ok(Form { schema, optional })
+}
+
+fn unknown(path: &Path, written: &str) -> Error {
+    let known = TYPES.iter().chain(&["any"]);
+    let near = known.clone().max_by(|a, b| strsim::jaro(a, written).total_cmp(&strsim::jaro(b, written)));
+    let error = wrong(path, "a type (string, integer, number, boolean, object, array, any)", &written.into());
+    match near.filter(|near| strsim::jaro(near, written) > 0.8) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error,
+    }
+}
+
+fn wrong(path: &Path, expected: &str, written: &Json) -> Error {
+    Error::argument(format!("the schema at {path}: expected {expected}, got {}", shown(written)))
+}
+
+fn or_null(schema: Json) -> Json {
+    match schema {
+        Json::Object(fields) if fields.is_empty() => Json::Object(fields),
+        schema => json!({"anyOf": [schema, {"type": "null"}]}),
+    }
+}
+
+/// Whether a table is JSON Schema: all its keys are keywords, and one says what a value is.
+fn is_json_schema(written: &Json) -> bool {
+    let Some(fields) = written.as_object() else { return false };
+    fields.keys().all(|key| is_keyword(key)) && fields.iter().any(|(key, value)| is_structural(key, value))
+}
+
+/// Whether a keyword says what a value is, in a way that no field of the short form could.
+fn is_structural(key: &str, value: &Json) -> bool {
+    let is_schema = |value: &Json| value.is_boolean() || is_json_schema(value) || is_empty(value);
+    let has_schemas = |list: &[Json]| !list.is_empty() && list.iter().all(is_schema);
+    match (key, value) {
+        ("type", Json::String(word)) => TYPES.contains(&word.as_str()),
+        ("type", Json::Array(words)) => {
+            words.len() > 1
+                && words.iter().all(|word| word.as_str().is_some_and(|word| TYPES.contains(&word)))
+        }
+        ("properties" | "patternProperties", Json::Object(fields)) => fields.values().all(is_schema),
+        ("items" | "additionalProperties" | "contains" | "not" | "if", value) => is_schema(value),
+        ("anyOf" | "oneOf" | "allOf" | "prefixItems", Json::Array(list)) => has_schemas(list),
+        ("enum", Json::Array(_)) | ("const", _) => true,
+        (key, Json::String(_)) => REFERENCES.contains(&key) || key == "$schema",
+        _ => false,
+    }
+}
+
+fn is_empty(value: &Json) -> bool {
+    value.as_object().is_some_and(Map::is_empty)
+}
