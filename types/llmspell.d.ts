@@ -196,10 +196,88 @@ declare function fetch(
 ): Promise<Response>;
 
 declare namespace Spell {
+    /** What `agents.create` takes. */
+    interface AgentConfig {
+        /** Its name: 1 to 64 letters, digits, `_` and `-`. */
+        name: string;
+        /** What it does, for an agent that has it as a tool. */
+        description?: string | null;
+        /** Standing instructions. */
+        systemPrompt?: string | null;
+        /** What it may call: names of tools and of methods such as `"fs.read"`, tables as `tools.register` takes them, agents. */
+        tools?: Array<string | ToolDefinition | Agent>;
+        /** The most turns that one run may take; 10 unless given. */
+        maxTurns?: number | null;
+        /** What one run may spend at most: `model_calls`, `tokens` and `cost` in US dollars. */
+        budget?: Budget | null;
+        /** What its answer has to be, as JSON Schema or in the short form; else it is text. */
+        output?: any;
+        /** Is called with each step; returning `false` stops the run. */
+        onEvent?: ((...values: any[]) => any) | null;
+        /** How the model is told of its tools: `native`, or `text` for a model that calls none. */
+        toolMode?: ToolMode;
+        /** What to do when what was said is more than the model can read: `drop_results` of tools, `summarize` or `fail`. */
+        overflow?: Overflow;
+        /** The most tokens that the model can read and write, where that is not known by its name. */
+        contextWindow?: number | null;
+        /** The most bytes of a tool's result that the model is told; 32768 unless given. */
+        maxResult?: number | null;
+        /** What was said before. */
+        messages?: Array<Message>;
+        /** The model: `provider/model`, or a name that the chosen provider knows. */
+        model?: string | null;
+        /** The provider, where the model's name does not say it. */
+        provider?: string | null;
+        /** How much chance plays a part, from 0. */
+        temperature?: number | null;
+        /** The most tokens that each answer may have. */
+        maxTokens?: number | null;
+        /** A seed for providers that can repeat an answer. */
+        seed?: number | null;
+        /** How hard the model should think. */
+        reasoning?: Effort | null;
+        /** Whether answers to the same question that were kept before will do. */
+        cache?: boolean | number | null;
+        /** The most seconds that each call of the model may take, retries included. */
+        timeout?: number | null;
+        /** Models to ask instead, one after another, when this one's provider fails. */
+        fallback?: Array<string>;
+    }
+
+    /** What an agent came to. */
+    interface AgentReply {
+        /** What the model said at the end. */
+        text: string;
+        /** The answer as data, where the agent has an `output`. */
+        output?: any;
+        /** How many turns it took. */
+        turns: number;
+        /** How many tools were called. */
+        tool_calls: number;
+        /** Why the model stopped at the end. */
+        finish_reason: FinishReason;
+        /** The model that answered at the end. */
+        model: string;
+        /** Its provider. */
+        provider: string;
+        /** What the run spent, with all that its tools spent. */
+        usage: Usage;
+    }
+
     /** Which base64. */
     interface Base64Options {
         /** Whether `-` and `_` stand for `+` and `/`, without padding, so that the text can be part of an address. */
         urlSafe?: boolean;
+    }
+
+    /** What a part of a run may spend on models, within what the run may. */
+    interface Budget {
+        /** The most calls of models. */
+        modelCalls?: number | null;
+        /** The most tokens, read and written. */
+        tokens?: number | null;
+        /** The most US dollars. */
+        cost?: number | null;
     }
 
     /** What a model can do. */
@@ -380,6 +458,8 @@ declare namespace Spell {
     interface ModelAnswer {
         /** The text of the answer. */
         text?: string | null;
+        /** Calls of tools that the model wants, beside the text if there is any. */
+        toolCalls?: Array<WantedCall>;
         /** Refuses the call with this status. */
         status?: number | null;
         /** How many seconds a refusal asks to wait. */
@@ -414,8 +494,21 @@ declare namespace Spell {
         cached_input_price?: number | null;
     }
 
+    /** What to do when what was said is more than a model can read. */
+    type Overflow = "drop_results" | "summarize" | "fail";
+
     /** One piece of a message. */
     type Part = { type: "text", text: string } | { type: "image", mime: string, data: string } | (ToolCall & { type: "tool_call" }) | { type: "tool_result", id: string, content: string, is_error?: boolean } | { type: "reasoning", text: string, signature?: string | null };
+
+    /** What is known of a registered agent. */
+    interface RegisteredInfo {
+        /** Its name. */
+        name: string;
+        /** `function`, or `agent` for one that has a model. */
+        kind: string;
+        /** What it does. */
+        description: string;
+    }
 
     /** A model's whole answer. */
     interface Reply {
@@ -462,8 +555,14 @@ declare namespace Spell {
     /** Who speaks in a conversation. */
     type Role = "system" | "user" | "assistant" | "tool";
 
-    /** What stands in the place of the world. What is not said here is answered by the recording. */
+    /** How an agent is run. */
     interface RunOptions {
+        /** Is called with each step of this run; returning `false` stops it. */
+        onEvent?: ((...values: any[]) => any) | null;
+    }
+
+    /** What stands in the place of the world. What is not said here is answered by the recording. */
+    interface RunOptions2 {
         /** What models answer, in the order of the calls. They pass the real client: what may be tried again is tried again, and takes the next one. */
         model?: Array<string | ModelAnswer> | null;
         /** What is at these addresses of the web; nothing is at any other. */
@@ -502,6 +601,42 @@ declare namespace Spell {
         signature?: string | null;
     }
 
+    /** A tool that a script makes. */
+    interface ToolDefinition {
+        /** The name that models call it by: 1 to 64 letters, digits, `_` and `-`. */
+        name: string;
+        /** What it does, in words for a model. */
+        description?: string;
+        /** What it takes: JSON Schema, or the short form such as `{city = "string", days = "integer?"}`. */
+        parameters?: any;
+        /** Does the work: takes the arguments as a table, and returns a value, or nil and an error. */
+        run: (...values: any[]) => any;
+        /** Whether the user is asked each time before it runs. */
+        confirm?: boolean;
+        /** The most seconds that it may take. */
+        timeout?: number | null;
+    }
+
+    /** What is known of a tool. */
+    interface ToolInfo {
+        /** The name that models call it by. */
+        name: string;
+        /** What it does. */
+        description: string;
+        /** What it takes, as JSON Schema. */
+        parameters: any;
+        /** Where it comes from: `built_in`, `bridge`, `function` or `agent`. */
+        origin: ToolKind;
+        /** Whether the user is asked each time before it runs. */
+        confirm: boolean;
+    }
+
+    /** Where a tool comes from. */
+    type ToolKind = "built_in" | "bridge" | "function" | "agent";
+
+    /** How a model is told of its tools. */
+    type ToolMode = "native" | "text";
+
     /** A tool offered to the model. */
     interface ToolSpec {
         /** The name the model calls it by. */
@@ -529,6 +664,14 @@ declare namespace Spell {
         cost_usd?: number | null;
         /** Whether the provider did not say and the tokens were counted here. */
         estimated?: boolean;
+    }
+
+    /** A call of a tool that a model wants. */
+    interface WantedCall {
+        /** The tool. */
+        name: string;
+        /** What it is called with. */
+        arguments?: any;
     }
 
     /** A request as a whole. */
@@ -802,6 +945,54 @@ declare namespace Spell {
         parse(text: string, pattern?: string | null): number;
     };
 
+    /** Functions that models may call, and scripts too. */
+    const tools: {
+        /** Registers a function as a tool under a name that no other has. */
+        register(name: string | ToolDefinition, description: string | null | undefined, schema: any, run?: (...values: any[]) => any | null): boolean;
+        /** Runs a tool and returns what it returns. */
+        execute(name: string, args: any): Promise<any>;
+        /** Lists the tools that are registered, those that are built in first. */
+        list(): Array<ToolInfo>;
+        /** Says what a tool does and what it takes. */
+        get(name: string): ToolInfo;
+        /** Says whether arguments fit a tool, without running it. */
+        validate(name: string, args: any): boolean;
+        /** Takes a tool out; its name is free again. */
+        remove(name: string): void;
+    };
+
+    /** A model with tools, and what was said to it and by it. */
+    interface Agent {
+        /** Its name. */
+        readonly name: string;
+        /** What was said so far, oldest first, with the calls of tools and their results. */
+        readonly messages: Array<Message>;
+        /** Gives it something to do, and goes on until the model answers without calling a tool. */
+        run(input: string | Message, options?: RunOptions | null): Promise<AgentReply>;
+        /** Does the same and calls `on_event` with each step: `text` as it arrives, `tool_call`, `tool_result`, `usage`. */
+        stream(input: string | Message, onEvent: (...values: any[]) => any): Promise<void>;
+        /** Makes a second agent with the same past; from here on each goes its own way. */
+        fork(): Agent;
+    }
+
+    /** A model with tools, which works on until it has an answer; and agents that a script makes itself. */
+    const agents: {
+        /** Makes an agent. */
+        create(config: AgentConfig): Agent;
+        /** Registers an agent under a name that no other has. */
+        register(name: string, agent: ((...values: any[]) => any) | Agent): boolean;
+        /** Gives a registered agent an input and returns its result. */
+        execute(name: string, input: any, options: any): Promise<any>;
+        /** Gives a registered agent an input and calls `on_chunk` with each piece of its answer as it arrives. */
+        stream(name: string, input: any, onChunk: (...values: any[]) => any, options: any): Promise<void>;
+        /** Lists the agents that are registered. */
+        list(): Array<RegisteredInfo>;
+        /** Says what is known of a registered agent. */
+        get(name: string): RegisteredInfo;
+        /** Takes an agent out; its name is free again. */
+        remove(name: string): void;
+    };
+
     /** Runs the spell that a test belongs to, and checks what comes of it. Only tests have it, which `llmspell test` runs. */
     const test: {
         /** Adds a case: a name that says what is shown, and a function that shows it. */
@@ -809,7 +1000,7 @@ declare namespace Spell {
         /** Names a case that is not run, and is counted as skipped. */
         skip(name: string, run?: (...values: any[]) => any | null): void;
         /** Runs the spell with these parameters, and returns what it came to. */
-        run(params?: { [name: string]: any } | null, options?: RunOptions | null): Promise<RunResult>;
+        run(params?: { [name: string]: any } | null, options?: RunOptions2 | null): Promise<RunResult>;
         /** Checks that two values are the same, however deep. */
         equal(found: any, expected: any): void;
         /** Checks that a text contains another, letter by letter, or that a list contains a value. */
@@ -833,4 +1024,6 @@ declare const console: typeof Spell.console & SpellConsole;
 declare const crypto: typeof Spell.crypto & SpellCrypto;
 declare const text: typeof Spell.text;
 declare const time: typeof Spell.time;
+declare const tools: typeof Spell.tools;
+declare const agents: typeof Spell.agents;
 declare const test: typeof Spell.test;

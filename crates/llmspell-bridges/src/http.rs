@@ -195,12 +195,15 @@ async fn text(
     let on_chunk = options.apply(cx, &mut request, body)?;
     match on_chunk {
         Some(on_chunk) => relay(cx, request, &on_chunk).await.map(|()| String::new()),
-        None => {
-            let (response, _held) = cx.net().fetch(request).await?;
-            accepted(&response.head, &response.body)?;
-            Ok(text_of(response.body))
-        }
+        None => page(cx, request).await.map(|(_, text)| text),
     }
+}
+
+/// Fetches a text; a status of 400 or more is an error.
+pub(crate) async fn page(cx: &Context, request: HttpRequest) -> Result<(HttpHead, String)> {
+    let (response, _held) = cx.net().fetch(request).await?;
+    accepted(&response.head, &response.body)?;
+    Ok((response.head, text_of(response.body)))
 }
 
 /// Calls `on_chunk` with each piece of a body. Returning drops the stream, which closes its connection.

@@ -4,6 +4,7 @@
 //! that engines, type files and reference pages read. It reaches the world only through the context it is handed.
 #![allow(clippy::module_inception, reason = "a bridge's file holds the module that `#[bridge]` describes")]
 
+pub mod agents;
 pub mod async_calls;
 pub mod bytes;
 pub mod console;
@@ -13,11 +14,13 @@ pub mod http;
 pub mod json;
 pub mod llm;
 pub mod log;
+mod names;
 mod pending;
 pub mod spell;
 pub mod storage;
 pub mod text;
 pub mod time;
+pub mod tools;
 
 use llmspell_core::Bridge;
 
@@ -35,4 +38,6 @@ pub const BRIDGES: &[fn() -> Bridge] = &[
     crypto::crypto::bridge,
     text::text::bridge,
     time::time::bridge,
+    tools::tools::bridge,
+    agents::agents::bridge,
 ];

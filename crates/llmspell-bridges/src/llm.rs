@@ -6,13 +6,14 @@ mod selection;
 mod stream;
 
 use llmspell_core::capability::{ModelListing, ModelRef};
-use llmspell_core::chat::{ChatRequest, FinishReason, ModelInfo, Reply};
-use llmspell_core::{Callback, Context, Error, ErrorKind, LogLevel, Map, Result};
+use llmspell_core::chat::{ChatRequest, ModelInfo, Reply};
+use llmspell_core::{Callback, Context, LogLevel, Map, Result};
+use llmspell_llm::text_of;
 use llmspell_macros::bridge;
 
 pub use conversation::Messages;
 pub use prompt::{ChatOptions, Prompt};
-use selection::Selection;
+pub(crate) use selection::Selection;
 
 use crate::pending::Pending;
 use stream::Ending;
@@ -50,7 +51,7 @@ pub mod llm {
     /// assert(type(third) == "string")
     /// ```
     pub async fn chat(cx: Context, prompt: Prompt, options: Option<ChatOptions>) -> Result<String> {
-        super::text_of(super::ask(&cx, prompt.with(options)).await?)
+        super::text(super::ask(&cx, prompt.with(options)).await?)
     }
 
     /// Continues a text with at most `max_tokens` tokens.
@@ -69,7 +70,7 @@ pub mod llm {
     ) -> Result<String> {
         let mut request = Prompt::from(prompt).with(options);
         request.max_tokens = max_tokens.or(request.max_tokens);
-        super::text_of(super::ask(&cx, request).await?)
+        super::text(super::ask(&cx, request).await?)
     }
 
     /// Asks a model and returns everything that is known of its answer.
@@ -115,7 +116,7 @@ pub mod llm {
         options: Option<ChatOptions>,
     ) -> Result<()> {
         match super::stream::relay(&cx, prompt.with(options), &on_chunk).await? {
-            Ending::Whole(reply) => super::text_of(*reply).map(drop),
+            Ending::Whole(reply) => super::text_of(&reply).map(drop),
             Ending::Stopped(_) => Ok(()),
         }
     }
@@ -304,7 +305,7 @@ pub mod llm {
             let turn = self.0.turn(text)?;
             let reply = super::ask(&cx, turn.request()).await?;
             let answer = reply.to_message();
-            let text = super::text_of(reply)?;
+            let text = super::text(reply)?;
             turn.finish(answer)?;
             Ok(text)
         }
@@ -327,7 +328,7 @@ pub mod llm {
             match super::stream::relay(&cx, turn.request(), &on_chunk).await? {
                 Ending::Whole(reply) => {
                     let answer = reply.to_message();
-                    super::text_of(*reply)?;
+                    super::text_of(&reply)?;
                     turn.finish(answer)?;
                 }
                 Ending::Stopped(text) => turn.finish(Message::assistant(text))?,
@@ -368,32 +369,12 @@ async fn ask(cx: &Context, mut request: ChatRequest) -> Result<Reply> {
 
 fn ask_beside(cx: &Context, request: ChatRequest, on_done: Callback, on_error: Option<Callback>) -> u64 {
     let task = cx.spawn();
-    Pending::start(cx, async move { text_of(ask(&task, request).await?) }, on_done, on_error)
+    Pending::start(cx, async move { text(ask(&task, request).await?) }, on_done, on_error)
 }
 
-/// The text of an answer; an answer that holds none, where one was asked for, is an error.
-fn text_of(reply: Reply) -> Result<String> {
-    if !reply.text.is_empty() {
-        return Ok(reply.text);
-    }
-    let (message, hint) = match reply.finish_reason {
-        FinishReason::Stop | FinishReason::Other => return Ok(reply.text),
-        FinishReason::Length => {
-            ("the model used up its tokens before it answered", "raise `max_tokens` or lower `reasoning`")
-        }
-        FinishReason::ToolCalls => (
-            "the model wants a tool to be called and says nothing",
-            "`llm.generate` returns its `tool_calls`",
-        ),
-        FinishReason::ContentFilter => ("the provider held the answer back", "ask in other words"),
-        FinishReason::Refusal => ("the model declined to answer", "ask in other words"),
-    };
-    let mut error = Error::new(ErrorKind::EmptyResponse, message).hint(hint);
-    let call = error.call_mut();
-    call.provider = Some(reply.provider);
-    call.attempts = reply.attempts;
-    call.usage = Some(reply.usage);
-    Err(error)
+fn text(reply: Reply) -> Result<String> {
+    text_of(&reply)?;
+    Ok(reply.text)
 }
 
 async fn list(cx: &Context, provider: Option<String>) -> Result<Vec<ModelInfo>> {

@@ -68,14 +68,14 @@ pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T> {
 const CALLBACK: &str = "$llmspell::Callback";
 
 thread_local! {
-    /// Serde has no word for a function: a callback waits here while serde passes its private newtype's name.
+    /// Serde has no word for a function or an object: one waits here while serde passes a private newtype's name.
     /// `toml` carries its date-times in the same way, as text.
-    static PASSING: RefCell<Option<Callback>> = const { RefCell::new(None) };
+    static PASSING: RefCell<Option<Value>> = const { RefCell::new(None) };
 }
 
 impl Serialize for Callback {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        PASSING.with(|slot| slot.replace(Some(self.clone())));
+        PASSING.with(|slot| slot.replace(Some(Value::Callback(self.clone()))));
         let result = serializer.serialize_newtype_struct(CALLBACK, &());
         // Still there: the serializer is not ours and would have written `null`.
         match PASSING.with(RefCell::take) {
@@ -99,7 +99,13 @@ impl<'de> Deserialize<'de> for Callback {
                 self,
                 deserializer: D,
             ) -> Result<Callback, D::Error> {
-                take_callback(deserializer)
+                match take_passing(deserializer)? {
+                    Value::Callback(callback) => Ok(callback),
+                    other => Err(serde::de::Error::custom(format_args!(
+                        "expected function, found {}",
+                        other.type_name()
+                    ))),
+                }
             }
         }
         deserializer.deserialize_newtype_struct(CALLBACK, CallbackVisitor)
@@ -135,7 +141,8 @@ impl schemars::JsonSchema for Value {
     }
 }
 
-pub(crate) fn take_callback<'de, D: Deserializer<'de>>(_: D) -> Result<Callback, D::Error> {
+/// The function or object that is being passed.
+pub(crate) fn take_passing<'de, D: Deserializer<'de>>(_: D) -> Result<Value, D::Error> {
     PASSING.with(RefCell::take).ok_or_else(|| serde::de::Error::custom("expected function"))
 }
 

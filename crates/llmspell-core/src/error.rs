@@ -44,6 +44,8 @@ pub enum ErrorKind {
     Stopped,
     /// A text is not what it should be: JSON that does not parse, for example.
     Parse,
+    /// A value does not fit the schema that says what it has to be.
+    Schema,
     /// Reading or writing outside the gate failed (stdin closed, for example).
     Io,
     /// No usable provider, or one that is not known.
@@ -108,6 +110,7 @@ const KINDS: &[(ErrorKind, &str)] = &[
     (ErrorKind::Cancelled, "cancelled"),
     (ErrorKind::Stopped, "stopped"),
     (ErrorKind::Parse, "parse"),
+    (ErrorKind::Schema, "schema"),
     (ErrorKind::Io, "io"),
     (ErrorKind::NoProvider, "no_provider"),
     (ErrorKind::UnknownModel, "unknown_model"),

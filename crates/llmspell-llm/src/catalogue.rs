@@ -9,6 +9,8 @@ use llmspell_core::capability::Price;
 use llmspell_core::chat::{Capabilities, ModelInfo, Usage};
 use serde::Deserialize;
 
+use crate::mock;
+
 /// The list as it is kept: the providers' models by name.
 #[derive(Deserialize)]
 struct List {
@@ -55,6 +57,14 @@ pub(crate) fn find(provider: &str, model: &str) -> Option<ModelInfo> {
         output_price: *output_price,
         cached_input_price: *cached_input_price,
     })
+}
+
+/// What is known of a model, the mock's included.
+pub(crate) fn known(provider: &str, model: &str) -> Option<ModelInfo> {
+    if provider == mock::NAME {
+        return mock::models().into_iter().find(|known| known.name == model);
+    }
+    find(provider, model)
 }
 
 /// The names of a provider's models.

@@ -9,6 +9,8 @@
 //! break events where CR and LF arrive apart, stop at a byte that is not UTF-8, skip damaged lines, take in bodies
 //! without bound, and reserve memory by the index of a tool call (620 MB for index 3,000,000).
 
+mod agent;
+mod answer;
 mod breaker;
 mod bucket;
 mod call;
@@ -21,6 +23,7 @@ mod draft;
 mod error;
 mod fallback;
 mod frames;
+mod history;
 mod http;
 mod limiter;
 mod mock;
@@ -33,16 +36,24 @@ mod retry;
 mod schema;
 mod shape;
 mod told;
+mod tool;
 mod transport;
 
+pub use agent::{
+    Agent, AgentEnd, AgentReply, AgentSpec, DEFAULT_RESULT, DEFAULT_TURNS, Heard, Listener, Overflow,
+    ToolMode,
+};
+pub use answer::text_of;
 pub use client::{Client, ClientBuilder};
 pub use config::{ProviderConfig, Timeouts};
 pub use count::count_tokens;
 pub use detect::{Detected, MockReason, detect, probe_local};
+pub use history::{History, Turn};
 pub use mock::{Gate, Mock};
 pub use pace::Pace;
 pub use provider::{Attempt, Provider, Unanswered};
 pub use providers::{PROVIDERS, ProviderRow, ShapeKind};
 pub use retry::RetryPolicy;
 pub use schema::{Mismatch, Schema};
+pub use tool::{Tool, ToolKind, cut_result, escaped};
 pub use transport::http_client;

@@ -67,7 +67,8 @@ struct Script {
 #[derive(Clone)]
 enum Answer {
     Text(String),
-    Call(ToolCall),
+    /// A text, and calls of tools.
+    Calls(String, Vec<ToolCall>),
     Error(Error),
     /// A text that streams, and then the error in place of an end.
     Broken(String, Error),
@@ -122,8 +123,18 @@ impl Mock {
     /// Answers the next call that has no answer yet with a call of a tool.
     #[must_use]
     pub fn reply_tool_call(self, name: impl Into<String>, arguments: Json) -> Self {
-        let call = ToolCall { id: String::new(), name: name.into(), arguments, signature: None };
-        self.then(Answer::Call(call))
+        self.reply_tool_calls("", [(name.into(), arguments)])
+    }
+
+    /// Answers the next call that has no answer yet with a text and calls of tools, by name with their arguments.
+    #[must_use]
+    pub fn reply_tool_calls(
+        self,
+        text: impl Into<String>,
+        calls: impl IntoIterator<Item = (String, Json)>,
+    ) -> Self {
+        let call = |(name, arguments)| ToolCall { id: String::new(), name, arguments, signature: None };
+        self.then(Answer::Calls(text.into(), calls.into_iter().map(call).collect()))
     }
 
     /// Fails the next call that has no answer yet.
@@ -236,26 +247,28 @@ impl Mock {
         let planned = script.next.pop_front();
         let (answer, after) = planned.or_else(|| Some((ruled(&script)?, Duration::ZERO))).unzip();
         let number = script.answered;
-        let (text, call, error) = match (answer, &script.otherwise) {
-            (None, None) => (format!("mock: {question}"), None, None),
-            (None, Some(error)) => (String::new(), None, Some(error.clone())),
-            (Some(Answer::Text(text)), _) => (text, None, None),
-            (Some(Answer::Call(call)), _) => {
-                (String::new(), Some(ToolCall { id: format!("call_{number}"), ..call }), None)
+        let mut calls = Vec::new();
+        let (text, error) = match (answer, &script.otherwise) {
+            (None, None) => (format!("mock: {question}"), None),
+            (None, Some(error)) => (String::new(), Some(error.clone())),
+            (Some(Answer::Text(text)), _) => (text, None),
+            (Some(Answer::Calls(text, wanted)), _) => {
+                calls = numbered(wanted, number);
+                (text, None)
             }
-            (Some(Answer::Error(error)), _) => (String::new(), None, Some(error)),
-            (Some(Answer::Broken(text, error)), _) => (text, None, Some(error)),
+            (Some(Answer::Error(error)), _) => (String::new(), Some(error)),
+            (Some(Answer::Broken(text, error)), _) => (text, Some(error)),
             (Some(Answer::Cut(text)), _) => {
                 let error = if streams { interrupted("") } else { not_understood(&text) };
-                (text, None, Some(error))
+                (text, Some(error))
             }
-            (Some(Answer::Garbled), _) if streams => (String::new(), None, Some(bad_chunk())),
-            (Some(Answer::Garbled), _) => (String::new(), None, Some(not_understood(GARBLED))),
+            (Some(Answer::Garbled), _) if streams => (String::new(), Some(bad_chunk())),
+            (Some(Answer::Garbled), _) => (String::new(), Some(not_understood(GARBLED))),
         };
         let pieces = pieces(&text, script.chunk);
         let end = match error {
             Some(error) => Err(error),
-            None => Ok(reply(request, text, call, number)),
+            None => Ok(reply(request, text, calls, number)),
         };
         Turn { pieces, end, after: after.unwrap_or_default(), gate: script.gate.clone() }
     }
@@ -381,16 +394,25 @@ fn pieces(text: &str, chunk: Option<usize>) -> Vec<String> {
     }
 }
 
-fn reply(request: &ChatRequest, text: String, call: Option<ToolCall>, number: usize) -> Reply {
-    let called = call.iter().map(|call| count_tokens(&call.arguments.to_string())).sum::<u64>();
+/// Calls with ids: `call_3`, and where there are several `call_3_1`, `call_3_2`.
+fn numbered(mut calls: Vec<ToolCall>, answer: usize) -> Vec<ToolCall> {
+    let several = calls.len() > 1;
+    for (number, call) in (1..).zip(&mut calls) {
+        call.id = if several { format!("call_{answer}_{number}") } else { format!("call_{answer}") };
+    }
+    calls
+}
+
+fn reply(request: &ChatRequest, text: String, tool_calls: Vec<ToolCall>, number: usize) -> Reply {
+    let called = tool_calls.iter().map(|call| count_tokens(&call.arguments.to_string())).sum::<u64>();
     let usage = Usage {
         input_tokens: count_request(request),
         output_tokens: count_tokens(&text) + called,
         ..Usage::default()
     };
-    let finish_reason = if call.is_some() { FinishReason::ToolCalls } else { FinishReason::Stop };
+    let finish_reason = if tool_calls.is_empty() { FinishReason::Stop } else { FinishReason::ToolCalls };
     let id = Some(format!("mock_{number}"));
-    Reply { text, finish_reason, tool_calls: call.into_iter().collect(), usage, id, ..Reply::default() }
+    Reply { text, finish_reason, tool_calls, usage, id, ..Reply::default() }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use llmspell_core::{Context, Result};
 
 /// What the spell chose for this run; nothing means the runtime's default.
 #[derive(Default)]
-pub(super) struct Selection(Mutex<Option<ModelRef>>);
+pub(crate) struct Selection(Mutex<Option<ModelRef>>);
 
 impl Selection {
     /// The model that answers when a request names none.
@@ -29,7 +29,7 @@ impl Selection {
     }
 
     /// Finds the model that a request means: what it leaves open is what the run has chosen.
-    pub(super) fn resolve(cx: &Context, provider: Option<&str>, model: Option<&str>) -> Result<ModelRef> {
+    pub(crate) fn resolve(cx: &Context, provider: Option<&str>, model: Option<&str>) -> Result<ModelRef> {
         match Self::meant(cx, provider, model)? {
             Some(chosen) => cx.models().resolve(Some(&chosen.provider), Some(&chosen.model)),
             None => cx.models().resolve(provider, model),

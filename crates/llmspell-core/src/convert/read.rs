@@ -1,5 +1,6 @@
 //! Values into data: serde's deserializer, with errors in the words of scripts.
 
+use std::cell::RefCell;
 use std::fmt::Display;
 
 use serde::de::value::StringDeserializer;
@@ -58,11 +59,16 @@ impl<'de> Deserializer<'de> for FromValue {
             Value::Map(values) => {
                 visitor.visit_map(Entries { entries: values.into_iter(), current: None, record: None })
             }
-            Value::Callback(callback) => {
-                PASSING.with(|slot| slot.replace(Some(callback)));
-                visitor.visit_newtype_struct(().into_deserializer())
+            value @ (Value::Callback(_) | Value::Object(_)) => {
+                let expected = Expecting(&visitor).to_string();
+                PASSING.with(|slot| slot.replace(Some(value)));
+                let result = visitor.visit_newtype_struct(().into_deserializer());
+                // Still there: nobody asked for one.
+                match PASSING.with(RefCell::take) {
+                    Some(value) => Self::mismatch(&expected, &value),
+                    None => result,
+                }
             }
-            Value::Object(object) => Self::mismatch(&Expecting(&visitor), &Value::Object(object)),
         }
     }
 

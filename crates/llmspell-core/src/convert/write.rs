@@ -104,7 +104,7 @@ impl Serializer for ToValue {
         if name == CALLBACK
             && let Some(callback) = PASSING.with(RefCell::take)
         {
-            return Ok(Value::Callback(callback));
+            return Ok(callback);
         }
         value.serialize(self)
     }

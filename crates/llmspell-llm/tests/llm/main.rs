@@ -1,6 +1,7 @@
 //! The client against a server that misbehaves in every way it is told to.
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
+mod agents;
 mod client;
 mod fallback;
 mod fault_server;

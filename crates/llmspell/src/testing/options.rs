@@ -28,6 +28,8 @@ pub struct RunOptions {
 pub struct ModelAnswer {
     /// The text of the answer.
     pub text: Option<String>,
+    /// Calls of tools that the model wants, beside the text if there is any.
+    pub tool_calls: Vec<WantedCall>,
     /// Refuses the call with this status.
     pub status: Option<u16>,
     /// How many seconds a refusal asks to wait.
@@ -38,6 +40,17 @@ pub struct ModelAnswer {
     pub bad_json: bool,
     /// How many seconds it takes.
     pub delay: f64,
+}
+
+/// A call of a tool that a model wants.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WantedCall {
+    /// The tool.
+    pub name: String,
+    /// What it is called with.
+    #[serde(default)]
+    pub arguments: Value,
 }
 
 impl From<String> for ModelAnswer {

@@ -12,10 +12,10 @@ use llmspell_core::capability::{
 };
 use llmspell_core::chat::{ChatRequest, Delta, Reply};
 use llmspell_core::effect::Permit;
-use llmspell_core::{Error, ErrorKind, Result};
+use llmspell_core::{Error, ErrorKind, Result, Value, from_value};
 use llmspell_llm::{Client, Mock, PROVIDERS, Provider, ProviderRow, RetryPolicy};
 
-use super::options::{HttpAnswer, ModelAnswer, Short};
+use super::options::{HttpAnswer, ModelAnswer, Short, WantedCall};
 
 const MOCK: &str = "mock";
 const ECHO: &str = "echo";
@@ -78,21 +78,35 @@ impl ScriptedModels {
 }
 
 fn add(mock: Mock, answer: &ModelAnswer) -> Result<Mock> {
-    let ModelAnswer { text, status, retry_after, cut, bad_json, delay } = answer;
+    let ModelAnswer { text, tool_calls, status, retry_after, cut, bad_json, delay } = answer;
     let delay = Duration::try_from_secs_f64(*delay)
         .map_err(|error| Error::argument(format!("`delay` is no time: {error}")))?;
     let mock = match (text, status, cut, bad_json) {
+        (text, None, None, false) if !tool_calls.is_empty() => {
+            let calls: Result<Vec<_>> = tool_calls.iter().map(wanted).collect();
+            mock.reply_tool_calls(text.clone().unwrap_or_default(), calls?)
+        }
         (Some(text), None, None, false) => mock.reply(text),
         (None, Some(status @ 400..=599), None, false) => mock.status(*status, *retry_after),
         (None, Some(_), None, false) => return Err(Error::argument("`status` is one from 400 to 599")),
         (None, None, Some(text), false) => mock.cut(text),
         (None, None, None, true) => mock.garbled(),
         _ => {
-            let message = "an answer has one of `text`, `status`, `cut` and `bad_json`";
+            let message = "an answer has one of `text`, `tool_calls`, `status`, `cut` and `bad_json`";
             return Err(Error::argument(message));
         }
     };
     Ok(mock.after(delay))
+}
+
+/// A call by its tool, with arguments as the model would write them: a script's empty table may be a list.
+fn wanted(call: &WantedCall) -> Result<(String, serde_json::Value)> {
+    let arguments = match &call.arguments {
+        Value::Nil => serde_json::json!({}),
+        Value::List(items) if items.is_empty() => serde_json::json!({}),
+        arguments => from_value(arguments.clone())?,
+    };
+    Ok((call.name.clone(), arguments))
 }
 
 impl Models for ScriptedModels {

@@ -1,0 +1,288 @@
+//! The `agents` bridge.
+
+mod config;
+mod listening;
+mod registered;
+
+use std::sync::Arc;
+
+use llmspell_core::chat::Message;
+use llmspell_core::{Callback, Context, Error, ErrorKind, Result, Value, to_value};
+use llmspell_llm::{AgentEnd, AgentReply, Schema, Tool, ToolKind};
+use llmspell_macros::bridge;
+use serde_json::json;
+
+pub use config::{AgentConfig, Input, RunOptions};
+use listening::Listening;
+pub use registered::{Definition, Registered, RegisteredInfo};
+
+/// A model with tools, which works on until it has an answer; and agents that a script makes itself.
+///
+/// What an agent may do is what the spell may do, with the tools that it was given: a tool that was not is refused, whatever
+/// the model says.
+#[bridge]
+#[since("0.3")]
+pub mod agents {
+    use llmspell_core::chat::Message;
+    use llmspell_core::{Callback, Context, Result, Value};
+    use llmspell_llm::AgentReply;
+
+    use super::{AgentConfig, Definition, Input, Made, Registered, RegisteredInfo, RunOptions};
+
+    /// Makes an agent.
+    ///
+    /// `tools` holds names of tools and of methods such as `"fs.read"`, tables as `tools.register` takes them, and other agents.
+    /// A run takes at most `max_turns` turns (10 unless given) and spends at most its `budget`. With an `output`, a schema, the
+    /// answer is data. `on_event` is called with each step. Fails with `not_found` when there is no such tool, and with
+    /// `no_provider` or `unknown_model` when there is no such model.
+    ///
+    /// ```luau
+    /// local agent, err = agents.create {
+    ///     name = "reckoner",
+    ///     system_prompt = "You work things out.",
+    ///     tools = {"calculator"},
+    ///     budget = {tokens = 5000},
+    /// }
+    /// assert(agent, err)
+    /// local result, err = agent:run("What is 12 * 12?")
+    /// assert(result, err)
+    /// print(result.text, result.turns, result.usage.output_tokens)
+    /// ```
+    pub fn create(cx: &Context, config: AgentConfig) -> Result<Agent> {
+        Ok(Agent(Made::new(cx, config)?))
+    }
+
+    /// Registers an agent under a name that no other has.
+    ///
+    /// It is a function that takes an input and options and returns a result, or an agent that `agents.create` made.
+    ///
+    /// ```luau
+    /// assert(agents.register("echo", function(input, options)
+    ///     return "You said: " .. input
+    /// end))
+    /// assert(agents.execute("echo", "hello") == "You said: hello")
+    /// ```
+    pub fn register(cx: &Context, name: String, agent: Definition) -> Result<bool> {
+        Registered::add(cx, name, agent)?;
+        Ok(true)
+    }
+
+    /// Gives a registered agent an input and returns its result.
+    ///
+    /// Each time it begins anew. Fails with `not_found` when there is none of that name.
+    ///
+    /// ```luau
+    /// agents.register("double", function(input)
+    ///     return input * 2
+    /// end)
+    /// assert(agents.execute("double", 21) == 42)
+    /// ```
+    pub async fn execute(cx: Context, name: String, input: Value, options: Option<Value>) -> Result<Value> {
+        Registered::find(&cx, &name)?.execute(&cx, input, options).await
+    }
+
+    /// Gives a registered agent an input and calls `on_chunk` with each piece of its answer as it arrives.
+    ///
+    /// A function's result comes in one piece. Fails with `not_found` when there is none of that name.
+    ///
+    /// ```luau
+    /// agents.register("echo", function(input)
+    ///     return input
+    /// end)
+    /// local text = ""
+    /// assert(not agents.stream("echo", "hello", function(chunk)
+    ///     text ..= chunk
+    /// end))
+    /// assert(text == "hello")
+    /// ```
+    pub async fn stream(
+        cx: Context,
+        name: String,
+        input: Value,
+        on_chunk: Callback,
+        options: Option<Value>,
+    ) -> Result<()> {
+        Registered::find(&cx, &name)?.stream(&cx, input, on_chunk, options).await
+    }
+
+    /// Lists the agents that are registered.
+    ///
+    /// ```luau
+    /// agents.register("echo", function(input) return input end)
+    /// assert(agents.list()[1].name == "echo")
+    /// ```
+    pub fn list(cx: &Context) -> Result<Vec<RegisteredInfo>> {
+        Ok(Registered::list(cx))
+    }
+
+    /// Says what is known of a registered agent.
+    ///
+    /// Fails with `not_found` when there is none of that name.
+    ///
+    /// ```luau
+    /// agents.register("echo", function(input) return input end)
+    /// assert(agents.get("echo").kind == "function")
+    /// ```
+    pub fn get(cx: &Context, name: String) -> Result<RegisteredInfo> {
+        Registered::find(cx, &name).map(|agent| agent.info(name))
+    }
+
+    /// Takes an agent out; its name is free again.
+    ///
+    /// Fails with `not_found` when none of that name is registered.
+    ///
+    /// ```luau
+    /// agents.register("echo", function(input) return input end)
+    /// assert(not agents.remove("echo"))
+    /// assert(#agents.list() == 0)
+    /// ```
+    pub fn remove(cx: &Context, name: String) -> Result<()> {
+        Registered::remove(cx, &name)
+    }
+
+    /// A model with tools, and what was said to it and by it.
+    ///
+    /// It works on one input at a time; give several at once to forks of it.
+    #[derive(Debug, Clone)]
+    pub struct Agent(pub(super) Made);
+
+    #[object]
+    impl Agent {
+        /// Gives it something to do, and goes on until the model answers without calling a tool.
+        ///
+        /// The result holds the `text`, the `output` where the agent has a schema for it, how many `turns` and `tool_calls` it
+        /// took, and the `usage`. What a tool fails with is told to the model. Fails with `turn_limit`, `budget`,
+        /// `output_invalid` or what the provider answers; each turn that ended stays said, and the next input goes on from
+        /// there.
+        ///
+        /// ```luau
+        /// local agent = agents.create {name = "helper"}
+        /// local result, err = agent:run("Hello!")
+        /// assert(result, err)
+        /// print(result.text)
+        /// ```
+        pub async fn run(
+            &self,
+            cx: Context,
+            input: Input,
+            options: Option<RunOptions>,
+        ) -> Result<AgentReply> {
+            self.0.run(&cx, input, options).await
+        }
+
+        /// Does the same and calls `on_event` with each step: `text` as it arrives, `tool_call`, `tool_result`, `usage`.
+        ///
+        /// It stops when `on_event` returns `false`, and with an error of the kind `stopped` when it returns a text.
+        ///
+        /// ```luau
+        /// local agent = agents.create {name = "helper"}
+        /// local err = agent:stream("Hello!", function(event)
+        ///     if event.type == "text" then
+        ///         console.write(event.text)
+        ///     end
+        /// end)
+        /// assert(not err)
+        /// ```
+        pub async fn stream(&self, cx: Context, input: Input, on_event: Callback) -> Result<()> {
+            self.0.stream(&cx, input, on_event).await
+        }
+
+        /// Makes a second agent with the same past; from here on each goes its own way.
+        ///
+        /// ```luau
+        /// local agent = agents.create {name = "helper"}
+        /// agent:run("Hello!")
+        /// local other = agent:fork()
+        /// other:run("Goodbye!")
+        /// assert(#agent.messages == 2 and #other.messages == 4)
+        /// ```
+        pub fn fork(&self) -> Result<Agent> {
+            Ok(Agent(self.0.fork()?))
+        }
+
+        /// Its name.
+        #[field]
+        pub fn name(&self) -> Result<String> {
+            Ok(self.0.agent.name().to_owned())
+        }
+
+        /// What was said so far, oldest first, with the calls of tools and their results.
+        #[field]
+        pub fn messages(&self) -> Result<Vec<Message>> {
+            Ok(self.0.agent.messages())
+        }
+    }
+}
+
+/// An agent that a script made, and who hears of it.
+#[derive(Debug, Clone)]
+pub struct Made {
+    agent: Arc<llmspell_llm::Agent>,
+    description: String,
+    on_event: Option<Callback>,
+}
+
+impl Made {
+    fn new(cx: &Context, config: AgentConfig) -> Result<Self> {
+        let (spec, description, on_event) = config.spec(cx)?;
+        Ok(Self { agent: Arc::new(llmspell_llm::Agent::new(cx, spec)?), description, on_event })
+    }
+
+    fn fork(&self) -> Result<Self> {
+        Ok(Self { agent: Arc::new(self.agent.fork()?), ..self.clone() })
+    }
+
+    /// The same agent to which nothing was said.
+    fn anew(&self, cx: &Context) -> Result<Self> {
+        Ok(Self { agent: Arc::new(self.agent.anew(cx)?), ..self.clone() })
+    }
+
+    async fn run(&self, cx: &Context, input: Input, options: Option<RunOptions>) -> Result<AgentReply> {
+        let cx = cx.spawn();
+        let on_event = options.and_then(|options| options.on_event);
+        let listening = Listening::new(&cx, [self.on_event.clone(), on_event]);
+        match self.agent.run(&cx, input.0, &listening).await? {
+            AgentEnd::Answered(reply) => Ok(*reply),
+            AgentEnd::Stopped => Err(Error::new(
+                ErrorKind::Stopped,
+                format!("agent `{}` was stopped by its `on_event`", self.agent.name()),
+            )),
+        }
+    }
+
+    async fn stream(&self, cx: &Context, input: Input, on_event: Callback) -> Result<()> {
+        let cx = cx.spawn();
+        let listening = Listening::new(&cx, [self.on_event.clone(), Some(on_event)]).streaming();
+        self.agent.run(&cx, input.0, &listening).await.map(drop)
+    }
+
+    /// Calls a function with each piece of text.
+    async fn pieces(&self, cx: &Context, input: Input, on_chunk: Callback) -> Result<()> {
+        let cx = cx.spawn();
+        let listening = Listening::new(&cx, [self.on_event.clone()]).text(on_chunk);
+        self.agent.run(&cx, input.0, &listening).await.map(drop)
+    }
+
+    /// The agent as a tool of another one. It begins anew with each call.
+    fn tool(&self) -> Result<Tool> {
+        let takes = Schema::known(json!({
+            "type": "object",
+            "properties": {"input": {"type": "string", "description": "what it is to do, with all that it has to know"}},
+            "required": ["input"],
+            "additionalProperties": false,
+        }));
+        let this = self.clone();
+        let tool = Tool::new(self.agent.name(), &*self.description, takes, move |cx, arguments| {
+            let this = this.clone();
+            async move {
+                let input = Message::user(arguments["input"].as_str().unwrap_or_default());
+                let reply = this.anew(&cx)?.run(&cx, Input(input), None).await?;
+                match reply.output {
+                    Some(output) => to_value(&output),
+                    None => Ok(Value::from(reply.text)),
+                }
+            }
+        })?;
+        Ok(tool.kind(ToolKind::Agent))
+    }
+}

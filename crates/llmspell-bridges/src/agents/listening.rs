@@ -1,0 +1,67 @@
+//! Script functions that hear what an agent does.
+
+use futures_util::future::{LocalBoxFuture, ready};
+use llmspell_core::agent::{AgentEvent, AgentStep};
+use llmspell_core::{Callback, Context, Error, ErrorKind, Result, Value, to_value};
+use llmspell_llm::{Heard, Listener};
+
+/// Who hears of an agent, and what.
+pub(super) struct Listening {
+    cx: Context,
+    /// Called with each step.
+    events: Vec<Callback>,
+    /// Called with each piece of text.
+    text: Option<Callback>,
+    streams: bool,
+}
+
+impl Listening {
+    /// Functions that are called with each step, whole texts in them.
+    pub(super) fn new(cx: &Context, events: impl IntoIterator<Item = Option<Callback>>) -> Self {
+        let events = events.into_iter().flatten().collect();
+        Self { cx: cx.spawn(), events, text: None, streams: false }
+    }
+
+    /// The same with texts as they arrive.
+    pub(super) fn streaming(self) -> Self {
+        Self { streams: true, ..self }
+    }
+
+    /// One more function that is called with each piece of text.
+    pub(super) fn text(self, function: Callback) -> Self {
+        Self { text: Some(function), ..self }.streaming()
+    }
+
+    async fn call(&self, function: &Callback, argument: Value) -> Result<Heard> {
+        match function.call_within(self.cx.clone(), vec![argument]).await? {
+            Value::Bool(false) => Ok(Heard::Stop),
+            Value::Str(reason) => Err(Error::new(ErrorKind::Stopped, reason)),
+            _ => Ok(Heard::GoOn),
+        }
+    }
+}
+
+impl Listener for Listening {
+    fn hear(&self, event: AgentEvent) -> LocalBoxFuture<'_, Result<Heard>> {
+        if self.events.is_empty() && self.text.is_none() {
+            return Box::pin(ready(Ok(Heard::GoOn)));
+        }
+        Box::pin(async move {
+            let mut heard = Heard::GoOn;
+            if !self.events.is_empty() {
+                let event = to_value(&event)?;
+                for function in &self.events {
+                    heard = heard.and(self.call(function, event.clone()).await?);
+                }
+            }
+            if let (Some(function), AgentStep::Text { text }) = (&self.text, event.step) {
+                heard = heard.and(self.call(function, Value::Str(text)).await?);
+            }
+            Ok(heard)
+        })
+    }
+
+    fn streams(&self) -> bool {
+        self.streams
+    }
+}

@@ -1,0 +1,137 @@
+//! Agents by name.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use indexmap::IndexMap;
+use llmspell_core::bridge::FromArgument;
+use llmspell_core::{Callback, Context, Error, ErrorKind, Result, Value, from_value, to_value};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
+
+use super::agents::Agent;
+use super::{Input, Made};
+use crate::names::near;
+
+/// What a script registers.
+#[derive(Debug, Clone)]
+pub enum Definition {
+    /// A function that takes an input and options.
+    Function(Callback),
+    /// An agent that has a model.
+    Agent(Made),
+}
+
+impl FromArgument for Definition {
+    fn from_argument(value: Value) -> Result<Self> {
+        match value {
+            Value::Callback(function) => Ok(Self::Function(function)),
+            Value::Object(object) => Ok(Self::Agent(object.downcast::<Agent>()?.0.clone())),
+            other => Err(Error::argument(format!("expected function or Agent, found {}", other.type_name()))),
+        }
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"anyOf": [
+            generator.subschema_for::<Callback>(),
+            llmspell_core::bridge::object_schema::<Agent>(),
+        ]})
+    }
+}
+
+/// What is known of a registered agent.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct RegisteredInfo {
+    /// Its name.
+    name: String,
+    /// `function`, or `agent` for one that has a model.
+    kind: &'static str,
+    /// What it does.
+    description: String,
+}
+
+/// The registered agents of a run.
+#[derive(Default)]
+pub struct Registered(Mutex<IndexMap<String, Definition>>);
+
+impl Registered {
+    pub(super) fn add(cx: &Context, name: String, agent: Definition) -> Result<()> {
+        let agents = cx.state::<Self>();
+        let mut agents = agents.lock();
+        if agents.contains_key(&name) {
+            let message = format!("there is an agent named `{name}` already");
+            return Err(Error::new(ErrorKind::Conflict, message)
+                .hint(format!("`agents.remove(\"{name}\")` makes its name free")));
+        }
+        agents.insert(name, agent);
+        Ok(())
+    }
+
+    pub(super) fn find(cx: &Context, name: &str) -> Result<Definition> {
+        let agents = cx.state::<Self>();
+        let agents = agents.lock();
+        agents.get(name).cloned().ok_or_else(|| missing(name, &agents))
+    }
+
+    pub(super) fn list(cx: &Context) -> Vec<RegisteredInfo> {
+        cx.state::<Self>().lock().iter().map(|(name, agent)| agent.info(name.clone())).collect()
+    }
+
+    pub(super) fn remove(cx: &Context, name: &str) -> Result<()> {
+        let agents = cx.state::<Self>();
+        let mut agents = agents.lock();
+        let removed = agents.shift_remove(name);
+        removed.map(drop).ok_or_else(|| missing(name, &agents))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, IndexMap<String, Definition>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn missing(name: &str, agents: &IndexMap<String, Definition>) -> Error {
+    Error::new(ErrorKind::NotFound, format!("there is no agent named `{name}`"))
+        .hint(near(name, agents.keys().map(String::as_str)))
+}
+
+impl Definition {
+    pub(super) fn info(&self, name: String) -> RegisteredInfo {
+        match self {
+            Self::Function(_) => RegisteredInfo { name, kind: "function", description: String::new() },
+            Self::Agent(made) => {
+                RegisteredInfo { name, kind: "agent", description: made.description.clone() }
+            }
+        }
+    }
+
+    pub(super) async fn execute(&self, cx: &Context, input: Value, options: Option<Value>) -> Result<Value> {
+        match self {
+            Self::Function(function) => {
+                function.call_within(cx.spawn(), vec![input, options.unwrap_or_default()]).await
+            }
+            Self::Agent(made) => {
+                let options = options.map(from_value).transpose()?;
+                to_value(&made.anew(cx)?.run(cx, Input::from_argument(input)?, options).await?)
+            }
+        }
+    }
+
+    pub(super) async fn stream(
+        &self,
+        cx: &Context,
+        input: Value,
+        on_chunk: Callback,
+        options: Option<Value>,
+    ) -> Result<()> {
+        match self {
+            Self::Function(_) => {
+                let text = match self.execute(cx, input, options).await? {
+                    Value::Str(text) => text,
+                    other => serde_json::to_string(&other)
+                        .map_err(|error| Error::runtime(format!("the result is no data: {error}")))?,
+                };
+                on_chunk.call(vec![Value::Str(text)]).await.map(drop)
+            }
+            Self::Agent(made) => made.anew(cx)?.pieces(cx, Input::from_argument(input)?, on_chunk).await,
+        }
+    }
+}

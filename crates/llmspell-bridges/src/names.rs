@@ -1,0 +1,40 @@
+//! What to say of a name that is none.
+
+/// How near a name must be to be taken for a slip of the pen: of 1.
+const NEAR: f64 = 0.7;
+
+/// As many names as are worth listing.
+const LISTED: usize = 20;
+
+/// A hint at names near a wrong one, or at all there are.
+pub(crate) fn near<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let known: Vec<_> = known.collect();
+    let nearest = known
+        .iter()
+        .map(|name| (strsim::jaro_winkler(wrong, name), name))
+        .filter(|(likeness, _)| *likeness >= NEAR)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other));
+    if let Some((_, name)) = nearest {
+        return format!("did you mean `{name}`?");
+    }
+    if known.is_empty() {
+        return "there is none".to_owned();
+    }
+    let more = known.len().saturating_sub(LISTED);
+    let listed: Vec<_> = known.iter().take(LISTED).map(|name| format!("`{name}`")).collect();
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("there are {}{rest}", listed.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::near;
+
+    #[test]
+    fn a_slip_is_met_with_the_name_that_was_meant() {
+        let known = ["calculator", "web_fetch"];
+        assert_eq!(near("calculater", known.into_iter()), "did you mean `calculator`?");
+        assert_eq!(near("xyz", known.into_iter()), "there are `calculator`, `web_fetch`");
+        assert_eq!(near("xyz", [].into_iter()), "there is none");
+    }
+}

@@ -1,0 +1,115 @@
+//! A method of a bridge as a tool: all that a model has to know is in its definition already.
+
+use llmspell_core::bridge::{Arguments, Handler};
+use llmspell_core::{Context, Error, ErrorKind, Method, Result, Value, to_value};
+use llmspell_llm::{Schema, Tool, ToolKind};
+use schemars::generate::SchemaSettings;
+use serde_json::{Value as Json, json};
+
+use crate::names::near;
+
+/// The tool of a bridge's method.
+///
+/// # Errors
+/// When there is no such method, or it takes what a model cannot give.
+pub(super) fn tool(cx: &Context, bridge: &str, name: &str) -> Result<Tool> {
+    let bridges = cx.bridges();
+    let missing = |hint| {
+        let message = format!("there is no tool and no method named `{bridge}.{name}`");
+        Error::new(ErrorKind::NotFound, message).hint(hint)
+    };
+    let found = bridges.iter().find(|found| found.name == bridge);
+    let found = found.ok_or_else(|| missing(near(bridge, bridges.iter().map(|bridge| bridge.name))))?;
+    let method = found.methods.iter().find(|method| method.name == name);
+    let method = method.ok_or_else(|| missing(near(name, found.methods.iter().map(|method| method.name))))?;
+    Ok(of(&format!("{bridge}_{name}"), method)?.kind(ToolKind::Bridge))
+}
+
+/// A tool of this name that calls a method.
+///
+/// # Errors
+/// When the method takes what a model cannot give.
+pub(super) fn of(name: &str, method: &Method) -> Result<Tool> {
+    let mut generator = SchemaSettings::draft2020_12().into_generator();
+    let (mut properties, mut required) = (serde_json::Map::new(), Vec::new());
+    for param in method.params.iter().filter(|param| !param.rest) {
+        let mut schema = (param.schema)(&mut generator).to_value();
+        let is_optional = take_null(&mut schema);
+        if is_of_script(&schema) {
+            if is_optional {
+                continue;
+            }
+            let message = format!(
+                "`{}` takes a function or an object (`{}`), which a model cannot give",
+                method.name, param.name
+            );
+            return Err(Error::new(ErrorKind::Unsupported, message)
+                .hint("register a function that calls it with `tools.register`"));
+        }
+        properties.insert(param.name.to_owned(), schema);
+        if !is_optional {
+            required.push(param.name);
+        }
+    }
+    let mut schema = json!({
+        "type": "object", "properties": properties, "required": required, "additionalProperties": false,
+    });
+    let definitions = generator.take_definitions(true);
+    if !definitions.is_empty() {
+        schema["$defs"] = Json::Object(definitions);
+    }
+    let handler = method.handler.clone();
+    let all: Vec<_> = method.params.iter().map(|param| param.name).collect();
+    Tool::new(name, about(method.doc), Schema::known(schema), move |cx, arguments| {
+        let (handler, arguments) = (handler.clone(), in_order(&all, arguments));
+        async move {
+            let arguments = Arguments::new(arguments?);
+            match handler {
+                Handler::Sync(call) => call(&cx, arguments),
+                Handler::Async(call) => call(cx, arguments).await,
+            }
+        }
+    })
+}
+
+/// Arguments by name as the method takes them.
+fn in_order(params: &[&str], mut arguments: Json) -> Result<Vec<Value>> {
+    params
+        .iter()
+        .map(|name| to_value(&arguments.get_mut(*name).map(Json::take).unwrap_or_default()))
+        .collect()
+}
+
+/// What a method does, without its examples.
+fn about(doc: &str) -> String {
+    let text = doc.split("```").step_by(2).collect::<String>();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Takes out of a schema that there may be nothing; says whether it was in it.
+fn take_null(schema: &mut Json) -> bool {
+    let is_null = |one: &Json| one == "null" || one["type"] == "null";
+    for key in ["type", "anyOf"] {
+        let Some(Json::Array(choices)) = schema.get_mut(key) else { continue };
+        let before = choices.len();
+        choices.retain(|one| !is_null(one));
+        if choices.len() == before {
+            continue;
+        }
+        if choices.len() == 1 {
+            let only = choices.remove(0);
+            match (key, only) {
+                ("type", only) => schema[key] = only,
+                (_, only) => *schema = only,
+            }
+        }
+        return true;
+    }
+    // What takes anything takes nothing too.
+    schema.as_object().is_some_and(serde_json::Map::is_empty) || *schema == Json::Bool(true)
+}
+
+/// Whether it is a thing that only a script has.
+fn is_of_script(schema: &Json) -> bool {
+    schema.get("x-llmspell").is_some()
+}

@@ -1,0 +1,169 @@
+//! The loop: ask the model, call its tools, ask again.
+
+use std::collections::HashSet;
+
+use llmspell_core::agent::{AgentEvent, AgentStep};
+use llmspell_core::chat::{Message, Reply};
+use llmspell_core::{Context, Error, ErrorKind, Event, Result};
+
+use super::{Agent, AgentEnd, AgentReply, Heard, Listener, in_text};
+use crate::answer::{check_answer, text_of};
+use crate::history::Turn;
+
+/// A run of an agent under way.
+pub(super) struct Work<'a> {
+    pub(super) agent: &'a Agent,
+    pub(super) cx: Context,
+    pub(super) listener: &'a dyn Listener,
+    /// All that was said.
+    pub(super) messages: Vec<Message>,
+    /// How many of them are part of the agent's past.
+    kept: usize,
+    pub(super) turn: u32,
+    pub(super) calls: u32,
+}
+
+/// Why a run goes no further: it failed, or whoever listens had heard enough.
+pub(super) enum Halt {
+    Stopped,
+    Failed(Error),
+}
+
+impl From<Error> for Halt {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+pub(super) async fn run(
+    agent: &Agent,
+    cx: Context,
+    input: Message,
+    listener: &dyn Listener,
+) -> Result<AgentEnd> {
+    let past = agent.history.turn()?;
+    let mut messages = agent.history.list();
+    let kept = messages.len();
+    messages.push(input);
+    let mut work = Work { agent, cx, listener, messages, kept, turn: 0, calls: 0 };
+    match work.all(&past).await {
+        Ok(reply) => Ok(AgentEnd::Answered(Box::new(reply))),
+        Err(Halt::Stopped) => Ok(AgentEnd::Stopped),
+        Err(Halt::Failed(error)) => Err(error),
+    }
+}
+
+impl Work<'_> {
+    async fn all(&mut self, past: &Turn<'_>) -> Result<AgentReply, Halt> {
+        let spec = self.agent.spec();
+        let mut misfit = None;
+        while self.turn < spec.max_turns {
+            self.turn += 1;
+            if self.shorten().await? {
+                past.replace(self.messages.clone())?;
+                self.kept = self.messages.len();
+            }
+            let mut reply = self.ask(past).await?;
+            in_text::read_calls(spec, &mut reply);
+            self.hear(AgentStep::Usage { usage: reply.usage.clone() }).await?;
+            let repeats = name_apart(&mut reply);
+            self.messages.push(reply.to_message());
+            if !reply.tool_calls.is_empty() {
+                let results = self.call_tools(&reply.tool_calls, &repeats).await?;
+                self.messages.push(results);
+                self.keep(past)?;
+                continue;
+            }
+            match self.answer(reply)? {
+                Ok(reply) => {
+                    self.keep(past)?;
+                    return Ok(reply);
+                }
+                Err(error) => {
+                    self.messages.push(Message::user(error.1));
+                    misfit = Some(error.0);
+                    self.keep(past)?;
+                }
+            }
+        }
+        if let Some(error) = misfit {
+            return Err(error.into());
+        }
+        let name = &spec.name;
+        let message = format!("agent `{name}` has no answer after {} turns", spec.max_turns);
+        let error = Error::new(ErrorKind::TurnLimit, message)
+            .hint("give it more `max_turns`, or `run` it again to go on from there");
+        Err(error.into())
+    }
+
+    /// What the run came to, or why the answer is none, with what to tell the model.
+    fn answer(&self, reply: Reply) -> Result<Result<AgentReply, (Error, String)>> {
+        let output = match &self.agent.spec().output {
+            None => {
+                text_of(&reply)?;
+                None
+            }
+            Some(schema) => match check_answer(&reply, schema)? {
+                Ok(output) => Some(output),
+                Err(misfit) => return Ok(Err(misfit)),
+            },
+        };
+        Ok(Ok(AgentReply {
+            text: reply.text,
+            output,
+            turns: self.turn,
+            tool_calls: self.calls,
+            finish_reason: reply.finish_reason,
+            model: reply.model,
+            provider: reply.provider,
+            usage: self.cx.spent(),
+        }))
+    }
+
+    /// Makes what was said part of the agent's past.
+    fn keep(&mut self, past: &Turn<'_>) -> Result<()> {
+        past.add(self.messages[self.kept..].iter().cloned())?;
+        self.kept = self.messages.len();
+        Ok(())
+    }
+
+    /// Keeps what had come of an answer that is not waited for.
+    pub(super) fn keep_part(&mut self, past: &Turn<'_>, text: &str) -> Result<()> {
+        if !text.is_empty() {
+            self.messages.push(Message::assistant(text));
+            self.keep(past)?;
+        }
+        Ok(())
+    }
+
+    /// Tells of a step.
+    pub(super) async fn hear(&self, step: AgentStep) -> Result<(), Halt> {
+        let event = AgentEvent { agent: self.agent.name().to_owned(), turn: self.turn, step };
+        // The pieces of an answer and what it used are events of the run already.
+        if !matches!(event.step, AgentStep::Text { .. } | AgentStep::Usage { .. }) {
+            self.cx.emit(Event::Agent(event.clone()));
+        }
+        match self.listener.hear(event).await? {
+            Heard::GoOn => Ok(()),
+            Heard::Stop => Err(Halt::Stopped),
+        }
+    }
+}
+
+/// Gives each call of an answer an id of its own: a result could not say else which one it answers. Returns the ids of those
+/// that had another's.
+fn name_apart(reply: &mut Reply) -> HashSet<String> {
+    let (mut seen, mut repeats) = (HashSet::new(), HashSet::new());
+    for call in &mut reply.tool_calls {
+        let given = call.id.clone();
+        let mut number = 1;
+        while !seen.insert(call.id.clone()) {
+            number += 1;
+            call.id = format!("{given}_{number}");
+        }
+        if number > 1 {
+            repeats.insert(call.id.clone());
+        }
+    }
+    repeats
+}

@@ -1,0 +1,147 @@
+//! What to do when what was said is more than a model can read.
+
+use llmspell_core::agent::AgentStep;
+use llmspell_core::chat::{ChatRequest, Content, Message, Part, Role};
+use llmspell_core::{Error, ErrorKind, Result};
+
+use super::Overflow;
+use super::run::{Halt, Work};
+use crate::answer::text_of;
+use crate::catalogue;
+use crate::count::{count_request, count_tokens};
+
+/// Of the model's window, what is kept free for its answer when the request does not say: a quarter, at most.
+const ANSWER: u64 = 4_096;
+
+/// Messages at the end that are left as they are.
+const LAST: usize = 4;
+
+/// What stands for a result that was left out.
+const LEFT_OUT: &str = "[left out to make room]";
+
+impl Work<'_> {
+    /// Makes what was said shorter when the model could not read it. Says whether it did.
+    pub(super) async fn shorten(&mut self) -> Result<bool, Halt> {
+        let Some(most) = self.window() else { return Ok(false) };
+        let before = self.tokens();
+        if before <= most {
+            return Ok(false);
+        }
+        let policy = self.agent.spec().overflow;
+        let count = match policy {
+            Overflow::DropResults => drop_results(&mut self.messages, before - most),
+            Overflow::Summarize => self.summarize().await?,
+            Overflow::Fail => 0,
+        };
+        let after = self.tokens();
+        if after > most {
+            let name = self.agent.name();
+            let message = format!(
+                "what agent `{name}` would tell the model has about {after} tokens, and the model can read {most} of them"
+            );
+            return Err(Error::new(ErrorKind::BadRequest, message)
+                .hint("give its tools a smaller `max_result`, or see `overflow`")
+                .into());
+        }
+        let policy = if policy == Overflow::Summarize { "summarize" } else { "drop_results" }.to_owned();
+        let step = AgentStep::Shortened { policy, count, tokens_before: before, tokens_after: after };
+        self.hear(step).await?;
+        Ok(true)
+    }
+
+    /// The most tokens that may be asked, when that is known. Only what this program knows counts, so that a run comes to
+    /// the same in a replay.
+    fn window(&self) -> Option<u64> {
+        let spec = self.agent.spec();
+        let known = || catalogue::known(spec.request.provider.as_deref()?, spec.request.model.as_deref()?);
+        let window = spec.context_window.or_else(|| known()?.context_window)?;
+        let answer = spec.request.max_tokens.map_or(ANSWER.min(window / 4), u64::from);
+        Some(window.saturating_sub(answer))
+    }
+
+    fn tokens(&self) -> u64 {
+        let mut request =
+            ChatRequest { system: self.agent.spec().request.system.clone(), ..ChatRequest::default() };
+        request.tools = self.agent.tools.to_vec();
+        request.messages.clone_from(&self.messages);
+        count_request(&request)
+    }
+
+    /// Has the model sum up all but the last messages. Returns how many those are.
+    async fn summarize(&mut self) -> Result<u32> {
+        let end = beginning(&self.messages);
+        if end == 0 {
+            return Ok(0);
+        }
+        let spec = self.agent.spec();
+        let told: Vec<_> = self.messages[..end].iter().map(as_text).collect();
+        let question = format!(
+            "Sum up this conversation for someone who has to go on with it. Keep what was asked, what was found out and \
+             what is left to do. Answer with the summary alone.\n\n{}",
+            told.join("\n\n"),
+        );
+        let request =
+            ChatRequest { messages: vec![Message::user(question)], system: None, ..spec.request.clone() };
+        let reply = self.cx.models().chat(request).await?;
+        text_of(&reply)?;
+        let summary = Message::user(format!("[What was said before, summed up]\n{}", reply.text));
+        self.messages.splice(..end, [summary]);
+        Ok(u32::try_from(end).unwrap_or(u32::MAX))
+    }
+}
+
+/// How many messages there are before the last ones; a result of a tool is not parted from its call.
+fn beginning(messages: &[Message]) -> usize {
+    let mut end = messages.len().saturating_sub(LAST);
+    while end > 0 && messages[end].role == Role::Tool {
+        end -= 1;
+    }
+    end
+}
+
+/// A message as someone would read it.
+fn as_text(message: &Message) -> String {
+    let who = match message.role {
+        Role::System => "Instructions",
+        Role::User => "User",
+        Role::Assistant => "Assistant",
+        Role::Tool => "Tools",
+    };
+    let said = match &message.content {
+        Content::Text(text) => text.clone(),
+        Content::Parts(parts) => parts
+            .iter()
+            .filter_map(|part| match part {
+                Part::Text { text } => Some(text.clone()),
+                Part::ToolCall(call) => Some(format!("(calls {} with {})", call.name, call.arguments)),
+                Part::ToolResult { content, .. } => Some(content.clone()),
+                Part::Image { .. } | Part::Reasoning { .. } => None,
+            })
+            .collect::<Vec<_>>()
+            .join("\n"),
+    };
+    format!("{who}: {said}")
+}
+
+/// Leaves out results of tools, oldest first, until so many tokens are saved; those of the last turn stay. Returns how
+/// many.
+fn drop_results(messages: &mut [Message], mut too_many: u64) -> u32 {
+    let last = messages.iter().rposition(|message| message.role == Role::Tool).unwrap_or_default();
+    let mut dropped = 0;
+    for message in &mut messages[..last] {
+        let Content::Parts(parts) = &mut message.content else { continue };
+        for part in parts {
+            let Part::ToolResult { content, .. } = part else { continue };
+            let saved = count_tokens(content).saturating_sub(count_tokens(LEFT_OUT));
+            if too_many == 0 {
+                return dropped;
+            }
+            if saved > 0 {
+                LEFT_OUT.clone_into(content);
+                too_many = too_many.saturating_sub(saved);
+                dropped += 1;
+            }
+        }
+    }
+    dropped
+}

@@ -1,0 +1,216 @@
+//! One turn of an agent: a call of the model, and of all tools that it wants.
+
+use std::collections::HashSet;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use llmspell_core::agent::AgentStep;
+use llmspell_core::chat::{ChatRequest, Content, Delta, Message, Part, Reply, Role, ToolCall};
+use llmspell_core::{Context, Error, ErrorKind, Result};
+
+use super::run::{Halt, Work};
+use super::{AgentSpec, ToolMode, in_text};
+use crate::history::Turn;
+use crate::tool::{Tool, cut_result, named};
+
+/// The most calls of one answer that are made; what a model wants beyond them, it is told, was not done.
+const MOST_CALLS: usize = 64;
+
+/// How many of them are under way at once.
+const AT_ONCE: usize = 32;
+
+/// As much of the list of tools as a model is told that named another one.
+const MOST_NAMED: usize = 1_000;
+
+/// A call whose tool is there and whose arguments fit.
+struct Ready {
+    at: usize,
+    tool: Tool,
+    cx: Context,
+    arguments: serde_json::Value,
+}
+
+/// What the model is told of a call.
+struct Told {
+    content: String,
+    is_error: bool,
+}
+
+impl Told {
+    fn error(content: impl Into<String>) -> Self {
+        Self { content: content.into(), is_error: true }
+    }
+}
+
+impl Work<'_> {
+    /// Asks the model.
+    pub(super) async fn ask(&mut self, past: &Turn<'_>) -> Result<Reply, Halt> {
+        let request = self.request();
+        if !self.listener.streams() {
+            let reply = self.cx.models().chat(request).await?;
+            if let Some(text) = reply.reasoning.clone() {
+                self.hear(AgentStep::Reasoning { text }).await?;
+            }
+            if !reply.text.is_empty() {
+                self.hear(AgentStep::Text { text: reply.text.clone() }).await?;
+            }
+            return Ok(reply);
+        }
+        let mut pieces = self.cx.models().stream(request).await?;
+        loop {
+            let next = self.cx.cancellation().run_until_cancelled(pieces.next()).await;
+            let step = match next.ok_or_else(Error::cancelled)?.transpose()? {
+                Some(Delta::Text { text }) => AgentStep::Text { text },
+                Some(Delta::Reasoning { text }) => AgentStep::Reasoning { text },
+                Some(Delta::End { reply }) => return Ok(*reply),
+                None => return Err(Error::internal("a stream ended without an end").into()),
+            };
+            if let Err(halt) = self.hear(step).await {
+                if matches!(halt, Halt::Stopped) {
+                    self.keep_part(past, pieces.text())?;
+                }
+                return Err(halt);
+            }
+        }
+    }
+
+    fn request(&self) -> ChatRequest {
+        let spec = self.agent.spec();
+        let mut request = ChatRequest { messages: self.messages.clone(), ..spec.request.clone() };
+        match spec.tool_mode {
+            ToolMode::Native => request.tools = self.agent.tools.to_vec(),
+            ToolMode::Text => in_text::instruct(&self.agent.tools, &mut request),
+        }
+        request
+    }
+
+    /// Calls the tools of an answer, all that may at once, and returns what the model is told of them, in its order; not those
+    /// that repeat the id of another.
+    pub(super) async fn call_tools(
+        &mut self,
+        calls: &[ToolCall],
+        repeats: &HashSet<String>,
+    ) -> Result<Message, Halt> {
+        for call in calls {
+            self.hear(AgentStep::ToolCall {
+                id: call.id.clone(),
+                name: call.name.clone(),
+                arguments: call.arguments.clone(),
+            })
+            .await?;
+        }
+        let mut told: Vec<Option<Told>> = Vec::with_capacity(calls.len());
+        let mut ready = Vec::new();
+        for (at, call) in calls.iter().enumerate() {
+            // By the order in which they were asked, so that each is found again in a recording.
+            let cx = self.cx.spawn();
+            told.push(if at >= MOST_CALLS {
+                Some(Told::error(format!("not run: an answer may call at most {MOST_CALLS} tools")))
+            } else if repeats.contains(&call.id) {
+                Some(Told::error("not run: another call of this answer has the same id"))
+            } else {
+                match self.prepare(cx, at, call).await? {
+                    Ok(call) => {
+                        ready.push(call);
+                        None
+                    }
+                    Err(error) => Some(error),
+                }
+            });
+        }
+        self.calls += u32::try_from(ready.len()).unwrap_or(u32::MAX);
+        for (call, told) in calls.iter().zip(&told) {
+            if let Some(told) = told {
+                self.hear_result(call, told).await?;
+            }
+        }
+        let most = self.agent.spec().max_result;
+        let mut running =
+            stream::iter(ready.into_iter().map(|call| async move { (call.at, run(call, most).await) }))
+                .buffer_unordered(AT_ONCE);
+        while let Some((at, result)) = running.next().await {
+            let result = result?;
+            self.hear_result(&calls[at], &result).await?;
+            told[at] = Some(result);
+        }
+        drop(running);
+        let parts = calls.iter().zip(told).map(|(call, told)| {
+            let Told { content, is_error } = told.unwrap_or_else(|| Told::error("not run"));
+            Part::ToolResult { id: call.id.clone(), content, is_error }
+        });
+        Ok(Message { role: Role::Tool, content: Content::Parts(parts.collect()) })
+    }
+
+    /// Finds the tool of a call, checks its arguments, and asks the user where that is wanted.
+    async fn prepare(&self, cx: Context, at: usize, call: &ToolCall) -> Result<Result<Ready, Told>> {
+        let Some(tool) = self.agent.spec().tools.iter().find(|tool| tool.name() == call.name) else {
+            return Ok(Err(Told::error(self.no_such_tool(&call.name))));
+        };
+        let checked = match tool.check(call.arguments.clone()) {
+            Ok(arguments) => tool.approve(&cx, &arguments).await.map(|()| arguments),
+            Err(error) => Err(error),
+        };
+        match checked {
+            Ok(arguments) => Ok(Ok(Ready { at, tool: tool.clone(), cx, arguments })),
+            Err(error) if error.is_final() => Err(error),
+            Err(error) => Ok(Err(Told::error(error.message()))),
+        }
+    }
+
+    fn no_such_tool(&self, name: &str) -> String {
+        let names: Vec<_> = self.agent.spec().tools.iter().map(Tool::name).collect();
+        let names = cut_result(names.join(", "), MOST_NAMED);
+        let shown = named(name, 80);
+        match names.is_empty() {
+            true => format!("there is no tool {shown}, and no other"),
+            false => format!("there is no tool {shown}; there are: {names}"),
+        }
+    }
+
+    async fn hear_result(&self, call: &ToolCall, told: &Told) -> Result<(), Halt> {
+        self.hear(AgentStep::ToolResult {
+            id: call.id.clone(),
+            name: call.name.clone(),
+            content: told.content.clone(),
+            is_error: told.is_error,
+            untrusted: true,
+        })
+        .await
+    }
+}
+
+/// Runs a call. What it fails with is for the model; only the end of the spell's run is an error.
+async fn run(call: Ready, most: usize) -> Result<Told> {
+    let result = call.tool.run(&call.cx, call.arguments).await.and_then(crate::tool::text_of);
+    match result {
+        Ok(text) => Ok(Told { content: cut_result(text, most), is_error: false }),
+        Err(error) if error.is_final() => Err(error),
+        Err(error) => Ok(Told::error(cut_result(with_hints(&error), most))),
+    }
+}
+
+/// An error as a model is told of it: what happened, and what to do.
+fn with_hints(error: &Error) -> String {
+    let mut text = error.message().to_owned();
+    for hint in error.hints() {
+        text.push_str(" (");
+        text.push_str(hint);
+        text.push(')');
+    }
+    text
+}
+
+/// Says whether the tools of an agent have names of their own.
+///
+/// # Errors
+/// When two have the same.
+pub(super) fn check_tools(spec: &AgentSpec) -> Result<()> {
+    let mut seen = HashSet::new();
+    match spec.tools.iter().find(|tool| !seen.insert(tool.name())) {
+        None => Ok(()),
+        Some(twice) => {
+            let message = format!("agent `{}` has two tools of the name `{}`", spec.name, twice.name());
+            Err(Error::new(ErrorKind::Conflict, message))
+        }
+    }
+}

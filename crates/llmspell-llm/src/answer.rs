@@ -1,0 +1,41 @@
+//! Whether an answer is one.
+
+use llmspell_core::chat::{FinishReason, Reply};
+use llmspell_core::{Error, ErrorKind, Result};
+
+/// The text of an answer.
+///
+/// # Errors
+/// When it holds none, where one was asked for.
+pub fn text_of(reply: &Reply) -> Result<&str> {
+    if !reply.text.is_empty() {
+        return Ok(&reply.text);
+    }
+    let (message, hint) = match reply.finish_reason {
+        FinishReason::Stop | FinishReason::Other => return Ok(&reply.text),
+        FinishReason::Length => {
+            ("the model used up its tokens before it answered", "raise `max_tokens` or lower `reasoning`")
+        }
+        FinishReason::ToolCalls => (
+            "the model wants a tool to be called and says nothing",
+            "`llm.generate` returns its `tool_calls`",
+        ),
+        FinishReason::ContentFilter => ("the provider held the answer back", "ask in other words"),
+        FinishReason::Refusal => ("the model declined to answer", "ask in other words"),
+    };
+    let mut error = Error::new(ErrorKind::EmptyResponse, message).hint(hint);
+    let call = error.call_mut();
+    call.provider = Some(reply.provider.clone());
+    call.attempts = reply.attempts;
+    call.usage = Some(reply.usage.clone());
+    Err(error)
+}
+
+/// STUB
+pub(crate) fn check_answer(
+    reply: &Reply,
+    schema: &crate::schema::Schema,
+) -> Result<Result<serde_json::Value, (Error, String)>> {
+    let _ = schema;
+    Ok(Ok(serde_json::Value::String(reply.text.clone())))
+}

@@ -1,0 +1,247 @@
+//! Tools: what a model may call, and a script too.
+
+mod approval;
+mod result;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::LocalBoxFuture;
+use llmspell_core::chat::ToolSpec;
+use llmspell_core::{Context, Error, ErrorKind, Result, Value};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value as Json;
+
+pub use self::result::{cut_result, escaped};
+pub(crate) use self::result::{named, text_of};
+use crate::schema::Schema;
+
+/// The longest name that all providers take.
+const LONGEST_NAME: usize = 64;
+
+/// Where a tool comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ToolKind {
+    /// This program brings it.
+    BuiltIn,
+    /// It is a method of a bridge.
+    Bridge,
+    /// It is a function of the spell.
+    Function,
+    /// It is another agent.
+    Agent,
+}
+
+/// What happens when a tool is called, with arguments that fit.
+type Run = Arc<dyn Fn(Context, Json) -> LocalBoxFuture<'static, Result<Value>> + Send + Sync>;
+
+/// Something that a model may call. Cheap to clone.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use llmspell_core::{Context, Value};
+/// use llmspell_llm::{Schema, Tool};
+/// use serde_json::json;
+///
+/// let takes = Schema::read(&json!({"text": "string"}))?;
+/// let shout = Tool::new("shout", "Says it louder.", takes, |_cx, arguments| async move {
+///     Ok(Value::from(arguments["text"].as_str().unwrap_or_default().to_uppercase()))
+/// })?;
+/// let cx = Context::builder().build();
+/// assert_eq!(shout.call(&cx, json!({"text": "hi"})).await?, Value::from("HI"));
+///
+/// let error = shout.call(&cx, json!({"text": 1})).await.unwrap_err();
+/// assert_eq!(error.message(), "tool `shout`: $.text: expected string, got integer 1");
+/// # Ok::<(), llmspell_core::Error>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Tool(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    description: String,
+    parameters: Schema,
+    kind: ToolKind,
+    confirm: bool,
+    timeout: Option<Duration>,
+    run: Run,
+}
+
+impl Tool {
+    /// A tool that runs a function.
+    ///
+    /// # Errors
+    /// When the name is none that every provider takes.
+    pub fn new<F>(
+        name: impl Into<String>,
+        description: impl Into<String>,
+        parameters: Schema,
+        run: impl Fn(Context, Json) -> F + Send + Sync + 'static,
+    ) -> Result<Self>
+    where
+        F: Future<Output = Result<Value>> + 'static,
+    {
+        let name = name.into();
+        check_name("a tool", &name)?;
+        Ok(Self(Arc::new(Inner {
+            name,
+            description: description.into(),
+            parameters,
+            kind: ToolKind::Function,
+            confirm: false,
+            timeout: None,
+            run: Arc::new(move |cx, arguments| Box::pin(run(cx, arguments))),
+        })))
+    }
+
+    /// Says where it comes from.
+    #[must_use]
+    pub fn kind(self, kind: ToolKind) -> Self {
+        self.with(|inner| inner.kind = kind)
+    }
+
+    /// Says whether the user is asked each time before it runs.
+    #[must_use]
+    pub fn confirm(self, confirm: bool) -> Self {
+        self.with(|inner| inner.confirm = confirm)
+    }
+
+    /// Sets how long it may take.
+    #[must_use]
+    pub fn timeout(self, timeout: Option<Duration>) -> Self {
+        self.with(|inner| inner.timeout = timeout)
+    }
+
+    fn with(self, change: impl FnOnce(&mut Inner)) -> Self {
+        let mut inner = Arc::unwrap_or_clone(self.0);
+        change(&mut inner);
+        Self(Arc::new(inner))
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// What it does.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        &self.0.description
+    }
+
+    /// What it takes.
+    #[must_use]
+    pub fn parameters(&self) -> &Schema {
+        &self.0.parameters
+    }
+
+    /// Where it comes from.
+    #[must_use]
+    pub fn origin(&self) -> ToolKind {
+        self.0.kind
+    }
+
+    /// Whether the user is asked each time before it runs.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.0.confirm
+    }
+
+    /// As a model is told of it.
+    #[must_use]
+    pub fn spec(&self) -> ToolSpec {
+        ToolSpec {
+            name: self.0.name.clone(),
+            description: self.0.description.clone(),
+            parameters: self.0.parameters.json().clone(),
+        }
+    }
+
+    /// Fills in what the arguments leave out, and checks them.
+    ///
+    /// # Errors
+    /// Where they do not fit: the path, what was expected and what was found.
+    pub fn check(&self, arguments: Json) -> Result<Json> {
+        let arguments = match arguments {
+            // A script's empty table, and a model that gives none.
+            Json::Null => Json::Object(serde_json::Map::new()),
+            Json::Array(items) if items.is_empty() => Json::Object(serde_json::Map::new()),
+            Json::String(text) => {
+                let (name, text) = (&self.0.name, named(&text, 200));
+                let message = format!("tool `{name}`: the arguments are no JSON object: {text}");
+                return Err(Error::new(ErrorKind::Schema, message));
+            }
+            arguments => arguments,
+        };
+        self.0
+            .parameters
+            .check(arguments)
+            .map_err(|mismatch| Error::new(ErrorKind::Schema, format!("tool `{}`: {mismatch}", self.0.name)))
+    }
+
+    /// Checks the arguments, asks the user where that is wanted, and runs it.
+    ///
+    /// # Errors
+    /// When the arguments do not fit, the user does not want it, it takes too long, or it fails.
+    pub async fn call(&self, cx: &Context, arguments: Json) -> Result<Value> {
+        let arguments = self.check(arguments)?;
+        self.approve(cx, &arguments).await?;
+        self.run(cx, arguments).await
+    }
+
+    /// Runs it with arguments that were checked.
+    pub(crate) async fn run(&self, cx: &Context, arguments: Json) -> Result<Value> {
+        let running = (self.0.run)(cx.clone(), arguments);
+        let Some(timeout) = self.0.timeout else { return running.await };
+        let clock = cx.clock();
+        tokio::select! {
+            biased;
+            result = running => result,
+            passed = clock.sleep(timeout) => {
+                passed?;
+                let (name, seconds) = (&self.0.name, timeout.as_secs_f64());
+                let message = format!("tool `{name}`: it took longer than its limit of {seconds} s");
+                Err(Error::new(ErrorKind::Timeout, message).with_retryable(true))
+            }
+        }
+    }
+}
+
+impl Clone for Inner {
+    fn clone(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            description: self.description.clone(),
+            parameters: self.parameters.clone(),
+            kind: self.kind,
+            confirm: self.confirm,
+            timeout: self.timeout,
+            run: Arc::clone(&self.run),
+        }
+    }
+}
+
+impl fmt::Debug for Tool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tool").field("name", &self.0.name).field("kind", &self.0.kind).finish_non_exhaustive()
+    }
+}
+
+/// Says whether a tool or an agent may have this name.
+///
+/// # Errors
+/// When providers would refuse it.
+pub(crate) fn check_name(what: &str, name: &str) -> Result<()> {
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
+    if !name.is_empty() && name.len() <= LONGEST_NAME && name.chars().all(fits) {
+        return Ok(());
+    }
+    let message = format!("{} is no name for {what}", named(name, 80));
+    Err(Error::argument(message)
+        .hint(format!("providers take names of 1 to {LONGEST_NAME} letters, digits, `_` and `-`")))
+}
