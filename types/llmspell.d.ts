@@ -314,6 +314,8 @@ declare namespace Spell {
         reasoning?: Effort | null;
         /** The tools the model may call. */
         tools?: Array<ToolSpec> | null;
+        /** What the answer must be. Nothing is checked here: the answer is still a text. */
+        output?: OutputSpec | null;
         /** Whether an answer to the same request that was kept before will do: `true`, or the most seconds that it may be old. */
         cache?: boolean | number | null;
         /** The most seconds the whole call may take, retries included. */
@@ -346,6 +348,8 @@ declare namespace Spell {
         reasoning?: Effort | null;
         /** The tools the model may call. */
         tools?: Array<ToolSpec>;
+        /** What the answer must be. Nothing is checked here: the answer is still a text. */
+        output?: OutputSpec | null;
         /** Whether an answer to the same request that was kept before will do: `true`, or the most seconds that it may be old. */
         cache?: boolean | number | null;
         /** The most seconds the whole call may take, retries included. */
@@ -492,6 +496,14 @@ declare namespace Spell {
         output_price?: number | null;
         /** US dollars for a million input tokens that came from the provider's cache. */
         cached_input_price?: number | null;
+    }
+
+    /** What the answer must be: JSON that fits a schema. */
+    interface OutputSpec {
+        /** JSON Schema of the answer. */
+        schema: any;
+        /** Whether the provider's own way of keeping a model to a schema is used; when absent, it is where the model is known to have one. Else the model is told in words. */
+        native?: boolean | null;
     }
 
     /** What to do when what was said is more than a model can read. */

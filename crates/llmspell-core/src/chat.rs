@@ -131,6 +131,18 @@ pub struct ToolSpec {
     pub parameters: serde_json::Value,
 }
 
+/// What the answer must be: JSON that fits a schema.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OutputSpec {
+    /// JSON Schema of the answer.
+    pub schema: serde_json::Value,
+    /// Whether the provider's own way of keeping a model to a schema is used; when absent, it is where the model is known
+    /// to have one. Else the model is told in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub native: Option<bool>,
+}
+
 /// A tool call the model made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolCall {
@@ -240,6 +252,9 @@ pub struct ChatRequest {
     /// The tools the model may call.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<ToolSpec>,
+    /// What the answer must be. Nothing is checked here: the answer is still a text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<OutputSpec>,
     /// Whether an answer to the same request that was kept before will do: `true`, or the most seconds that it may be old.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<CachePolicy>,

@@ -54,7 +54,8 @@ pub(crate) fn count_request(request: &ChatRequest) -> u64 {
                 + count_tokens(&tool.parameters.to_string())
         })
         .sum();
-    messages + system + tools
+    let output = request.output.as_ref().map_or(0, |output| count_tokens(&output.schema.to_string()));
+    messages + system + tools + output
 }
 
 fn count_part(part: &Part) -> u64 {

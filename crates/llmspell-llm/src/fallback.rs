@@ -10,6 +10,7 @@ use llmspell_core::{Error, ErrorKind, Result};
 
 use crate::call::Time;
 use crate::client::{Client, Entry};
+use crate::output::told;
 use crate::provider::Attempt;
 use crate::resolve::named;
 
@@ -19,6 +20,8 @@ pub(crate) struct Chain<'a> {
     /// The one that is asked now.
     entry: &'a Entry,
     attempt: Attempt,
+    /// The request as it was given, where the model that is asked now is told of it in other words.
+    given: Option<ChatRequest>,
     rest: VecDeque<ModelRef>,
     failed: Vec<Failed>,
 }
@@ -46,7 +49,8 @@ impl<'a> Chain<'a> {
                 rest.push_back(found);
             }
         }
-        Ok(Self { client, entry, attempt: attempt(request), rest, failed: Vec::new() })
+        let (attempt, given) = attempt(entry, request);
+        Ok(Self { client, entry, attempt, given, rest, failed: Vec::new() })
     }
 
     /// The provider to ask now.
@@ -76,13 +80,14 @@ impl<'a> Chain<'a> {
         let Some(next) = self.rest.pop_front() else { return Err(self.ended(&error)) };
         self.failed.push(self.failure(&error));
         self.entry = named(self.client.entries(), &next.provider)?;
-        let mut request = ChatRequest::clone(&self.attempt.request);
+        let given = self.given.take();
+        let mut request = given.unwrap_or_else(|| ChatRequest::clone(&self.attempt.request));
         if request.provider.as_ref() != Some(&next.provider) {
             forget_signatures(&mut request);
         }
         request.provider = Some(next.provider);
         request.model = Some(next.model);
-        self.attempt = attempt(request);
+        (self.attempt, self.given) = attempt(self.entry, request);
         Ok(())
     }
 
@@ -125,10 +130,16 @@ impl<'a> Chain<'a> {
     }
 }
 
-fn attempt(request: ChatRequest) -> Attempt {
+/// A call of a provider, and what was given where that is asked for in other words.
+fn attempt(entry: &Entry, request: ChatRequest) -> (Attempt, Option<ChatRequest>) {
     // Unguessable is not needed, only that no two calls share one.
     let number = RandomState::new().build_hasher().finish();
-    Attempt { request: Arc::new(request), idempotency_key: format!("llmspell-{number:016x}").into() }
+    let idempotency_key = format!("llmspell-{number:016x}").into();
+    let (request, given) = match told(entry, &request) {
+        Some(told) => (told, Some(request)),
+        None => (request, None),
+    };
+    (Attempt { request: Arc::new(request), idempotency_key }, given)
 }
 
 /// Whether another provider may do better: the fault is not the request's, nor the user's who set it up.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt};
-use llmspell_core::chat::{Delta, ModelInfo, Reply};
+use llmspell_core::chat::{ChatRequest, Delta, ModelInfo, Reply};
 use llmspell_core::{Error, ErrorKind, Result};
 use reqwest::Url;
 use secrecy::ExposeSecret;
@@ -17,7 +17,7 @@ use crate::draft::Draft;
 use crate::error::{from_body, from_status, is_error, quote, request_id, without_key};
 use crate::frames::{Frame, Frames};
 use crate::limiter::Limiter;
-use crate::provider::{Attempt, Provider};
+use crate::provider::{Attempt, Provider, TakesOutput};
 use crate::shape::{Shape, shape_of};
 use crate::transport::{BodyError, Incoming, Outgoing, Transport, headers};
 
@@ -80,6 +80,10 @@ impl Provider for HttpProvider {
             let body = this.0.shape.body(&this.0.config, &attempt.request, true)?;
             this.stream_with(attempt, body).await
         })
+    }
+
+    fn takes_output(&self, request: &ChatRequest) -> TakesOutput {
+        self.0.shape.takes_output(request)
     }
 
     fn models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>>> {

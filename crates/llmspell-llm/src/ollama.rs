@@ -14,7 +14,7 @@ use crate::count::count_request;
 use crate::draft::count;
 use crate::http::{Ask, HttpProvider};
 use crate::limiter::Limiter;
-use crate::provider::{Attempt, Provider};
+use crate::provider::{Attempt, Provider, TakesOutput};
 use crate::shape::shape_of;
 use crate::transport::Transport;
 
@@ -83,6 +83,10 @@ impl Provider for Ollama {
             let body = this.body(&attempt.request, true).await?;
             this.http.stream_with(attempt, body).await
         })
+    }
+
+    fn takes_output(&self, request: &ChatRequest) -> TakesOutput {
+        self.http.takes_output(request)
     }
 
     fn models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>>> {

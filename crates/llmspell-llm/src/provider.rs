@@ -27,8 +27,24 @@ pub trait Provider: Send + Sync {
     /// Asks for an answer piece by piece. The last piece is [`Delta::End`]; without it the answer was cut.
     fn stream(&self, attempt: Attempt) -> BoxFuture<'static, Result<BoxStream<'static, Result<Delta>>>>;
 
+    /// How it takes a request that says what the answer must be.
+    fn takes_output(&self, _request: &ChatRequest) -> TakesOutput {
+        TakesOutput::IfKnown
+    }
+
     /// Lists the models it offers, as far as it says.
     fn models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>>>;
+}
+
+/// How a provider takes the schema that an answer must fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TakesOutput {
+    /// As a part of the request, where the model is known to.
+    IfKnown,
+    /// As a part of the request, which the model does not see: it has to be told beside.
+    Unseen,
+    /// In words only.
+    InWords,
 }
 
 /// The source of an error whose request may have reached the provider, and may have been paid for, though no byte

@@ -4,6 +4,7 @@ mod anthropic;
 mod gemini;
 mod ollama;
 mod openai;
+mod output;
 mod responses;
 
 use std::borrow::Cow;
@@ -15,6 +16,7 @@ use serde_json::Value as Json;
 use crate::config::ProviderConfig;
 use crate::draft::Draft;
 use crate::frames::Framing;
+use crate::provider::TakesOutput;
 use crate::providers::ShapeKind;
 
 /// Writes requests and reads answers as one API has them.
@@ -35,6 +37,9 @@ pub(crate) trait Shape: Send + Sync {
 
     /// The headers of a call; the key goes into one of them.
     fn headers(&self, key: Option<&str>) -> Vec<(&'static str, String)>;
+
+    /// How it takes a request that says what the answer must be.
+    fn takes_output(&self, request: &ChatRequest) -> TakesOutput;
 
     /// The body of a call.
     ///

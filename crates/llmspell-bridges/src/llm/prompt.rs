@@ -2,7 +2,7 @@
 
 use llmspell_core::bridge::FromArgument;
 use llmspell_core::cache::CachePolicy;
-use llmspell_core::chat::{ChatRequest, Effort, Message, Seconds, ToolSpec};
+use llmspell_core::chat::{ChatRequest, Effort, Message, OutputSpec, Seconds, ToolSpec};
 use llmspell_core::{Error, Result, Value, from_value};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
@@ -79,6 +79,8 @@ pub struct ChatOptions {
     reasoning: Option<Effort>,
     /// The tools the model may call.
     tools: Option<Vec<ToolSpec>>,
+    /// What the answer must be. Nothing is checked here: the answer is still a text.
+    output: Option<OutputSpec>,
     /// Whether an answer to the same request that was kept before will do: `true`, or the most seconds that it may be old.
     cache: Option<CachePolicy>,
     /// The most seconds the whole call may take, retries included.
@@ -102,6 +104,7 @@ impl ChatOptions {
             seed: self.seed.or(request.seed),
             reasoning: self.reasoning.or(request.reasoning),
             tools: self.tools.unwrap_or(request.tools),
+            output: self.output.or(request.output),
             cache: self.cache.or(request.cache),
             timeout: self.timeout.or(request.timeout),
             fallback: self.fallback.unwrap_or(request.fallback),

@@ -7,10 +7,11 @@ use llmspell_core::chat::{ChatRequest, Effort, FinishReason, Message, ModelInfo,
 use serde_json::{Value as Json, json};
 
 use super::openai::effort;
-use super::{Object, Shape, arguments_object, misplaced, named_models, parameters, parts, text};
+use super::{Object, Shape, arguments_object, misplaced, named_models, output, parameters, parts, text};
 use crate::catalogue;
 use crate::config::ProviderConfig;
 use crate::draft::{Draft, count};
+use crate::provider::TakesOutput;
 
 pub(super) struct Anthropic;
 
@@ -43,6 +44,13 @@ impl Shape for Anthropic {
         headers
     }
 
+    fn takes_output(&self, request: &ChatRequest) -> TakesOutput {
+        match request.output.as_ref().and_then(|output| output::anthropic(&output.schema)) {
+            Some(_) => TakesOutput::IfKnown,
+            None => TakesOutput::InWords,
+        }
+    }
+
     fn body(&self, config: &ProviderConfig, request: &ChatRequest, stream: bool) -> Result<Json> {
         let model = request.model.as_deref().unwrap_or_default();
         let mut system: Vec<Cow<'_, str>> =
@@ -66,6 +74,10 @@ impl Shape for Anthropic {
         let budget = thinking.as_ref().and_then(|thinking| thinking["budget_tokens"].as_u64()).unwrap_or(0);
         let max_tokens = request.max_tokens.map_or(usual + budget, u64::from);
         let adaptive = thinking.as_ref().is_some_and(|thinking| thinking["type"] == "adaptive");
+        let format = request.output.as_ref().and_then(|output| output::anthropic(&output.schema));
+        let output_config = Object::default()
+            .set_some("effort", request.reasoning.filter(|_| adaptive).map(effort))
+            .set_some("format", format.map(|schema| json!({"type": "json_schema", "schema": schema})));
         let body = Object::default()
             .set("model", model)
             .set("max_tokens", max_tokens)
@@ -75,10 +87,7 @@ impl Shape for Anthropic {
             .set_some("top_p", request.top_p)
             .set_list("stop_sequences", request.stop.clone())
             .set_some("thinking", thinking)
-            .set_some(
-                "output_config",
-                request.reasoning.filter(|_| adaptive).map(|how| json!({"effort": effort(how)})),
-            )
+            .set_some("output_config", (!output_config.is_empty()).then(|| output_config.json()))
             .set_list("tools", tools);
         Ok(if stream { body.set("stream", true) } else { body }.json())
     }

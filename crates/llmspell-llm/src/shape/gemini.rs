@@ -7,9 +7,10 @@ use llmspell_core::Result;
 use llmspell_core::chat::{ChatRequest, Effort, FinishReason, ModelInfo, Part, Role};
 use serde_json::{Value as Json, json};
 
-use super::{Object, Shape, arguments_object, misplaced, named_models, parameters, parts, text};
+use super::{Object, Shape, arguments_object, misplaced, named_models, output, parameters, parts, text};
 use crate::config::ProviderConfig;
 use crate::draft::{Draft, count};
+use crate::provider::TakesOutput;
 
 pub(super) struct Gemini;
 
@@ -34,6 +35,11 @@ impl Shape for Gemini {
     fn headers(&self, key: Option<&str>) -> Vec<(&'static str, String)> {
         // In a header, not in the address, which is logged along the way.
         key.map(|key| ("x-goog-api-key", key.to_owned())).into_iter().collect()
+    }
+
+    fn takes_output(&self, request: &ChatRequest) -> TakesOutput {
+        // Most models take tools or a schema, and not both.
+        if request.tools.is_empty() { TakesOutput::IfKnown } else { TakesOutput::InWords }
     }
 
     fn body(&self, _: &ProviderConfig, request: &ChatRequest, _: bool) -> Result<Json> {
@@ -84,7 +90,9 @@ impl Shape for Gemini {
             .set_some("maxOutputTokens", request.max_tokens)
             .set_list("stopSequences", request.stop.clone())
             .set_some("seed", request.seed)
-            .set_some("thinkingConfig", request.reasoning.map(thinking));
+            .set_some("thinkingConfig", request.reasoning.map(thinking))
+            .set_some("responseMimeType", request.output.as_ref().map(|_| "application/json"))
+            .set_some("responseJsonSchema", request.output.as_ref().map(|spec| output::gemini(&spec.schema)));
         let system = (!system.is_empty()).then(|| json!({"parts": [{"text": system.join("\n\n")}]}));
         Ok(Object::default()
             .set_some("systemInstruction", system)

@@ -8,10 +8,11 @@ use llmspell_core::chat::{ChatRequest, Effort, FinishReason, Message, ModelInfo,
 use serde_json::{Value as Json, json};
 
 use super::openai::bearer;
-use super::{Object, Shape, arguments_object, misplaced, named_models, parameters, parts, text};
+use super::{Object, Shape, arguments_object, misplaced, named_models, output, parameters, parts, text};
 use crate::config::ProviderConfig;
 use crate::draft::{Draft, count};
 use crate::frames::Framing;
+use crate::provider::TakesOutput;
 
 pub(super) struct Ollama;
 
@@ -30,6 +31,11 @@ impl Shape for Ollama {
 
     fn headers(&self, key: Option<&str>) -> Vec<(&'static str, String)> {
         bearer(key)
+    }
+
+    /// Every model is kept to it, and none is shown it.
+    fn takes_output(&self, _: &ChatRequest) -> TakesOutput {
+        TakesOutput::Unseen
     }
 
     /// The context's size, `options.num_ctx`, is added by the provider, which knows the model.
@@ -61,6 +67,7 @@ impl Shape for Ollama {
             .set("options", options.json())
             .set_some("think", request.reasoning.map(|how| how != Effort::None))
             .set_list("tools", tools)
+            .set_some("format", request.output.as_ref().map(|spec| output::ollama(&spec.schema)))
             .json())
     }
 

@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 
 use llmspell_core::Result;
-use llmspell_core::chat::{ChatRequest, Effort, FinishReason, Message, ModelInfo, Part, Role};
+use llmspell_core::chat::{ChatRequest, Effort, FinishReason, Message, ModelInfo, OutputSpec, Part, Role};
 use serde_json::{Value as Json, json};
 
-use super::{Object, Shape, arguments_text, empty, misplaced, named_models, parameters, parts, text};
+use super::{Object, Shape, arguments_text, empty, misplaced, named_models, output, parameters, parts, text};
 use crate::config::ProviderConfig;
 use crate::draft::{Draft, count};
+use crate::provider::TakesOutput;
 
 pub(super) struct OpenAiChat;
 
@@ -27,6 +28,10 @@ impl Shape for OpenAiChat {
 
     fn headers(&self, key: Option<&str>) -> Vec<(&'static str, String)> {
         bearer(key)
+    }
+
+    fn takes_output(&self, request: &ChatRequest) -> TakesOutput {
+        output::takes_objects(request)
     }
 
     fn body(&self, config: &ProviderConfig, request: &ChatRequest, stream: bool) -> Result<Json> {
@@ -55,7 +60,8 @@ impl Shape for OpenAiChat {
             .set_list("stop", request.stop.clone())
             .set_some("seed", request.seed)
             .set_some("reasoning_effort", request.reasoning.map(effort))
-            .set_list("tools", tools);
+            .set_list("tools", tools)
+            .set_some("response_format", request.output.as_ref().map(response_format));
         let body = if stream {
             body.set("stream", true).set("stream_options", json!({"include_usage": true}))
         } else {
@@ -106,6 +112,11 @@ impl Shape for OpenAiChat {
 /// The key in the header that most providers want it in.
 pub(super) fn bearer(key: Option<&str>) -> Vec<(&'static str, String)> {
     key.map(|key| ("authorization", format!("Bearer {key}"))).into_iter().collect()
+}
+
+fn response_format(output: &OutputSpec) -> Json {
+    let (schema, strict) = output::openai(&output.schema);
+    json!({"type": "json_schema", "json_schema": {"name": output::NAME, "schema": schema, "strict": strict}})
 }
 
 pub(super) fn effort(effort: Effort) -> &'static str {

@@ -2,14 +2,15 @@
 
 use std::borrow::Cow;
 
-use llmspell_core::chat::{ChatRequest, FinishReason, ModelInfo, Part, Role};
+use llmspell_core::chat::{ChatRequest, FinishReason, ModelInfo, OutputSpec, Part, Role};
 use llmspell_core::{Error, ErrorKind, Result};
 use serde_json::{Value as Json, json};
 
 use super::openai::{OpenAiChat, bearer, effort};
-use super::{Object, Shape, arguments_text, misplaced, parameters, parts, text};
+use super::{Object, Shape, arguments_text, misplaced, output, parameters, parts, text};
 use crate::config::ProviderConfig;
 use crate::draft::{Draft, count};
+use crate::provider::TakesOutput;
 
 pub(super) struct OpenAiResponses;
 
@@ -28,6 +29,10 @@ impl Shape for OpenAiResponses {
 
     fn headers(&self, key: Option<&str>) -> Vec<(&'static str, String)> {
         bearer(key)
+    }
+
+    fn takes_output(&self, request: &ChatRequest) -> TakesOutput {
+        output::takes_objects(request)
     }
 
     fn body(&self, _: &ProviderConfig, request: &ChatRequest, stream: bool) -> Result<Json> {
@@ -94,7 +99,8 @@ impl Shape for OpenAiResponses {
             .set_some("top_p", request.top_p)
             .set_some("max_output_tokens", request.max_tokens)
             .set_some("reasoning", request.reasoning.map(|how| json!({"effort": effort(how)})))
-            .set_list("tools", tools);
+            .set_list("tools", tools)
+            .set_some("text", request.output.as_ref().map(text_format));
         Ok(if stream { body.set("stream", true) } else { body }.json())
     }
 
@@ -144,6 +150,11 @@ impl Shape for OpenAiResponses {
     fn models(&self, json: &Json) -> Vec<ModelInfo> {
         OpenAiChat.models(json)
     }
+}
+
+fn text_format(output: &OutputSpec) -> Json {
+    let (schema, strict) = output::openai(&output.schema);
+    json!({"format": {"type": "json_schema", "name": output::NAME, "schema": schema, "strict": strict}})
 }
 
 fn read_item(index: u64, item: &Json, draft: &mut Draft) {

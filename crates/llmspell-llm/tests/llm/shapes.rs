@@ -1,9 +1,11 @@
 //! What goes out and comes in, for each API, whole and as a stream.
 
+use llmspell_core::capability::Models;
 use llmspell_core::chat::{
-    ChatRequest, Content, Effort, FinishReason, Message, Part, Role, ToolCall, ToolSpec,
+    ChatRequest, Content, Effort, FinishReason, Message, OutputSpec, Part, Role, ToolCall, ToolSpec,
 };
-use llmspell_llm::ShapeKind;
+use llmspell_core::effect::Permit;
+use llmspell_llm::{Client, ProviderConfig, ShapeKind};
 use serde_json::{Value as Json, json};
 
 use crate::fault_server::{FaultServer, Step, chunked, chunked_head, response};
@@ -233,4 +235,121 @@ async fn thought_is_asked_for_as_each_model_takes_it() {
         let requests = server.requests();
         assert_eq!(body_of(requests.last().unwrap()).pointer(path), Some(&expected), "{shape:?} {model}");
     }
+}
+
+/// A question whose answer must be an object of one field.
+fn asking_for_data() -> ChatRequest {
+    let schema = json!({
+        "type": "object",
+        "properties": {"age": {"type": "integer", "minimum": 0}},
+        "required": ["age"],
+        "additionalProperties": false,
+    });
+    ChatRequest {
+        output: Some(OutputSpec { schema, native: None }),
+        system: Some("be brief".into()),
+        ..ask()
+    }
+}
+
+/// What a server is sent.
+async fn sent(shape: ShapeKind, request: ChatRequest) -> Json {
+    let server =
+        FaultServer::start(support::scripts(shape, vec![response(200, "", &sample(shape).whole)])).await;
+    client(shape, &server.url, |builder| builder).ask_whole(request).await.unwrap();
+    body_of(server.requests().last().unwrap())
+}
+
+#[tokio::test]
+async fn a_schema_of_the_answer_is_written_as_each_api_has_it() {
+    let strict = json!({
+        "type": "object",
+        "properties": {"age": {"type": "integer"}},
+        "required": ["age"],
+        "additionalProperties": false,
+    });
+    let whole = asking_for_data().output.unwrap().schema;
+    for (shape, path, expected) in [
+        (
+            ShapeKind::OpenAiChat,
+            "/response_format",
+            json!({"type": "json_schema", "json_schema": {"name": "answer", "schema": strict, "strict": true}}),
+        ),
+        (
+            ShapeKind::OpenAiResponses,
+            "/text/format",
+            json!({"type": "json_schema", "name": "answer", "schema": strict, "strict": true}),
+        ),
+        (ShapeKind::Anthropic, "/output_config/format", json!({"type": "json_schema", "schema": strict})),
+        (
+            ShapeKind::Gemini,
+            "/generationConfig",
+            json!({"responseMimeType": "application/json", "responseJsonSchema": whole}),
+        ),
+        (ShapeKind::Ollama, "/format", whole.clone()),
+    ] {
+        let mut request = asking_for_data();
+        request.output.as_mut().unwrap().native = Some(true);
+        let body = sent(shape, request).await;
+        assert_eq!(body.pointer(path), Some(&expected), "{shape:?}");
+        // Ollama keeps its models to the schema and does not show it to them.
+        let is_told = body.to_string().contains("fits this JSON Schema");
+        assert_eq!(is_told, shape == ShapeKind::Ollama, "{shape:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_model_that_is_not_known_to_take_a_schema_is_told_in_words() {
+    for shape in SHAPES {
+        let mut request = asking_for_data();
+        if shape == ShapeKind::Ollama {
+            request.output.as_mut().unwrap().native = Some(false);
+        }
+        let body = sent(shape, request).await;
+        let text = body.to_string();
+        assert!(
+            text.contains("be brief\\n\\nAnswer with one JSON value that fits this JSON Schema"),
+            "{shape:?}: {text}"
+        );
+        assert!(text.contains(r#"\"minimum\":0"#), "{shape:?}: {text}");
+        for path in ["/response_format", "/text", "/output_config", "/generationConfig", "/format"] {
+            assert_eq!(body.pointer(path), None, "{shape:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_known_model_is_kept_to_the_schema_as_the_catalogue_says() {
+    for (model, native) in [("gpt-4o-mini", true), ("gpt-4", false)] {
+        let shape = ShapeKind::OpenAiChat;
+        let server = FaultServer::start(vec![response(200, "", &sample(shape).whole)]).await;
+        let config = ProviderConfig::new("openai", shape, &server.url).unwrap();
+        let client = Client::builder().provider(config).build().unwrap();
+        let request =
+            ChatRequest { provider: Some("openai".into()), model: Some(model.into()), ..asking_for_data() };
+        client.chat(Permit::for_test(), request).await.unwrap();
+        let body = body_of(server.requests().last().unwrap());
+        assert_eq!(body.get("response_format").is_some(), native, "{model}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_api_cannot_hold_a_model_to_is_said_in_words() {
+    let list = json!({"type": "array", "items": {"type": "string"}});
+    let open = json!({"type": "object", "additionalProperties": {"type": "string"}});
+    for (shape, schema) in [
+        (ShapeKind::OpenAiChat, list.clone()),
+        (ShapeKind::OpenAiResponses, list),
+        (ShapeKind::Anthropic, open),
+    ] {
+        let output = Some(OutputSpec { schema, native: Some(true) });
+        let body = sent(shape, ChatRequest { output, ..ask() }).await;
+        assert!(body.to_string().contains("fits this JSON Schema"), "{shape:?}: {body}");
+    }
+    // Gemini takes tools or a schema.
+    let tools = vec![ToolSpec { name: "add".into(), description: "adds".into(), parameters: json!({}) }];
+    let mut request = ChatRequest { tools, ..asking_for_data() };
+    request.output.as_mut().unwrap().native = Some(true);
+    let body = sent(ShapeKind::Gemini, request).await;
+    assert_eq!(body.pointer("/generationConfig"), None);
 }

@@ -1,0 +1,41 @@
+//! How a model learns what its answer must be: by the provider's own means, or in words.
+
+use llmspell_core::chat::ChatRequest;
+use serde_json::Value as Json;
+
+use crate::client::Entry;
+use crate::provider::TakesOutput;
+
+/// The request in other words, where its model has to be told what the answer must be; `None` where it needs no telling.
+pub(crate) fn told(entry: &Entry, request: &ChatRequest) -> Option<ChatRequest> {
+    let output = request.output.as_ref()?;
+    let is_known = || {
+        let known = entry.model(request.model.as_deref().unwrap_or_default());
+        known.and_then(|model| model.capabilities).is_some_and(|can| can.json_schema)
+    };
+    let takes = entry.provider.takes_output(request);
+    let native = match takes {
+        TakesOutput::IfKnown => output.native.unwrap_or_else(is_known),
+        TakesOutput::Unseen => output.native.unwrap_or(true),
+        TakesOutput::InWords => false,
+    };
+    if native && takes != TakesOutput::Unseen {
+        return None;
+    }
+    let mut told = request.clone();
+    let words = instructions(&output.schema);
+    told.system = Some(match told.system {
+        Some(system) => format!("{system}\n\n{words}"),
+        None => words,
+    });
+    if !native {
+        told.output = None;
+    }
+    Some(told)
+}
+
+fn instructions(schema: &Json) -> String {
+    format!(
+        "Answer with one JSON value that fits this JSON Schema, and with nothing else: no explanation, no code fence.\n{schema}"
+    )
+}
