@@ -19,6 +19,7 @@ mod limits;
 mod modules;
 mod names;
 mod objects;
+mod prelude;
 mod sandbox;
 mod schedule;
 mod session;

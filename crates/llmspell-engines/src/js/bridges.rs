@@ -1,11 +1,12 @@
 //! Bridges as read-only globals.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use llmspell_core::bridge::Arguments;
 use llmspell_core::{Bridge, Error, ErrorKind, Method, Result};
 use rquickjs::object::Property;
-use rquickjs::{Ctx, Function, Object};
+use rquickjs::{Ctx, Object};
 
 use super::errors::from_js_error;
 use super::functions;
@@ -14,19 +15,37 @@ use super::names::camel_case;
 use super::sandbox::SHARED;
 use super::values;
 
-/// Installs a bridge.
+/// Installs a bridge. What it holds is made when a script first asks for it: most scripts use a few.
 ///
 /// # Errors
 /// When it is named like a built-in.
-pub(super) fn install(host: &Rc<Host>, ctx: &Ctx<'_>, bridge: &Bridge) -> Result<()> {
+pub(super) fn install(host: &Rc<Host>, ctx: &Ctx<'_>, bridge: &Arc<Bridge>) -> Result<()> {
     let failed = |error| from_js_error(host, ctx, error);
-    let is_shared = SHARED.contains(&bridge.name);
-    if !is_shared && ctx.globals().contains_key(bridge.name).map_err(failed)? {
+    let name = bridge.name;
+    let is_shared = SHARED.contains(&name);
+    if !is_shared && ctx.globals().contains_key(name).map_err(failed)? {
         return Err(Error::new(
             ErrorKind::Conflict,
-            format!("the bridge `{}` has the name of a built-in of JavaScript", bridge.name),
+            format!("the bridge `{name}` has the name of a built-in of JavaScript"),
         ));
     }
+    host.reserved.borrow_mut().insert(name.to_owned());
+    host.bridges.borrow_mut().insert(name, Arc::clone(bridge));
+    // The furniture of that name asks for what it takes in.
+    if is_shared {
+        return Ok(());
+    }
+    let announce = host.kit()?.announce.clone().restore(ctx).map_err(failed)?;
+    announce.call((name,)).map_err(failed)
+}
+
+/// Makes what a bridge holds, read-only. Nothing when there is no such bridge.
+///
+/// # Errors
+/// When there is no memory for it, or a constant has no value.
+pub(super) fn members<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, name: &str) -> Result<Option<Object<'js>>> {
+    let failed = |error| from_js_error(host, ctx, error);
+    let Some(bridge) = host.bridges.borrow().get(name).cloned() else { return Ok(None) };
     let members = Object::new(ctx.clone()).map_err(failed)?;
     for method in &bridge.methods {
         let function = functions::function(host, ctx, method, false).map_err(failed)?;
@@ -37,15 +56,8 @@ pub(super) fn install(host: &Rc<Host>, ctx: &Ctx<'_>, bridge: &Bridge) -> Result
         let value = values::constant(host, ctx, value)?;
         members.prop(camel_case(constant.name), Property::from(value).enumerable()).map_err(failed)?;
     }
-    let kit = host.kit()?;
-    let harden: Function = kit.harden.clone().restore(ctx).map_err(failed)?;
-    harden.call::<_, ()>((members.clone(),)).map_err(failed)?;
-    host.reserved.borrow_mut().insert(bridge.name.to_owned());
-    if is_shared {
-        let shared = kit.shared.clone().restore(ctx).map_err(failed)?;
-        return shared.set(bridge.name, members).map_err(failed);
-    }
-    ctx.globals().prop(bridge.name, Property::from(members).enumerable()).map_err(failed)
+    let harden = host.kit()?.harden.clone().restore(ctx).map_err(failed)?;
+    harden.call((members,)).map(Some).map_err(failed)
 }
 
 /// Adds a host function as a read-only global.

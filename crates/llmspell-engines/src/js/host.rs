@@ -4,8 +4,9 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
+use std::sync::Arc;
 
-use llmspell_core::{Context, Error, Object as HostObject, Result};
+use llmspell_core::{Bridge, Context, Error, Object as HostObject, Result};
 use rquickjs::{Ctx, Function, Object, Persistent, Value};
 
 use super::calls::Calls;
@@ -39,8 +40,8 @@ pub(super) struct Kit {
     pub(super) halt: Kept<Function<'static>>,
     /// Where the script is: its stack as a text.
     pub(super) here: Kept<Function<'static>>,
-    /// Members of bridges that have the name of a piece of furniture, which takes them in.
-    pub(super) shared: Kept<Object<'static>>,
+    /// Makes a global of a bridge, which is asked for what it holds when a script first touches it.
+    pub(super) announce: Kept<Function<'static>>,
     pub(super) object_prototype: Kept<Object<'static>>,
     /// Keeps the shape of an error for want of memory, which is made when there is none left.
     pub(super) _spare: Kept<Object<'static>>,
@@ -69,6 +70,8 @@ pub(super) struct Host {
     kit: RefCell<Option<Rc<Kit>>>,
     /// The prototypes of the classes that the script has used, by the class's address.
     pub(super) classes: RefCell<HashMap<usize, Kept<Object<'static>>>>,
+    /// The bridges by their names.
+    pub(super) bridges: RefCell<HashMap<&'static str, Arc<Bridge>>>,
     /// Names of globals that belong to the host.
     pub(super) reserved: RefCell<HashSet<String>>,
     pub(super) rejections: RefCell<Vec<Rejection>>,
@@ -91,6 +94,7 @@ impl Host {
             modules: Modules::default(),
             kit: RefCell::default(),
             classes: RefCell::default(),
+            bridges: RefCell::default(),
             reserved: RefCell::default(),
             rejections: RefCell::default(),
             opened: RefCell::default(),

@@ -4,16 +4,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use llmspell_core::{Bridge, Limit, LogLevel, Map, Result};
-use rquickjs::context::{EvalOptions, intrinsic};
+use rquickjs::context::intrinsic;
 use rquickjs::{Context, Ctx, Function, Object, Runtime, Value as JsValue};
 
 use super::errors::{from_js_error, throw};
 use super::host::{Host, Kept, Kit};
 use super::modules::Finder;
-use super::{bridges, limits};
-
-/// The name that the prelude goes by in stacks, from which it is left out.
-pub(super) const PRELUDE: &str = "[llmspell]";
+use super::{bridges, limits, prelude};
 
 /// Globals of the prelude that take in the members of a bridge of their name.
 pub(super) const SHARED: [&str; 2] = ["console", "crypto"];
@@ -31,14 +28,6 @@ type Intrinsics = (
     intrinsic::Promise,
     intrinsic::WeakRef,
 );
-
-/// Pieces of the prelude that are run when a script first asks for what they bring.
-const PIECES: [(&str, &str); 4] = [
-    ("console", include_str!("prelude/console.js")),
-    ("date", include_str!("prelude/date.js")),
-    ("net", include_str!("prelude/net.js")),
-    ("web", include_str!("prelude/web.js")),
-];
 
 /// Makes the VM, with the bridges as read-only globals.
 ///
@@ -85,8 +74,8 @@ fn note_rejection<'js>(
 }
 
 fn prepare(host: &Rc<Host>, ctx: &Ctx<'_>) -> rquickjs::Result<()> {
-    let prelude: Function = evaluate(ctx, include_str!("prelude/core.js"))?;
-    let kit: Object = prelude.call((primitives(host, ctx)?,))?;
+    let core: Function = prelude::load(ctx, "core")?;
+    let kit: Object = core.call((primitives(host, ctx)?,))?;
     let keep = |name: &str| Ok::<_, rquickjs::Error>(Kept::save(ctx, kit.get::<_, Function>(name)?));
     let keep_object = |name: &str| Ok::<_, rquickjs::Error>(Kept::save(ctx, kit.get::<_, Object>(name)?));
     host.set_kit(Kit {
@@ -100,29 +89,24 @@ fn prepare(host: &Rc<Host>, ctx: &Ctx<'_>) -> rquickjs::Result<()> {
         harden: keep("harden")?,
         halt: keep("halt")?,
         here: keep("here")?,
-        shared: keep_object("shared")?,
+        announce: keep("announce")?,
         object_prototype: keep_object("objectPrototype")?,
         _spare: keep_object("spare")?,
     });
     Ok(())
 }
 
-/// A piece of the prelude, as the function that it is.
-fn evaluate<'js>(ctx: &Ctx<'js>, text: &str) -> rquickjs::Result<Function<'js>> {
-    let mut options = EvalOptions::default();
-    options.filename = Some(PRELUDE.to_owned());
-    ctx.eval_with_options(text, options)
-}
-
 /// The functions that the prelude is built on.
 fn primitives<'js>(host: &Rc<Host>, ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     let object = Object::new(ctx.clone())?;
-    object.set("prelude", PRELUDE)?;
-    let load = |ctx: Ctx<'js>, name: String| {
-        let text = PIECES.iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text);
-        evaluate(&ctx, text)
-    };
+    object.set("prelude", prelude::NAME)?;
+    let load = |ctx: Ctx<'js>, name: String| prelude::load(&ctx, &name);
     object.set("load", Function::new(ctx.clone(), load)?)?;
+    let shared = Rc::clone(host);
+    let bridge = move |ctx: Ctx<'js>, name: String| {
+        bridges::members(&shared, &ctx, &name).map_err(|error| throw(&shared, &ctx, error))
+    };
+    object.set("bridge", Function::new(ctx.clone(), bridge)?)?;
     let shared = Rc::clone(host);
     let out_of_memory = move || {
         shared.cx.meter().trip(Limit::Memory);

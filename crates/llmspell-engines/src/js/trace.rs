@@ -4,7 +4,7 @@ use llmspell_core::{Frame, Place};
 use rquickjs::Ctx;
 
 use super::host::Host;
-use super::sandbox::PRELUDE;
+use super::prelude;
 
 /// The most frames of a traceback that are kept.
 const MAX_FRAMES: usize = 32;
@@ -32,7 +32,7 @@ fn frame(line: &str) -> Option<Frame> {
     };
     let (rest, column) = place.rsplit_once(':')?;
     let (file, line) = rest.rsplit_once(':')?;
-    if file == PRELUDE {
+    if file == prelude::NAME {
         return None;
     }
     let function = function.filter(|name| *name != "<anonymous>").map(str::to_owned);

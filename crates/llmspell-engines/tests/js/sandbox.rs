@@ -187,3 +187,52 @@ fn the_time_of_day_is_the_hosts() {
     let error = Stage::new([]).eval("new Date()").unwrap_err();
     assert_eq!(shown(&error), "main.js:1:5: this runtime has no clock [unsupported]");
 }
+
+/// Bridges and furniture are made when a script first asks for them.
+#[test]
+fn what_is_made_late_is_what_it_would_have_been_early() {
+    const POISONS: [&str; 14] = [
+        "Object.defineProperty(Object.prototype, 'get', { get() { throw 'poison' } })",
+        "Object.defineProperty(Object.prototype, 'echo', { set() { throw 'poison' }, get() { return 'poison' } })",
+        "Object.defineProperty(Array.prototype, 0, { set() { throw 'poison' }, configurable: true })",
+        "Array.isArray = Array.from = () => 'poison'; Array.prototype[Symbol.iterator] = () => { throw 'poison' }",
+        "Promise.prototype.then = () => { throw 'poison' }; Promise.resolve = () => 'poison'",
+        "globalThis.Promise = class { constructor() { throw 'poison' } }",
+        "Function.prototype.call = Function.prototype.apply = Function.prototype.bind = () => { throw 'poison' }",
+        "for (const name of Reflect.ownKeys(Reflect)) Object.defineProperty(Reflect, name, { value() { throw 'poison' } })",
+        "for (const name of Object.getOwnPropertyNames(Object)) { try { Object[name] = () => { throw 'poison' } } catch {} }",
+        "JSON.stringify = () => 'poison'; ArrayBuffer.isView = () => true; Math.max = () => NaN; Number.isNaN = () => true",
+        "globalThis.Map = globalThis.Set = globalThis.WeakMap = globalThis.Number = globalThis.String = null",
+        "globalThis.Error = globalThis.TypeError = globalThis.RegExp = globalThis.Uint8Array = globalThis.Symbol = null",
+        "WeakMap.prototype.get = Map.prototype.get = Set.prototype.add = String.prototype.replace = () => { throw 'poison' }",
+        "RegExp.prototype.test = RegExp.prototype[Symbol.replace] = () => { throw 'poison' }",
+    ];
+    const TOUCHES: [&str; 9] = [
+        "console.log('%s %o', 'a', { b: [1, 'two', new NativeMap([[1, -0]])] }, nothing)",
+        "globalThis.host === host ? host.echo(7) : 'another'",
+        "host.settings.deep[0]",
+        "`${new Date(86400000)} ${Date.UTC(2024, 1)} ${Date.parse('2024-03-10T02:30:00')}`",
+        "typeof setTimeout(() => {}, 1)",
+        "new TextDecoder().decode(new TextEncoder().encode('é')) + btoa('a') + atob('YQ==')",
+        "structuredClone({ a: [1], b: nothing }).a[0]",
+        "crypto === globalThis.crypto && typeof AbortSignal.abort().reason",
+        "new URL('?a=1&b=2', 'https://example.com/x').searchParams.get('b') + new Headers({ A: 'b' }).get('a')",
+    ];
+    const ALL: &str = "[console.log, host.settings, Date.name, setTimeout, TextDecoder, URL];";
+    let run = |touched: &str, poison: &str, touch: &str| {
+        let stage = Stage::new([host()]);
+        let result = stage.eval(&format!(
+            "const NativeMap = Map, nothing = new Error('nothing'); nothing.stack = '';
+             let result; {touched}
+             {poison};
+             try {{ result = {touch} }} catch (e) {{ result = `threw ${{e?.message ?? e}}` }}
+             export {{ result as default }}"
+        ));
+        (result.map_err(|error| shown(&error)), stage.printed.text())
+    };
+    for poison in POISONS {
+        for touch in TOUCHES {
+            assert_eq!(run("", poison, touch), run(ALL, poison, touch), "{poison}\n{touch}");
+        }
+    }
+}

@@ -1,16 +1,13 @@
 // `console`: what is said goes to stdout; warnings, errors and what helps to find them go to the log.
-(function ({ host, unbound, NativeDate }) {
-    const { getOwnPropertyDescriptor, getPrototypeOf, ownKeys } = Reflect;
-    const { is } = Object;
-    const { isArray } = Array;
-    const { stringify } = JSON;
+export default function ({ host, natives, unbound, NativeDate }) {
+    const { getOwnPropertyDescriptor, getPrototypeOf, is, isArray, ownKeys, stringify } = natives;
     const toISOString = unbound(NativeDate.prototype.toISOString);
-    const NativeError = Error;
-    const NativeMap = Map;
-    const NativeSet = Set;
-    const NativePromise = Promise;
-    const NativeRegExp = RegExp;
-    const ArrayBufferView = getPrototypeOf(Uint8Array);
+    const NativeError = natives.Error;
+    const NativeMap = natives.Map;
+    const NativeSet = natives.Set;
+    const NativePromise = natives.Promise;
+    const NativeRegExp = natives.RegExp;
+    const ArrayBufferView = natives.TypedArray;
 
     // Deeper values, and items past the first hundred, are not shown.
     const DEEPEST = 4;
@@ -186,4 +183,4 @@
             },
         },
     };
-});
+}

@@ -1,6 +1,6 @@
 // What every script has from its first line on, and what only the host sees. Runs before the spell, and keeps the
 // built-ins that it needs where the spell cannot reach them. `host` holds the primitives that are written in Rust.
-(function (host) {
+export default function (host) {
     const { apply, construct, defineProperty, deleteProperty } = Reflect;
     const { getOwnPropertyDescriptor, getPrototypeOf, ownKeys } = Reflect;
     const { create, freeze } = Object;
@@ -10,6 +10,7 @@
     const NativeDate = Date;
     const NativeError = Error;
     const NativeString = String;
+    const NativeTypeError = TypeError;
     const NativeWeakRef = WeakRef;
     const global = globalThis;
     const internalError = InternalError.prototype;
@@ -305,7 +306,10 @@
     }
 
     function harden(value) {
-        if ((typeof value === "object" && value !== null) || typeof value === "function") {
+        if (typeof value === "function") {
+            // What it has by itself are its name and its number of arguments.
+            freeze(value);
+        } else if (typeof value === "object" && value !== null) {
             freeze(value);
             const keys = ownKeys(value);
             for (let i = 0; i < keys.length; i++) {
@@ -349,9 +353,19 @@
         return stack;
     }
 
+    // Bridges, each made when it is first asked for.
+
+    function announce(name) {
+        let made;
+        const get = () => (made ??= host.bridge(name));
+        const set = () => {
+            throw new NativeTypeError(`'${name}' is read-only`);
+        };
+        defineProperty(global, name, { __proto__: null, get, set, enumerable: true, configurable: false });
+    }
+
     // Pieces that are run when they are first asked for. A bridge of the same name adds its members.
 
-    const shared = create(null);
     const PIECES = {
         __proto__: null,
         console: ["console"],
@@ -386,15 +400,41 @@
         return error;
     };
 
-    const kit = { bytesOf, define, harden, host, named, NativeDate, SpellError, unbound };
+    // A piece finds no built-in but what is here when it begins: the script may have changed all others before.
+    const natives = {
+        Error: NativeError,
+        Map,
+        Promise,
+        RegExp,
+        Set,
+        apply,
+        construct,
+        defineProperty,
+        freeze,
+        getOwnPropertyDescriptor,
+        getPrototypeOf,
+        is: Object.is,
+        isArray,
+        isView,
+        ownKeys,
+        stringify: JSON.stringify,
+        toPrimitive: Symbol.toPrimitive,
+        TypedArray: getPrototypeOf(NativeBytes),
+    };
+    const kit = { bring, bytesOf, define, harden, host, named, natives, NativeDate, SpellError, unbound };
+    const brought = create(null);
 
     function bring(piece) {
+        if (brought[piece]) {
+            return brought[piece];
+        }
         const made = host.load(piece)(kit);
+        brought[piece] = made;
         const names = PIECES[piece];
         for (let i = 0; i < names.length; i++) {
             const name = names[i];
-            let value = made[name];
-            const members = shared[name];
+            const value = made[name];
+            const members = host.bridge(name);
             if (members) {
                 const keys = ownKeys(members);
                 for (let k = 0; k < keys.length; k++) {
@@ -408,15 +448,13 @@
                 define(global, name, value, false);
             }
         }
+        return made;
     }
 
     const lazy = new WeakMap();
     for (const piece of ["console", "date", "net", "web"]) {
         for (const name of PIECES[piece]) {
-            const get = () => {
-                bring(piece);
-                return global[name];
-            };
+            const get = () => bring(piece)[name];
             weakSet(lazy, get, true);
             const set = (value) => define(global, name, value, false);
             defineProperty(global, name, { get, set, configurable: true, enumerable: false });
@@ -424,6 +462,7 @@
     }
 
     return {
+        announce,
         describe,
         failure,
         halt,
@@ -434,8 +473,7 @@
         objectPrototype,
         spare,
         sealOf: (value) => weakGet(seals, value),
-        shared,
         thing,
         wellFormed: toWellFormed,
     };
-});
+}

@@ -1,7 +1,7 @@
 // `Date`: the time of day comes from the host's clock, and every place on earth keeps the same time, UTC, so that a spell
 // runs alike everywhere.
-(function ({ host, unbound, NativeDate }) {
-    const { construct, defineProperty } = Reflect;
+export default function ({ host, natives, unbound, NativeDate }) {
+    const { construct, defineProperty, ownKeys } = natives;
     const { UTC } = NativeDate;
     const nativeParse = NativeDate.parse;
     const proto = NativeDate.prototype;
@@ -9,7 +9,7 @@
     const toUTCString = unbound(proto.toUTCString);
     const toISOString = unbound(proto.toISOString);
     const getOffset = unbound(proto.getTimezoneOffset);
-    const toPrimitive = unbound(proto[Symbol.toPrimitive]);
+    const toPrimitive = unbound(proto[natives.toPrimitive]);
 
     const ZONED = /(?:Z|GMT|UTC?|[ECMP][SD]T|[+-]\d\d:?\d\d)\s*(?:\(.*\))?\s*$/i;
     const DATE_ONLY = /^[+-]?\d{4,6}(?:-\d\d(?:-\d\d)?)?$/;
@@ -52,10 +52,12 @@
     add(Date, "UTC", UTC);
     add(Date, "parse", parse);
     add(Date, "now", () => host.now());
-    defineProperty(Date, "length", { value: 7 });
+    defineProperty(Date, "length", { __proto__: null, value: 7 });
     add(proto, "constructor", Date);
 
-    for (const part of ["Date", "Day", "FullYear", "Hours", "Milliseconds", "Minutes", "Month", "Seconds"]) {
+    const PARTS = ["Date", "Day", "FullYear", "Hours", "Milliseconds", "Minutes", "Month", "Seconds"];
+    for (let i = 0; i < PARTS.length; i++) {
+        const part = PARTS[i];
         add(proto, `get${part}`, proto[`getUTC${part}`]);
         if (part !== "Day") {
             add(proto, `set${part}`, proto[`setUTC${part}`]);
@@ -78,11 +80,13 @@
         toLocaleDateString: (date) => toISOString(date).slice(0, 10),
         toLocaleTimeString: (date) => toISOString(date).slice(11, 19),
     };
-    for (const name of Object.keys(reads)) {
+    const names = ownKeys(reads);
+    for (let i = 0; i < names.length; i++) {
+        const name = names[i];
         add(proto, name, function () {
             return invalid(this) ? "Invalid Date" : reads[name](this);
         });
     }
 
     return { Date };
-});
+}

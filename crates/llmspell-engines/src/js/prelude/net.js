@@ -1,7 +1,7 @@
 // Addresses, and requests over the bridge `http`, with its permissions.
-(function ({ bytesOf, define, host, SpellError }) {
+export default function ({ bring, bytesOf, define, host, natives, SpellError }) {
     const global = globalThis;
-    const { TextDecoder } = global;
+    const { TextDecoder } = bring("web");
 
     // Addresses.
 
@@ -177,8 +177,11 @@
     const { part, change } = URL;
     delete URL.part;
     delete URL.change;
-    for (const name of ["href", "protocol", "username", "password", "host", "hostname", "port", "pathname", "search", "hash"]) {
-        Object.defineProperty(URL.prototype, name, {
+    const PARTS = ["href", "protocol", "username", "password", "host", "hostname", "port", "pathname", "search", "hash"];
+    for (let i = 0; i < PARTS.length; i++) {
+        const name = PARTS[i];
+        natives.defineProperty(URL.prototype, name, {
+            __proto__: null,
             configurable: true,
             enumerable: true,
             get() {
@@ -340,4 +343,4 @@
     }
 
     return { Headers, Response, URL, URLSearchParams, fetch };
-});
+}

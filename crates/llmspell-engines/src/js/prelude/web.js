@@ -1,12 +1,11 @@
 // What a script expects of every place where JavaScript runs, made of what the host has.
-(function ({ bytesOf, define, host, named, SpellError }) {
-    const { apply, ownKeys, getPrototypeOf } = Reflect;
+export default function ({ bytesOf, define, host, named, natives, SpellError }) {
+    const { apply, freeze, getPrototypeOf, isView, ownKeys } = natives;
     const { sleep } = host;
-    const { isView } = ArrayBuffer;
 
     // Timers.
 
-    const timers = new Map();
+    const timers = new natives.Map();
     let lastTimer = 0;
 
     function start(repeats, f, milliseconds, values) {
@@ -321,7 +320,7 @@
             }
         },
     };
-    Object.freeze(promise);
+    freeze(promise);
 
     return {
         AbortController,
@@ -338,4 +337,4 @@
         setTimeout,
         structuredClone,
     };
-});
+}
