@@ -9,3 +9,4 @@ const { usage } = response;
 console.log([response.provider, response.finish_reason, usage.input_tokens > 0, usage.output_tokens > 0].join("\t"));
 console.assert(response.text === (await llm.chat("hi")));
 console.log(llm.usage().output_tokens > 0);
+console.log((await llm.complete("Once upon", 5)) === (await llm.chat("Once upon")));
