@@ -12,7 +12,8 @@ const none = headers.none === undefined;
 console.log([response.status, response.ok, response.url, headers["CONTENT-type"], none].join("\t"));
 console.log(`${response.body}\t${response.json().names[0]}`);
 const bytes = (await http.request({ url: `${url}/bytes` })).bytes();
-console.log(`${bytes.length}\t${bytes[1]}`);
+const plain = (await http.request({ url: `${url}/json` })).bytes(); // Bytes too, though it is text.
+console.log([bytes.length, bytes[1], plain.length].join("\t"));
 
 let whole = "";
 await http.get(`${url}/echo`, { onChunk: (piece) => void (whole += piece) });

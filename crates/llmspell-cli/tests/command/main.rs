@@ -30,4 +30,5 @@ mod support;
 mod terminal;
 mod testing;
 mod trace;
+mod types;
 mod wrong_use;
