@@ -13,6 +13,7 @@ mod fallback;
 mod interrupt;
 #[cfg(unix)]
 mod killed;
+mod language;
 mod limits;
 mod listings;
 #[cfg(target_os = "linux")]

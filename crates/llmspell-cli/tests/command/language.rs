@@ -1,0 +1,38 @@
+//! `--lang`.
+
+use crate::support::{folder, seen};
+
+#[test]
+fn the_language_chooses_the_entry_script() {
+    let folder = folder(&[
+        ("both/main.luau", "print('Luau')"),
+        ("both/main.ts", "const language: string = 'TypeScript';\nconsole.log(language);"),
+        ("named/spell.yaml", "entry: src/start.luau\nengine: luau\n"),
+        ("named/src/start.luau", "print('Luau')"),
+        ("named/src/start.js", "console.log('JavaScript');"),
+        ("none/main.luau", ""),
+    ]);
+    for (words, said) in [
+        (&["both"][..], "Luau\n"),
+        (&["both", "--lang", "luau"], "Luau\n"),
+        (&["both", "--lang", "ts"], "TypeScript\n"),
+        (&["named"], "Luau\n"),
+        (&["named", "--lang=js"], "JavaScript\n"),
+        (&["both/main.ts", "--lang=ts"], "TypeScript\n"),
+    ] {
+        assert_eq!(folder.run(&[&["run", "-q"], words].concat()), seen(0, said, ""), "{words:?}");
+    }
+    for (words, told) in [
+        (
+            ["both", "--lang=js"],
+            "error: both has no entry script in JavaScript\nhint: it has main.luau and main.ts\n",
+        ),
+        (
+            ["named", "--lang=ts"],
+            "error: named has no entry script in TypeScript\nhint: it has src/start.luau and src/start.js\n",
+        ),
+        (["both/main.ts", "--lang=luau"], "error: both/main.ts is not written in Luau\n"),
+    ] {
+        assert_eq!(folder.run(&[&["run", "-q"], &words[..]].concat()), seen(2, "", told), "{words:?}");
+    }
+}
