@@ -16,4 +16,5 @@ const refused = (f) => {
     }
 };
 refused(() => bar.update(-1));
+// @ts-expect-error A count is no text.
 refused(() => console.progress("many"));

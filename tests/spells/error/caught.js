@@ -7,6 +7,7 @@ try {
 }
 console.log([caught.kind, caught.retryable].join("\t"));
 console.assert(`failed: ${caught}` === `failed: SpellError: ${caught.message}`);
+// @ts-expect-error A question is missing.
 const [ok, raised] = await llm.chat().then(
     () => [true],
     (error) => [false, error.message],

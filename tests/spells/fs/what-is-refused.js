@@ -26,4 +26,5 @@ await told("no text", fs.read("granted/bytes"));
 
 const raised = (work) => work.catch((error) => console.log(error.message));
 await raised(fs.glob("granted/{a"));
+// @ts-expect-error A number is no text.
 await raised(fs.write("granted/a.txt", 7));

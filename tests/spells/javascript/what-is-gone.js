@@ -14,9 +14,11 @@ const refused = (what, f) => {
 refused("code from text", () => new Function("return 1"));
 refused("code from text by a constructor", () => (() => {}).constructor("return 1")());
 refused("to change a bridge", () => {
+    // @ts-expect-error It is there for good.
     llm.chat = undefined;
 });
 refused("to take from a bridge", () => {
+    // @ts-expect-error It is there for good.
     delete llm.chat;
 });
 refused("to give a bridge a prototype", () => Object.setPrototypeOf(llm, {}));

@@ -1,5 +1,6 @@
 // The three shapes of a question.
 const same = async (question) => (await llm.chat(question)) === (await llm.chat("hi"));
+/** @type {Spell.Message[]} */
 const messages = [{ role: "user", content: "hi" }];
 console.assert(typeof (await llm.chat("hi")) === "string");
 console.assert(await same(messages));

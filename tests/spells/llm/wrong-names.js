@@ -7,6 +7,7 @@ const kind = async (work) => {
     }
 };
 await llm
+    // @ts-expect-error There is no such field.
     .chat({ messages: [], temprature: 1 })
     .catch((error) => console.log(error.message.match(/argument.*; it has `messages`/)[0]));
 console.log(await kind(() => llm.setProvider("opnai")));

@@ -4,8 +4,9 @@ const failing = (why) => Promise.reject({ why });
 
 console.log(await Promise.race([soon(0.02, "slow"), soon(0, "fast")]));
 console.log(await Promise.any([failing("no"), soon(0, "works")]));
-const [first, second] = await Promise.allSettled([Promise.resolve(1), failing("broken")]);
-console.log([first.status, first.value, second.status, second.reason.why].join("\t"));
+const settled = await Promise.allSettled([Promise.resolve(1), failing("broken")]);
+const told = settled.map((one) => [one.status, one.status === "fulfilled" ? one.value : one.reason.why]);
+console.log(told.flat().join("\t"));
 
 let tries = 0;
 const work = () => {
