@@ -36,3 +36,18 @@ fn the_language_chooses_the_entry_script() {
         assert_eq!(folder.run(&[&["run", "-q"], &words[..]].concat()), seen(2, "", told), "{words:?}");
     }
 }
+
+#[test]
+fn a_run_goes_on_with_the_entry_that_it_had() {
+    let folder = folder(&[
+        ("both/main.luau", "return 'Luau: ' .. llm.chat('hi')"),
+        ("both/main.ts", "export default `TypeScript: ${await llm.chat('hi')}`;"),
+    ]);
+    for (lang, said) in [("luau", "Luau: mock: hi\n"), ("ts", "TypeScript: mock: hi\n")] {
+        assert_eq!(folder.run(&["run", "-q", "both", "--lang", lang]), seen(0, said, ""));
+        let listed = folder.run(&["runs", "--output=json"]).stdout;
+        let runs: serde_json::Value = serde_json::from_str(&listed).unwrap();
+        let newest = runs[0]["run_id"].as_str().unwrap();
+        assert_eq!(folder.run(&["runs", "resume", "-q", newest]), seen(0, said, ""));
+    }
+}
