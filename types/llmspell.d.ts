@@ -769,7 +769,7 @@ declare namespace Spell {
         /** Writes a value as JSON text. */
         encode(value: any, options?: EncodeOptions | null): string;
         /** Reads a value from JSON text. */
-        decode(text: string): any;
+        decode(text: string | Uint8Array | ArrayBuffer): any;
         /** Marks a list as an array, so that an empty one is written `[]`. */
         array(list: Array<any>): Array<any>;
     };
@@ -789,7 +789,7 @@ declare namespace Spell {
         /** Reads the body as JSON. */
         json(): any;
         /** The body byte by byte as it came, for what is no text. */
-        bytes(): any;
+        bytes(): Uint8Array;
     }
 
     /** The header fields of an answer, by name in any case. A `for` loop goes through all, their names in lower case. */
@@ -816,11 +816,11 @@ declare namespace Spell {
         /** Reads a file of UTF-8 text, of at most 64 MB. */
         read(path: string): Promise<string>;
         /** Reads a file of any bytes, of at most 64 MB. */
-        readBytes(path: string): Promise<any>;
+        readBytes(path: string): Promise<Uint8Array>;
         /** Writes a file: the whole text, or nothing of it. Folders on the way are made. */
-        write(path: string, text: string): Promise<void>;
+        write(path: string, text: string | Uint8Array | ArrayBuffer): Promise<void>;
         /** Writes at the end of a file, which is made when there is none. */
-        append(path: string, text: string): Promise<void>;
+        append(path: string, text: string | Uint8Array | ArrayBuffer): Promise<void>;
         /** Lists the names in a folder, sorted. Links are not listed. */
         list(path: string): Promise<Array<string>>;
         /** Finds the files whose paths match a pattern, sorted; at most 10,000. */
@@ -862,11 +862,11 @@ declare namespace Spell {
         /** Reads a file of UTF-8 text. */
         read(path: string): Promise<string>;
         /** Reads a file of any bytes. */
-        readBytes(path: string): Promise<any>;
+        readBytes(path: string): Promise<Uint8Array>;
         /** Writes a file: the whole text, or nothing of it. Folders on the way are made. */
-        write(path: string, text: string): Promise<void>;
+        write(path: string, text: string | Uint8Array | ArrayBuffer): Promise<void>;
         /** Writes at the end of a file, which is made when there is none. */
-        append(path: string, text: string): Promise<void>;
+        append(path: string, text: string | Uint8Array | ArrayBuffer): Promise<void>;
         /** Lists the names in a folder of the spell's files, or in the outermost one, sorted. */
         list(path?: string | null): Promise<Array<string>>;
         /** Tells whether there is a file or a folder. */
@@ -916,13 +916,13 @@ declare namespace Spell {
     /** Digests, base64 and random identifiers. */
     const crypto: {
         /** Returns the SHA-256 digest of a text in hexadecimal. */
-        sha256(text: string): string;
+        sha256(text: string | Uint8Array | ArrayBuffer): string;
         /** Returns the HMAC of a text with SHA-256 under a key, in hexadecimal. */
-        hmacSha256(key: string, text: string): string;
+        hmacSha256(key: string | Uint8Array | ArrayBuffer, text: string | Uint8Array | ArrayBuffer): string;
         /** Writes bytes as base64 text. */
-        base64Encode(text: string, options?: Base64Options | null): string;
+        base64Encode(text: string | Uint8Array | ArrayBuffer, options?: Base64Options | null): string;
         /** Reads bytes from base64 text, padded or not. */
-        base64Decode(text: string, options?: Base64Options | null): string;
+        base64Decode(text: string | Uint8Array | ArrayBuffer, options?: Base64Options | null): Uint8Array;
         /** Returns a random identifier that nobody else has: a UUID of version 4. */
         uuid(): string;
         /** Returns so many random bytes in hexadecimal, two digits each; at most 1,024 bytes. */

@@ -2,11 +2,12 @@
 
 use llmspell_core::bridge::{FromArgument, IntoReturn};
 use llmspell_core::{Error, Result, Value};
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::{Schema, SchemaGenerator, json_schema};
 
 /// A string as scripts have them: any bytes.
 ///
-/// [`String`] as a parameter refuses what is not UTF-8; this is for methods that can make use of it.
+/// [`String`] as a parameter refuses what is not UTF-8; this is for methods that can make use of it. As a result it is
+/// the same whatever the bytes are: a `Uint8Array` where the language tells bytes from text.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Bytes(pub Vec<u8>);
 
@@ -19,20 +20,21 @@ impl FromArgument for Bytes {
         }
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        String::json_schema(generator)
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        schema()
     }
 }
 
 impl IntoReturn for Bytes {
     fn into_return(self) -> Result<Value> {
-        Ok(match String::from_utf8(self.0) {
-            Ok(text) => Value::Str(text),
-            Err(error) => Value::Bytes(error.into_bytes()),
-        })
+        Ok(Value::Bytes(self.0))
     }
 
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        String::json_schema(generator)
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        schema()
     }
+}
+
+fn schema() -> Schema {
+    json_schema!({"type": "string", "x-llmspell": "bytes"})
 }

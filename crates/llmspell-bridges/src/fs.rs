@@ -11,8 +11,9 @@ use llmspell_macros::bridge;
 #[bridge]
 #[since("0.2")]
 pub mod fs {
+    use llmspell_core::bridge::FromArgument as _;
     use llmspell_core::capability::FileInfo;
-    use llmspell_core::{Context, Result, Value};
+    use llmspell_core::{Context, Result};
 
     use crate::bytes::Bytes;
 
@@ -36,8 +37,8 @@ pub mod fs {
     ///     print(#image .. " bytes")
     /// end
     /// ```
-    pub async fn read_bytes(cx: Context, path: String) -> Result<Value> {
-        cx.files().read_bytes(&path).await
+    pub async fn read_bytes(cx: Context, path: String) -> Result<Bytes> {
+        Bytes::from_argument(cx.files().read_bytes(&path).await?)
     }
 
     /// Writes a file: the whole text, or nothing of it. Folders on the way are made.

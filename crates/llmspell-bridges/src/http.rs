@@ -134,7 +134,7 @@ pub mod http {
         /// local response = http.request {url = "https://example.com/logo.png"}
         /// local image = response and response:bytes()
         /// ```
-        pub fn bytes(&self) -> Result<Value> {
+        pub fn bytes(&self) -> Result<crate::bytes::Bytes> {
             Ok(self.0.bytes())
         }
 

@@ -14,6 +14,7 @@ use crate::json::{Data, decode, encode};
 #[bridge]
 #[since("0.2")]
 pub mod storage {
+    use llmspell_core::bridge::FromArgument as _;
     use llmspell_core::{Callback, Context, Result, Value};
 
     use super::{Bytes, Data, read_value, write_value};
@@ -99,8 +100,8 @@ pub mod storage {
     /// storage.write("three.bin", "\0\255\1")
     /// assert(#storage.read_bytes("three.bin") == 3)
     /// ```
-    pub async fn read_bytes(cx: Context, path: String) -> Result<Value> {
-        cx.storage().read_bytes(&path).await
+    pub async fn read_bytes(cx: Context, path: String) -> Result<Bytes> {
+        Bytes::from_argument(cx.storage().read_bytes(&path).await?)
     }
 
     /// Writes a file: the whole text, or nothing of it. Folders on the way are made.

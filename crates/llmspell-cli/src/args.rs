@@ -13,6 +13,7 @@ use crate::commands::providers::ProvidersArgs;
 use crate::commands::run::RunArgs;
 use crate::commands::runs::RunsArgs;
 use crate::commands::test::TestArgs;
+use crate::commands::types::TypesArgs;
 use crate::exit::Exit;
 use crate::report::Report;
 
@@ -52,6 +53,7 @@ enum Command {
     Models(ModelsArgs),
     Providers(ProvidersArgs),
     Doc(DocArgs),
+    Types(TypesArgs),
 }
 
 /// How a command that prints a table writes it.
@@ -127,6 +129,7 @@ impl Cli {
             Command::Models(args) => args.execute(report).await,
             Command::Providers(args) => args.execute(report).await,
             Command::Doc(args) => args.execute(),
+            Command::Types(args) => args.execute(report),
         };
         result.unwrap_or_else(|error| report.fail(&error))
     }

@@ -7,3 +7,4 @@ pub(crate) mod providers;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod test;
+pub(crate) mod types;

@@ -11,6 +11,7 @@ mod console;
 mod environment;
 mod exit;
 mod figures;
+mod language;
 mod progress;
 mod remembered;
 mod report;

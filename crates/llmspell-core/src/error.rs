@@ -438,6 +438,16 @@ impl Error {
         self
     }
 
+    /// The same with its message and its hints in other words.
+    #[must_use]
+    pub fn reworded(mut self, word: impl Fn(&str) -> String) -> Self {
+        self.0.message = cut(word(&self.0.message));
+        for hint in &mut self.0.hints {
+            *hint = cut(word(hint));
+        }
+        self
+    }
+
     /// Puts words before the message: `argument 2: …`.
     #[must_use]
     pub fn prefixed(mut self, prefix: impl fmt::Display) -> Self {

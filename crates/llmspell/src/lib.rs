@@ -43,5 +43,5 @@ pub use llmspell_llm as llm;
 pub use net::Sockets;
 pub use run::{Cast, Events, Run};
 pub use runtime::{Runtime, RuntimeBuilder};
-pub use spell::{LimitsAsked, Manifest, ParamSpec, ParamType, Spell, parse_size, parse_span};
+pub use spell::{Language, LimitsAsked, Manifest, ParamSpec, ParamType, Spell, parse_size, parse_span};
 pub use tracing::{Otlp, OtlpConfig, TracedRun, Tracer};

@@ -3,6 +3,7 @@
 //!
 //! All of them are pure functions of these, so that what is checked in can be compared with what is meant.
 
+mod editor;
 mod luau;
 mod markdown;
 mod text;
@@ -15,6 +16,7 @@ use llmspell_core::Furniture;
 use llmspell_core::bridge::{Bridge, Field, Method};
 use llmspell_core::furniture::Function;
 
+pub use editor::{EditorFile, editor_files};
 pub use luau::luau_types;
 pub use markdown::{furniture_markdown, markdown};
 pub use text::text;
@@ -47,9 +49,15 @@ pub fn files(bridges: &[Bridge], furniture: &[&Furniture]) -> Vec<(String, Strin
     let page = |name: &str| format!("docs/reference/{name}.md");
     let of_bridges = bridges.iter().map(|bridge| (page(bridge.name), markdown(bridge)));
     let of_furniture = furniture.iter().map(|piece| (page(piece.name), furniture_markdown(piece)));
-    let types = ("types/llmspell.d.luau".to_owned(), luau_types(bridges, furniture));
-    let typescript = ("types/llmspell.d.ts".to_owned(), typescript_types(bridges));
-    of_bridges.chain(of_furniture).chain([types, typescript]).collect()
+    of_bridges.chain(of_furniture).chain(types(bridges, furniture)).collect()
+}
+
+/// The type files of both languages.
+fn types(bridges: &[Bridge], furniture: &[&Furniture]) -> [(String, String); 2] {
+    [
+        ("types/llmspell.d.luau".to_owned(), luau_types(bridges, furniture)),
+        ("types/llmspell.d.ts".to_owned(), typescript_types(bridges)),
+    ]
 }
 
 /// `stream_chat` as JavaScript writes it: `streamChat`.

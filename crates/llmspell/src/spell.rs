@@ -3,6 +3,7 @@
 mod asked;
 mod digest;
 mod folder;
+mod language;
 mod manifest;
 mod params;
 
@@ -13,6 +14,7 @@ use llmspell_core::capability::Modules;
 use llmspell_core::{Error, Map, Permissions, Result, Source};
 
 pub(crate) use folder::Folder;
+pub use language::Language;
 pub use manifest::{LimitsAsked, Manifest, parse_size, parse_span};
 pub use params::{ParamSpec, ParamType};
 
@@ -75,6 +77,19 @@ impl Spell {
     /// # Errors
     /// When there is none, its manifest is wrong, or its entry cannot be read. The error names near ones.
     pub fn load(path: &Path) -> Result<Self> {
+        Self::read(path, None)
+    }
+
+    /// Loads a spell from its folder, with the entry in this language: `main.ts` beside `main.luau`, or what is named as
+    /// the manifest's entry but for its extension.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load); and when it has no such entry, or is a lone script in another language.
+    pub fn load_in(path: &Path, language: Language) -> Result<Self> {
+        Self::read(path, Some(language))
+    }
+
+    fn read(path: &Path, language: Option<Language>) -> Result<Self> {
         let (dir, entry) = if path.is_dir() { (path, None) } else { split(path)? };
         let folder = Folder::open(dir)?;
         let manifest_text = match entry {
@@ -82,7 +97,8 @@ impl Spell {
             Some(_) => None,
         };
         let in_manifest = |error: Error| error.prefixed(format_args!("{}: ", dir.join(MANIFEST).display()));
-        let manifest = Manifest::parse(manifest_text.as_deref().unwrap_or_default()).map_err(in_manifest)?;
+        let mut manifest =
+            Manifest::parse(manifest_text.as_deref().unwrap_or_default()).map_err(in_manifest)?;
         for (key, path) in asked::relative(&manifest.permissions) {
             let named = |error: Error| in_manifest(error.prefixed(format_args!("`permissions.{key}`: ")));
             folder.refuse_outside(path).map_err(named)?;
@@ -92,9 +108,20 @@ impl Spell {
         })?;
         let asked = manifest.permissions.clone().beneath(&root);
         let entry = match entry {
+            Some(entry)
+                if language
+                    .is_some_and(|it| !it.extensions().iter().any(|one| extension(entry) == Some(one))) =>
+            {
+                let language = language.map_or("", Language::name);
+                return Err(Error::load(format!("{} is not written in {language}", path.display())));
+            }
             Some(entry) => entry.to_owned(),
-            None => folder.entry(&manifest, dir)?,
+            None => folder.entry(&manifest, dir, language)?,
         };
+        if language.is_some() {
+            // It is that of the entry which was not chosen.
+            manifest.engine = None;
+        }
         let Some(text) = folder.text(&entry)? else {
             return Err(Error::load(format!("there is no {}", dir.join(&entry).display()))
                 .hint(format!("`entry` in {MANIFEST} names a file inside the spell's folder")));

@@ -17,6 +17,7 @@ console.log(`processed: ${processed}\tpending: ${async.pendingCount()}`);
 console.log(`nothing left: ${await async.processCallbacks()}`);
 
 // From inside a function that waits, and with an error.
+/** @type {Spell.ChatRequest} */
 const question = { messages: [{ role: "user", content: "?" }], model: "no-such-model" };
 const ask = async () => {
     llm.chatAsync(question, console.log, (error) => failures.push(`${error.kind}: ${error.message}`));

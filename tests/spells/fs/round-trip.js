@@ -14,7 +14,7 @@ console.log((await fs.glob("granted/*.txt")).join(" "));
 console.log((await fs.glob("granted/notes/.*")).join(" "));
 
 const info = await fs.stat("granted/notes/today.md");
-console.log([info.kind, info.size, info.modified > 1.7e9].join("\t"));
+console.log([info.kind, info.size, (info.modified ?? 0) > 1.7e9].join("\t"));
 const folder = await fs.stat("granted/notes");
 console.log([folder.kind, await fs.exists("granted/notes"), await fs.exists("granted/nothing")].join("\t"));
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use llmspell_core::capability::{HttpHead, HttpResponse};
 use llmspell_core::{Held, Map, Meter, Result, Value};
 
+use crate::bytes::Bytes;
 use crate::json::decode::decode;
 
 /// An answer, and what it takes of the run's memory.
@@ -36,11 +37,8 @@ impl Received {
         String::from_utf8_lossy(&self.response.body).into_owned()
     }
 
-    pub(super) fn bytes(&self) -> Value {
-        match std::str::from_utf8(&self.response.body) {
-            Ok(text) => text.into(),
-            Err(_) => Value::Bytes(self.response.body.to_vec()),
-        }
+    pub(super) fn bytes(&self) -> Bytes {
+        Bytes(self.response.body.to_vec())
     }
 
     pub(super) fn json(&self, meter: &Meter) -> Result<Value> {

@@ -155,7 +155,7 @@ async fn digests_are_those_of_the_standards() {
         ),
         ("crypto.base64_decode", vec!["//4=".into()], Value::Bytes(vec![0xff, 0xfe])),
         ("crypto.base64_decode", vec!["//4".into()], Value::Bytes(vec![0xff, 0xfe])),
-        ("crypto.base64_decode", vec!["Zm9v".into()], "foo".into()),
+        ("crypto.base64_decode", vec!["Zm9v".into()], Value::Bytes(b"foo".to_vec())),
         ("crypto.uuid", vec![], "abababab-abab-4bab-abab-abababababab".into()),
         ("crypto.random_hex", vec![2.into()], "abab".into()),
     ])

@@ -7,6 +7,7 @@ use llmspell::{Diagnostic, Engine, Error, Result, Runtime, Source, Spell};
 
 use crate::args::Format;
 use crate::exit::{self, Exit};
+use crate::language::EntryArgs;
 use crate::report::{Report, say};
 use crate::stdout::print_json;
 
@@ -21,6 +22,8 @@ pub(crate) struct CheckArgs {
     /// The spells: their folders, or script files
     #[arg(required = true)]
     spells: Vec<PathBuf>,
+    #[command(flatten)]
+    entry: EntryArgs,
     /// Write what was found to stdout as JSON, or say it on stderr
     #[arg(long, value_enum, default_value_t)]
     output: Format,
@@ -33,7 +36,7 @@ impl CheckArgs {
         let mut worst = Exit::DONE;
         for path in &self.spells {
             // A spell that cannot be read does not hide the mistakes of the others.
-            match check(&runtime, path, report) {
+            match check(&runtime, self.entry, path, report) {
                 Ok((_, diagnostics)) if !diagnostics.is_empty() => {
                     worst = worst.max(Exit::FAILED);
                     found.extend(diagnostics);
@@ -56,8 +59,13 @@ impl CheckArgs {
 }
 
 /// Checks one spell: what to say when all is well, and what is wrong.
-fn check(runtime: &Runtime, path: &Path, report: &Report) -> Result<(String, Vec<Diagnostic>)> {
-    let spell = Spell::load(path)?;
+fn check(
+    runtime: &Runtime,
+    entry: EntryArgs,
+    path: &Path,
+    report: &Report,
+) -> Result<(String, Vec<Diagnostic>)> {
+    let spell = entry.load(path)?;
     for warning in &spell.manifest().warnings {
         report.warn(&format!("{}: {warning}", path.join("spell.yaml").display()));
     }

@@ -24,6 +24,7 @@ use crate::connect::{self, Connected, Wanted};
 use crate::console::Reader;
 use crate::environment;
 use crate::exit::Exit;
+use crate::language::EntryArgs;
 use crate::remembered::Memory;
 use crate::report::{Report, say};
 use crate::screen::{Output, Screen};
@@ -55,6 +56,8 @@ pub(crate) struct RunArgs {
     /// The provider to use when the spell names none
     #[arg(long)]
     provider: Option<String>,
+    #[command(flatten)]
+    entry: EntryArgs,
     #[command(flatten)]
     conduct: Conduct,
     /// What to write to stdout
@@ -149,7 +152,7 @@ impl RunArgs {
     }
 
     fn spell(&self) -> Result<Spell> {
-        Spell::load(&self.spell).map_err(|error| params::blame_flag(error, &self.words))
+        self.entry.load(&self.spell).map_err(|error| params::blame_flag(error, &self.words))
     }
 
     /// Finds out what there is to run and what it may touch, as far as that is known without a question.

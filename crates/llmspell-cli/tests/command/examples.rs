@@ -1,4 +1,4 @@
-//! The examples that come with the project, run as their pages say.
+//! The examples that come with the project, run as their pages say, in both of their languages.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -16,9 +16,12 @@ use crate::support::{Folder, Seen, examples, finish, folder, read_request, seen}
 /// After which a command that says nothing more is taken to have failed.
 const STUCK: Duration = Duration::from_secs(60);
 
-/// The words that run an example.
-fn words<'a>(example: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    ["run", example].iter().chain(more).copied().collect()
+/// The languages of the examples.
+const LANGUAGES: [&str; 2] = ["luau", "ts"];
+
+/// The words that run an example in a language.
+fn words<'a>(example: &'a str, lang: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    ["run", example, "--lang", lang].iter().chain(more).copied().collect()
 }
 
 fn path(example: &str) -> String {
@@ -26,8 +29,8 @@ fn path(example: &str) -> String {
 }
 
 /// Runs an example on the mock in a folder of its own.
-fn run(example: &str, more: &[&str]) -> Seen {
-    folder(&[]).run(&words(&path(example), more))
+fn run(example: &str, lang: &str, more: &[&str]) -> Seen {
+    folder(&[]).run(&words(&path(example), lang, more))
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -45,11 +48,14 @@ fn every_example_is_without_mistakes_and_told_of() {
     let all = names(&examples());
     assert!(all.len() >= 6, "{all:?}");
     for name in all {
-        let ran = folder(&[]).run(&["check", &path(&name)]);
-        assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{name}: {}", ran.stderr);
-        assert!(ran.stderr.starts_with(&format!("note: {name}: ok, ")), "no warnings: {}", ran.stderr);
+        for lang in LANGUAGES {
+            let ran = folder(&[]).run(&["check", &path(&name), "--lang", lang]);
+            assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{name}: {}", ran.stderr);
+            assert!(ran.stderr.starts_with(&format!("note: {name}: ok, ")), "no warnings: {}", ran.stderr);
+        }
         let page = fs::read_to_string(examples().join(&name).join("README.md")).unwrap();
         assert!(page.contains(&format!("$ llmspell run examples/{name}")), "{name}");
+        assert!(page.contains("--lang ts"), "{name}");
         assert!(listed.contains(&format!("[{name}](examples/{name})")), "{name}");
     }
 }
@@ -57,12 +63,22 @@ fn every_example_is_without_mistakes_and_told_of() {
 #[test]
 fn hello_llm_greets() {
     let greeting = "mock: Say hello to Ada in one short, friendly sentence.\n";
-    assert_eq!(run("hello-llm", &["name=Ada", "-q"]), seen(0, greeting, ""));
+    for lang in LANGUAGES {
+        assert_eq!(run("hello-llm", lang, &["name=Ada", "-q"]), seen(0, greeting, ""));
+    }
+}
+
+/// The languages' own line ends and letters are in it: columns are as wide in both.
+#[test]
+fn provider_compare_says_the_same_in_both_languages() {
+    for words in [&["-q"][..], &["providers=mock, nobody", "prompt=größe\n 你好  😀", "-q"]] {
+        assert_eq!(run("provider-compare", "ts", words), run("provider-compare", "luau", words));
+    }
 }
 
 #[test]
 fn provider_compare_shows_a_failing_provider_as_a_row() {
-    let ran = run("provider-compare", &["providers=mock,nobody", "prompt=hi", "-q"]);
+    let ran = run("provider-compare", "ts", &["providers=mock,nobody", "prompt=hi", "-q"]);
     let rows: Vec<Vec<&str>> = ran.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows.len(), 3, "{}", ran.stdout);
     assert_eq!(rows[0], ["PROVIDER", "MODEL", "TOKENS", "COST", "ANSWER"]);
@@ -73,9 +89,13 @@ fn provider_compare_shows_a_failing_provider_as_a_row() {
 
 #[test]
 fn chat_assistant_talks_until_input_ends() {
+    LANGUAGES.iter().for_each(|lang| chat_assistant_talks_until_input_ends_in(lang));
+}
+
+fn chat_assistant_talks_until_input_ends_in(lang: &str) {
     let spell = path("chat-assistant");
-    let ran =
-        folder(&[]).run_with_input(&words(&spell, &["-q"]), "I am Ada\n/model mock/none\n/history\n/nope\n");
+    let ran = folder(&[])
+        .run_with_input(&words(&spell, lang, &["-q"]), "I am Ada\n/model mock/none\n/history\n/nope\n");
     assert_eq!((ran.code, ran.stderr.as_str()), (0, "> > > > > "));
     let lines: Vec<&str> = ran.stdout.lines().collect();
     assert!(lines[1].contains("I am Ada"), "{}", ran.stdout);
@@ -87,9 +107,13 @@ fn chat_assistant_talks_until_input_ends() {
 
 #[test]
 fn chat_assistant_goes_on_where_it_stopped() {
+    LANGUAGES.iter().for_each(|lang| chat_assistant_goes_on_where_it_stopped_in(lang));
+}
+
+fn chat_assistant_goes_on_where_it_stopped_in(lang: &str) {
     const HELLO: &str = "Talk to me. /help lists the commands; /quit, or the end of input, leaves.\n";
     let (folder, spell) = (folder(&[]), path("chat-assistant"));
-    let talk = |input| folder.run_with_input(&words(&spell, &["-q"]), input);
+    let talk = |input| folder.run_with_input(&words(&spell, lang, &["-q"]), input);
     assert_eq!(talk("I am Ada\n"), seen(0, &format!("{HELLO}mock: I am Ada\n"), "> > "));
     let again = "We go on behind 2 messages; /new forgets them.\n";
     let said = "user: I am Ada\nassistant: mock: I am Ada\n";
@@ -104,6 +128,10 @@ fn chat_assistant_goes_on_where_it_stopped() {
 
 #[test]
 fn async_llm_shows_answers_in_the_order_of_the_questions() {
+    LANGUAGES.iter().for_each(|lang| async_llm_shows_answers_in_the_order_of_the_questions_in(lang));
+}
+
+fn async_llm_shows_answers_in_the_order_of_the_questions_in(lang: &str) {
     let shown = r#"
 ## All of them
 mock: In five words: what is a tide?
@@ -128,7 +156,7 @@ bread: mock: Name a rhyme for "bread", and nothing else.
 stone: mock: Name a rhyme for "stone", and nothing else.
 wind: mock: Name a rhyme for "wind", and nothing else.
 "#;
-    let ran = run("async-llm", &["-q"]);
+    let ran = run("async-llm", lang, &["-q"]);
     // The mock needs no time, so how many of its calls overlap is chance.
     let lines = ran.stdout.split_inclusive('\n');
     let stdout: String = lines.filter(|line| !line.starts_with("(calls at once: ")).collect();
@@ -137,10 +165,14 @@ wind: mock: Name a rhyme for "wind", and nothing else.
 
 #[test]
 fn async_llm_says_what_overlapped() {
+    LANGUAGES.iter().for_each(|lang| async_llm_says_what_overlapped_in(lang));
+}
+
+fn async_llm_says_what_overlapped_in(lang: &str) {
     let (folder, spell) = (folder(&[]), path("async-llm"));
     // No call of a group is answered before all of it are there.
     let base_url = model_for_groups(&[3, 1, 1, 2, 1, 2, 2, 1]);
-    let ran = finish(&mut on_model(folder.command(&words(&spell, &["-q"])), &base_url));
+    let ran = finish(&mut on_model(folder.command(&words(&spell, lang, &["-q"])), &base_url));
     let overlaps: Vec<&str> = ran.stdout.lines().filter(|line| line.starts_with('(')).collect();
     let expected = [3, 1, 2, 2, 2].map(|count| format!("(calls at once: {count})"));
     assert_eq!(
@@ -193,6 +225,10 @@ fn serve_page() -> u16 {
 
 #[test]
 fn web_summarizer_reads_a_page_that_was_granted_by_name() {
+    LANGUAGES.iter().for_each(|lang| web_summarizer_reads_a_page_that_was_granted_by_name_in(lang));
+}
+
+fn web_summarizer_reads_a_page_that_was_granted_by_name_in(lang: &str) {
     for (style, how) in [
         ("style=brief", "in two or three sentences"),
         ("style=detailed", "with a heading and one bullet point for each of its main points"),
@@ -203,18 +239,22 @@ fn web_summarizer_reads_a_page_that_was_granted_by_name() {
         let summary = format!(
             "mock: Summarise this page {how}.\n\n<page>\n# Tides\n\nThe **sea** rises and falls.\n\n</page>\n"
         );
-        assert_eq!(run("web-summarizer", &[&url, style, &flag, "-q"]), seen(0, &summary, ""));
+        assert_eq!(run("web-summarizer", lang, &[&url, style, &flag, "-q"]), seen(0, &summary, ""));
     }
 }
 
 #[test]
 fn web_summarizer_reaches_nobody_without_the_grant() {
+    LANGUAGES.iter().for_each(|lang| web_summarizer_reaches_nobody_without_the_grant_in(lang));
+}
+
+fn web_summarizer_reaches_nobody_without_the_grant_in(lang: &str) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let url = format!("url=http://127.0.0.1:{port}/tides");
     for flags in [&["-q"][..], &["-q", "--allow-asked"], &["-q", "--allow-net=example.com"]] {
         let more: Vec<&str> = [url.as_str()].iter().chain(flags).copied().collect();
-        let ran = run("web-summarizer", &more);
+        let ran = run("web-summarizer", lang, &more);
         assert_eq!((ran.code, ran.stdout.as_str()), (3, ""), "{flags:?}");
         let hint = format!("hint: run it with --allow-net=127.0.0.1:{port}\n");
         assert!(ran.stderr.contains(&hint), "{}", ran.stderr);
@@ -232,7 +272,7 @@ fn web_summarizer_wants_a_url() {
             "error: parameter `url`: \"ftp://x.org\" does not match the pattern ^https?://\n",
         ),
     ] {
-        let ran = run("web-summarizer", words);
+        let ran = run("web-summarizer", "luau", words);
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
         assert!(ran.stderr.contains(message), "{}", ran.stderr);
     }
@@ -249,14 +289,18 @@ fn texts(count: usize) -> Folder {
 
 const BATCH: [&str; 3] = ["--allow-read=texts,short", "--allow-write=short", "out=short"];
 
-fn batch(folder: &Folder) -> Command {
-    folder.command(&words(&path("batch-files"), &[&BATCH[..], &["-q"]].concat()))
+fn batch(folder: &Folder, lang: &str) -> Command {
+    folder.command(&words(&path("batch-files"), lang, &[&BATCH[..], &["-q"]].concat()))
 }
 
 #[test]
 fn batch_files_writes_a_summary_of_each_text() {
+    LANGUAGES.iter().for_each(|lang| batch_files_writes_a_summary_of_each_text_in(lang));
+}
+
+fn batch_files_writes_a_summary_of_each_text_in(lang: &str) {
     let folder = texts(200);
-    assert_eq!(finish(&mut batch(&folder)), seen(0, "200 summarised, 0 skipped, 0 failed\n", ""));
+    assert_eq!(finish(&mut batch(&folder, lang)), seen(0, "200 summarised, 0 skipped, 0 failed\n", ""));
     let written = names(&folder.path().join("short"));
     let expected: Vec<String> = (0..200).map(|number| format!("{number:03}.md")).collect();
     assert_eq!(written, expected);
@@ -266,25 +310,36 @@ fn batch_files_writes_a_summary_of_each_text() {
         assert_eq!(summary, format!("{prompt}\n\nText number {number}.\n\n"));
     }
     folder.write("texts/new.txt", "One more.");
-    assert_eq!(finish(&mut batch(&folder)), seen(0, "1 summarised, 200 skipped, 0 failed\n", ""));
+    assert_eq!(finish(&mut batch(&folder, lang)), seen(0, "1 summarised, 200 skipped, 0 failed\n", ""));
 }
 
 #[test]
 fn batch_files_goes_on_when_a_file_fails() {
+    LANGUAGES.iter().for_each(|lang| batch_files_goes_on_when_a_file_fails_in(lang));
+}
+
+fn batch_files_goes_on_when_a_file_fails_in(lang: &str) {
     let folder = texts(3);
     folder.write("texts/empty.txt", "");
     fs::write(folder.path().join("texts/bytes.txt"), [0xff, 0xfe]).unwrap();
-    let told = "error: texts/bytes.txt: `texts/bytes.txt` is not UTF-8 text, from byte 0\n\
-                error: texts/empty.txt: the file is empty\n\
-                error: not every file has a summary; a second run tries the others again\n  at main.luau:59\n";
+    let place = if lang == "ts" { "main.ts:44:15" } else { "main.luau:59" };
+    let told = format!(
+        "error: texts/bytes.txt: `texts/bytes.txt` is not UTF-8 text, from byte 0\n\
+         error: texts/empty.txt: the file is empty\n\
+         error: not every file has a summary; a second run tries the others again\n  at {place}\n"
+    );
     // One by one, so that they fail in order.
-    let ran = finish(batch(&folder).arg("at_once=1"));
-    assert_eq!(ran, seen(1, "3 summarised, 0 skipped, 2 failed\n", told));
+    let ran = finish(batch(&folder, lang).arg("at_once=1"));
+    assert_eq!(ran, seen(1, "3 summarised, 0 skipped, 2 failed\n", &told));
     assert_eq!(names(&folder.path().join("short")), ["000.md", "001.md", "002.md"]);
 }
 
 #[test]
 fn batch_files_writes_where_it_may_and_nowhere_else() {
+    LANGUAGES.iter().for_each(|lang| batch_files_writes_where_it_may_and_nowhere_else_in(lang));
+}
+
+fn batch_files_writes_where_it_may_and_nowhere_else_in(lang: &str) {
     let folder = texts(3);
     let spell = path("batch-files");
     for (flags, flag) in [
@@ -293,7 +348,7 @@ fn batch_files_writes_where_it_may_and_nowhere_else() {
         (&["--allow-read=texts,short"], "--allow-write=short"),
     ] {
         let more = [&["-q", "out=short"], flags].concat();
-        let ran = folder.run(&words(&spell, &more));
+        let ran = folder.run(&words(&spell, lang, &more));
         assert_eq!((ran.code, ran.stdout.as_str()), (3, ""), "{flags:?}");
         assert!(ran.stderr.contains(&format!("hint: run it with {flag}\n")), "{flag}: {}", ran.stderr);
     }
@@ -331,9 +386,13 @@ fn answer(socket: &mut TcpStream) {
 
 #[test]
 fn batch_files_keeps_what_is_done_when_it_is_interrupted() {
+    LANGUAGES.iter().for_each(|lang| batch_files_keeps_what_is_done_when_it_is_interrupted_in(lang));
+}
+
+fn batch_files_keeps_what_is_done_when_it_is_interrupted_in(lang: &str) {
     const DONE: usize = 20;
     let folder = texts(200);
-    let start = |base_url: &str| on_model(batch(&folder), base_url);
+    let start = |base_url: &str| on_model(batch(&folder, lang), base_url);
     let (base_url, waits) = model_with(DONE);
     let mut child = start(&base_url).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // When all eight that it works on wait for the model, all that were answered are written.

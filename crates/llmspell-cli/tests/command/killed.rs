@@ -13,8 +13,9 @@ use serde_json::Value;
 
 use crate::support::{Folder, Seen, finish, folder};
 
-/// How often the process is killed.
+/// How often the process is killed, and what of that is as much as another language needs.
 const KILLS: u32 = 200;
+const FEW_KILLS: u32 = 40;
 
 /// Ten rounds of four effects, of which one must not be repeated and one may be, for the server knows its key.
 const SPELL: &str = r#"
@@ -35,6 +36,20 @@ for round = 1, 10 do
     must(storage.set("last", round))
 end
 return answers
+"#;
+
+/// The same, where promises are the language's own.
+const JAVASCRIPT: &str = r#"
+const answers = [];
+for (let round = 1; round <= 10; round++) {
+    const headers = { "Idempotency-Key": `${params.buyer}/${round}` };
+    const order = http.post(`${params.shop}/order`, `${round}`, { headers });
+    const [answer, receipt] = await Promise.all([llm.chat(`question ${round}`), order]);
+    answers.push(`${answer} ${receipt}`);
+    await fs.append("log.txt", `${round}\n`);
+    await storage.set("last", round);
+}
+export default answers;
 "#;
 
 /// What a shop has sold to each buyer: orders by their key, as one that takes each only once. A request of a process that
@@ -132,14 +147,23 @@ fn look(folder: &Folder, run: &str) -> &'static str {
 
 #[test]
 fn nothing_is_done_twice_however_often_the_process_is_killed() {
+    kill_and_resume("spell.luau", SPELL, KILLS);
+}
+
+#[test]
+fn nothing_is_done_twice_in_javascript_either() {
+    kill_and_resume("spell.js", JAVASCRIPT, FEW_KILLS);
+}
+
+fn kill_and_resume(file: &str, spell: &str, most: u32) {
     let (address, orders) = shop();
     let begin = |folder: &Folder, buyer: u32| {
-        folder.write("spell.luau", SPELL);
+        folder.write(file, spell);
         let host = address.trim_start_matches("http://");
         let net = format!("--allow-net={host}");
         let shop = format!("shop={address}");
         let buyer = format!("buyer={buyer}");
-        command(folder, &["run", "spell.luau", "-q", "--allow-write=.", &net, &shop, &buyer])
+        command(folder, &["run", file, "-q", "--allow-write=.", &net, &shop, &buyer])
     };
     let undisturbed = folder(&[]);
     let started = Instant::now();
@@ -163,7 +187,7 @@ fn nothing_is_done_twice_however_often_the_process_is_killed() {
         whole.mul_f64(f64::from(u32::try_from(random >> 33).unwrap()) / f64::from(u32::MAX >> 1))
     };
     let (mut kills, mut runs, mut asked_again, mut undecided) = (0, 0, 0, 0);
-    while kills < KILLS {
+    while kills < most {
         let (folder, buyer) = (folder(&[]), runs + 1);
         let mut next = begin(&folder, buyer);
         let seen = loop {

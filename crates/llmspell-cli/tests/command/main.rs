@@ -13,6 +13,7 @@ mod fallback;
 mod interrupt;
 #[cfg(unix)]
 mod killed;
+mod language;
 mod limits;
 mod listings;
 #[cfg(target_os = "linux")]
@@ -30,4 +31,5 @@ mod support;
 mod terminal;
 mod testing;
 mod trace;
+mod types;
 mod wrong_use;

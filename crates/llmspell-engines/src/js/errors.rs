@@ -6,6 +6,7 @@ use llmspell_core::{Error, ErrorKind, Frame, Limit, Value};
 use rquickjs::{Ctx, Object, Value as JsValue};
 
 use super::host::{Host, Sealed};
+use super::names::spoken;
 use super::{trace, values};
 
 /// Throws an error of the host in the VM: it says where the script called. One that ends the run is not thrown: the
@@ -37,13 +38,14 @@ pub(super) fn located(error: Error, frames: Vec<Frame>) -> Error {
     if error.traceback().is_empty() { error.with_traceback(frames) } else { error }
 }
 
-/// The `SpellError` for an error. `stack` is where the script asked for what failed, when that was not just now.
+/// The `SpellError` for an error, in the words of this language. `stack` is where the script asked for what failed, when that was not just now.
 pub(super) fn failure<'js>(
     host: &Rc<Host>,
     ctx: &Ctx<'js>,
     error: &Error,
     stack: Option<&str>,
 ) -> rquickjs::Result<JsValue<'js>> {
+    let error = error.clone().reworded(spoken);
     let fields = Object::new(ctx.clone())?;
     fields.set("message", error.message())?;
     fields.set("kind", error.kind().as_str())?;
@@ -65,7 +67,7 @@ pub(super) fn failure<'js>(
         }
     }
     let kit = host.kit().map_err(|_| rquickjs::Error::Unknown)?;
-    let seal = host.seal(ctx, Sealed::Error(error.clone()))?;
+    let seal = host.seal(ctx, Sealed::Error(error))?;
     kit.failure.clone().restore(ctx)?.call((fields, stack, seal))
 }
 

@@ -12,9 +12,59 @@ pub(super) fn camel_case(name: &str) -> String {
     })
 }
 
+/// The words of an error as a script of this language writes them: names of arguments, of fields and of methods.
+/// What else stands between backticks is the script's own, and stays.
+pub(super) fn spoken(text: &str) -> String {
+    let mut spoken = String::with_capacity(text.len());
+    // After `Request` has no field `timout`; it has ….
+    let mut are_fields = false;
+    for (at, piece) in text.split('`').enumerate() {
+        if at > 0 {
+            spoken.push('`');
+        }
+        if at % 2 == 0 {
+            let is_list = matches!(piece, ", " | " or ");
+            are_fields = piece == "; it has " && spoken.contains("` has no field `") || are_fields && is_list;
+            spoken.push_str(piece);
+        } else if are_fields || is_argument(&spoken) || METHODS.contains(&piece) {
+            spoken.push_str(&camel_case(piece));
+        } else {
+            spoken.push_str(piece);
+        }
+    }
+    spoken
+}
+
+/// Whether a text ends as in "argument 2 (`".
+fn is_argument(text: &str) -> bool {
+    let number = text.strip_suffix(" (`").and_then(|text| text.rsplit_once("argument "));
+    number.is_some_and(|(_, number)| number.bytes().all(|digit| digit.is_ascii_digit()))
+}
+
+/// The methods that errors name, as far as they are written in another way here.
+const METHODS: [&str; 2] = ["fs.read_bytes", "storage.read_bytes"];
+
 #[cfg(test)]
 mod tests {
-    use super::camel_case;
+    use super::{camel_case, spoken};
+
+    #[test]
+    fn errors_name_things_as_scripts_do() {
+        let cases = [
+            ("argument 2 (`on_chunk`): expected function", "argument 2 (`onChunk`): expected function"),
+            (
+                "`A_b` has no field `x_y`; it has `max_tokens`, `top_p`",
+                "`A_b` has no field `x_y`; it has `maxTokens`, `topP`",
+            ),
+            ("`fs.read_bytes` reads any file", "`fs.readBytes` reads any file"),
+            ("there is no `my_file.txt`", "there is no `my_file.txt`"),
+            ("it has `mock/my_model`", "it has `mock/my_model`"),
+            ("an open ` stays", "an open ` stays"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(spoken(text), expected);
+        }
+    }
 
     #[test]
     fn words_are_joined_by_capitals() {

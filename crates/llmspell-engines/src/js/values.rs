@@ -284,6 +284,8 @@ fn write<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: Value, depth: usize) -> Cr
                 "the integer {value} is past 2^53, the largest that JavaScript can hold"
             )));
         }
+        // As a number it would be an integer where it is whole, and lose its sign.
+        Value::Num(value) if value == 0.0 => JsValue::new_float(ctx.clone(), value),
         Value::Num(value) => JsValue::new_number(ctx.clone(), value),
         Value::Str(text) => JsString::from_str(ctx.clone(), &text).map_err(failed)?.into_value(),
         Value::Bytes(bytes) => TypedArray::new_copy(ctx.clone(), bytes).map_err(failed)?.into_value(),

@@ -258,7 +258,12 @@ fn constants<'a>(
 ) -> Result<()> {
     for constant in constants {
         let value = (constant.get)(&host.run().cx, Arguments::new(Vec::new()))?;
-        let value = values::constant(host, lua, value)?;
+        // What a run may lack, as its version, is nil; what is nothing for all of them is `json.null`.
+        let value = if constant.of_run {
+            values::to_lua(host, lua, value)?
+        } else {
+            values::constant(host, lua, value)?
+        };
         freeze(&value);
         table.raw_set(constant.name, value).map_err(|error| from_lua_error(host, &error))?;
     }

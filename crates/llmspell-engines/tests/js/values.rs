@@ -49,6 +49,13 @@ fn javascript_values_leave_as_what_they_are() {
 }
 
 #[test]
+fn a_negative_zero_arrives_as_one() {
+    let zero = Method::sync("zero", |_, _| Ok(-0.0)).since("0.1");
+    let stage = Stage::new([Bridge::new("host").method(zero)]);
+    assert_eq!(stage.eval("export default Object.is(host.zero(), -0)").unwrap(), true.into());
+}
+
+#[test]
 fn what_cannot_leave_names_its_path() {
     let cases = [
         ("({ a: [1, Symbol()] })", "the result.a[1]: a symbol cannot leave the script"),

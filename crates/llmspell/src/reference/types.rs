@@ -174,6 +174,10 @@ struct Type {
 
 const ANY: &str = "any";
 
+/// What JavaScript may give where bytes are wanted, and what it gets.
+const TAKEN_BYTES: [&str; 3] = ["string", "Uint8Array", "ArrayBuffer"];
+const GIVEN_BYTES: &str = "Uint8Array";
+
 impl Type {
     fn of(schema: &Json, style: Style) -> Self {
         let mut ty = Self { style, members: Vec::new(), optional: false };
@@ -191,6 +195,11 @@ impl Type {
             (Some("function"), _, _) if self.style.is_luau() => return self.add("(...any) -> ...any"),
             (Some("function"), _, _) => return self.add("(...values: any[]) => any"),
             (Some("object"), Some(class), _) => return self.add(class),
+            // Luau has one type for text and for bytes.
+            (Some("bytes"), ..) if !self.style.is_luau() => {
+                let whats: &[&str] = if self.style.is_taken { &TAKEN_BYTES } else { &[GIVEN_BYTES] };
+                return whats.iter().for_each(|what| self.add(what));
+            }
             (_, _, Some(path)) => {
                 let name = path.rsplit('/').next().unwrap_or(path);
                 let rest = record(schema, self.style);

@@ -8,7 +8,10 @@ use cap_std::fs::Dir;
 use llmspell_core::capability::Modules;
 use llmspell_core::{Error, MAX_SOURCE, Result};
 
-use super::{ENTRIES, MANIFEST, Manifest};
+use super::{ENTRIES, Language, MANIFEST, Manifest};
+
+/// What an entry script is called before its extension, where the manifest does not say.
+const MAIN: &str = "main";
 
 #[derive(Debug)]
 pub(crate) struct Folder {
@@ -84,17 +87,43 @@ impl Folder {
         false
     }
 
-    /// The entry script: the manifest's, or the first of the usual names.
-    pub(crate) fn entry(&self, manifest: &Manifest, dir: &Path) -> Result<String> {
+    /// The entry script: the manifest's, or the first of the usual names; in a language, if one is asked for.
+    pub(crate) fn entry(
+        &self,
+        manifest: &Manifest,
+        dir: &Path,
+        language: Option<Language>,
+    ) -> Result<String> {
+        if let Some(language) = language {
+            return self.entry_in(language, manifest, dir);
+        }
         if let Some(entry) = &manifest.entry {
             return Ok(entry.clone());
         }
-        let found =
-            ENTRIES.into_iter().find(|name| self.dir.metadata(name).is_ok_and(|found| found.is_file()));
+        let found = ENTRIES.into_iter().find(|name| self.has(name));
         found.map(str::to_owned).ok_or_else(|| {
             Error::load(format!("{} is not a spell: it has no entry script", dir.display()))
                 .hint(format!("add one of {}, or name it as `entry` in {MANIFEST}", ENTRIES.join(", ")))
         })
+    }
+
+    /// The entry in a language: named as the manifest's, or `main`, but for its extension.
+    fn entry_in(&self, language: Language, manifest: &Manifest, dir: &Path) -> Result<String> {
+        let named = Path::new(manifest.entry.as_deref().unwrap_or(MAIN));
+        let there = |language: Language| {
+            let names = language.extensions().map(|extension| named.with_extension(extension));
+            names.into_iter().filter_map(|name| name.to_str().map(str::to_owned)).find(|name| self.has(name))
+        };
+        there(language).ok_or_else(|| {
+            let language = language.name();
+            let error = Error::load(format!("{} has no entry script in {language}", dir.display()));
+            let others: Vec<String> = Language::ALL.into_iter().filter_map(there).collect();
+            if others.is_empty() { error } else { error.hint(format!("it has {}", others.join(" and "))) }
+        })
+    }
+
+    fn has(&self, path: &str) -> bool {
+        self.dir.metadata(path).is_ok_and(|found| found.is_file())
     }
 }
 

@@ -12,6 +12,7 @@ use crate::connect::{self, Connected, Wanted};
 use crate::console::{Question, Reader};
 use crate::environment;
 use crate::exit::Exit;
+use crate::language;
 use crate::report::{Report, say};
 use crate::screen::{Output, Screen};
 use crate::signals::Interrupts;
@@ -100,7 +101,7 @@ impl Again {
         }
         let spell = match (self.spell, &run.summary.path) {
             (Some(spell), _) => spell,
-            (None, Some(path)) => Spell::load(path)?,
+            (None, Some(path)) => language::entry_of(path, &run.summary.info.digest)?,
             (None, None) => return conflict("is of a spell that was no file"),
         };
         if spell.digest()? != run.summary.info.digest && !self.changed {

@@ -1,24 +1,31 @@
 //! Spells test spells. Each `tests/spells/<bridge>/<case>.<extension>` is run on the mock provider, and all that it
-//! says and comes to must stand in the file of the same name that ends in `.out`. Each example in a bridge's
-//! or a prelude's documentation is run as well. A run may read and write the folder `granted` of its working folder, which is a new one.
+//! says and comes to must stand in the file of the same name that ends in `.out`: one for both languages, where each
+//! case is there in both. What only one of them has is in the folders `luau` and `javascript`. Each example in a bridge's
+//! or a prelude's documentation is run as well. A run may read and write the folder `granted` of its working folder,
+//! which is a new one, and reach the host `pages.example`.
 //!
 //! `UPDATE=1 cargo test -p llmspell --test spells` writes the `.out` files anew; read the difference before you keep it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod twins;
+mod world;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use llmspell::capability::{Console, Models};
-use llmspell::effect::Permit;
+use llmspell::capability::Models;
 use llmspell::llm::{Client, Mock};
 use llmspell::testing::{CaseState, Record, Tests};
-use llmspell::{Outcome, Permissions, Runtime, Spell, reference};
+use llmspell::{Outcome, Runtime, Spell, reference};
+use world::run;
 
 fn main() {
     let arguments = Arguments::from_args();
-    let mut trials: Vec<Trial> = cases().into_iter().map(case).collect();
+    let cases = cases();
+    let mut trials = twins::trials(&root(), &cases);
+    trials.extend(cases.into_iter().map(case));
     trials.extend(examples());
     libtest_mimic::run(&arguments, trials).exit();
 }
@@ -27,40 +34,9 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/spells")
 }
 
-/// A console whose user types three lines and goes away.
-struct Typist(std::sync::Mutex<Vec<&'static str>>);
-
-impl Console for Typist {
-    fn read_line(
-        &self,
-        _: Permit,
-        _: String,
-    ) -> futures_util::future::BoxFuture<'static, llmspell::Result<Option<String>>> {
-        let line = self.0.lock().unwrap().pop().map(str::to_owned);
-        Box::pin(async { Ok(line) })
-    }
-}
-
-fn run(spell: Spell) -> Outcome {
-    let models = Client::builder().mock(Mock::new()).build().expect("a client with a mock");
-    let console = Typist(std::sync::Mutex::new(vec!["three", "two", "one"]));
-    let world = tempfile::tempdir().expect("a temporary folder");
-    let granted = || [world.path().join("granted")].into_iter().collect();
-    let permissions = Permissions { read: granted(), write: granted(), ..Permissions::default() };
-    let runtime = Runtime::builder()
-        .workers(1)
-        .storage(world.path().join("storage"))
-        .working_dir(world.path())
-        .models(Arc::new(models) as Arc<dyn Models>)
-        .console(Arc::new(console))
-        .build()
-        .expect("a runtime");
-    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a tokio runtime");
-    tokio.block_on(runtime.cast(spell).permissions(permissions).start().outcome())
-}
-
-/// All that a run said and came to, as a `.out` file holds it.
-fn told(outcome: &Outcome) -> String {
+/// All that a run said and came to, as a `.out` file holds it: for a case in both languages, with the places that they
+/// have in common, which are lines of a file without its extension.
+fn told(outcome: &Outcome, is_twin: bool) -> String {
     let mut text = outcome.output.clone();
     for entry in &outcome.logs {
         let fields = serde_json::to_string(&entry.fields).unwrap_or_default();
@@ -71,8 +47,15 @@ fn told(outcome: &Outcome) -> String {
     }
     if let Some(error) = &outcome.error {
         let _ = writeln!(text, "{} error: {error}", error.kind());
-        if let Some(place) = error.place() {
-            let _ = writeln!(text, "  at {place}");
+        match error.place() {
+            Some(place) if is_twin => {
+                let name = Path::new(&place.file).with_extension("");
+                let _ = writeln!(text, "  at {}, line {}", name.display(), place.line);
+            }
+            Some(place) => {
+                let _ = writeln!(text, "  at {place}");
+            }
+            None => {}
         }
         if let Some(value) = error.value() {
             let _ = writeln!(text, "  raised {}", serde_json::to_string(value).unwrap_or_default());
@@ -105,7 +88,7 @@ fn cases() -> Vec<PathBuf> {
 fn case(path: PathBuf) -> Trial {
     let name = path.strip_prefix(root()).unwrap_or(&path).display().to_string();
     Trial::test(name, move || {
-        let told = told(&run(Spell::load(&path)?));
+        let told = told(&run(Spell::load(&path)?), twins::is_twin(&root(), &path));
         let expected = path.with_extension("out");
         if std::env::var_os("UPDATE").is_some() {
             return Ok(std::fs::write(&expected, told)?);
@@ -145,7 +128,7 @@ fn examples() -> Vec<Trial> {
                 let outcome = run(Spell::from_source("example.luau", example)?);
                 match outcome.error {
                     None => Ok(()),
-                    Some(_) => Err(Failed::from(told(&outcome))),
+                    Some(_) => Err(Failed::from(told(&outcome, false))),
                 }
             }));
         }

@@ -1,0 +1,4 @@
+// Greets somebody in a model's words.
+
+const greeting = await llm.chat(`Say hello to ${params.name} in one short, friendly sentence.`);
+console.log(greeting);

@@ -1,0 +1,2 @@
+// What a spell throws keeps its value.
+throw { code: 7, why: "because" };
