@@ -264,6 +264,12 @@ declare namespace Spell {
         usage: Usage;
     }
 
+    /** How an agent is run. */
+    interface AgentRunOptions {
+        /** Is called with each step of this run; returning `false` stops it. */
+        onEvent?: ((...values: any[]) => any) | null;
+    }
+
     /** Which base64. */
     interface Base64Options {
         /** Whether `-` and `_` stand for `+` and `/`, without padding, so that the text can be part of an address. */
@@ -567,14 +573,8 @@ declare namespace Spell {
     /** Who speaks in a conversation. */
     type Role = "system" | "user" | "assistant" | "tool";
 
-    /** How an agent is run. */
-    interface RunOptions {
-        /** Is called with each step of this run; returning `false` stops it. */
-        onEvent?: ((...values: any[]) => any) | null;
-    }
-
     /** What stands in the place of the world. What is not said here is answered by the recording. */
-    interface RunOptions2 {
+    interface RunOptions {
         /** What models answer, in the order of the calls. They pass the real client: what may be tried again is tried again, and takes the next one. */
         model?: Array<string | ModelAnswer> | null;
         /** What is at these addresses of the web; nothing is at any other. */
@@ -960,15 +960,15 @@ declare namespace Spell {
     /** Functions that models may call, and scripts too. */
     const tools: {
         /** Registers a function as a tool under a name that no other has. */
-        register(name: string | ToolDefinition, description: string | null | undefined, schema: any, run?: (...values: any[]) => any | null): boolean;
+        register(name: string | ToolDefinition, description?: string | null, schema?: any | null, run?: (...values: any[]) => any | null): boolean;
         /** Runs a tool and returns what it returns. */
-        execute(name: string, args: any): Promise<any>;
+        execute(name: string, args?: any | null): Promise<any>;
         /** Lists the tools that are registered, those that are built in first. */
         list(): Array<ToolInfo>;
         /** Says what a tool does and what it takes. */
         get(name: string): ToolInfo;
         /** Says whether arguments fit a tool, without running it. */
-        validate(name: string, args: any): boolean;
+        validate(name: string, args?: any | null): boolean;
         /** Takes a tool out; its name is free again. */
         remove(name: string): void;
     };
@@ -980,7 +980,7 @@ declare namespace Spell {
         /** What was said so far, oldest first, with the calls of tools and their results. */
         readonly messages: Array<Message>;
         /** Gives it something to do, and goes on until the model answers without calling a tool. */
-        run(input: string | Message, options?: RunOptions | null): Promise<AgentReply>;
+        run(input: string | Message, options?: AgentRunOptions | null): Promise<AgentReply>;
         /** Does the same and calls `on_event` with each step: `text` as it arrives, `tool_call`, `tool_result`, `usage`. */
         stream(input: string | Message, onEvent: (...values: any[]) => any): Promise<void>;
         /** Makes a second agent with the same past; from here on each goes its own way. */
@@ -994,9 +994,9 @@ declare namespace Spell {
         /** Registers an agent under a name that no other has. */
         register(name: string, agent: ((...values: any[]) => any) | Agent): boolean;
         /** Gives a registered agent an input and returns its result. */
-        execute(name: string, input: any, options: any): Promise<any>;
+        execute(name: string, input: any, options?: any | null): Promise<any>;
         /** Gives a registered agent an input and calls `on_chunk` with each piece of its answer as it arrives. */
-        stream(name: string, input: any, onChunk: (...values: any[]) => any, options: any): Promise<void>;
+        stream(name: string, input: any, onChunk: (...values: any[]) => any, options?: any | null): Promise<void>;
         /** Lists the agents that are registered. */
         list(): Array<RegisteredInfo>;
         /** Says what is known of a registered agent. */
@@ -1012,7 +1012,7 @@ declare namespace Spell {
         /** Names a case that is not run, and is counted as skipped. */
         skip(name: string, run?: (...values: any[]) => any | null): void;
         /** Runs the spell with these parameters, and returns what it came to. */
-        run(params?: { [name: string]: any } | null, options?: RunOptions2 | null): Promise<RunResult>;
+        run(params?: { [name: string]: any } | null, options?: RunOptions | null): Promise<RunResult>;
         /** Checks that two values are the same, however deep. */
         equal(found: any, expected: any): void;
         /** Checks that a text contains another, letter by letter, or that a list contains a value. */

@@ -12,7 +12,7 @@ use llmspell_llm::{AgentEnd, AgentReply, Schema, Tool, ToolKind};
 use llmspell_macros::bridge;
 use serde_json::json;
 
-pub use config::{AgentConfig, Input, RunOptions};
+pub use config::{AgentConfig, AgentRunOptions, Input};
 use listening::Listening;
 pub use registered::{Definition, Registered, RegisteredInfo};
 
@@ -27,7 +27,7 @@ pub mod agents {
     use llmspell_core::{Callback, Context, Result, Value};
     use llmspell_llm::AgentReply;
 
-    use super::{AgentConfig, Definition, Input, Made, Registered, RegisteredInfo, RunOptions};
+    use super::{AgentConfig, AgentRunOptions, Definition, Input, Made, Registered, RegisteredInfo};
 
     /// Makes an agent.
     ///
@@ -165,7 +165,7 @@ pub mod agents {
             &self,
             cx: Context,
             input: Input,
-            options: Option<RunOptions>,
+            options: Option<AgentRunOptions>,
         ) -> Result<AgentReply> {
             self.0.run(&cx, input, options).await
         }
@@ -237,7 +237,7 @@ impl Made {
         Ok(Self { agent: Arc::new(self.agent.anew(cx)?), ..self.clone() })
     }
 
-    async fn run(&self, cx: &Context, input: Input, options: Option<RunOptions>) -> Result<AgentReply> {
+    async fn run(&self, cx: &Context, input: Input, options: Option<AgentRunOptions>) -> Result<AgentReply> {
         let cx = cx.spawn();
         let on_event = options.and_then(|options| options.on_event);
         let listening = Listening::new(&cx, [self.on_event.clone(), on_event]);

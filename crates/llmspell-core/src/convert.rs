@@ -137,7 +137,8 @@ impl schemars::JsonSchema for Value {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({})
+        // With something in it, so that one that may be left out is told from one that has to be there.
+        schemars::json_schema!({"anyOf": [{}]})
     }
 }
 

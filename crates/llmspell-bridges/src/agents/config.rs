@@ -208,7 +208,7 @@ impl FromArgument for Input {
 /// How an agent is run.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct RunOptions {
+pub struct AgentRunOptions {
     /// Is called with each step of this run; returning `false` stops it.
     pub(super) on_event: Option<Callback>,
 }

@@ -52,6 +52,42 @@ for (let round = 1; round <= 10; round++) {
 export default answers;
 "#;
 
+/// An agent whose tool does as much in each turn. The mock repeats what it is told, so that what the tool answers is the
+/// next call.
+const AGENT: &str = r#"
+local function must(value, err)
+    if err then error(err) end
+    return value
+end
+local receipts = {}
+local function call(round)
+    return `<tool_call>{json.encode({name = "order", arguments = {round = round}})}</tool_call>`
+end
+local agent = agents.create {
+    name = "buyer",
+    tool_mode = "text",
+    max_turns = 20,
+    tools = {
+        {
+            name = "order",
+            description = "Orders something.",
+            parameters = {round = "integer"},
+            run = function(args)
+                local round = args.round
+                local options = {headers = {["Idempotency-Key"] = `{params.buyer}/{round}`}}
+                table.insert(receipts, must(http.post(`{params.shop}/order`, `{round}`, options)))
+                local err = fs.append("log.txt", `{round}\n`)
+                if err then error(err) end
+                must(storage.set("last", round))
+                return if round < 10 then call(round + 1) else "That is all."
+            end,
+        },
+    },
+}
+local result = must(agent:run(call(1)))
+return {text = result.text, turns = result.turns, receipts = receipts}
+"#;
+
 /// What a shop has sold to each buyer: orders by their key, as one that takes each only once. A request of a process that
 /// was killed may come late, when another buyer's turn has begun.
 type Orders = Arc<Mutex<HashMap<String, HashMap<String, (String, u32)>>>>;
@@ -155,6 +191,12 @@ fn nothing_is_done_twice_in_javascript_either() {
     kill_and_resume("spell.js", JAVASCRIPT, FEW_KILLS);
 }
 
+#[test]
+fn no_tool_of_an_agent_runs_twice() {
+    kill_and_resume("spell.luau", AGENT, FEW_KILLS);
+}
+
+#[expect(clippy::print_stderr, reason = "the counts are for whoever runs it by hand")]
 fn kill_and_resume(file: &str, spell: &str, most: u32) {
     let (address, orders) = shop();
     let begin = |folder: &Folder, buyer: u32| {

@@ -263,7 +263,7 @@ fn what_is_scripted_must_be_enough_and_must_be_met() {
         ),
         (
             r#"test.run({}, {model = {{cut = "a", text = "b"}}})"#,
-            "an answer has one of `text`, `status`, `cut` and `bad_json`",
+            "an answer has one of `text`, `tool_calls`, `status`, `cut` and `bad_json`",
         ),
         (r#"test.run({}, {fail = {models = {kind = "bad"}}})"#, "`bad` is not a kind of error"),
         (r#"assert(llm.chat("hi"))"#, "a test does no models.chat itself: what is live is off"),

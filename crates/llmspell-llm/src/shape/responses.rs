@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
-use llmspell_core::chat::{ChatRequest, FinishReason, ModelInfo, OutputSpec, Part, Role};
+use llmspell_core::chat::{ChatRequest, Effort, FinishReason, Message, ModelInfo, OutputSpec, Part, Role};
 use llmspell_core::{Error, ErrorKind, Result};
 use serde_json::{Value as Json, json};
 
 use super::openai::{OpenAiChat, bearer, effort};
 use super::{Object, Shape, arguments_text, misplaced, output, parameters, parts, text};
+use crate::catalogue;
 use crate::config::ProviderConfig;
 use crate::draft::{Draft, count};
 use crate::provider::TakesOutput;
@@ -35,47 +36,14 @@ impl Shape for OpenAiResponses {
         output::takes_objects(request)
     }
 
-    fn body(&self, _: &ProviderConfig, request: &ChatRequest, stream: bool) -> Result<Json> {
+    fn body(&self, config: &ProviderConfig, request: &ChatRequest, stream: bool) -> Result<Json> {
         if !request.stop.is_empty() {
             return Err(Error::new(ErrorKind::Unsupported, "the Responses API knows no `stop` texts")
                 .hint("use the provider `openai`"));
         }
         let mut input = Vec::new();
         for message in &request.messages {
-            let role = match message.role {
-                Role::System => "system",
-                Role::User | Role::Tool => "user",
-                Role::Assistant => "assistant",
-            };
-            let mut said = Vec::new();
-            for part in parts(&message.content) {
-                match part {
-                    Part::Text { text } if role == "assistant" => {
-                        said.push(json!({"type": "output_text", "text": text}))
-                    }
-                    Part::Text { text } => said.push(json!({"type": "input_text", "text": text})),
-                    Part::Image { mime, data } if role != "assistant" => {
-                        said.push(
-                            json!({"type": "input_image", "image_url": format!("data:{mime};base64,{data}")}),
-                        );
-                    }
-                    Part::ToolCall(call) if role == "assistant" => input.push(json!({
-                        "type": "function_call",
-                        "call_id": call.id,
-                        "name": call.name,
-                        "arguments": arguments_text(&call.arguments),
-                    })),
-                    Part::ToolResult { id, content, .. } if role == "user" => {
-                        input.push(json!({"type": "function_call_output", "call_id": id, "output": content}));
-                    }
-                    // Thoughts live on the provider's side or not at all.
-                    Part::Reasoning { .. } => {}
-                    other => return Err(misplaced(&other, role)),
-                }
-            }
-            if !said.is_empty() {
-                input.push(json!({"type": "message", "role": role, "content": said}));
-            }
+            write_message(message, &mut input)?;
         }
         let tools: Vec<Json> = request
             .tools
@@ -95,6 +63,7 @@ impl Shape for OpenAiResponses {
             .set_some("instructions", request.system.as_deref())
             .set("input", input)
             .set("store", false)
+            .set_list("include", if thinks(config, request) { vec![SEALED] } else { Vec::new() })
             .set_some("temperature", request.temperature)
             .set_some("top_p", request.top_p)
             .set_some("max_output_tokens", request.max_tokens)
@@ -139,6 +108,10 @@ impl Shape for OpenAiResponses {
             "response.output_item.done" if json["item"]["type"] == "function_call" => {
                 read_item(index, &json["item"], draft);
             }
+            // Its text came in pieces before.
+            "response.output_item.done" if json["item"]["type"] == "reasoning" => {
+                keep_thought(index, &json["item"], draft);
+            }
             "response.completed" | "response.incomplete" | "response.failed" => {
                 draft.ended = true;
                 read_end(&json["response"], draft);
@@ -155,6 +128,74 @@ impl Shape for OpenAiResponses {
 fn text_format(output: &OutputSpec) -> Json {
     let (schema, strict) = output::openai(&output.schema);
     json!({"format": {"type": "json_schema", "name": output::NAME, "schema": schema, "strict": strict}})
+}
+
+/// What holds a thought that only the provider can read: nothing of a response is kept on its side.
+const SEALED: &str = "reasoning.encrypted_content";
+
+/// Whether the model thinks: one that does not refuses to be asked for its thoughts.
+fn thinks(config: &ProviderConfig, request: &ChatRequest) -> bool {
+    let model = request.model.as_deref().unwrap_or_default();
+    let known = || catalogue::find(&config.name, model)?.capabilities;
+    request.reasoning.is_some_and(|how| how != Effort::None) || known().is_some_and(|known| known.reasoning)
+}
+
+/// A message as the items that it is, in its order.
+fn write_message(message: &Message, input: &mut Vec<Json>) -> Result<()> {
+    let role = match message.role {
+        Role::System => "system",
+        Role::User | Role::Tool => "user",
+        Role::Assistant => "assistant",
+    };
+    let mut said = Vec::new();
+    for part in parts(&message.content) {
+        let item = match part {
+            Part::Text { text } => {
+                let kind = if role == "assistant" { "output_text" } else { "input_text" };
+                said.push(json!({"type": kind, "text": text}));
+                continue;
+            }
+            Part::Image { mime, data } if role != "assistant" => {
+                said.push(json!({"type": "input_image", "image_url": format!("data:{mime};base64,{data}")}));
+                continue;
+            }
+            Part::ToolCall(call) if role == "assistant" => json!({
+                "type": "function_call",
+                "call_id": call.id,
+                "name": call.name,
+                "arguments": arguments_text(&call.arguments),
+            }),
+            Part::ToolResult { id, content, .. } if role == "user" => {
+                json!({"type": "function_call_output", "call_id": id, "output": content})
+            }
+            // A thought that is not sealed is not taken back.
+            Part::Reasoning { signature, .. } if role == "assistant" => {
+                let Some((id, sealed)) = signature.as_deref().and_then(|sealed| sealed.split_once(' '))
+                else {
+                    continue;
+                };
+                json!({"type": "reasoning", "id": id, "summary": [], "encrypted_content": sealed})
+            }
+            other => return Err(misplaced(&other, role)),
+        };
+        write_said(role, &mut said, input);
+        input.push(item);
+    }
+    write_said(role, &mut said, input);
+    Ok(())
+}
+
+fn write_said(role: &str, said: &mut Vec<Json>, input: &mut Vec<Json>) {
+    if !said.is_empty() {
+        input.push(json!({"type": "message", "role": role, "content": std::mem::take(said)}));
+    }
+}
+
+/// Keeps a thought that is to be carried back: its id and what only the provider can read, with a space between them.
+fn keep_thought(index: u64, item: &Json, draft: &mut Draft) {
+    if let (Some(id), Some(sealed)) = (text(&item["id"]), text(&item["encrypted_content"])) {
+        draft.thought(index).signature = format!("{id} {sealed}");
+    }
 }
 
 fn read_item(index: u64, item: &Json, draft: &mut Draft) {
@@ -174,6 +215,7 @@ fn read_item(index: u64, item: &Json, draft: &mut Draft) {
             for part in summary.chain(item["content"].as_array().into_iter().flatten()) {
                 draft.add_reasoning(part["text"].as_str().unwrap_or_default());
             }
+            keep_thought(index, item, draft);
         }
         "function_call" => {
             let call = draft.call(index);

@@ -83,8 +83,8 @@ async fn a_request_is_written_as_each_api_has_it() {
                 "instructions": "be brief",
                 "input": [
                     {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]},
-                    {"type": "function_call", "call_id": "c1", "name": "add", "arguments": "{\"a\":1}"},
                     {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "one moment"}]},
+                    {"type": "function_call", "call_id": "c1", "name": "add", "arguments": "{\"a\":1}"},
                     {"type": "function_call_output", "call_id": "c1", "output": "2"},
                     {"type": "message", "role": "user", "content": [
                         {"type": "input_text", "text": "and this?"},

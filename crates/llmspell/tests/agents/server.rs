@@ -209,7 +209,12 @@ fn stream(shape: ShapeKind, answer: &Answer) -> String {
                 text +=
                     &event(json!({"type": "response.output_text.delta", "output_index": 1, "delta": piece}));
             }
-            text + &event(json!({"type": "response.completed", "response": whole(shape, answer)}))
+            let response = whole(shape, answer);
+            for (at, item) in response["output"].as_array().into_iter().flatten().enumerate() {
+                text +=
+                    &event(json!({"type": "response.output_item.done", "output_index": at, "item": item}));
+            }
+            text + &event(json!({"type": "response.completed", "response": response}))
         }
         ShapeKind::Anthropic => {
             text += &event(

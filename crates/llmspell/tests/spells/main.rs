@@ -2,7 +2,7 @@
 //! says and comes to must stand in the file of the same name that ends in `.out`: one for both languages, where each
 //! case is there in both. What only one of them has is in the folders `luau` and `javascript`. Each example in a bridge's
 //! or a prelude's documentation is run as well. A run may read and write the folder `granted` of its working folder,
-//! which is a new one, and reach the host `pages.example`.
+//! which is a new one, and reach the host `pages.example`. What the model answers may stand in a file that ends in `.json`.
 //!
 //! `UPDATE=1 cargo test -p llmspell --test spells` writes the `.out` files anew; read the difference before you keep it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
@@ -75,7 +75,9 @@ fn cases() -> Vec<PathBuf> {
             let path = entry.path();
             if path.is_dir() && path.file_name().is_some_and(|name| name != "lib") {
                 folders.push(path);
-            } else if path.is_file() && path.extension().is_some_and(|extension| extension != "out") {
+            } else if path.is_file()
+                && path.extension().is_some_and(|extension| extension != "out" && extension != "json")
+            {
                 found.push(path);
             }
         }
@@ -88,7 +90,7 @@ fn cases() -> Vec<PathBuf> {
 fn case(path: PathBuf) -> Trial {
     let name = path.strip_prefix(root()).unwrap_or(&path).display().to_string();
     Trial::test(name, move || {
-        let told = told(&run(Spell::load(&path)?), twins::is_twin(&root(), &path));
+        let told = told(&run(Spell::load(&path)?, answers(&path)?), twins::is_twin(&root(), &path));
         let expected = path.with_extension("out");
         if std::env::var_os("UPDATE").is_some() {
             return Ok(std::fs::write(&expected, told)?);
@@ -101,6 +103,21 @@ fn case(path: PathBuf) -> Trial {
             Err(Failed::from(format!("expected:\n{expected}\nfound:\n{told}")))
         }
     })
+}
+
+/// A model that answers what stands in the file of the same name that ends in `.json`: a list of texts, and of calls of
+/// tools by name with their arguments. Where there is none, it repeats what it is asked.
+#[expect(clippy::disallowed_methods, reason = "a test reads what is beside the spell")]
+fn answers(path: &Path) -> Result<Mock, Failed> {
+    let Ok(text) = std::fs::read_to_string(path.with_extension("json")) else { return Ok(Mock::new()) };
+    let answers: Vec<serde_json::Value> = serde_json::from_str(&text)?;
+    Ok(answers.iter().fold(Mock::new(), |mock, answer| match answer {
+        serde_json::Value::String(text) => mock.reply(text),
+        calls => {
+            let calls = calls.as_object().into_iter().flatten();
+            mock.reply_tool_calls("", calls.map(|(name, arguments)| (name.clone(), arguments.clone())))
+        }
+    }))
 }
 
 /// The examples in the documentation of every method of a bridge and function of a prelude, each a spell that must end well.
@@ -125,7 +142,7 @@ fn examples() -> Vec<Trial> {
                 if of_a_test {
                     return as_test(&example);
                 }
-                let outcome = run(Spell::from_source("example.luau", example)?);
+                let outcome = run(Spell::from_source("example.luau", example)?, Mock::new());
                 match outcome.error {
                     None => Ok(()),
                     Some(_) => Err(Failed::from(told(&outcome, false))),

@@ -53,16 +53,16 @@ fn asked(path: &str, query: Option<&str>, outgoing: &Outgoing) -> String {
 }
 
 /// Runs a spell, which may read and write the folder `granted` and reach the host `pages.example`.
-pub(crate) fn run(spell: Spell) -> Outcome {
+pub(crate) fn run(spell: Spell, mock: Mock) -> Outcome {
     let world = tempfile::tempdir().expect("a temporary folder");
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a tokio runtime");
-    let runtime = runtime(world.path());
+    let runtime = runtime(world.path(), mock);
     let cast = runtime.cast(spell).permissions(permissions(world.path()));
     tokio.block_on(cast.start().outcome())
 }
 
-fn runtime(world: &Path) -> Runtime {
-    let models = Client::builder().mock(Mock::new()).build().expect("a client with a mock");
+fn runtime(world: &Path, mock: Mock) -> Runtime {
+    let models = Client::builder().mock(mock).build().expect("a client with a mock");
     Runtime::builder()
         .workers(1)
         .storage(world.join("storage"))
