@@ -10,7 +10,11 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
     ("llmspell-macros", &[], &["mlua", "reqwest", "tokio"]),
     ("llmspell-llm", &["llmspell-core"], &["mlua", "rquickjs"]),
     ("llmspell-engines", &["llmspell-core"], &["reqwest", "hyper", "genai"]),
-    ("llmspell-bridges", &["llmspell-core", "llmspell-macros"], &["mlua", "rquickjs", "reqwest", "genai"]),
+    (
+        "llmspell-bridges",
+        &["llmspell-core", "llmspell-llm", "llmspell-macros"],
+        &["mlua", "rquickjs", "reqwest", "genai"],
+    ),
     (
         "llmspell",
         &["llmspell-bridges", "llmspell-core", "llmspell-engines", "llmspell-llm", "llmspell-macros"],

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
 mod client;
+mod extract;
 mod fallback;
 mod fault_server;
 mod faults;

@@ -206,6 +206,10 @@
         "body",
         "partial",
         "usage",
+        "path",
+        "expected",
+        "got",
+        "raw",
     ];
 
     function failure(fields, stack, seal) {
