@@ -29,6 +29,14 @@ declare class SpellError extends Error {
     partial?: string;
     /** What the failed call used. */
     usage?: { [name: string]: any };
+    /** Where an answer does not fit its schema: `$.items[0].name`, lists counted from 0. */
+    path?: string;
+    /** What would fit there. */
+    expected?: string;
+    /** What is there. */
+    got?: string;
+    /** The beginning of the answer as the model wrote it. */
+    raw?: string;
 }
 
 interface SpellConsole {
@@ -386,6 +394,42 @@ declare namespace Spell {
         pretty?: boolean;
     }
 
+    /** How to ask for data. */
+    interface ExtractOptions {
+        /** Standing instructions. */
+        system?: string | null;
+        /** The model: `provider/model`, or a name that the chosen provider knows. */
+        model?: string | null;
+        /** The provider, where the model's name does not say it. */
+        provider?: string | null;
+        /** How much chance plays a part, from 0. */
+        temperature?: number | null;
+        /** Considers only the likeliest words that make up this share. */
+        topP?: number | null;
+        /** The most tokens the answer may have. */
+        maxTokens?: number | null;
+        /** Texts at which the model stops. */
+        stop?: Array<string> | null;
+        /** A seed for providers that can repeat an answer. */
+        seed?: number | null;
+        /** How hard the model should think. */
+        reasoning?: Effort | null;
+        /** The tools the model may call. */
+        tools?: Array<ToolSpec> | null;
+        /** What the answer must be. Nothing is checked here: the answer is still a text. */
+        output?: OutputSpec | null;
+        /** Whether an answer to the same request that was kept before will do: `true`, or the most seconds that it may be old. */
+        cache?: boolean | number | null;
+        /** The most seconds the whole call may take, retries included. */
+        timeout?: number | null;
+        /** Models to ask instead, one after another, when this one's provider fails before any of its answer was seen. */
+        fallback?: Array<string> | null;
+        /** How often the model is asked in all when its answer does not fit, from 1 to 10; 3 when absent. */
+        attempts?: number | null;
+        /** Whether the provider's own way of keeping a model to a schema is used; when absent, it is where the model is known to have one. */
+        native?: boolean | null;
+    }
+
     /** Why a run failed. */
     interface Failure {
         /** What sort of error it is, such as `network`. */
@@ -734,6 +778,8 @@ declare namespace Spell {
         complete(prompt: string, maxTokens?: number | null, options?: ChatOptions | null): Promise<string>;
         /** Asks a model and returns everything that is known of its answer. */
         generate(request: string | Array<Message> | ChatRequest): Promise<Reply>;
+        /** Asks a model for data that fits a schema, and returns the data. */
+        extract(prompt: string | Array<Message> | ChatRequest, schema: string | { [name: string]: any } | Array<any>, options?: ExtractOptions | null): Promise<any>;
         /** Asks a model and calls `on_chunk` with each piece of its answer as it arrives. */
         streamChat(prompt: string | Array<Message> | ChatRequest, onChunk: (...values: any[]) => any, options?: ChatOptions | null): Promise<void>;
         /** Asks a model without waiting for its answer, and returns a number for the call. */

@@ -1,6 +1,7 @@
 //! The `llm` bridge.
 
 mod conversation;
+mod extract;
 mod prompt;
 mod selection;
 mod stream;
@@ -12,6 +13,7 @@ use llmspell_llm::text_of;
 use llmspell_macros::bridge;
 
 pub use conversation::Messages;
+pub use extract::{ExtractOptions, WrittenSchema};
 pub use prompt::{ChatOptions, Prompt};
 pub(crate) use selection::Selection;
 
@@ -26,9 +28,9 @@ use stream::Ending;
 #[since("0.1")]
 pub mod llm {
     use llmspell_core::chat::{ChatRequest, Message, ModelInfo, Reply, Usage};
-    use llmspell_core::{Callback, Context, Result};
+    use llmspell_core::{Callback, Context, Result, Value};
 
-    use super::{ChatOptions, Ending, Messages, Prompt, Selection};
+    use super::{ChatOptions, Ending, ExtractOptions, Messages, Prompt, Selection, WrittenSchema};
 
     /// Asks a model and returns its answer as text.
     ///
@@ -89,6 +91,33 @@ pub mod llm {
     /// ```
     pub async fn generate(cx: Context, request: Prompt) -> Result<Reply> {
         super::ask(&cx, request.with(None)).await
+    }
+
+    /// Asks a model for data that fits a schema, and returns the data.
+    ///
+    /// The schema is JSON Schema, or the short form: `"string"`, `"integer?"` for what may be left out, `"low|high"` for one
+    /// of these words, `{"string"}` for a list, a table for a table with these fields and no others. The model is kept to it
+    /// by the provider where the provider can; else its answer is searched for JSON, however it is wrapped and written. When
+    /// that does not fit, the model is told what is wrong and asked again, three times in all unless `attempts` says
+    /// otherwise. Fails as `llm.chat` does, and with `output_invalid` when no answer fits: `err.path` says where, in the
+    /// manner of `$.items[0].name` with lists counted from 0, `err.expected` and `err.got` what was wrong there, `err.raw`
+    /// what the model wrote, `err.attempts` and `err.usage` what it took.
+    ///
+    /// ```luau
+    /// local person, err = llm.extract("Say it in JSON: Ada is 36.", {name = "string", age = "integer?"})
+    /// if err then
+    ///     assert(err.kind == "output_invalid" and err.path == "$" and err.expected == "object")
+    /// else
+    ///     print(person.name, person.age)
+    /// end
+    /// ```
+    pub async fn extract(
+        cx: Context,
+        prompt: Prompt,
+        schema: WrittenSchema,
+        options: Option<ExtractOptions>,
+    ) -> Result<Value> {
+        super::extract::extract(&cx, prompt, schema, options).await
     }
 
     /// Asks a model and calls `on_chunk` with each piece of its answer as it arrives.

@@ -20,7 +20,8 @@ use crate::report::Report;
 /// Runs spells: small sandboxed scripts that put language models to work.
 ///
 /// Exit codes: 0 done · 1 the spell failed · 2 wrong use · 3 permission denied · 4 budget spent · 5 time, memory or
-/// other limit · 6 the provider failed · 8 replay mismatch · 75 paused, can be resumed · 130 interrupted.
+/// other limit · 6 the provider failed · 7 no answer met its schema · 8 replay mismatch · 75 paused, can be resumed ·
+/// 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "llmspell", version, max_term_width = 100)]
 pub(crate) struct Cli {

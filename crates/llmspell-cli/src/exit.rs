@@ -24,6 +24,7 @@ impl Exit {
     const BUDGET: Self = Self(4);
     const LIMIT: Self = Self(5);
     const PROVIDER: Self = Self(6);
+    const OUTPUT: Self = Self(7);
     const REPLAY: Self = Self(8);
     const PAUSED: Self = Self(75);
     const INTERRUPTED: Self = Self(130);
@@ -46,6 +47,7 @@ impl Exit {
             K::Budget | K::Limit(Limit::Tokens | Limit::Cost | Limit::ModelCalls) => Self::BUDGET,
             K::Limit(_) => Self::LIMIT,
             kind if kind.is_provider() => Self::PROVIDER,
+            K::OutputInvalid => Self::OUTPUT,
             K::Replay => Self::REPLAY,
             K::Interrupted => Self::PAUSED,
             K::Internal => Self::BUG,
@@ -98,6 +100,7 @@ mod tests {
                 "auth quota rate_limited overloaded bad_request unsupported network timeout bad_response \
                  empty_response bad_stream stream_interrupted",
             ),
+            (7, "output_invalid"),
             (8, "replay"),
             (70, "internal"),
             (75, "interrupted"),

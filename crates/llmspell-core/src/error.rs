@@ -74,6 +74,8 @@ pub enum ErrorKind {
     BadResponse,
     /// The provider's answer held nothing.
     EmptyResponse,
+    /// No answer of the model fits the schema that was asked for.
+    OutputInvalid,
     /// A piece of a stream could not be understood.
     BadStream,
     /// A stream ended before the model had finished; `partial` holds the text so far.
@@ -125,6 +127,7 @@ const KINDS: &[(ErrorKind, &str)] = &[
     (ErrorKind::Timeout, "timeout"),
     (ErrorKind::BadResponse, "bad_response"),
     (ErrorKind::EmptyResponse, "empty_response"),
+    (ErrorKind::OutputInvalid, "output_invalid"),
     (ErrorKind::BadStream, "bad_stream"),
     (ErrorKind::StreamInterrupted, "stream_interrupted"),
     (ErrorKind::Interrupted, "interrupted"),
@@ -255,6 +258,19 @@ pub struct CallInfo {
     pub usage: Option<Usage>,
 }
 
+/// Where a model's answer does not fit the schema that was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputInfo {
+    /// The place in the answer, such as `$.items[2].name`; arrays count from 0.
+    pub path: String,
+    /// What would fit there.
+    pub expected: String,
+    /// What is there.
+    pub got: String,
+    /// The beginning of the answer as the model wrote it.
+    pub raw: String,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Detail {
     kind: ErrorKind,
@@ -274,6 +290,8 @@ struct Detail {
     value: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     call: Option<Box<CallInfo>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    output: Option<Box<OutputInfo>>,
     #[serde(skip)]
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -318,6 +336,7 @@ impl Error {
             hints: Vec::new(),
             value: None,
             call: None,
+            output: None,
             source: None,
         }))
     }
@@ -431,6 +450,13 @@ impl Error {
         self
     }
 
+    /// Keeps where an answer does not fit its schema.
+    #[must_use]
+    pub fn with_output(mut self, output: OutputInfo) -> Self {
+        self.0.output = Some(Box::new(output));
+        self
+    }
+
     /// Keeps the error that caused this one.
     #[must_use]
     pub fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
@@ -512,6 +538,12 @@ impl Error {
     /// The same as [`call`](Self::call), to add to; made empty when there was none.
     pub fn call_mut(&mut self) -> &mut CallInfo {
         self.0.call.get_or_insert_default()
+    }
+
+    /// Where an answer does not fit its schema.
+    #[must_use]
+    pub fn output(&self) -> Option<&OutputInfo> {
+        self.0.output.as_deref()
     }
 
     /// Whether the script itself is at fault.

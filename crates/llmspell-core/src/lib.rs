@@ -36,7 +36,7 @@ pub use callback::{Callback, CallbackHost};
 pub use context::{Context, ContextBuilder, Event, Sink, SpellInfo};
 pub use convert::{from_value, into_value, to_value};
 pub use engine::{Diagnostic, Engine, EngineDescriptor, EngineRegistry, MAX_SOURCE, Session, Source};
-pub use error::{CallInfo, Error, ErrorKind, Frame, MAX_MESSAGE, Place, Result};
+pub use error::{CallInfo, Error, ErrorKind, Frame, MAX_MESSAGE, OutputInfo, Place, Result};
 pub use furniture::Furniture;
 pub use held::Held;
 pub use limits::{Limit, Limits, Meter, Work};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
 use llmspell_core::agent::AgentEvent;
-use llmspell_core::chat::{ChatRequest, FinishReason, Message, ToolSpec, Usage};
+use llmspell_core::chat::{ChatRequest, FinishReason, Message, OutputSpec, ToolSpec, Usage};
 use llmspell_core::{Budget, Context, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -202,6 +202,10 @@ impl Agent {
         check_name("an agent", &spec.name)?;
         turn::check_tools(&spec)?;
         let tools: Arc<[ToolSpec]> = spec.tools.iter().map(Tool::spec).collect();
+        // Not every provider has tools and its own way to typed answers at once; words do in each.
+        let native = if spec.tools.is_empty() { None } else { Some(false) };
+        spec.request.output =
+            spec.output.as_ref().map(|schema| OutputSpec { schema: schema.json().clone(), native });
         let before = spec.request.messages.as_slice().into();
         let history = History::new(cx, "agent", &mut spec.request)?;
         Ok(Self { spec: Arc::new(spec), tools, before, history })

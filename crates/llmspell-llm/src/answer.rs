@@ -30,12 +30,3 @@ pub fn text_of(reply: &Reply) -> Result<&str> {
     call.usage = Some(reply.usage.clone());
     Err(error)
 }
-
-/// STUB
-pub(crate) fn check_answer(
-    reply: &Reply,
-    schema: &crate::schema::Schema,
-) -> Result<Result<serde_json::Value, (Error, String)>> {
-    let _ = schema;
-    Ok(Ok(serde_json::Value::String(reply.text.clone())))
-}

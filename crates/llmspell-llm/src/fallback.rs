@@ -174,7 +174,7 @@ fn forget_signatures(request: &mut ChatRequest) {
 }
 
 /// What is known of the cost counts; what is free beside something of unknown cost is of unknown cost.
-fn add(mut sum: Usage, more: &Usage) -> Usage {
+pub(crate) fn add(mut sum: Usage, more: &Usage) -> Usage {
     let is_unpriced =
         |usage: &Usage| usage.cost_usd.is_none() && (usage.input_tokens > 0 || usage.output_tokens > 0);
     let is_unknown = is_unpriced(&sum) || is_unpriced(more);

@@ -16,7 +16,9 @@ use jsonschema::{Draft, PatternOptions, Validator};
 use llmspell_core::{Error, Result};
 use serde_json::Value as Json;
 
+pub(crate) use self::bounds::size;
 pub use self::mismatch::Mismatch;
+pub(crate) use self::mismatch::{Misfit, Step, shown};
 
 /// The most bytes of a compiled pattern.
 const MAX_PATTERN: usize = 1 << 20;
@@ -89,25 +91,32 @@ impl Schema {
     /// # Errors
     /// Where the value does not fit: the first place in it.
     pub fn check(&self, mut value: Json) -> Result<Json, Mismatch> {
-        bounds::check_depth(&value)?;
-        if self.0.has_defaults {
-            defaults::fill(&self.0.json, &mut value)?;
-        }
-        let validator = self.validator()?;
-        if validator.is_valid(&value) {
-            return Ok(value);
-        }
-        Err(mismatch::first(validator, &self.0.json, &value))
+        self.check_in_place(&mut value)?;
+        Ok(value)
     }
 
-    fn validator(&self) -> Result<&Validator, Mismatch> {
+    /// Fills in the defaults and checks, and leaves the value where it is if it does not fit.
+    pub(crate) fn check_in_place(&self, value: &mut Json) -> Result<(), Misfit> {
+        bounds::check_depth(value)?;
+        if self.0.has_defaults {
+            defaults::fill(&self.0.json, value)?;
+        }
+        let validator = self.validator()?;
+        if validator.is_valid(value) { Ok(()) } else { Err(mismatch::first(validator, &self.0.json, value)) }
+    }
+
+    /// What it is a schema of, in words.
+    pub(crate) fn expected(&self) -> String {
+        mismatch::describe(&self.0.json)
+    }
+
+    fn validator(&self) -> Result<&Validator, Misfit> {
         if let Some(validator) = self.0.validator.get() {
             return Ok(validator);
         }
-        let validator = compile(&self.0.json).map_err(|error| Mismatch {
-            path: "$".to_owned(),
-            expected: "a schema that can be used".to_owned(),
-            got: mismatch::of_schema(&error, &self.0.json).to_string(),
+        let validator = compile(&self.0.json).map_err(|error| {
+            let misfit = mismatch::of_schema(&error, &self.0.json);
+            Misfit::of_all("a schema that can be used".to_owned(), misfit.to_string())
         })?;
         Ok(self.0.validator.get_or_init(|| validator))
     }

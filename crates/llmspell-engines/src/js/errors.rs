@@ -66,6 +66,12 @@ pub(super) fn failure<'js>(
             fields.set("usage", usage)?;
         }
     }
+    if let Some(output) = error.output() {
+        fields.set("path", output.path.as_str())?;
+        fields.set("expected", output.expected.as_str())?;
+        fields.set("got", output.got.as_str())?;
+        fields.set("raw", output.raw.as_str())?;
+    }
     let kit = host.kit().map_err(|_| rquickjs::Error::Unknown)?;
     let seal = host.seal(ctx, Sealed::Error(error))?;
     kit.failure.clone().restore(ctx)?.call((fields, stack, seal))
@@ -154,6 +160,9 @@ fn renamed(cause: &Error, message: String) -> Error {
     let mut error = Error::new(cause.kind(), message).with_retryable(cause.is_retryable());
     if let Some(call) = cause.call() {
         error = error.with_call(call.clone());
+    }
+    if let Some(output) = cause.output() {
+        error = error.with_output(output.clone());
     }
     cause.hints().iter().fold(error, Error::hint)
 }

@@ -171,6 +171,9 @@ fn renamed(cause: &Error, message: String) -> Error {
     if let Some(call) = cause.call() {
         error = error.with_call(call.clone());
     }
+    if let Some(output) = cause.output() {
+        error = error.with_output(output.clone());
+    }
     cause.hints().iter().fold(error, Error::hint)
 }
 
@@ -220,6 +223,12 @@ pub(super) fn failure(host: &Rc<Host>, lua: &Lua, error: &Error) -> Result<Table
             table.raw_set("retry_after", call.retry_after)?;
             table.raw_set("body", call.body.as_deref())?;
             table.raw_set("partial", call.partial.as_deref())?;
+        }
+        if let Some(output) = error.output() {
+            table.raw_set("path", output.path.as_str())?;
+            table.raw_set("expected", output.expected.as_str())?;
+            table.raw_set("got", output.got.as_str())?;
+            table.raw_set("raw", output.raw.as_str())?;
         }
         Ok(table)
     };

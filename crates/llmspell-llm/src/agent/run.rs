@@ -5,9 +5,11 @@ use std::collections::HashSet;
 use llmspell_core::agent::{AgentEvent, AgentStep};
 use llmspell_core::chat::{Message, Reply};
 use llmspell_core::{Context, Error, ErrorKind, Event, Result};
+use serde_json::Value as Json;
 
 use super::{Agent, AgentEnd, AgentReply, Heard, Listener, in_text};
-use crate::answer::{check_answer, text_of};
+use crate::answer::text_of;
+use crate::extract::{USUAL_ATTEMPTS, Unfit, output_invalid, read_output, repair_turn};
 use crate::history::Turn;
 
 /// A run of an agent under way.
@@ -56,7 +58,7 @@ pub(super) async fn run(
 impl Work<'_> {
     async fn all(&mut self, past: &Turn<'_>) -> Result<AgentReply, Halt> {
         let spec = self.agent.spec();
-        let mut misfit = None;
+        let mut unfit = 0;
         while self.turn < spec.max_turns {
             self.turn += 1;
             if self.shorten().await? {
@@ -74,41 +76,37 @@ impl Work<'_> {
                 self.keep(past)?;
                 continue;
             }
-            match self.answer(reply)? {
-                Ok(reply) => {
+            match self.output(&reply)? {
+                Ok(output) => {
                     self.keep(past)?;
-                    return Ok(reply);
+                    return Ok(self.done(reply, output));
                 }
-                Err(error) => {
-                    self.messages.push(Message::user(error.1));
-                    misfit = Some(error.0);
-                    self.keep(past)?;
+                Err(misfit) => {
+                    unfit += 1;
+                    if !misfit.may_repair || unfit == USUAL_ATTEMPTS || self.turn == spec.max_turns {
+                        return Err(output_invalid(misfit, reply, unfit, self.cx.spent()).into());
+                    }
+                    // The answer itself is said already.
+                    self.messages.extend(repair_turn(&reply, &misfit.mismatch).pop());
                 }
             }
         }
-        if let Some(error) = misfit {
-            return Err(error.into());
-        }
-        let name = &spec.name;
-        let message = format!("agent `{name}` has no answer after {} turns", spec.max_turns);
+        let message = format!("agent `{}` has no answer after {} turns", spec.name, spec.max_turns);
         let error = Error::new(ErrorKind::TurnLimit, message)
             .hint("give it more `max_turns`, or `run` it again to go on from there");
         Err(error.into())
     }
 
-    /// What the run came to, or why the answer is none, with what to tell the model.
-    fn answer(&self, reply: Reply) -> Result<Result<AgentReply, (Error, String)>> {
-        let output = match &self.agent.spec().output {
-            None => {
-                text_of(&reply)?;
-                None
-            }
-            Some(schema) => match check_answer(&reply, schema)? {
-                Ok(output) => Some(output),
-                Err(misfit) => return Ok(Err(misfit)),
-            },
-        };
-        Ok(Ok(AgentReply {
+    /// The answer as data, where the agent has an `output`; or why it is none.
+    fn output(&self, reply: &Reply) -> Result<Result<Option<Json>, Unfit>> {
+        match &self.agent.spec().output {
+            Some(schema) => Ok(read_output(reply, schema).map(Some)),
+            None => text_of(reply).map(|_| Ok(None)),
+        }
+    }
+
+    fn done(&self, reply: Reply, output: Option<Json>) -> AgentReply {
+        AgentReply {
             text: reply.text,
             output,
             turns: self.turn,
@@ -117,7 +115,7 @@ impl Work<'_> {
             model: reply.model,
             provider: reply.provider,
             usage: self.cx.spent(),
-        }))
+        }
     }
 
     /// Makes what was said part of the agent's past.

@@ -6,7 +6,7 @@ use llmspell_core::{Error, Result};
 use serde_json::Value as Json;
 
 use super::keywords::{About, REFERENCES, parts, resolve};
-use super::mismatch::{Mismatch, Path, shown};
+use super::mismatch::{Misfit, Path, shown};
 
 /// The most values, names and texts that a schema is made of, in bytes as JSON would have them.
 const MAX_SIZE: usize = 256 * 1024;
@@ -31,12 +31,12 @@ pub(super) fn check_size(schema: &Json) -> Result<()> {
 }
 
 /// Refuses a value that is deeper than any schema.
-pub(super) fn check_depth(value: &Json) -> Result<(), Mismatch> {
+pub(super) fn check_depth(value: &Json) -> Result<(), Misfit> {
     if depth(value, MAX_DEPTH) <= MAX_DEPTH {
         return Ok(());
     }
     let expected = format!("a value of at most {MAX_DEPTH} levels");
-    Err(Mismatch { path: "$".to_owned(), expected, got: shown(value) })
+    Err(Misfit::of_all(expected, shown(value)))
 }
 
 /// The levels of a value, as far as they are asked for.
@@ -53,7 +53,7 @@ fn depth(value: &Json, most: usize) -> usize {
 }
 
 /// About the bytes of a value as JSON.
-pub(super) fn size(value: &Json) -> usize {
+pub(crate) fn size(value: &Json) -> usize {
     match value {
         Json::String(text) => 2 + text.len(),
         Json::Array(items) => 2 + items.iter().map(|item| 1 + size(item)).sum::<usize>(),

@@ -15,6 +15,9 @@ const MOST_SHOWN: usize = 80;
 /// The most alternatives that are named.
 const MOST_NAMED: usize = 10;
 
+/// How many references and alternatives are followed to say what a schema is of.
+const MOST_DESCRIBED: usize = 4;
+
 /// The most misfits among which the first is looked for.
 const MOST_MISFITS: usize = 256;
 
@@ -43,7 +46,7 @@ pub(super) struct Path(Vec<Step>);
 
 /// A field's name or an item's number.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Field(String),
     Item(usize),
 }
@@ -94,7 +97,7 @@ fn is_plain(name: &str) -> bool {
 }
 
 /// A value's type and the value: `string "abc"`.
-pub(super) fn shown(value: &Json) -> String {
+pub(crate) fn shown(value: &Json) -> String {
     let kind = match value {
         Json::Null => return "null".to_owned(),
         Json::Bool(_) => "boolean",
@@ -140,22 +143,53 @@ fn as_json(value: &Json) -> String {
 }
 
 /// One misfit, and where it is in the order of the value.
-struct Misfit {
+#[derive(Debug)]
+pub(crate) struct Misfit {
     order: Vec<usize>,
     path: Path,
     expected: String,
     got: String,
 }
 
+impl Misfit {
+    /// One of the value as a whole.
+    pub(super) fn of_all(expected: String, got: String) -> Self {
+        Self { order: Vec::new(), path: Path::root(), expected, got }
+    }
+
+    /// How one gets to its place.
+    pub(crate) fn path(&self) -> &[Step] {
+        &self.path.0
+    }
+
+    /// Whether it is where another is, or deeper.
+    pub(crate) fn is_within(&self, other: &Self) -> bool {
+        self.path.0.starts_with(&other.path.0)
+    }
+
+    /// Whether a value of this type is expected.
+    pub(crate) fn expects(&self, kind: &str) -> bool {
+        self.expected.split([' ', ',']).any(|word| word == kind) && !self.expected.contains('"')
+    }
+}
+
+impl From<Misfit> for Mismatch {
+    fn from(misfit: Misfit) -> Self {
+        Self { path: misfit.path.to_string(), expected: misfit.expected, got: misfit.got }
+    }
+}
+
+/// What a schema is a schema of.
+pub(super) fn describe(schema: &Json) -> String {
+    Reading { schema, value: &Json::Null }.describe(schema, MOST_DESCRIBED)
+}
+
 /// The first place where the value does not fit.
-pub(super) fn first(validator: &Validator, schema: &Json, value: &Json) -> Mismatch {
+pub(super) fn first(validator: &Validator, schema: &Json, value: &Json) -> Misfit {
     let misfits =
         validator.iter_errors(value).take(MOST_MISFITS).map(|error| Reading { schema, value }.misfit(&error));
     let first = misfits.min_by(|a, b| a.order.cmp(&b.order));
-    first.map_or_else(
-        || Mismatch { path: "$".to_owned(), expected: "a value that fits".to_owned(), got: shown(value) },
-        |misfit| Mismatch { path: misfit.path.to_string(), expected: misfit.expected, got: misfit.got },
-    )
+    first.unwrap_or_else(|| Misfit::of_all("a value that fits".to_owned(), shown(value)))
 }
 
 /// What is wrong with a schema itself.
@@ -280,7 +314,7 @@ impl Reading<'_> {
     fn named(&self, error: &ValidationError<'_>, steps: &[&str]) -> String {
         let beside = self.beside(error);
         let named = steps.iter().try_fold(beside, |schema, step| schema?.get(step).map(Some)).flatten();
-        named.map_or_else(|| "a value".to_owned(), |schema| self.describe(schema, 4))
+        named.map_or_else(|| "a value".to_owned(), |schema| self.describe(schema, MOST_DESCRIBED))
     }
 
     fn known_fields(&self, error: &ValidationError<'_>) -> String {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::future::LocalBoxFuture;
 use llmspell_core::agent::{AgentEvent, AgentStep};
-use llmspell_core::chat::{ChatRequest, Content, FinishReason, Message, Part, Role};
+use llmspell_core::chat::{ChatRequest, Content, Message, Part, Role};
 use llmspell_core::{Budget, Context, Error, ErrorKind, Result, Value};
 use llmspell_llm::{
     Agent, AgentEnd, AgentReply, AgentSpec, Client, Heard, Listener, Mock, Overflow, Schema, Tool, ToolMode,
@@ -243,23 +243,29 @@ async fn an_agent_spends_no_more_than_its_budget_and_the_run_goes_on() {
 }
 
 #[tokio::test]
-async fn r18_an_answer_that_was_cut_or_refused_says_so() {
-    /// Answers with a reason and a text.
-    async fn answered(reason: FinishReason, text: &str) -> Result<AgentReply> {
-        let mut error = None;
-        let mut reply =
-            llmspell_core::chat::Reply { finish_reason: reason, text: text.into(), ..Default::default() };
-        reply.provider = "p".into();
-        llmspell_llm::text_of(&reply).map_err(|found| error = Some(found)).ok();
-        error.map_or_else(
-            || Ok(AgentReply { text: reply.text, finish_reason: reason, ..AgentReply::default() }),
-            Err,
-        )
-    }
-    assert_eq!(answered(FinishReason::Length, "half").await.unwrap().finish_reason, FinishReason::Length);
-    for reason in [FinishReason::Length, FinishReason::ContentFilter, FinishReason::Refusal] {
-        assert_eq!(answered(reason, "").await.unwrap_err().kind(), ErrorKind::EmptyResponse);
-    }
+async fn an_answer_that_has_to_be_data_is_and_one_that_is_none_is_asked_for_again() {
+    let output = || Some(Schema::read(&json!({"name": "string", "age": "integer?"})).unwrap());
+    let mock = Mock::new()
+        .reply_tool_call("say", json!({"text": "hi"}))
+        .reply("```json\n{'name': 'Ada', 'age': 'old',}\n```")
+        .reply("{\"name\": \"Ada\", \"age\": \"36\"}");
+    let (result, _) = play(mock.clone(), AgentSpec { output: output(), ..spec() }).await;
+    let reply = result.unwrap();
+    assert_eq!((reply.output, reply.turns), (Some(json!({"name": "Ada", "age": 36})), 3));
+    let asked = mock.requests();
+    assert!(
+        asked[0].system.as_ref().unwrap().contains("\"additionalProperties\":false"),
+        "{:?}",
+        asked[0].system
+    );
+    let told = asked[2].messages.last().unwrap().joined_text().into_owned();
+    assert!(told.contains(r#"$.age: expected integer, got string "old""#), "{told}");
+
+    let (result, _) =
+        play(Mock::new().reply("no").reply("no").reply("no"), AgentSpec { output: output(), ..spec() }).await;
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OutputInvalid);
+    assert_eq!(error.call().unwrap().attempts, 3);
 }
 
 #[tokio::test]

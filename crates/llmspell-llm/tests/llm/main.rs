@@ -3,6 +3,7 @@
 
 mod agents;
 mod client;
+mod extract;
 mod fallback;
 mod fault_server;
 mod faults;

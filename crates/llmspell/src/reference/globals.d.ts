@@ -26,6 +26,14 @@ declare class SpellError extends Error {
     partial?: string;
     /** What the failed call used. */
     usage?: { [name: string]: any };
+    /** Where an answer does not fit its schema: `$.items[0].name`, lists counted from 0. */
+    path?: string;
+    /** What would fit there. */
+    expected?: string;
+    /** What is there. */
+    got?: string;
+    /** The beginning of the answer as the model wrote it. */
+    raw?: string;
 }
 
 interface SpellConsole {

@@ -35,6 +35,14 @@ declare extern type Error with
     partial: string?
     --- What the failed call used.
     usage: { [string]: any }?
+    --- Where an answer does not fit its schema: `$.items[0].name`, lists counted from 0.
+    path: string?
+    --- What would fit there.
+    expected: string?
+    --- What is there.
+    got: string?
+    --- The beginning of the answer as the model wrote it.
+    raw: string?
     function __concat(self, other: any): string
     function __tostring(self): string
 end

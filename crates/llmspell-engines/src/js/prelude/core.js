@@ -207,6 +207,10 @@ export default function (host) {
         "body",
         "partial",
         "usage",
+        "path",
+        "expected",
+        "got",
+        "raw",
     ];
 
     function failure(fields, stack, seal) {

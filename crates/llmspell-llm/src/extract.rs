@@ -1,0 +1,190 @@
+//! Typed answers: a model's answer as a value that fits a schema, or an error that says where it does not.
+
+mod coerce;
+mod lenient;
+
+use llmspell_core::chat::{ChatRequest, FinishReason, Message, OutputSpec, Reply, Usage};
+use llmspell_core::{CallInfo, Context, Error, ErrorKind, OutputInfo, Result};
+use serde_json::Value as Json;
+
+use crate::fallback::add;
+use crate::schema::{Mismatch, Schema, shown, size};
+
+/// How often a model is asked, unless it is said otherwise.
+pub(crate) const USUAL_ATTEMPTS: u32 = 3;
+
+/// The most bytes of an answer that an error keeps.
+const MAX_RAW: usize = 4 << 10;
+
+/// How to ask for a value.
+#[derive(Debug, Clone, Copy)]
+pub struct ExtractOptions {
+    /// How often the model is asked in all; every time but the first it is told what was wrong.
+    pub attempts: u32,
+    /// Whether the provider's own way of keeping a model to a schema is used, where that is not left to the catalogue.
+    pub native: Option<bool>,
+}
+
+impl Default for ExtractOptions {
+    fn default() -> Self {
+        Self { attempts: USUAL_ATTEMPTS, native: None }
+    }
+}
+
+/// A value that fits its schema, and what it took.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Extracted {
+    /// The value, with the schema's defaults in it.
+    pub value: Json,
+    /// How often the model was asked.
+    pub attempts: u32,
+    /// What that used in all.
+    pub usage: Usage,
+}
+
+/// Asks a model for a value that fits the schema, and again where its answer does not.
+///
+/// # Errors
+/// As the call has them, and of the kind `output_invalid` where no answer fits.
+pub async fn extract(
+    cx: &Context,
+    mut request: ChatRequest,
+    schema: &Schema,
+    options: ExtractOptions,
+) -> Result<Extracted> {
+    request.output = Some(OutputSpec { schema: schema.json().clone(), native: options.native });
+    let mut usage = Usage::default();
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let reply = cx.models().chat(request.clone()).await.map_err(|error| with_usage(error, &usage))?;
+        usage = add(usage, &reply.usage);
+        match read_output(&reply, schema) {
+            Ok(value) => return Ok(Extracted { value, attempts, usage }),
+            Err(unfit) if unfit.may_repair && attempts < options.attempts => {
+                request.messages.extend(repair_turn(&reply, &unfit.mismatch));
+            }
+            Err(unfit) => return Err(output_invalid(unfit, reply, attempts, usage)),
+        }
+    }
+}
+
+/// An answer that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unfit {
+    /// Where, what was expected and what was found.
+    pub(crate) mismatch: Mismatch,
+    /// Whether it would help to ask again: the model finished its answer, and may answer better.
+    pub(crate) may_repair: bool,
+}
+
+/// Reads the value in an answer. One that the model did not finish is not read.
+///
+/// # Errors
+/// When there is none that fits.
+pub(crate) fn read_output(reply: &Reply, schema: &Schema) -> Result<Json, Unfit> {
+    let unread = |got: String| {
+        let mismatch = Mismatch { path: "$".to_owned(), expected: schema.expected(), got };
+        Err(Unfit { mismatch, may_repair: false })
+    };
+    match (reply.finish_reason, reply.tool_calls.first()) {
+        (FinishReason::Length, _) => unread("an answer that was cut off at its most tokens".to_owned()),
+        (FinishReason::ContentFilter, _) => unread("nothing: the provider held the answer back".to_owned()),
+        (FinishReason::Refusal, _) => unread("nothing: the model declined to answer".to_owned()),
+        (FinishReason::ToolCalls, Some(call)) if reply.text.is_empty() => {
+            unread(format!("a call of the tool `{}`", call.name))
+        }
+        _ => read_text(&reply.text, schema).map_err(|mismatch| Unfit { mismatch, may_repair: true }),
+    }
+}
+
+/// Reads the value in a text: as JSON, as what programs write in its place, or as the text itself.
+///
+/// # Errors
+/// When nothing in it fits: of what is there, the largest value counts.
+fn read_text(text: &str, schema: &Schema) -> Result<Json, Mismatch> {
+    let lenient::Found { values, is_cut } = lenient::find(text);
+    let mut largest: Option<(usize, Mismatch)> = None;
+    for value in &values {
+        match coerce::fit(schema, value.clone()) {
+            Ok(value) => return Ok(value),
+            Err(mismatch) => {
+                let size = size(value);
+                if largest.as_ref().is_none_or(|(most, _)| size > *most) {
+                    largest = Some((size, mismatch));
+                }
+            }
+        }
+    }
+    // Some models put the value into a field of their own: `{"answer": {…}}`.
+    let alone = values.iter().filter_map(|value| value.as_object().filter(|fields| fields.len() == 1));
+    for inner in alone.flat_map(|fields| fields.values()) {
+        if let Ok(value) = coerce::fit(schema, inner.clone()) {
+            return Ok(value);
+        }
+    }
+    let said = text.trim().trim_matches('`').trim();
+    match (coerce::fit(schema, said.into()), largest) {
+        (Ok(value), _) if !said.is_empty() && !is_cut => Ok(value),
+        (_, Some((_, mismatch))) if !is_cut => Err(mismatch),
+        _ => {
+            let got = match (said.is_empty(), is_cut) {
+                (true, _) => "nothing".to_owned(),
+                (_, true) => format!("JSON that ends too early in {}", shown(&said.into())),
+                _ => format!("no JSON in {}", shown(&said.into())),
+            };
+            Err(Mismatch { path: "$".to_owned(), expected: schema.expected(), got })
+        }
+    }
+}
+
+/// What is said to a model whose answer does not fit: the answer, and what is wrong with it.
+#[must_use]
+pub(crate) fn repair_turn(reply: &Reply, mismatch: &Mismatch) -> Vec<Message> {
+    let words = format!(
+        "Your answer does not fit the JSON Schema. {mismatch}\nAnswer again with the whole corrected JSON value, and with nothing else."
+    );
+    let answer = (!reply.text.is_empty()).then(|| Message::assistant(&reply.text));
+    answer.into_iter().chain([Message::user(words)]).collect()
+}
+
+/// The error for an answer that does not fit, after so many attempts that used so much.
+#[must_use]
+pub(crate) fn output_invalid(unfit: Unfit, reply: Reply, attempts: u32, usage: Usage) -> Error {
+    let Mismatch { path, expected, got } = unfit.mismatch.clone();
+    let message = format!("the answer does not fit the schema: {}", unfit.mismatch);
+    let error = Error::new(ErrorKind::OutputInvalid, message)
+        .with_output(OutputInfo { path, expected, got, raw: cut(reply.text) })
+        .with_call(CallInfo {
+            provider: Some(reply.provider),
+            attempts,
+            usage: Some(usage),
+            ..CallInfo::default()
+        });
+    match reply.finish_reason {
+        FinishReason::Length => error.hint("raise `max_tokens`, lower `reasoning`, or ask for less"),
+        FinishReason::ContentFilter | FinishReason::Refusal => error.hint("ask in other words"),
+        FinishReason::ToolCalls => error.hint("an agent calls tools and has an `output` too"),
+        FinishReason::Stop | FinishReason::Other => error,
+    }
+}
+
+fn cut(mut raw: String) -> String {
+    if raw.len() > MAX_RAW {
+        raw.truncate(raw.floor_char_boundary(MAX_RAW));
+        raw.push('…');
+    }
+    raw
+}
+
+/// Adds to a failed call what those before it used.
+fn with_usage(mut error: Error, used: &Usage) -> Error {
+    if *used != Usage::default() {
+        let call = error.call_mut();
+        call.usage = Some(add(used.clone(), &call.usage.take().unwrap_or_default()));
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests;

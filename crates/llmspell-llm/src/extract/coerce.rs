@@ -1,0 +1,100 @@
+//! Makes a value fit where it means what is asked for and is only written as another type.
+
+use serde_json::Value as Json;
+
+use crate::schema::{Misfit, Mismatch, Schema, Step};
+
+/// The most places that are made to fit; each is a check of the whole value.
+const MOST_CHANGES: usize = 256;
+
+/// Checks a value, and where it does not fit, tries what loses nothing: `"42"` for 42, `"true"` for true, a list of one
+/// for what is in it, nothing for null.
+///
+/// # Errors
+/// Where it does not fit whatever is tried.
+pub(super) fn fit(schema: &Schema, mut value: Json) -> Result<Json, Mismatch> {
+    let Err(mut misfit) = schema.check_in_place(&mut value) else { return Ok(value) };
+    for _ in 0..MOST_CHANGES {
+        let changes = changes(&value, &misfit);
+        let worked = changes.into_iter().find_map(|change| {
+            let mut tried = value.clone();
+            change.make(&mut tried, misfit.path())?;
+            match schema.check_in_place(&mut tried) {
+                Ok(()) => Some((tried, None)),
+                Err(next) if !next.is_within(&misfit) => Some((tried, Some(next))),
+                Err(_) => None,
+            }
+        });
+        match worked {
+            Some((value, None)) => return Ok(value),
+            Some((tried, Some(next))) => (value, misfit) = (tried, next),
+            None => break,
+        }
+    }
+    Err(misfit.into())
+}
+
+/// What may be done at the place of a misfit.
+enum Change {
+    Set(Json),
+    Remove,
+}
+
+fn changes(root: &Json, misfit: &Misfit) -> Vec<Change> {
+    let Some(value) = misfit.path().iter().try_fold(root, |value, step| match step {
+        Step::Field(name) => value.get(name),
+        Step::Item(index) => value.get(index),
+    }) else {
+        return Vec::new();
+    };
+    let asks = |kind: &str| misfit.expects(kind);
+    let mut changes = Vec::new();
+    match value {
+        Json::String(text) => {
+            let text = text.trim();
+            let read = serde_json::from_str::<Json>(text).ok();
+            let said = match text.to_lowercase().as_str() {
+                "true" if asks("boolean") => Some(true.into()),
+                "false" if asks("boolean") => Some(false.into()),
+                "null" | "none" if asks("null") => Some(Json::Null),
+                _ => read.filter(|read| match read {
+                    Json::Number(number) => asks("number") || asks("integer") && !number.is_f64(),
+                    Json::Array(_) => asks("array"),
+                    Json::Object(_) => asks("object"),
+                    _ => false,
+                }),
+            };
+            changes.extend(said.map(Change::Set));
+        }
+        Json::Number(_) | Json::Bool(_) if asks("string") => {
+            changes.push(Change::Set(value.to_string().into()));
+        }
+        Json::Null => changes.push(Change::Remove),
+        Json::Array(items) if items.len() == 1 && !asks("array") => {
+            changes.push(Change::Set(items[0].clone()));
+        }
+        _ => {}
+    }
+    if asks("array") && !value.is_array() && !value.is_null() {
+        changes.push(Change::Set(Json::Array(vec![value.clone()])));
+    }
+    changes
+}
+
+impl Change {
+    /// `None` where it cannot be made.
+    fn make(self, root: &mut Json, path: &[Step]) -> Option<()> {
+        let inner = |value, step: &Step| match step {
+            Step::Field(name) => Json::get_mut(value, name),
+            Step::Item(index) => Json::get_mut(value, index),
+        };
+        match self {
+            Self::Set(value) => *path.iter().try_fold(root, inner)? = value,
+            Self::Remove => {
+                let (Step::Field(name), around) = path.split_last()? else { return None };
+                around.iter().try_fold(root, inner)?.as_object_mut()?.shift_remove(name)?;
+            }
+        }
+        Some(())
+    }
+}

@@ -1,0 +1,443 @@
+//! Finds the JSON in what a model wrote: in a fence, in prose, or written as JavaScript and Python have it.
+//!
+//! Known crates read JSON5 alone, which knows no `True`, no typographic quotes, no line break and no stray quote in a text,
+//! and sets no bound on depth; and what is hard is to find where the value begins and ends.
+
+use serde_json::{Map, Value as Json};
+
+/// How deep a value may be.
+const MAX_DEPTH: usize = 64;
+
+/// The most bytes of an answer that are looked through.
+const MAX_BYTES: usize = 1 << 20;
+
+/// The most places at which a value is taken to begin.
+const MAX_STARTS: usize = 32;
+
+/// What an answer holds.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// The values in it, the likeliest first.
+    pub(super) values: Vec<Json>,
+    /// Whether one begins in it and does not end.
+    pub(super) is_cut: bool,
+}
+
+/// Looks for JSON in an answer.
+pub(super) fn find(text: &str) -> Found {
+    let text = text.trim().trim_start_matches('\u{feff}');
+    if let Ok(value) = serde_json::from_str(text) {
+        return Found { values: vec![value], is_cut: false };
+    }
+    let text = &text[..text.floor_char_boundary(MAX_BYTES)];
+    let mut found = Found::default();
+    for fenced in fences(text) {
+        found.look(fenced);
+    }
+    if found.values.is_empty() && !found.is_cut {
+        found.look(text);
+    }
+    found
+}
+
+/// What stands between fences; the last one may be open.
+fn fences(text: &str) -> impl Iterator<Item = &str> {
+    text.split("```").skip(1).step_by(2).map(|fenced| {
+        // The language.
+        let letters = fenced.find(|letter: char| !letter.is_ascii_alphanumeric()).unwrap_or(0);
+        &fenced[letters..]
+    })
+}
+
+impl Found {
+    /// Takes what is a value as a whole, or else all objects and lists in the order in which they begin.
+    fn look(&mut self, text: &str) {
+        if let Ok(value) = serde_json::from_str(text.trim()) {
+            self.values.push(value);
+            return;
+        }
+        let mut at = 0;
+        for _ in 0..MAX_STARTS {
+            let Some(start) = text[at..].find(['{', '[']) else { break };
+            at += start;
+            let mut reader = Reader { text, at, depth: 0 };
+            match reader.value() {
+                Ok(value) => {
+                    self.values.push(value);
+                    at = reader.at;
+                }
+                // What is whole within it is only a part of the answer.
+                Err(Stop::Cut) => {
+                    self.is_cut = true;
+                    break;
+                }
+                Err(Stop::Wrong) => at += 1,
+            }
+        }
+    }
+}
+
+/// Why a value could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// The text ends within it.
+    Cut,
+    /// It is none.
+    Wrong,
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    depth: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn rest(&self) -> &'a str {
+        &self.text[self.at..]
+    }
+
+    fn peek(&self) -> Result<char, Stop> {
+        self.rest().chars().next().ok_or(Stop::Cut)
+    }
+
+    fn skip(&mut self, letter: char) {
+        self.at += letter.len_utf8();
+    }
+
+    /// Passes white space and comments.
+    fn skip_blank(&mut self) {
+        loop {
+            let rest = self.rest();
+            let blank = rest.len() - rest.trim_start().len();
+            let rest = &rest[blank..];
+            let comment = if rest.starts_with("//") || rest.starts_with('#') {
+                rest.find('\n').unwrap_or(rest.len())
+            } else if rest.starts_with("/*") {
+                rest.find("*/").map_or(rest.len(), |end| end + 2)
+            } else {
+                0
+            };
+            self.at += blank + comment;
+            if comment == 0 {
+                return;
+            }
+        }
+    }
+
+    fn value(&mut self) -> Result<Json, Stop> {
+        self.skip_blank();
+        match self.peek()? {
+            '{' => self.deeper(Self::object),
+            '[' => self.deeper(Self::list),
+            first if is_quote(first) => self.quoted(first).map(Json::String),
+            _ => self.word(),
+        }
+    }
+
+    fn deeper(&mut self, read: impl FnOnce(&mut Self) -> Result<Json, Stop>) -> Result<Json, Stop> {
+        if self.depth == MAX_DEPTH {
+            return Err(Stop::Wrong);
+        }
+        self.depth += 1;
+        self.at += 1;
+        let value = read(self);
+        self.depth -= 1;
+        value
+    }
+
+    fn list(&mut self) -> Result<Json, Stop> {
+        let mut items = Vec::new();
+        loop {
+            self.skip_blank();
+            if self.peek()? == ']' {
+                self.at += 1;
+                return Ok(Json::Array(items));
+            }
+            items.push(self.value()?);
+            self.separator(']')?;
+        }
+    }
+
+    fn object(&mut self) -> Result<Json, Stop> {
+        let mut fields = Map::new();
+        loop {
+            self.skip_blank();
+            let name = match self.peek()? {
+                '}' => {
+                    self.at += 1;
+                    return Ok(Json::Object(fields));
+                }
+                first if is_quote(first) => self.quoted(first)?,
+                _ => self.name()?,
+            };
+            self.skip_blank();
+            if !matches!(self.peek()?, ':' | '=') {
+                return Err(Stop::Wrong);
+            }
+            self.at += 1;
+            fields.insert(name, self.value()?);
+            self.separator('}')?;
+        }
+    }
+
+    /// Passes the comma between two members; where a line ends it may be missing.
+    fn separator(&mut self, end: char) -> Result<(), Stop> {
+        let before = self.at;
+        self.skip_blank();
+        let next = self.peek()?;
+        if matches!(next, ',' | ';') {
+            self.at += 1;
+            return Ok(());
+        }
+        let is_new_line = self.text[before..self.at].contains('\n');
+        if next == end || is_new_line && !matches!(next, '}' | ']') { Ok(()) } else { Err(Stop::Wrong) }
+    }
+
+    /// A field's name without quotes.
+    fn name(&mut self) -> Result<String, Stop> {
+        let rest = self.rest();
+        let is_of_name = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '$' | '-' | '.');
+        let end = rest.find(|letter| !is_of_name(letter)).ok_or(Stop::Cut)?;
+        if end == 0 {
+            return Err(Stop::Wrong);
+        }
+        self.at += end;
+        Ok(rest[..end].to_owned())
+    }
+
+    /// A number, a word that stands for a value, or a text without quotes, which ends with its line.
+    fn word(&mut self) -> Result<Json, Stop> {
+        let rest = self.rest();
+        let end = rest.find([',', ';', '}', ']', '\n', '{', '[', '"']).ok_or(Stop::Cut)?;
+        let (said, commented) = (&rest[..end], rest[..end].find(" //").or_else(|| rest[..end].find(" #")));
+        let word = said[..commented.unwrap_or(end)].trim();
+        self.at += commented.unwrap_or(end);
+        if matches!(rest[end..].chars().next(), Some('{' | '[' | '"')) {
+            return Err(Stop::Wrong);
+        }
+        match word {
+            "true" | "True" | "TRUE" => Ok(true.into()),
+            "false" | "False" | "FALSE" => Ok(false.into()),
+            "null" | "None" | "nil" | "undefined" | "NULL" => Ok(Json::Null),
+            // What was left out, or is no number that JSON has.
+            "" | "..." | "…" | "NaN" | "Infinity" | "-Infinity" => Err(Stop::Wrong),
+            word if word.ends_with("...") || word.ends_with('…') => Err(Stop::Wrong),
+            word if word.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first)) => {
+                Ok(number(word).unwrap_or_else(|| word.into()))
+            }
+            word => Ok(word.into()),
+        }
+    }
+
+    /// A text in quotes. A quote ends it where a member can end, so that one that was not escaped does not.
+    fn quoted(&mut self, open: char) -> Result<String, Stop> {
+        self.skip(open);
+        let more: String = [open; 2].iter().collect();
+        if matches!(open, '"' | '\'') && self.rest().starts_with(&more) {
+            let body = &self.rest()[2..];
+            let end = body.find(&format!("{more}{open}")).ok_or(Stop::Cut)?;
+            self.at += 2 + end + 3;
+            return Ok(body[..end].to_owned());
+        }
+        let mut text = String::new();
+        loop {
+            let letter = self.peek()?;
+            self.skip(letter);
+            match letter {
+                '\\' => self.escape(&mut text)?,
+                letter if closes(open, letter) && self.may_end() => return Ok(text),
+                letter => text.push(letter),
+            }
+        }
+    }
+
+    /// Whether a text can end here: a member does, or a name, or the line and another member follows.
+    fn may_end(&self) -> bool {
+        let after = self.rest().trim_start();
+        let blank = &self.rest()[..self.rest().len() - after.len()];
+        match after.chars().next() {
+            None | Some(',' | ';' | ':' | '=' | '}' | ']' | '#') => true,
+            Some('/') => after.starts_with("//") || after.starts_with("/*"),
+            Some(next) => blank.contains('\n') && (is_quote(next) || matches!(next, '{' | '[')),
+        }
+    }
+
+    /// What a backslash stands before. One that escapes nothing is itself: it is one of a pattern or a path.
+    fn escape(&mut self, text: &mut String) -> Result<(), Stop> {
+        let letter = self.peek()?;
+        self.skip(letter);
+        match letter {
+            'n' => text.push('\n'),
+            't' => text.push('\t'),
+            'r' => text.push('\r'),
+            'b' => text.push('\u{8}'),
+            'f' => text.push('\u{c}'),
+            '\n' => {}
+            'u' => match self.unicode() {
+                Some(letter) => text.push(letter),
+                None => text.push_str("\\u"),
+            },
+            '"' | '\\' | '/' => text.push(letter),
+            letter if is_quote(letter) => text.push(letter),
+            letter => text.extend(['\\', letter]),
+        }
+        Ok(())
+    }
+
+    /// A letter by its number, which may take two of them.
+    fn unicode(&mut self) -> Option<char> {
+        let unit = |text: &str| u16::from_str_radix(text.get(..4)?, 16).ok();
+        let first = unit(self.rest())?;
+        let second = || unit(self.rest().get(4..)?.strip_prefix("\\u")?);
+        let (letter, length) = match char::from_u32(first.into()) {
+            Some(letter) => (letter, 4),
+            None => (char::decode_utf16([first, second()?]).next()?.ok()?, 10),
+        };
+        self.at += length;
+        Some(letter)
+    }
+}
+
+fn is_quote(letter: char) -> bool {
+    matches!(letter, '"' | '\'' | '`' | '“' | '”' | '„' | '‟' | '‘' | '’')
+}
+
+fn closes(open: char, letter: char) -> bool {
+    match open {
+        '“' | '”' | '„' | '‟' => matches!(letter, '“' | '”' | '‟' | '"'),
+        '‘' | '’' => matches!(letter, '‘' | '’' | '\''),
+        open => letter == open,
+    }
+}
+
+/// A number as JSON has it, or as programs write it: `+1`, `.5`, `1.`, `1_000`, `0x1f`.
+fn number(word: &str) -> Option<Json> {
+    let plain = word.strip_prefix('+').unwrap_or(word).replace('_', "");
+    if let Some(digits) = plain.strip_prefix("0x").or_else(|| plain.strip_prefix("0X")) {
+        return u64::from_str_radix(digits, 16).ok().map(Json::from);
+    }
+    let (sign, digits) = plain.strip_prefix('-').map_or(("", plain.as_str()), |digits| ("-", digits));
+    let digits = if digits.starts_with('.') { format!("0{digits}") } else { digits.to_owned() };
+    let digits = digits.strip_suffix('.').unwrap_or(&digits);
+    serde_json::from_str::<serde_json::Number>(&format!("{sign}{digits}")).ok().map(Json::Number)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn values(text: &str) -> Vec<Json> {
+        find(text).values
+    }
+
+    #[test]
+    fn a_value_is_found_however_it_is_wrapped() {
+        let ada = json!({"name": "Ada", "age": 36});
+        let plain = r#"{"name": "Ada", "age": 36}"#;
+        for text in [
+            plain.to_owned(),
+            format!("\u{feff}  {plain}\n"),
+            format!("```json\n{plain}\n```"),
+            format!("```\n{plain}\n```\nI hope that helps!"),
+            format!("Here you are:\n\n```JSON\n{plain}```"),
+            format!("Sure! The answer is {plain}. Is there anything else?"),
+            format!("```json\n{plain}"),
+            format!("<think>a set {{x}} of [y] things</think>{plain}"),
+            format!("Note [1]: {plain}"),
+        ] {
+            let found = values(&text);
+            assert!(found.contains(&ada), "{text}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_read_as_programs_write_it() {
+        for (text, value) in [
+            ("{name: 'Ada', 'age': 36,}", json!({"name": "Ada", "age": 36})),
+            ("{'ok': True, 'no': False, 'none': None}", json!({"ok": true, "no": false, "none": null})),
+            ("{“name”: “Ada”, ‘it’: ‘it’s’}", json!({"name": "Ada", "it": "it’s"})),
+            ("[1, 2, 3,]", json!([1, 2, 3])),
+            ("{\"a\": 1, // one\n # two\n /* three */ \"b\": 2}", json!({"a": 1, "b": 2})),
+            ("{\"a\": \"one\ntwo\"}", json!({"a": "one\ntwo"})),
+            (r#"{"a": "He said "hi" to me", "b": 1}"#, json!({"a": "He said \"hi\" to me", "b": 1})),
+            ("{'a': 'it's fine'}", json!({"a": "it's fine"})),
+            ("{\"a\": 1\n\"b\": \"x\"\n\"c\": [1\n2]}", json!({"a": 1, "b": "x", "c": [1, 2]})),
+            (
+                r#"{"path": "C:\dir", "u": "\u00e9\ud83e\udd80", "q": 'a\'b'}"#,
+                json!({"path": "C:\\dir", "u": "é🦀", "q": "a'b"}),
+            ),
+            (
+                "{a: +1, b: .5, c: 1., d: 1_000, e: 0x1f, f: -.5}",
+                json!({"a": 1, "b": 0.5, "c": 1.0, "d": 1000, "e": 31, "f": -0.5}),
+            ),
+            ("{city: New York, when: 2024-01-02}", json!({"city": "New York", "when": "2024-01-02"})),
+            ("{\"a\": \"\"\"one \"two\"\nthree\"\"\"}", json!({"a": "one \"two\"\nthree"})),
+            ("{a = 1; b = \"x\"}", json!({"a": 1, "b": "x"})),
+        ] {
+            let found = values(text);
+            // Numbers may be written 1 or 1.0.
+            assert_eq!(found.len(), 1, "{text}: {found:?}");
+            assert_eq!(found[0].to_string().replace(".0", ""), value.to_string().replace(".0", ""), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_or_left_out_is_no_value() {
+        for text in [r#"{"a": 1, "b": "tex"#, "```json\n{\"a\": [1, 2", r#"{"a": {"b": 1}, "#] {
+            let found = find(text);
+            assert!(found.is_cut, "{text}");
+            assert!(!found.values.iter().any(|value| value.get("a").is_some()), "{text}: {found:?}");
+        }
+        for text in ["{\"a\": [1, 2, ...]}", "{\"a\": NaN}", "nothing at all", "{}}", "{a b c}"] {
+            assert!(!find(text).is_cut, "{text}");
+            assert!(values(text).iter().all(|value| value.get("a").is_none()), "{text}");
+        }
+    }
+
+    #[test]
+    fn it_has_bounds() {
+        let deep = format!("x {}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(values(&deep).iter().all(|value| value.to_string().len() < 200));
+        let starts = "{ ".repeat(500_000);
+        assert!(values(&starts).is_empty());
+        let quotes = format!("{{\"a\": {}", "\"\n".repeat(100_000));
+        let _ = values(&quotes);
+    }
+
+    fn json_value() -> impl Strategy<Value = Json> {
+        let leaf = prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(Json::from),
+            any::<i64>().prop_map(Json::from),
+            "\\PC{0,12}".prop_map(Json::from),
+        ];
+        leaf.prop_recursive(4, 24, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Json::from),
+                proptest::collection::vec(("\\PC{0,6}", inner), 0..4)
+                    .prop_map(|fields| Json::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        /// Lenient reading changes nothing of what is JSON already.
+        #[test]
+        fn what_is_json_is_read_as_it_is(value in json_value(), pretty in any::<bool>()) {
+            let list = json!([value]);
+            let text = if pretty { serde_json::to_string_pretty(&list).unwrap() } else { list.to_string() };
+            let mut reader = Reader { text: &text, at: 0, depth: 0 };
+            prop_assert_eq!(reader.value(), Ok(list));
+            prop_assert_eq!(reader.at, text.len());
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "[\\PC\\n{}\\[\\]\"'\\\\:,`/#*u0-9]{0,60}") {
+            let _ = find(&text);
+        }
+    }
+}
