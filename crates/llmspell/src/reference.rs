@@ -14,7 +14,7 @@ use std::fmt::Write;
 
 use llmspell_core::Furniture;
 use llmspell_core::bridge::{Bridge, Field, Method};
-use llmspell_core::furniture::Function;
+use llmspell_core::furniture::{Function, Written};
 
 pub use editor::{EditorFile, editor_files};
 pub use luau::luau_types;
@@ -81,13 +81,27 @@ fn signature(path: &str, method: &Method, types: &mut Types, width: usize) -> St
 }
 
 /// The same of a prelude's function: `promise.resolve<T>(value: T | Promise<T>) -> Promise<T>`.
-fn function_signature(path: &str, function: &Function, width: usize) -> String {
-    lay_out(&format!("{path}{}", function.generics), function.params, function.returns, width)
+fn function_signature(path: &str, function: &Function, written: Written, width: usize) -> String {
+    let returns = match written {
+        Written::Luau => format!(" -> {}", function.returns),
+        Written::TypeScript => format!(": {}", function.returns),
+    };
+    lay_out_with(&format!("{path}{}", function.generics), function.params, &returns, width)
+}
+
+/// `Promise:await`, or `Response.text`.
+fn method_path(class: &str, method: &Function, written: Written) -> String {
+    let dot = if written == Written::Luau { ':' } else { '.' };
+    format!("{class}{dot}{}", method.name)
 }
 
 fn lay_out<S: AsRef<str>>(path: &str, params: &[S], returns: &str, width: usize) -> String {
+    lay_out_with(path, params, &format!(" -> {returns}"), width)
+}
+
+fn lay_out_with<S: AsRef<str>>(path: &str, params: &[S], returns: &str, width: usize) -> String {
     let params: Vec<&str> = params.iter().map(AsRef::as_ref).collect();
-    let line = format!("{path}({}) -> {returns}", params.join(", "));
+    let line = format!("{path}({}){returns}", params.join(", "));
     if line.chars().count() <= width {
         return line;
     }
@@ -96,7 +110,7 @@ fn lay_out<S: AsRef<str>>(path: &str, params: &[S], returns: &str, width: usize)
         let comma = if at + 1 < params.len() { "," } else { "" };
         let _ = writeln!(lines, "    {param}{comma}");
     }
-    lines + &format!(") -> {returns}")
+    lines + &format!("){returns}")
 }
 
 /// `name: type` of each parameter.

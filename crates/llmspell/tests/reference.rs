@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use llmspell::furniture::{Function, Kind};
+use llmspell::furniture::{Function, Kind, Written};
 use llmspell::reference::{REGENERATE, files, furniture_markdown, luau_types, markdown, text};
 use llmspell::{Bridge, EngineRegistry, Furniture, Method, Runtime};
 
@@ -71,10 +71,13 @@ fn everything_that_scripts_can_call_is_explained_and_shown() {
             }
         }
     }
-    for function in furniture().into_iter().flat_map(Furniture::all) {
-        let first = function.doc.split("\n\n").next().unwrap_or_default();
-        if !first.ends_with('.') || !function.doc.contains("```luau\n") {
-            missing.push(format!("{}: there is no sentence, or no example", function.name));
+    for piece in furniture() {
+        let fence = if piece.written == Written::Luau { "```luau\n" } else { "```js\n" };
+        for function in piece.all() {
+            let first = function.doc.split("\n\n").next().unwrap_or_default();
+            if !first.ends_with('.') || !function.doc.contains(fence) {
+                missing.push(format!("{}: there is no sentence, or no example", function.name));
+            }
         }
     }
     assert!(missing.is_empty(), "{}", missing.join("\n"));
@@ -161,6 +164,7 @@ declare sums: {
 /// What a prelude might bring.
 const QUEUE: Furniture = Furniture {
     name: "queue",
+    written: Written::Luau,
     doc: "First in, first out.",
     functions: &[Function {
         name: "of",
@@ -256,9 +260,15 @@ fn text_fits_a_terminal() {
         Some("llm.Usage"),
         Some("promise"),
         Some("promise.map"),
+        Some("javascript"),
+        Some("fetch"),
     ];
-    for query in queries {
-        let page = text(&bridges, &furniture(), query).unwrap();
+    let furniture = furniture();
+    let of_javascript = furniture.iter().filter(|piece| piece.written == Written::TypeScript);
+    let all = of_javascript.flat_map(|piece| piece.functions.iter().map(|it| piece.path(it.name)));
+    let all: Vec<String> = all.collect();
+    for query in queries.into_iter().chain(all.iter().map(|path| Some(path.as_str()))) {
+        let page = text(&bridges, &furniture, query).unwrap();
         let longest = page.lines().max_by_key(|line| line.chars().count()).unwrap();
         assert!(longest.chars().count() <= 80, "{query:?}: {longest}");
     }
@@ -277,6 +287,8 @@ fn things_are_found_by_name_and_near_names_are_offered() {
         ("llm.Role", "Role\n"),
         ("promise.allSettled", "promise.all_settled<T>("),
         ("promise.promise:await", "promise.Promise:await("),
+        ("fetch", "fetch("),
+        ("response.json", "Response.json(): Promise<any>\n"),
     ];
     for (query, start) in found {
         let page = text(&bridges, &furniture(), Some(query)).unwrap();

@@ -1,11 +1,12 @@
 //! What the prelude brings, in words: the documentation of `promise.luau`.
 
 use llmspell_core::Furniture;
-use llmspell_core::furniture::{Function, Kind};
+use llmspell_core::furniture::{Function, Kind, Written};
 
 /// See the module.
 pub(super) const FURNITURE: &[Furniture] = &[Furniture {
     name: "promise",
+    written: Written::Luau,
     doc: r#"Does several things at once, and waits for what comes of them.
 
 A promise stands for a value that comes later, or for the reason why there is none. The function that makes it starts

@@ -1,5 +1,7 @@
 //! What published suites demand of JavaScript.
 
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+mod builtins;
 #[allow(clippy::unwrap_used, reason = "the exception for tests does not see helpers")]
 #[allow(dead_code, reason = "other tests use more of it")]
 #[path = "../harness/mod.rs"]

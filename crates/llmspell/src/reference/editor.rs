@@ -2,6 +2,7 @@
 
 use llmspell_core::Furniture;
 use llmspell_core::bridge::Bridge;
+use llmspell_core::furniture::Written;
 
 use super::types;
 
@@ -60,7 +61,7 @@ pub fn editor_files(bridges: &[Bridge], furniture: &[&Furniture]) -> Vec<EditorF
 /// Names the globals, which tools that do not read the types take for mistakes.
 fn luaurc(bridges: &[Bridge], furniture: &[&Furniture]) -> String {
     let bridges = bridges.iter().map(|bridge| bridge.name);
-    let furniture = furniture.iter().map(|piece| piece.name);
+    let furniture = furniture.iter().filter(|piece| piece.written == Written::Luau).map(|piece| piece.name);
     let globals: Vec<String> =
         bridges.chain(furniture).chain(GLOBALS).map(|name| format!("\"{name}\"")).collect();
     format!("{{\n    \"languageMode\": \"nonstrict\",\n    \"globals\": [{}]\n}}\n", globals.join(", "))

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use llmspell_core::bridge::{Bridge, Method};
-use llmspell_core::furniture::{Function, Kind};
+use llmspell_core::furniture::{Function, Kind, Written};
 use llmspell_core::{Class, Furniture};
 
 use super::types::{Named, Shape, Types};
@@ -67,7 +67,7 @@ pub fn luau_types(bridges: &[Bridge], furniture: &[&Furniture]) -> String {
         }
         declare_bridge(&mut declarations, bridge, &mut types);
     }
-    for piece in furniture {
+    for piece in furniture.iter().filter(|piece| piece.written == Written::Luau) {
         for class in piece.classes {
             declare_kind(&mut declarations, class);
         }

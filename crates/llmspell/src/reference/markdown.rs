@@ -3,11 +3,11 @@
 use std::fmt::Write;
 
 use llmspell_core::bridge::{Bridge, Method};
-use llmspell_core::furniture::Function;
+use llmspell_core::furniture::{Function, Written};
 use llmspell_core::{Class, Furniture};
 
 use super::types::{Named, Part, Shape, Types};
-use super::{REGENERATE, constant, function_signature, remarks, signature, summary};
+use super::{REGENERATE, constant, function_signature, method_path, remarks, signature, summary};
 
 const WIDTH: usize = 100;
 
@@ -52,22 +52,26 @@ pub fn furniture_markdown(piece: &Furniture) -> String {
     list(&mut page, functions, piece.classes.iter().map(|class| (class.name, class.doc)));
     for function in piece.functions {
         let _ = write!(page, "\n## {}\n", function.name);
-        describe_function(&mut page, &format!("{}.{}", piece.name, function.name), function);
+        describe_function(&mut page, &piece.path(function.name), function, piece.written);
     }
     for class in piece.classes {
         let _ = write!(page, "\n## {} object\n\n{}\n", class.name, class.doc);
         for method in class.methods {
-            let path = format!("{}:{}", class.name, method.name);
+            let path = method_path(class.name, method, piece.written);
             let _ = write!(page, "\n### {path}\n");
-            describe_function(&mut page, &path, method);
+            describe_function(&mut page, &path, method, piece.written);
         }
     }
     page
 }
 
-fn describe_function(page: &mut String, path: &str, function: &Function) {
-    let signature = function_signature(path, function, WIDTH);
-    let _ = write!(page, "\n```luau\n{signature}\n```\n\n{}\n", function.doc);
+fn describe_function(page: &mut String, path: &str, function: &Function, written: Written) {
+    let signature = function_signature(path, function, written, WIDTH);
+    let fence = match written {
+        Written::Luau => "luau",
+        Written::TypeScript => "ts",
+    };
+    let _ = write!(page, "\n```{fence}\n{signature}\n```\n\n{}\n", function.doc);
 }
 
 fn contents(page: &mut String, bridge: &Bridge) {

@@ -3,11 +3,11 @@
 use std::fmt::Write;
 
 use llmspell_core::bridge::{Bridge, Field, Method};
-use llmspell_core::furniture::{Function, Kind};
+use llmspell_core::furniture::{Function, Kind, Written};
 use llmspell_core::{Class, Error, ErrorKind, Furniture, Result};
 
 use super::types::{Named, Shape, Types};
-use super::{constant, function_signature, remarks, signature, summary};
+use super::{constant, function_signature, method_path, remarks, signature, summary};
 
 const WIDTH: usize = 80;
 
@@ -19,8 +19,8 @@ enum Topic<'a> {
     Class(&'a Class),
     Type(Named),
     Furniture(&'a Furniture),
-    Kind(&'a Kind),
-    Function(&'a Function),
+    Kind(&'a Kind, Written),
+    Function(&'a Function, Written),
 }
 
 /// What `query` names: a bridge (`llm`), a method (`llm.chat`), an object (`llm.Conversation`), one of its methods
@@ -38,18 +38,29 @@ enum Topic<'a> {
 pub fn text(bridges: &[Bridge], furniture: &[&Furniture], query: Option<&str>) -> Result<String> {
     let Some(query) = query else {
         let bridges = bridges.iter().map(|bridge| (bridge.name.to_owned(), bridge.doc));
-        let furniture = furniture.iter().map(|piece| (piece.name.to_owned(), piece.doc));
+        let furniture = in_order(furniture).into_iter().map(|piece| (piece.name.to_owned(), piece.doc));
         return Ok(list(&bridges.chain(furniture).collect::<Vec<_>>()));
     };
-    let of_furniture = furniture.iter().flat_map(|piece| furniture_topics(piece));
+    let of_furniture = in_order(furniture).into_iter().flat_map(furniture_topics);
     let topics: Vec<(String, Topic<'_>)> = bridges.iter().flat_map(topics).chain(of_furniture).collect();
     // `llm.conversation` is a function and `llm.Conversation` what it makes: the very name counts first.
     let exact = topics.iter().find(|(name, _)| name == query);
     let wanted = plain(query);
     match exact.or_else(|| topics.iter().find(|(name, _)| plain(name) == wanted)) {
-        Some((name, topic)) => Ok(page(name, topic)),
+        // `promise.map` is there in both languages.
+        Some((found, _)) => {
+            let pages =
+                topics.iter().filter(|(name, _)| name == found).map(|(name, topic)| page(name, topic));
+            Ok(pages.collect::<Vec<_>>().join("\n"))
+        }
         None => Err(unknown(query, topics.iter().map(|(name, _)| name.as_str()))),
     }
+}
+
+/// Luau's first, whatever the order of the engines.
+fn in_order<'a>(furniture: &[&'a Furniture]) -> Vec<&'a Furniture> {
+    let of = |written| furniture.iter().copied().filter(move |piece| piece.written == written);
+    of(Written::Luau).chain(of(Written::TypeScript)).collect()
 }
 
 /// Names are compared without regard to case, underscores and the kind of dot, so that `llm.streamChat` is found too.
@@ -78,12 +89,16 @@ fn topics(bridge: &Bridge) -> Vec<(String, Topic<'_>)> {
 
 fn furniture_topics(piece: &Furniture) -> Vec<(String, Topic<'_>)> {
     let mut topics = vec![(piece.name.to_owned(), Topic::Furniture(piece))];
-    let path = |name: &str| format!("{}.{name}", piece.name);
-    topics.extend(piece.functions.iter().map(|function| (path(function.name), Topic::Function(function))));
+    let functions = piece.functions.iter();
+    topics.extend(
+        functions.map(|function| (piece.path(function.name), Topic::Function(function, piece.written))),
+    );
     for class in piece.classes {
-        topics.push((path(class.name), Topic::Kind(class)));
-        let path = |method: &Function| path(&format!("{}:{}", class.name, method.name));
-        topics.extend(class.methods.iter().map(|method| (path(method), Topic::Function(method))));
+        topics.push((piece.path(class.name), Topic::Kind(class, piece.written)));
+        topics.extend(class.methods.iter().map(|method| {
+            let path = piece.path(&method_path(class.name, method, piece.written));
+            (path, Topic::Function(method, piece.written))
+        }));
     }
     topics
 }
@@ -150,16 +165,18 @@ fn page(name: &str, topic: &Topic<'_>) -> String {
         }
         Topic::Type(named) => describe(named),
         Topic::Furniture(piece) => {
-            let functions =
-                piece.functions.iter().map(|function| (format!("{name}.{}", function.name), function.doc));
-            let classes = piece.classes.iter().map(|class| (format!("{name}.{}", class.name), class.doc));
+            let functions = piece.functions.iter().map(|function| (piece.path(function.name), function.doc));
+            let classes = piece.classes.iter().map(|class| (piece.path(class.name), class.doc));
             entry(name, piece.doc, &functions.chain(classes).collect::<Vec<_>>())
         }
-        Topic::Kind(class) => {
-            let methods = class.methods.iter().map(|method| (format!("{name}:{}", method.name), method.doc));
+        Topic::Kind(class, written) => {
+            let methods =
+                class.methods.iter().map(|method| (method_path(name, method, *written), method.doc));
             entry(name, class.doc, &methods.collect::<Vec<_>>())
         }
-        Topic::Function(function) => entry(&function_signature(name, function, WIDTH), function.doc, &[]),
+        Topic::Function(function, written) => {
+            entry(&function_signature(name, function, *written, WIDTH), function.doc, &[])
+        }
     }
 }
 

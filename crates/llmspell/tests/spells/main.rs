@@ -133,16 +133,18 @@ fn examples() -> Vec<Trial> {
     for piece in runtime.engines().furniture() {
         documented
             .extend(piece.all().map(|function| (format!("{}.{}", piece.name, function.name), function.doc)));
+        documented
+            .extend(piece.classes.iter().map(|class| (format!("{}.{}", piece.name, class.name), class.doc)));
     }
     for (name, doc) in documented {
-        for (number, example) in luau_blocks(doc).into_iter().enumerate() {
+        for (number, (file, example)) in blocks(doc).into_iter().enumerate() {
             let of_a_test = name.starts_with("test.");
             let name = format!("example {name} {}", number + 1);
             trials.push(Trial::test(name, move || {
                 if of_a_test {
                     return as_test(&example);
                 }
-                let outcome = run(Spell::from_source("example.luau", example)?, Mock::new());
+                let outcome = run(Spell::from_source(file, example)?, Mock::new());
                 match outcome.error {
                     None => Ok(()),
                     Some(_) => Err(Failed::from(told(&outcome, false))),
@@ -174,20 +176,23 @@ fn as_test(example: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The fenced blocks of a Markdown text that are Luau.
-fn luau_blocks(markdown: &str) -> Vec<String> {
+/// The fenced blocks of a Markdown text that are scripts, each with the name of a file of its language.
+fn blocks(markdown: &str) -> Vec<(&'static str, String)> {
+    const FENCES: [(&str, &str); 2] = [("```luau", "example.luau"), ("```js", "example.js")];
     let mut blocks = Vec::new();
-    let mut inside: Option<String> = None;
+    let mut inside: Option<(&'static str, String)> = None;
     for line in markdown.lines() {
         let fence = line.trim_start();
         match &mut inside {
-            None if fence.starts_with("```luau") => inside = Some(String::new()),
+            None => {
+                let found = FENCES.iter().find(|(begin, _)| fence.starts_with(begin));
+                inside = found.map(|(_, file)| (*file, String::new()));
+            }
             Some(_) if fence.starts_with("```") => blocks.extend(inside.take()),
-            Some(block) => {
+            Some((_, block)) => {
                 block.push_str(line);
                 block.push('\n');
             }
-            None => {}
         }
     }
     blocks
