@@ -25,7 +25,7 @@ const mood = await llm.extract(
 say(mood.mood);
 
 // An answer that does not fit says where, and what it took.
-const failure = async (...question) => llm.extract(...question).then(() => null, (error) => error);
+const failure = async (prompt, schema, options) => llm.extract(prompt, schema, options).then(() => null, (error) => error);
 let err = await failure(
   '{"items": [{"name": "a"}, {"name": 2}, {"nam": "c"}]}',
   { items: [{ name: "string" }] },
