@@ -8,6 +8,7 @@ mod defaults;
 mod keywords;
 mod mismatch;
 mod short;
+mod work;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -48,6 +49,8 @@ struct Inner {
     validator: OnceLock<Validator>,
     /// Whether it says of anything what it is when it is left out.
     has_defaults: bool,
+    /// Whether more than one schema in it may look at the same value.
+    branches: bool,
 }
 
 impl Schema {
@@ -76,8 +79,8 @@ impl Schema {
     /// A JSON Schema that this program wrote: it is known to be right, and compiled only when a value is checked.
     #[must_use]
     pub fn known(json: Json) -> Self {
-        let has_defaults = defaults::has_any(&json);
-        Self(Arc::new(Inner { json, validator: OnceLock::new(), has_defaults }))
+        let (has_defaults, branches) = (defaults::has_any(&json), work::branches(&json));
+        Self(Arc::new(Inner { json, validator: OnceLock::new(), has_defaults, branches }))
     }
 
     /// The JSON Schema, as models are shown it.
@@ -101,8 +104,12 @@ impl Schema {
         if self.0.has_defaults {
             defaults::fill(&self.0.json, value)?;
         }
+        let work = work::of_check(&self.0.json, value, self.0.branches)?;
         let validator = self.validator()?;
-        if validator.is_valid(value) { Ok(()) } else { Err(mismatch::first(validator, &self.0.json, value)) }
+        if validator.is_valid(value) {
+            return Ok(());
+        }
+        Err(mismatch::first(validator, &self.0.json, value, work <= work::FEW))
     }
 
     /// What it is a schema of, in words.

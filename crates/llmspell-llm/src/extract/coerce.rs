@@ -2,10 +2,14 @@
 
 use serde_json::Value as Json;
 
-use crate::schema::{Misfit, Mismatch, Schema, Step};
+use crate::schema::{Misfit, Mismatch, Schema, Step, size};
 
 /// The most places that are made to fit; each is a check of the whole value.
 const MOST_CHANGES: usize = 256;
+
+/// The same where a check takes long, which it does from so many bytes on.
+const FEW_CHANGES: usize = 8;
+const LARGE: usize = 64 << 10;
 
 /// Checks a value, and where it does not fit, tries what loses nothing: `"42"` for 42, `"true"` for true, a list of one
 /// for what is in it, nothing for null.
@@ -14,7 +18,8 @@ const MOST_CHANGES: usize = 256;
 /// Where it does not fit whatever is tried.
 pub(super) fn fit(schema: &Schema, mut value: Json) -> Result<Json, Mismatch> {
     let Err(mut misfit) = schema.check_in_place(&mut value) else { return Ok(value) };
-    for _ in 0..MOST_CHANGES {
+    let most = if size(&value) > LARGE { FEW_CHANGES } else { MOST_CHANGES };
+    for _ in 0..most {
         let changes = changes(&value, &misfit);
         let worked = changes.into_iter().find_map(|change| {
             let mut tried = value.clone();

@@ -184,11 +184,15 @@ pub(super) fn describe(schema: &Json) -> String {
     Reading { schema, value: &Json::Null }.describe(schema, MOST_DESCRIBED)
 }
 
-/// The first place where the value does not fit.
-pub(super) fn first(validator: &Validator, schema: &Json, value: &Json) -> Misfit {
-    let misfits =
-        validator.iter_errors(value).take(MOST_MISFITS).map(|error| Reading { schema, value }.misfit(&error));
-    let first = misfits.min_by(|a, b| a.order.cmp(&b.order));
+/// The first place where the value does not fit; where that would take long to find, any such place.
+pub(super) fn first(validator: &Validator, schema: &Json, value: &Json, is_small: bool) -> Misfit {
+    let reading = Reading { schema, value };
+    let first = if is_small {
+        let misfits = validator.iter_errors(value).take(MOST_MISFITS).map(|error| reading.misfit(&error));
+        misfits.min_by(|a, b| a.order.cmp(&b.order))
+    } else {
+        validator.validate(value).err().map(|error| reading.misfit(&error))
+    };
     first.unwrap_or_else(|| Misfit::of_all("a value that fits".to_owned(), shown(value)))
 }
 

@@ -133,7 +133,13 @@ fn is_json_schema(written: &Json) -> bool {
 /// Whether a keyword says what a value is, in a way that no field of the short form could.
 fn is_structural(key: &str, value: &Json) -> bool {
     let is_schema = |value: &Json| value.is_boolean() || is_json_schema(value) || is_empty(value);
-    let has_schemas = |list: &[Json]| !list.is_empty() && list.iter().all(is_schema);
+    // One of several alternatives may say no more than which fields there must be.
+    let only_keywords =
+        |value: &Json| value.as_object().is_some_and(|fields| fields.keys().all(|key| is_keyword(key)));
+    let has_schemas = |list: &[Json]| match list {
+        [one] => is_schema(one),
+        list => !list.is_empty() && list.iter().all(|value| value.is_boolean() || only_keywords(value)),
+    };
     match (key, value) {
         ("type", Json::String(word)) => TYPES.contains(&word.as_str()),
         ("type", Json::Array(words)) => {

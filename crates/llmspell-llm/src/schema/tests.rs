@@ -191,6 +191,52 @@ fn the_deepest_that_is_allowed_fits_the_stack() {
 }
 
 #[test]
+fn a_check_that_would_not_end_is_refused() {
+    // Twice as often at each step: a schema of 40 has 2^40 ways through it.
+    let definitions: serde_json::Map<_, _> = (0..40)
+        .map(|n| {
+            let next = json!({"$ref": format!("#/$defs/a{}", n + 1)});
+            (format!("a{n}"), json!({"items": {"anyOf": [next, next]}}))
+        })
+        .chain([("a40".to_owned(), json!({"type": "string"}))])
+        .collect();
+    let schema = Schema::read(&json!({"$ref": "#/$defs/a0", "$defs": definitions})).unwrap();
+    let mut deep = json!(1);
+    for _ in 0..40 {
+        deep = json!([deep]);
+    }
+    assert_eq!(schema.check(deep).unwrap_err().expected, "a value that takes less work to check");
+    // The same where a schema refers to itself.
+    let node = json!({"$ref": "#"});
+    let tree =
+        json!({"anyOf": [{"properties": {"a": node}}, {"properties": {"a": node}}, {"required": ["b"]}]});
+    let schema = Schema::read(&tree).unwrap();
+    let mut deep = json!(1);
+    for _ in 0..60 {
+        deep = json!({"a": deep});
+    }
+    assert_eq!(schema.check(deep).unwrap_err().expected, "a value that takes less work to check");
+    // A tree as one writes it is no such schema.
+    let tree = json!({"value": "integer", "left?": {"$ref": "#"}, "right?": {"$ref": "#"}});
+    let tree = json!({"type": "object", "properties": {"value": {"type": "integer"}, "left": tree["left?"], "right": tree["right?"]}, "required": ["value"]});
+    let schema = Schema::read(&tree).unwrap();
+    let mut grown = json!({"value": 0});
+    for n in 0..10 {
+        grown = json!({"value": n, "left": grown, "right": grown});
+    }
+    assert!(schema.check(grown).is_ok());
+}
+
+#[test]
+fn a_large_list_is_checked_and_says_where_it_does_not_fit() {
+    let schema = Schema::read(&json!([{"n": "integer"}])).unwrap();
+    let mut items: Vec<Json> = (0..100_000).map(|n| json!({"n": n})).collect();
+    assert!(schema.check(items.clone().into()).is_ok());
+    items[77_777]["n"] = "x".into();
+    assert_eq!(schema.check(items.into()).unwrap_err().path, "$[77777].n");
+}
+
+#[test]
 fn patterns_take_linear_time_or_are_refused() {
     let schema = Schema::read(&json!({"type": "string", "pattern": "^(a+)+$"})).unwrap();
     assert!(schema.check(format!("{}!", "a".repeat(50_000)).into()).is_err());
