@@ -388,6 +388,18 @@ declare namespace Spell {
     /** How hard the model should think before it answers. */
     type Effort = "none" | "low" | "medium" | "high";
 
+    /** How to turn texts into vectors. */
+    interface EmbedOptions {
+        /** The model: `provider/model`, or a name that the chosen provider knows. */
+        model?: string | null;
+        /** The provider, where the model's name does not say it. */
+        provider?: string | null;
+        /** How many numbers a vector has, for models that let one choose. */
+        dimensions?: number | null;
+        /** The most seconds the whole call may take, retries included. */
+        timeout?: number | null;
+    }
+
     /** How to write JSON. */
     interface EncodeOptions {
         /** Whether to put each item on a line of its own, indented by two spaces. */
@@ -645,6 +657,12 @@ declare namespace Spell {
         calls: number;
     }
 
+    /** What can be compared: a text, or what one became. */
+    type TextOrVector = string | Array<number>;
+
+    /** One text, or several. */
+    type Texts = string | Array<string>;
+
     /** A tool call the model made. */
     interface ToolCall {
         /** The provider's id of the call. */
@@ -729,6 +747,8 @@ declare namespace Spell {
         /** What it is called with. */
         arguments?: any;
     }
+    /** A vector for each text: one alone for one text. */
+    type Vectors = Array<number> | Array<Array<number>>;
 
     /** A request as a whole. */
     interface WholeRequest {
@@ -780,6 +800,8 @@ declare namespace Spell {
         generate(request: string | Array<Message> | ChatRequest): Promise<Reply>;
         /** Asks a model for data that fits a schema, and returns the data. */
         extract(prompt: string | Array<Message> | ChatRequest, schema: string | { [name: string]: any } | Array<any>, options?: ExtractOptions | null): Promise<any>;
+        /** Turns a text into a vector, or each text of a list into one: near vectors are of texts that mean alike. */
+        embed(texts: Texts, options?: EmbedOptions | null): Promise<Vectors>;
         /** Asks a model and calls `on_chunk` with each piece of its answer as it arrives. */
         streamChat(prompt: string | Array<Message> | ChatRequest, onChunk: (...values: any[]) => any, options?: ChatOptions | null): Promise<void>;
         /** Asks a model without waiting for its answer, and returns a number for the call. */
@@ -985,8 +1007,8 @@ declare namespace Spell {
         htmlToMarkdown(html: string): string;
         /** Returns the lines in which two texts differ, in the unified format; an empty text when they do not. */
         diff(a: string, b: string): string;
-        /** Says how much two texts have in common, from 0 for nothing to 1 for all. */
-        similarity(a: string, b: string): number;
+        /** Says how much two texts have in common, from 0 for nothing to 1 for all, or how near two vectors are. */
+        similarity(a: TextOrVector, b: TextOrVector): number;
     };
 
     /** Tells the time, waits, and writes and reads dates. */

@@ -1,6 +1,7 @@
 //! The `llm` bridge.
 
 mod conversation;
+mod embed;
 mod extract;
 mod prompt;
 mod selection;
@@ -13,6 +14,7 @@ use llmspell_llm::text_of;
 use llmspell_macros::bridge;
 
 pub use conversation::Messages;
+pub use embed::{EmbedOptions, Texts, Vectors};
 pub use extract::{ExtractOptions, WrittenSchema};
 pub use prompt::{ChatOptions, Prompt};
 pub(crate) use selection::Selection;
@@ -30,7 +32,10 @@ pub mod llm {
     use llmspell_core::chat::{ChatRequest, Message, ModelInfo, Reply, Usage};
     use llmspell_core::{Callback, Context, Result, Value};
 
-    use super::{ChatOptions, Ending, ExtractOptions, Messages, Prompt, Selection, WrittenSchema};
+    use super::{
+        ChatOptions, EmbedOptions, Ending, ExtractOptions, Messages, Prompt, Selection, Texts, Vectors,
+        WrittenSchema,
+    };
 
     /// Asks a model and returns its answer as text.
     ///
@@ -118,6 +123,24 @@ pub mod llm {
         options: Option<ExtractOptions>,
     ) -> Result<Value> {
         super::extract::extract(&cx, prompt, schema, options).await
+    }
+
+    /// Turns a text into a vector, or each text of a list into one: near vectors are of texts that mean alike.
+    ///
+    /// Without a `model`, the provider's usual one for this is taken, whatever model was chosen to answer. Compare vectors
+    /// with `text.similarity`. Fails as `llm.chat` does, and with `unsupported` when the provider has no such models: the
+    /// hint names those that have.
+    ///
+    /// ```luau
+    /// local vectors, err = llm.embed({"a cat sat on the mat", "a cat lay on a mat", "stock prices fell"})
+    /// assert(vectors, err)
+    /// assert(text.similarity(vectors[1], vectors[2]) > text.similarity(vectors[1], vectors[3]))
+    ///
+    /// local one = llm.embed("a cat sat on the mat")
+    /// assert(#one == #vectors[1])
+    /// ```
+    pub async fn embed(cx: Context, texts: Texts, options: Option<EmbedOptions>) -> Result<Vectors> {
+        super::embed::embed(&cx, texts, options.unwrap_or_default()).await
     }
 
     /// Asks a model and calls `on_chunk` with each piece of its answer as it arrives.

@@ -11,14 +11,15 @@ use llmspell_core::{Context, Result};
 use llmspell_macros::bridge;
 
 pub use chunk::{ChunkOptions, Unit};
+pub use compare::TextOrVector;
 
 /// Makes texts for models and reads those of others: templates, pieces, Markdown, differences.
 #[bridge]
 #[since("0.1")]
 pub mod text {
-    use llmspell_core::{Context, Map, Result};
+    use llmspell_core::{Context, Error, Map, Result};
 
-    use super::{ChunkOptions, compare, markdown, template};
+    use super::{ChunkOptions, TextOrVector, compare, markdown, template};
 
     /// Puts values into a template and returns the text.
     ///
@@ -80,19 +81,27 @@ pub mod text {
         compare::diff(&a, &b)
     }
 
-    /// Says how much two texts have in common, from 0 for nothing to 1 for all.
+    /// Says how much two texts have in common, from 0 for nothing to 1 for all, or how near two vectors are.
     ///
-    /// It is the share of pairs of neighbouring letters that are in both (Dice's coefficient); white space does not
-    /// count.
+    /// Of texts it is the share of pairs of neighbouring letters that are in both (Dice's coefficient); white space does not
+    /// count. Of vectors, as `llm.embed` returns them, it is the cosine of the angle between them: 1 when they point the same
+    /// way, 0 when they have nothing in common, down to -1.
     ///
     /// ```luau
     /// assert(text.similarity("night", "night") == 1)
     /// assert(text.similarity("night", "nacht") == 0.25)
     /// assert(text.similarity("night", "day") == 0)
+    /// assert(text.similarity({1, 0}, {0, 2}) == 0)
     /// ```
-    pub fn similarity(cx: &Context, a: String, b: String) -> Result<f64> {
-        cx.meter().allow_memory(4 * (a.len() + b.len()) as u64)?;
-        compare::similarity(&a, &b)
+    pub fn similarity(cx: &Context, a: TextOrVector, b: TextOrVector) -> Result<f64> {
+        match (a, b) {
+            (TextOrVector::Text(a), TextOrVector::Text(b)) => {
+                cx.meter().allow_memory(4 * (a.len() + b.len()) as u64)?;
+                compare::similarity(&a, &b)
+            }
+            (TextOrVector::Vector(a), TextOrVector::Vector(b)) => compare::cosine(&a, &b),
+            _ => Err(Error::argument("a text and a vector cannot be compared: expected two of one kind")),
+        }
     }
 }
 

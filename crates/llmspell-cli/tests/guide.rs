@@ -27,10 +27,11 @@ const PAGE: &str = "<html><head><title>Example</title></head>\
                     <body><h1>Example Domain</h1><p>For use in documents.</p></body></html>";
 
 /// The guides, each with the commands whose flags it may name.
-const GUIDES: [(&str, &[&str]); 3] = [
+const GUIDES: [(&str, &[&str]); 4] = [
     ("spell-development.md", &["run", "test"]),
     ("testing-spells.md", &["run", "test"]),
     ("runs.md", &["run", "runs resume"]),
+    ("typed-output.md", &["run", "test"]),
 ];
 
 fn main() {

@@ -14,6 +14,7 @@ mod context;
 mod convert;
 mod cpu;
 pub mod effect;
+pub mod embed;
 mod engine;
 mod error;
 pub mod furniture;

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use llmspell_core::capability::{Estimate, ModelListing, ModelRef, Models, Price, ProviderInfo};
-use llmspell_core::chat::{ChatRequest, Delta, ModelInfo, Reply, Usage};
+use llmspell_core::chat::{ChatRequest, Delta, ModelInfo, Reply, Seconds, Usage};
 use llmspell_core::effect::Permit;
+use llmspell_core::embed::{EmbedRequest, Embeddings};
 use llmspell_core::{Error, ErrorKind, Result};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -17,6 +19,7 @@ use crate::call::{Call, Time};
 use crate::catalogue;
 use crate::config::{ProviderConfig, Timeouts};
 use crate::count::{count_request, count_tokens};
+use crate::embed;
 use crate::fallback::Chain;
 use crate::http::HttpProvider;
 use crate::limiter::Limiter;
@@ -317,7 +320,17 @@ impl Client {
     }
 
     fn time(&self, permit: &Permit, request: &ChatRequest) -> Time {
-        Time::new(request.timeout.map_or(self.0.timeouts.total, |limit| limit.duration()), permit)
+        Time::new(self.total(request.timeout), permit)
+    }
+
+    /// How long a call may take.
+    pub(crate) fn total(&self, asked: Option<Seconds>) -> Duration {
+        asked.map_or(self.0.timeouts.total, Seconds::duration)
+    }
+
+    /// How failed calls are tried again.
+    pub(crate) fn retry(&self) -> RetryPolicy {
+        self.0.retry
     }
 
     fn call<'a>(&self, chain: &Chain<'a>, time: Time) -> Call<'a> {
@@ -373,6 +386,19 @@ impl Models for Client {
                 named(&this.0.entries, name)?;
             }
             this.spawn(this.clone().list_now(permit, provider))?.await.map_err(|_| lost())
+        })
+    }
+
+    fn embed_model(&self, provider: &str) -> Result<String> {
+        let usual = embed::usual_model(named(&self.0.entries, provider)?);
+        usual.map(str::to_owned).ok_or_else(|| embed::unsupported(self, provider))
+    }
+
+    fn embed(&self, permit: Permit, request: EmbedRequest) -> BoxFuture<'static, Result<Embeddings>> {
+        let this = self.clone();
+        Box::pin(async move {
+            let task = this.spawn(this.clone().embed_now(permit, request))?;
+            task.await.unwrap_or_else(|_| Err(lost()))
         })
     }
 

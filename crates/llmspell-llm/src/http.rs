@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt};
-use llmspell_core::chat::{ChatRequest, Delta, ModelInfo, Reply};
+use llmspell_core::chat::{ChatRequest, Delta, ModelInfo, Reply, Usage};
+use llmspell_core::embed::{EmbedRequest, Embeddings};
 use llmspell_core::{Error, ErrorKind, Result};
 use reqwest::Url;
 use secrecy::ExposeSecret;
@@ -84,6 +85,25 @@ impl Provider for HttpProvider {
 
     fn takes_output(&self, request: &ChatRequest) -> TakesOutput {
         self.0.shape.takes_output(request)
+    }
+
+    fn most_texts(&self) -> usize {
+        self.0.shape.most_texts()
+    }
+
+    fn embed(&self, request: EmbedRequest) -> BoxFuture<'static, Result<Embeddings>> {
+        let this = self.clone();
+        Box::pin(async move {
+            let Some((path, body)) = this.0.shape.embed(&request) else {
+                let message = format!("{}: it turns no texts into vectors", this.0.config.name);
+                return Err(Error::new(ErrorKind::Unsupported, message));
+            };
+            let ask = Ask { path, query: None, body: Some(&body), idempotency_key: None };
+            let json = this.whole(&ask).await?;
+            let (vectors, input_tokens) = this.0.shape.vectors(&json);
+            let usage = Usage { input_tokens: input_tokens.unwrap_or(0), ..Usage::default() };
+            Ok(Embeddings { vectors, usage, ..Embeddings::default() })
+        })
     }
 
     fn models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>>> {

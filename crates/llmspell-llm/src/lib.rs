@@ -20,6 +20,7 @@ mod config;
 mod count;
 mod detect;
 mod draft;
+mod embed;
 mod error;
 mod extract;
 mod fallback;

@@ -1,5 +1,7 @@
 //! A provider that needs no network and always says the same: for tests, and for trying a spell without a key.
 
+mod vectors;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,6 +12,7 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use llmspell_core::chat::{
     Capabilities, ChatRequest, Content, Delta, FinishReason, ModelInfo, Part, Reply, Role, ToolCall, Usage,
 };
+use llmspell_core::embed::{EmbedRequest, Embeddings};
 use llmspell_core::{Error, ErrorKind, Result};
 use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use serde_json::Value as Json;
@@ -340,6 +343,14 @@ impl Provider for Mock {
             });
             Ok(deltas.boxed())
         })
+    }
+
+    fn embed(&self, request: EmbedRequest) -> BoxFuture<'static, Result<Embeddings>> {
+        let dimensions = request.dimensions.map_or(vectors::DIMENSIONS, |count| count as usize);
+        let vectors = request.texts.iter().map(|text| vectors::of(text, dimensions)).collect();
+        let input_tokens = request.texts.iter().map(|text| count_tokens(text)).sum();
+        let usage = Usage { input_tokens, ..Usage::default() };
+        Box::pin(async { Ok(Embeddings { vectors, usage, ..Embeddings::default() }) })
     }
 
     fn models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>>> {

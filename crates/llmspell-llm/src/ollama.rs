@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use llmspell_core::chat::{ChatRequest, Delta, ModelInfo, Reply};
+use llmspell_core::embed::{EmbedRequest, Embeddings};
 use llmspell_core::{Error, ErrorKind, Result};
 use serde_json::{Value as Json, json};
 
@@ -87,6 +88,14 @@ impl Provider for Ollama {
 
     fn takes_output(&self, request: &ChatRequest) -> TakesOutput {
         self.http.takes_output(request)
+    }
+
+    fn most_texts(&self) -> usize {
+        self.http.most_texts()
+    }
+
+    fn embed(&self, request: EmbedRequest) -> BoxFuture<'static, Result<Embeddings>> {
+        self.http.embed(request)
     }
 
     fn models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>>> {

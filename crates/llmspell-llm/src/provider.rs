@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
-use llmspell_core::Result;
 use llmspell_core::chat::{ChatRequest, Delta, ModelInfo, Reply};
+use llmspell_core::embed::{EmbedRequest, Embeddings};
+use llmspell_core::{Error, ErrorKind, Result};
 
 /// One try of one call.
 #[derive(Debug, Clone)]
@@ -30,6 +31,18 @@ pub trait Provider: Send + Sync {
     /// How it takes a request that says what the answer must be.
     fn takes_output(&self, _request: &ChatRequest) -> TakesOutput {
         TakesOutput::IfKnown
+    }
+
+    /// The most texts that it turns into vectors at once.
+    fn most_texts(&self) -> usize {
+        100
+    }
+
+    /// Turns texts into vectors, whose usage is nothing where the provider does not say. An error of the kind
+    /// `unsupported` says that it does not.
+    fn embed(&self, _request: EmbedRequest) -> BoxFuture<'static, Result<Embeddings>> {
+        let error = Error::new(ErrorKind::Unsupported, "it turns no texts into vectors");
+        Box::pin(async { Err(error) })
     }
 
     /// Lists the models it offers, as far as it says.

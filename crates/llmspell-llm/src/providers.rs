@@ -32,6 +32,8 @@ pub struct ProviderRow {
     pub base_url: &'static str,
     /// The model used when none is named.
     pub default_model: &'static str,
+    /// The model that turns texts into vectors when none is named; none where it has none.
+    pub embed_model: Option<&'static str>,
     /// Whether it runs on the user's own machine and costs nothing.
     pub local: bool,
     /// Whether it is another way to one that is listed already, so that only who names it means it.
@@ -48,6 +50,7 @@ pub const PROVIDERS: &[ProviderRow] = &[
         model_env: "OPENAI_MODEL",
         base_url: "https://api.openai.com/v1",
         default_model: "gpt-5.4-mini",
+        embed_model: Some("text-embedding-3-small"),
         local: false,
         explicit: false,
     },
@@ -59,6 +62,7 @@ pub const PROVIDERS: &[ProviderRow] = &[
         model_env: "ANTHROPIC_MODEL",
         base_url: "https://api.anthropic.com/v1",
         default_model: "claude-sonnet-5",
+        embed_model: None,
         local: false,
         explicit: false,
     },
@@ -70,6 +74,7 @@ pub const PROVIDERS: &[ProviderRow] = &[
         model_env: "GEMINI_MODEL",
         base_url: "https://generativelanguage.googleapis.com/v1beta",
         default_model: "gemini-flash-latest",
+        embed_model: Some("gemini-embedding-001"),
         local: false,
         explicit: false,
     },
@@ -146,6 +151,7 @@ pub const PROVIDERS: &[ProviderRow] = &[
         model_env: "OPENAI_MODEL",
         base_url: "https://api.openai.com/v1",
         default_model: "gpt-5.4-mini",
+        embed_model: Some("text-embedding-3-small"),
         local: false,
         explicit: true,
     },
@@ -157,6 +163,7 @@ pub const PROVIDERS: &[ProviderRow] = &[
         model_env: "OLLAMA_MODEL",
         base_url: "http://127.0.0.1:11434",
         default_model: "llama3.2",
+        embed_model: Some("nomic-embed-text"),
         local: true,
         explicit: false,
     },
@@ -179,6 +186,7 @@ const fn compatible(
         model_env,
         base_url,
         default_model,
+        embed_model: None,
         local: false,
         explicit: false,
     }

@@ -10,6 +10,7 @@ mod responses;
 use std::borrow::Cow;
 
 use llmspell_core::chat::{ChatRequest, Content, ModelInfo, Part};
+use llmspell_core::embed::EmbedRequest;
 use llmspell_core::{Error, ErrorKind, Result};
 use serde_json::Value as Json;
 
@@ -63,6 +64,21 @@ pub(crate) trait Shape: Send + Sync {
 
     /// Reads one chunk of a streamed answer. What is not known is left alone.
     fn piece(&self, json: &Json, draft: &mut Draft);
+
+    /// The path and the body of a call that turns texts into vectors; `None` where the API has none.
+    fn embed<'a>(&self, _request: &'a EmbedRequest) -> Option<(Vec<Cow<'a, str>>, Json)> {
+        None
+    }
+
+    /// The most texts of such a call.
+    fn most_texts(&self) -> usize {
+        1_000
+    }
+
+    /// Reads its answer: the vectors, and the tokens that were read, where it says so.
+    fn vectors(&self, _json: &Json) -> (Vec<Vec<f64>>, Option<u64>) {
+        (Vec::new(), None)
+    }
 
     /// Reads a list of models; names are the provider's own.
     fn models(&self, json: &Json) -> Vec<ModelInfo>;
@@ -160,6 +176,11 @@ fn text(json: &Json) -> Option<String> {
 /// An empty answer to a whole request.
 fn empty(what: &str) -> Error {
     Error::new(ErrorKind::EmptyResponse, format!("the answer holds {what}")).with_retryable(true)
+}
+
+/// A list of numbers; what is none is left out.
+fn vector(list: &Json) -> Vec<f64> {
+    list.as_array().into_iter().flatten().filter_map(Json::as_f64).collect()
 }
 
 /// Models from a list of objects that have their name in one of these fields.

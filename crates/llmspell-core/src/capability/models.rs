@@ -1,5 +1,7 @@
 //! Language models.
 
+mod embed;
+
 use std::pin::Pin;
 use std::task::{self, Poll, ready};
 
@@ -14,6 +16,7 @@ use crate::chat::{ChatRequest, Delta, ModelInfo, Reply, Usage};
 use crate::context::{Context, Event};
 use crate::convert::from_value;
 use crate::effect::{Ask, Entry, Permit};
+use crate::embed::{EmbedRequest, Embeddings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::{self, Pieces, Record};
 use crate::outcome::LogLevel;
@@ -123,6 +126,19 @@ pub trait Models: Send + Sync {
         request: ChatRequest,
     ) -> BoxFuture<'static, Result<BoxStream<'static, Result<Delta>>>>;
 
+    /// The model that a provider turns texts into vectors with when none is named.
+    ///
+    /// # Errors
+    /// When it turns none; the error names those that do.
+    fn embed_model(&self, provider: &str) -> Result<String> {
+        Err(cannot_embed(provider))
+    }
+
+    /// Turns texts into vectors. Dropping the future cancels the call.
+    fn embed(&self, _permit: Permit, request: EmbedRequest) -> BoxFuture<'static, Result<Embeddings>> {
+        Box::pin(async move { Err(cannot_embed(request.provider.as_deref().unwrap_or("the provider"))) })
+    }
+
     /// Lists the models of one provider, or of all.
     fn list(&self, permit: Permit, provider: Option<String>) -> BoxFuture<'static, Result<ModelListing>>;
 
@@ -134,6 +150,10 @@ pub trait Models: Send + Sync {
     fn estimate(&self, request: &ChatRequest) -> Estimate {
         Estimate { input_tokens: request.text_bytes().div_ceil(4), ..Estimate::default() }
     }
+}
+
+fn cannot_embed(provider: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("{provider}: it turns no texts into vectors"))
 }
 
 /// A provider and a model as a script names them.

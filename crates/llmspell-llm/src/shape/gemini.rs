@@ -5,9 +5,12 @@ use std::collections::HashMap;
 
 use llmspell_core::Result;
 use llmspell_core::chat::{ChatRequest, Effort, FinishReason, ModelInfo, Part, Role};
+use llmspell_core::embed::EmbedRequest;
 use serde_json::{Value as Json, json};
 
-use super::{Object, Shape, arguments_object, misplaced, named_models, output, parameters, parts, text};
+use super::{
+    Object, Shape, arguments_object, misplaced, named_models, output, parameters, parts, text, vector,
+};
 use crate::config::ProviderConfig;
 use crate::draft::{Draft, count};
 use crate::provider::TakesOutput;
@@ -137,6 +140,28 @@ impl Shape for Gemini {
         if let Some(reason) = candidate["finishReason"].as_str() {
             draft.finish = Some(finish(reason));
         }
+    }
+
+    fn embed<'a>(&self, request: &'a EmbedRequest) -> Option<(Vec<Cow<'a, str>>, Json)> {
+        let model = request.model.as_deref().unwrap_or_default();
+        let one = |text: &String| {
+            let one = Object::default()
+                .set("model", format!("models/{model}"))
+                .set("content", json!({"parts": [{"text": text}]}));
+            one.set_some("outputDimensionality", request.dimensions).json()
+        };
+        let requests: Vec<Json> = request.texts.iter().map(one).collect();
+        let path = vec!["models".into(), format!("{model}:batchEmbedContents").into()];
+        Some((path, json!({"requests": requests})))
+    }
+
+    fn most_texts(&self) -> usize {
+        100
+    }
+
+    fn vectors(&self, json: &Json) -> (Vec<Vec<f64>>, Option<u64>) {
+        let found = json["embeddings"].as_array().into_iter().flatten();
+        (found.map(|one| vector(&one["values"])).collect(), count(&json["usageMetadata"]["promptTokenCount"]))
     }
 
     fn models(&self, json: &Json) -> Vec<ModelInfo> {

@@ -5,10 +5,13 @@ use std::collections::HashMap;
 
 use llmspell_core::Result;
 use llmspell_core::chat::{ChatRequest, Effort, FinishReason, Message, ModelInfo, Part, Role};
+use llmspell_core::embed::EmbedRequest;
 use serde_json::{Value as Json, json};
 
 use super::openai::bearer;
-use super::{Object, Shape, arguments_object, misplaced, named_models, output, parameters, parts, text};
+use super::{
+    Object, Shape, arguments_object, misplaced, named_models, output, parameters, parts, text, vector,
+};
 use crate::config::ProviderConfig;
 use crate::draft::{Draft, count};
 use crate::frames::Framing;
@@ -113,6 +116,19 @@ impl Shape for Ollama {
             draft.tokens.output = count(&json["eval_count"]);
             draft.tokens.cached = count(&json["prompt_eval_cached_count"]);
         }
+    }
+
+    fn embed<'a>(&self, request: &'a EmbedRequest) -> Option<(Vec<Cow<'a, str>>, Json)> {
+        let body = Object::default()
+            .set_some("model", request.model.as_deref())
+            .set("input", request.texts.clone())
+            .set_some("dimensions", request.dimensions);
+        Some((vec!["api".into(), "embed".into()], body.json()))
+    }
+
+    fn vectors(&self, json: &Json) -> (Vec<Vec<f64>>, Option<u64>) {
+        let found = json["embeddings"].as_array().into_iter().flatten();
+        (found.map(vector).collect(), count(&json["prompt_eval_count"]))
     }
 
     fn models(&self, json: &Json) -> Vec<ModelInfo> {

@@ -4,9 +4,12 @@ use std::borrow::Cow;
 
 use llmspell_core::Result;
 use llmspell_core::chat::{ChatRequest, Effort, FinishReason, Message, ModelInfo, OutputSpec, Part, Role};
+use llmspell_core::embed::EmbedRequest;
 use serde_json::{Value as Json, json};
 
-use super::{Object, Shape, arguments_text, empty, misplaced, named_models, output, parameters, parts, text};
+use super::{
+    Object, Shape, arguments_text, empty, misplaced, named_models, output, parameters, parts, text, vector,
+};
 use crate::config::ProviderConfig;
 use crate::draft::{Draft, count};
 use crate::provider::TakesOutput;
@@ -92,6 +95,22 @@ impl Shape for OpenAiChat {
             read_content(&choice["delta"], draft);
             read_finish(choice, draft);
         }
+    }
+
+    fn embed<'a>(&self, request: &'a EmbedRequest) -> Option<(Vec<Cow<'a, str>>, Json)> {
+        let body = Object::default()
+            .set_some("model", request.model.as_deref())
+            .set("input", request.texts.clone())
+            .set("encoding_format", "float")
+            .set_some("dimensions", request.dimensions);
+        Some((vec!["embeddings".into()], body.json()))
+    }
+
+    fn vectors(&self, json: &Json) -> (Vec<Vec<f64>>, Option<u64>) {
+        let mut found: Vec<&Json> = json["data"].as_array().into_iter().flatten().collect();
+        found.sort_by_key(|one| one["index"].as_u64());
+        let vectors = found.iter().map(|one| vector(&one["embedding"])).collect();
+        (vectors, count(&json["usage"]["prompt_tokens"]))
     }
 
     fn models(&self, json: &Json) -> Vec<ModelInfo> {

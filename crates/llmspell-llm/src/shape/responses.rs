@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use llmspell_core::chat::{ChatRequest, Effort, FinishReason, Message, ModelInfo, OutputSpec, Part, Role};
+use llmspell_core::embed::EmbedRequest;
 use llmspell_core::{Error, ErrorKind, Result};
 use serde_json::{Value as Json, json};
 
@@ -118,6 +119,14 @@ impl Shape for OpenAiResponses {
             }
             _ => {}
         }
+    }
+
+    fn embed<'a>(&self, request: &'a EmbedRequest) -> Option<(Vec<Cow<'a, str>>, Json)> {
+        OpenAiChat.embed(request)
+    }
+
+    fn vectors(&self, json: &Json) -> (Vec<Vec<f64>>, Option<u64>) {
+        OpenAiChat.vectors(json)
     }
 
     fn models(&self, json: &Json) -> Vec<ModelInfo> {

@@ -3,6 +3,7 @@
 
 mod agents;
 mod client;
+mod embed;
 mod extract;
 mod fallback;
 mod fault_server;

@@ -12,6 +12,7 @@ use llmspell_core::capability::{
 };
 use llmspell_core::chat::{ChatRequest, Delta, Reply};
 use llmspell_core::effect::Permit;
+use llmspell_core::embed::{EmbedRequest, Embeddings};
 use llmspell_core::{Error, ErrorKind, Result, Value, from_value};
 use llmspell_llm::{Client, Mock, PROVIDERS, Provider, ProviderRow, RetryPolicy};
 
@@ -141,6 +142,15 @@ impl Models for ScriptedModels {
     ) -> BoxFuture<'static, Result<BoxStream<'static, Result<Delta>>>> {
         let (asking, look) = (self.client.stream(permit, request), self.look());
         Box::pin(async move { asking.await.inspect_err(look) })
+    }
+
+    fn embed_model(&self, provider: &str) -> Result<String> {
+        self.client.embed_model(provider)
+    }
+
+    /// The mock's vectors, which need no script.
+    fn embed(&self, permit: Permit, request: EmbedRequest) -> BoxFuture<'static, Result<Embeddings>> {
+        self.client.embed(permit, request)
     }
 
     fn list(&self, permit: Permit, provider: Option<String>) -> BoxFuture<'static, Result<ModelListing>> {
