@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 
+use llmspell::agent::{AgentEvent, AgentStep};
 use llmspell::trace::{EffectEvent, EffectStage};
 use llmspell::{CallInfo, Error, Frame, LogEntry, LogLevel, Value};
 
@@ -17,6 +18,9 @@ const FRAMES: usize = 16;
 
 /// What a run may have to wait for, by the beginnings of its operations.
 const WAITING: [&str; 5] = ["models.chat", "models.stream", "models.list", "net.", "console."];
+
+/// The letters of a line that tells of an agent.
+const AGENT_LINE: usize = 200;
 
 /// How to talk to the user.
 #[derive(Debug)]
@@ -128,6 +132,41 @@ impl Report {
         let deep = at.split('#').next().unwrap_or_default().matches('.').count();
         let what = figures::effect(event);
         Some(format!("{} {:deep$}{mark} {at}  {what}{end}\n", self.paint(DIM, "trace:"), ""))
+    }
+
+    /// What an agent does, where the user wants to hear all: the calls of its tools, and what came of them. That it was made
+    /// to forget is worth knowing always.
+    pub(crate) fn agent(&self, event: &AgentEvent) -> Option<String> {
+        let (level, what) = match &event.step {
+            AgentStep::ToolCall { name, arguments, .. } => {
+                (LogLevel::Debug, format!("calls {name} {arguments}"))
+            }
+            AgentStep::ToolResult { name, content, is_error: false, .. } => {
+                (LogLevel::Debug, format!("{name} answers {content}"))
+            }
+            AgentStep::ToolResult { name, content, .. } => {
+                (LogLevel::Debug, format!("{name} failed: {content}"))
+            }
+            AgentStep::Shortened { policy, count, tokens_before, tokens_after } => {
+                let what = if policy == "summarize" { "messages summed up" } else { "results left out" };
+                let told =
+                    format!("{count} {what} to make room: {tokens_before} tokens became {tokens_after}");
+                (LogLevel::Info, told)
+            }
+            AgentStep::Text { .. } | AgentStep::Reasoning { .. } | AgentStep::Usage { .. } => return None,
+        };
+        let line: String =
+            what.chars().take(AGENT_LINE).map(|letter| if letter == '\n' { ' ' } else { letter }).collect();
+        let more = if line.len() < what.len() { "…" } else { "" };
+        let AgentEvent { agent, turn, .. } = event;
+        (level >= self.level).then(|| {
+            format!(
+                "{} {} {}{more}\n",
+                self.paint(DIM, "agent:"),
+                self.safe(&format!("{agent} {turn}")),
+                self.safe(&line)
+            )
+        })
     }
 
     /// Something worth knowing; `None` when the user wants to hear only what is wrong.
@@ -288,6 +327,39 @@ mod tests {
             text,
             "\u{1b}[1;31merror:\u{1b}[0m \\u{1b}[2Jboo\n\u{1b}[36mhint:\u{1b}[0m run\\u{202e}\n"
         );
+    }
+
+    #[test]
+    fn what_an_agent_does_is_a_line_for_whoever_wants_to_hear_all() {
+        let event = |step| AgentEvent { agent: "clerk".into(), turn: 2, step };
+        let call = event(AgentStep::ToolCall {
+            id: "c".into(),
+            name: "price".into(),
+            arguments: serde_json::json!({"thing": "lamp"}),
+        });
+        let result = event(AgentStep::ToolResult {
+            id: "c".into(),
+            name: "price".into(),
+            content: "40\neuros ".repeat(40),
+            is_error: false,
+            untrusted: true,
+        });
+        let shortened = event(AgentStep::Shortened {
+            policy: "drop_results".into(),
+            count: 3,
+            tokens_before: 9_000,
+            tokens_after: 4_000,
+        });
+        let all = Report { level: LogLevel::Debug, ..PLAIN };
+        assert_eq!(all.agent(&call).unwrap(), "agent: clerk 2 calls price {\"thing\":\"lamp\"}\n");
+        let line = all.agent(&result).unwrap();
+        assert!(
+            line.starts_with("agent: clerk 2 price answers 40 euros 40 euros") && line.ends_with("…\n"),
+            "{line}"
+        );
+        assert_eq!(PLAIN.agent(&call), None);
+        let told = "agent: clerk 2 3 results left out to make room: 9000 tokens became 4000\n";
+        assert_eq!(PLAIN.agent(&shortened).unwrap(), told);
     }
 
     #[test]

@@ -88,6 +88,9 @@ impl<'a> Screen<'a> {
         if let Event::Log(entry) = event {
             self.say(self.report.log(entry));
         }
+        if let (Output::Text | Output::Json, Event::Agent(event)) = (self.output, event) {
+            self.say_lines(self.report.agent(event).unwrap_or_default());
+        }
         if let Event::Progress(now) = event {
             let line = self.bars.update(now).unwrap_or_default();
             self.say_lines(line);

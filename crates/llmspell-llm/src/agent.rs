@@ -40,8 +40,9 @@ pub struct AgentSpec {
     pub budget: Option<Budget>,
     /// What its answer has to be; else it is text.
     pub output: Option<Schema>,
-    /// How the model is told of its tools.
-    pub tool_mode: ToolMode,
+    /// How the model is told of its tools. When that is not said, as its provider has it, and a model that is known to call
+    /// none is refused.
+    pub tool_mode: Option<ToolMode>,
     /// What to do when what was said is more than the model can read.
     pub overflow: Overflow,
     /// The most tokens that the model can read and write, where that is not known by its name.
@@ -51,11 +52,10 @@ pub struct AgentSpec {
 }
 
 /// How a model is told of its tools.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ToolMode {
     /// As its provider has it.
-    #[default]
     Native,
     /// In its instructions, for a model that calls no tools: it answers with calls as text.
     Text,
@@ -185,7 +185,7 @@ impl AgentSpec {
             max_turns: DEFAULT_TURNS,
             budget: None,
             output: None,
-            tool_mode: ToolMode::default(),
+            tool_mode: None,
             overflow: Overflow::default(),
             context_window: None,
             max_result: DEFAULT_RESULT,
@@ -201,6 +201,7 @@ impl Agent {
     pub fn new(cx: &Context, mut spec: AgentSpec) -> Result<Self> {
         check_name("an agent", &spec.name)?;
         turn::check_tools(&spec)?;
+        turn::check_model(&spec)?;
         let tools: Arc<[ToolSpec]> = spec.tools.iter().map(Tool::spec).collect();
         // Not every provider has tools and its own way to typed answers at once; words do in each.
         let native = if spec.tools.is_empty() { None } else { Some(false) };

@@ -39,9 +39,10 @@ pub struct AgentConfig {
     /// Is called with each step; returning `false` stops the run.
     #[serde(default)]
     on_event: Option<Callback>,
-    /// How the model is told of its tools: `native`, or `text` for a model that calls none.
+    /// How the model is told of its tools: `native`, or `text` for a model that calls none. When it is not said, a model that
+    /// is known to call none is refused.
     #[serde(default)]
-    tool_mode: ToolMode,
+    tool_mode: Option<ToolMode>,
     /// What to do when what was said is more than the model can read: `drop_results` of tools, `summarize` or `fail`.
     #[serde(default)]
     overflow: Overflow,

@@ -58,7 +58,7 @@ fn write_as_text(message: &mut Message) {
 
 /// Finds the calls in an answer's text and takes them out of it.
 pub(super) fn read_calls(spec: &AgentSpec, reply: &mut Reply) {
-    if spec.tool_mode != ToolMode::Text || spec.tools.is_empty() {
+    if spec.tool_mode != Some(ToolMode::Text) || spec.tools.is_empty() {
         return;
     }
     let text = std::mem::take(&mut reply.text);

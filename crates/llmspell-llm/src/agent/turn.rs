@@ -10,6 +10,7 @@ use llmspell_core::{Context, Error, ErrorKind, Result};
 
 use super::run::{Halt, Work};
 use super::{AgentSpec, ToolMode, in_text};
+use crate::catalogue;
 use crate::history::Turn;
 use crate::tool::{Tool, cut_result, named};
 
@@ -78,8 +79,8 @@ impl Work<'_> {
         let spec = self.agent.spec();
         let mut request = ChatRequest { messages: self.messages.clone(), ..spec.request.clone() };
         match spec.tool_mode {
-            ToolMode::Native => request.tools = self.agent.tools.to_vec(),
-            ToolMode::Text => in_text::instruct(&self.agent.tools, &mut request),
+            None | Some(ToolMode::Native) => request.tools = self.agent.tools.to_vec(),
+            Some(ToolMode::Text) => in_text::instruct(&self.agent.tools, &mut request),
         }
         request
     }
@@ -213,4 +214,18 @@ pub(super) fn check_tools(spec: &AgentSpec) -> Result<()> {
             Err(Error::new(ErrorKind::Conflict, message))
         }
     }
+}
+
+/// Says whether the model of an agent can be told of its tools as they are.
+///
+/// # Errors
+/// When it is known to call none.
+pub(super) fn check_model(spec: &AgentSpec) -> Result<()> {
+    let (Some(provider), Some(model)) = (&spec.request.provider, &spec.request.model) else { return Ok(()) };
+    let known = catalogue::known(provider, model).and_then(|known| known.capabilities);
+    if spec.tools.is_empty() || spec.tool_mode.is_some() || known.is_none_or(|known| known.tools) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Unsupported, format!("the model {provider}/{model} calls no tools"))
+        .hint("`tool_mode = \"text\"` tells it of them in words and reads its calls from its text; \"native\" tries it all the same"))
 }

@@ -1,13 +1,20 @@
 //! Agents against models that want what is not there, and against what runs out.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{BoxFuture, LocalBoxFuture};
+use futures_util::stream::BoxStream;
 use llmspell_core::agent::{AgentEvent, AgentStep};
-use llmspell_core::chat::{ChatRequest, Content, Message, Part, Role};
+use llmspell_core::capability::Console;
+use llmspell_core::chat::{
+    ChatRequest, Content, Delta, FinishReason, Message, ModelInfo, Part, Reply, Role, ToolCall,
+};
+use llmspell_core::effect::Permit;
 use llmspell_core::{Budget, Context, Error, ErrorKind, Result, Value};
 use llmspell_llm::{
-    Agent, AgentEnd, AgentReply, AgentSpec, Client, Heard, Listener, Mock, Overflow, Schema, Tool, ToolMode,
+    Agent, AgentEnd, AgentReply, AgentSpec, Attempt, Client, Heard, Listener, Mock, Overflow, Provider,
+    Schema, Tool, ToolMode,
 };
 use serde_json::{Value as Json, json};
 
@@ -122,63 +129,84 @@ async fn r16_r17_what_the_model_does_wrong_it_is_told_and_may_do_better() {
     assert_eq!((reply.text.as_str(), reply.turns, reply.tool_calls), ("done", 2, 2));
 }
 
-#[tokio::test]
-async fn r17_two_calls_of_one_id_have_two_results_of_which_one_is_a_refusal() {
-    /// Gives one answer with two calls of one id, and then text.
-    struct Twice(Mutex<usize>, Mutex<Vec<ChatRequest>>);
-    impl llmspell_llm::Provider for Twice {
-        fn chat(
-            &self,
-            attempt: llmspell_llm::Attempt,
-        ) -> futures_util::future::BoxFuture<'static, Result<llmspell_core::chat::Reply>> {
-            self.1.lock().unwrap().push((*attempt.request).clone());
-            let mut asked = self.0.lock().unwrap();
-            *asked += 1;
-            let call = |text: &str| llmspell_core::chat::ToolCall {
-                id: "c".into(),
-                name: "say".into(),
-                arguments: json!({"text": text}),
-                signature: None,
-            };
-            let reply = llmspell_core::chat::Reply {
-                text: if *asked > 1 { "done".into() } else { String::new() },
-                tool_calls: if *asked > 1 { vec![] } else { vec![call("one"), call("two")] },
-                ..Default::default()
-            };
-            Box::pin(async { Ok(reply) })
-        }
-        fn stream(
-            &self,
-            _: llmspell_llm::Attempt,
-        ) -> futures_util::future::BoxFuture<
-            'static,
-            Result<futures_util::stream::BoxStream<'static, Result<llmspell_core::chat::Delta>>>,
-        > {
-            unreachable!("nobody streams")
-        }
-        fn models(
-            &self,
-        ) -> futures_util::future::BoxFuture<'static, Result<Vec<llmspell_core::chat::ModelInfo>>> {
-            Box::pin(async { Ok(Vec::new()) })
-        }
+/// Gives these answers in order, and keeps what it was asked.
+struct Replies(Mutex<VecDeque<Reply>>, Mutex<Vec<ChatRequest>>);
+
+impl Provider for Replies {
+    fn chat(&self, attempt: Attempt) -> BoxFuture<'static, Result<Reply>> {
+        self.1.lock().unwrap().push((*attempt.request).clone());
+        let reply = self.0.lock().unwrap().pop_front().unwrap();
+        Box::pin(async { Ok(reply) })
     }
-    let provider = Arc::new(Twice(Mutex::default(), Mutex::default()));
-    let client = Client::builder().custom("twice", provider.clone()).build().unwrap();
+
+    fn stream(&self, _: Attempt) -> BoxFuture<'static, Result<BoxStream<'static, Result<Delta>>>> {
+        unreachable!("nobody streams")
+    }
+
+    fn models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+}
+
+/// Runs an agent against these answers, and returns what it came to and what the model was asked.
+async fn answered(replies: Vec<Reply>, spec: AgentSpec) -> (Result<AgentReply>, Vec<ChatRequest>) {
+    let provider = Arc::new(Replies(Mutex::new(replies.into()), Mutex::default()));
+    let client = Client::builder().custom("p", provider.clone()).build().unwrap();
     let cx = Context::builder().models(Arc::new(client)).build();
     let request =
-        ChatRequest { provider: Some("twice".into()), model: Some("m".into()), ..ChatRequest::default() };
-    let agent = Agent::new(&cx, AgentSpec { request, ..spec() }).unwrap();
-    run(&agent, &cx, &Notes::default()).await.unwrap();
-    let asked = provider.1.lock().unwrap();
-    let Content::Parts(results) = &asked[1].messages[2].content else { panic!("no results") };
-    let told: Vec<_> = results
-        .iter()
-        .map(|part| match part {
-            Part::ToolResult { id, content, is_error } => format!("{id} {is_error} {content}"),
-            other => format!("{other:?}"),
-        })
-        .collect();
+        ChatRequest { provider: Some("p".into()), model: Some("m".into()), ..ChatRequest::default() };
+    let agent = Agent::new(&cx, AgentSpec { request, ..spec }).unwrap();
+    let result = run(&agent, &cx, &Notes::default()).await.map(Option::unwrap);
+    let asked = provider.1.lock().unwrap().clone();
+    (result, asked)
+}
+
+fn call(id: &str, arguments: Json) -> ToolCall {
+    ToolCall { id: id.into(), name: "say".into(), arguments, signature: None }
+}
+
+/// What the model was told of its calls.
+fn told(message: &Message) -> Vec<String> {
+    let Content::Parts(results) = &message.content else { panic!("no results") };
+    let line = |part: &Part| match part {
+        Part::ToolResult { id, content, is_error } => format!("{id} {is_error} {content}"),
+        other => format!("{other:?}"),
+    };
+    results.iter().map(line).collect()
+}
+
+#[tokio::test]
+async fn r17_two_calls_of_one_id_have_two_results_of_which_one_is_a_refusal() {
+    let calls = ["one", "two"].map(|text| call("c", json!({"text": text}))).to_vec();
+    let wanted = Reply { tool_calls: calls, ..Reply::default() };
+    let done = Reply { text: "done".into(), ..Reply::default() };
+    let (result, asked) = answered(vec![wanted, done], spec()).await;
+    assert_eq!(result.unwrap().tool_calls, 1);
+    let told = told(&asked[1].messages[2]);
     assert_eq!(told, ["c false said one", "c_2 true not run: another call of this answer has the same id"]);
+}
+
+#[tokio::test]
+async fn r18_an_answer_that_was_cut_or_refused_says_so_and_is_not_taken_for_a_whole_one() {
+    let cut =
+        |text: &str| Reply { text: text.into(), finish_reason: FinishReason::Length, ..Reply::default() };
+    let (result, _) = answered(vec![cut("half")], spec()).await;
+    assert_eq!(result.unwrap().finish_reason, FinishReason::Length);
+
+    for finish_reason in [FinishReason::Length, FinishReason::ContentFilter, FinishReason::Refusal] {
+        let (result, _) = answered(vec![Reply { finish_reason, ..Reply::default() }], spec()).await;
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::EmptyResponse, "{finish_reason:?}");
+    }
+    let output = Some(Schema::read(&json!({"name": "string"})).unwrap());
+    let (result, _) = answered(vec![cut("{\"name\": \"Ada\"}")], AgentSpec { output, ..spec() }).await;
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::OutputInvalid);
+
+    let half = Reply { tool_calls: vec![call("c", json!("{\"text\": \"he"))], ..cut("") };
+    let (result, asked) =
+        answered(vec![half, Reply { text: "done".into(), ..Reply::default() }], spec()).await;
+    assert_eq!(result.unwrap().text, "done");
+    let told = told(&asked[1].messages[2]);
+    assert_eq!(told, [r#"c true tool `say`: the arguments are no JSON object: `{"text": "he`"#]);
 }
 
 #[tokio::test]
@@ -320,7 +348,7 @@ async fn a_model_without_tools_calls_them_in_its_text() {
         .reply("Let me. <tool_call>{\"name\": \"say\", \"arguments\": {\"text\": \"hi\"}}</tool_call>")
         .reply("<tool_call>{\"name\": \"say\", \"arguments\": ")
         .reply("done");
-    let (result, lines) = play(mock.clone(), AgentSpec { tool_mode: ToolMode::Text, ..spec() }).await;
+    let (result, lines) = play(mock.clone(), AgentSpec { tool_mode: Some(ToolMode::Text), ..spec() }).await;
     let reply = result.unwrap();
     assert_eq!((reply.text.as_str(), reply.turns, reply.tool_calls), ("done", 3, 1));
     assert!(lines.contains(&"1 call_1 = said hi".to_owned()), "{lines:?}");
@@ -328,6 +356,26 @@ async fn a_model_without_tools_calls_them_in_its_text() {
     let asked = mock.requests();
     assert!(asked[0].tools.is_empty() && asked[0].system.as_ref().unwrap().contains("\"name\":\"say\""));
     assert_eq!(asked[1].messages[2].joined_text(), "<tool_response>said hi</tool_response>\n");
+}
+
+#[tokio::test]
+async fn a_model_that_is_known_to_call_no_tools_is_refused_them_unless_it_is_said_how() {
+    let cx = context(&Mock::new());
+    let make = |model: &str, tool_mode| {
+        let request = ChatRequest {
+            provider: Some("mistral".into()),
+            model: Some(model.into()),
+            ..ChatRequest::default()
+        };
+        Agent::new(&cx, AgentSpec { request, tool_mode, ..spec() }).map(drop)
+    };
+    let error = make("open-mistral-nemo", None).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert_eq!(error.message(), "the model mistral/open-mistral-nemo calls no tools");
+    for tool_mode in [ToolMode::Text, ToolMode::Native] {
+        make("open-mistral-nemo", Some(tool_mode)).unwrap();
+    }
+    make("a-model-nobody-knows", None).unwrap();
 }
 
 #[tokio::test]
@@ -391,12 +439,8 @@ async fn a_tool_that_takes_too_long_has_failed() {
 #[tokio::test]
 async fn a_tool_that_asks_runs_only_when_the_user_says_yes() {
     struct Says(Option<&'static str>, Arc<Mutex<Vec<String>>>);
-    impl llmspell_core::capability::Console for Says {
-        fn read_line(
-            &self,
-            _: llmspell_core::effect::Permit,
-            prompt: String,
-        ) -> futures_util::future::BoxFuture<'static, Result<Option<String>>> {
+    impl Console for Says {
+        fn read_line(&self, _: Permit, prompt: String) -> BoxFuture<'static, Result<Option<String>>> {
             self.1.lock().unwrap().push(prompt);
             let line = self.0.map(str::to_owned);
             Box::pin(async { Ok(line) })
