@@ -740,6 +740,9 @@ declare namespace Spell {
         estimated?: boolean;
     }
 
+    /** A vector for each text: one alone for one text. */
+    type Vectors = Array<number> | Array<Array<number>>;
+
     /** A call of a tool that a model wants. */
     interface WantedCall {
         /** The tool. */
@@ -747,8 +750,6 @@ declare namespace Spell {
         /** What it is called with. */
         arguments?: any;
     }
-    /** A vector for each text: one alone for one text. */
-    type Vectors = Array<number> | Array<Array<number>>;
 
     /** A request as a whole. */
     interface WholeRequest {
