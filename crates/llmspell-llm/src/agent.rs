@@ -145,6 +145,7 @@ impl Listener for () {
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 /// use std::sync::Arc;
+/// use llmspell_core::chat::Message;
 /// use llmspell_core::{Context, Value};
 /// use llmspell_llm::{Agent, AgentEnd, AgentSpec, Client, Mock, Schema, Tool};
 /// use serde_json::json;
@@ -158,7 +159,8 @@ impl Listener for () {
 ///     Ok(Value::from(arguments["a"].as_f64().unwrap_or(0.0) + arguments["b"].as_f64().unwrap_or(0.0)))
 /// })?;
 /// let agent = Agent::new(&cx, AgentSpec { tools: vec![add], ..AgentSpec::named("adder") })?;
-/// let AgentEnd::Answered(reply) = agent.run(&cx, "What is 2 + 3?".into(), &()).await? else { unreachable!() };
+/// let question = Message::user("What is 2 + 3?");
+/// let AgentEnd::Answered(reply) = agent.run(&cx, question, &()).await? else { unreachable!() };
 /// assert_eq!((reply.text.as_str(), reply.turns, reply.tool_calls), ("It is 5.", 2, 1));
 /// assert_eq!(agent.messages().len(), 4);
 /// # Ok::<(), llmspell_core::Error>(()) })?;

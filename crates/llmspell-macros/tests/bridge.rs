@@ -125,7 +125,7 @@ fn a_bridge_knows_everything_about_itself() {
         [
             r#"hello(name: {"type":"string"}, times: {"type":["integer","null"],"format":"uint8","minimum":0,"maximum":255}) -> {"type":"string"}, since 0.1"#,
             "async silently() -> nothing, since 0.2",
-            r#"count(first: {"type":"string"}, others...: {}) -> {"type":"integer","format":"uint64","minimum":0}, since 0.1"#,
+            r#"count(first: {"type":"string"}, others...: {"anyOf":[{}]}) -> {"type":"integer","format":"uint64","minimum":0}, since 0.1"#,
             r#"meet(name: {"type":"string"}) -> {"title":"Person","x-llmspell":"object"}, since 0.1"#,
         ]
     );
