@@ -802,7 +802,7 @@ declare namespace Spell {
         /** Asks a model for data that fits a schema, and returns the data. */
         extract(prompt: string | Array<Message> | ChatRequest, schema: string | { [name: string]: any } | Array<any>, options?: ExtractOptions | null): Promise<any>;
         /** Turns a text into a vector, or each text of a list into one: near vectors are of texts that mean alike. */
-        embed(texts: Texts, options?: EmbedOptions | null): Promise<Vectors>;
+        embed(texts: Texts, options?: EmbedOptions | null): Promise<any>;
         /** Asks a model and calls `on_chunk` with each piece of its answer as it arrives. */
         streamChat(prompt: string | Array<Message> | ChatRequest, onChunk: (...values: any[]) => any, options?: ChatOptions | null): Promise<void>;
         /** Asks a model without waiting for its answer, and returns a number for the call. */

@@ -1,5 +1,7 @@
 //! What `llm.embed` takes and gives: one text or many.
 
+use std::borrow::Cow;
+
 use llmspell_core::bridge::FromArgument;
 use llmspell_core::chat::Seconds;
 use llmspell_core::embed::EmbedRequest;
@@ -43,13 +45,29 @@ impl FromArgument for Texts {
 }
 
 /// A vector for each text: one alone for one text.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Vectors {
     /// Of one text.
     One(Vec<f64>),
     /// Of several.
     Many(Vec<Vec<f64>>),
+}
+
+/// Which of the two it is follows from the argument, which types cannot say here: a union would have to be taken apart at
+/// each call.
+impl JsonSchema for Vectors {
+    fn schema_name() -> Cow<'static, str> {
+        "Vectors".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        Schema::default()
+    }
 }
 
 /// How to turn texts into vectors.
