@@ -222,8 +222,8 @@ declare namespace Spell {
         output?: any;
         /** Is called with each step; returning `false` stops the run. */
         onEvent?: ((...values: any[]) => any) | null;
-        /** How the model is told of its tools: `native`, or `text` for a model that calls none. */
-        toolMode?: ToolMode;
+        /** How the model is told of its tools: `native`, or `text` for a model that calls none. When it is not said, a model that is known to call none is refused. */
+        toolMode?: ToolMode | null;
         /** What to do when what was said is more than the model can read: `drop_results` of tools, `summarize` or `fail`. */
         overflow?: Overflow;
         /** The most tokens that the model can read and write, where that is not known by its name. */
@@ -739,9 +739,6 @@ declare namespace Spell {
         /** Whether the provider did not say and the tokens were counted here. */
         estimated?: boolean;
     }
-
-    /** A vector for each text: one alone for one text. */
-    type Vectors = Array<number> | Array<Array<number>>;
 
     /** A call of a tool that a model wants. */
     interface WantedCall {
