@@ -420,6 +420,19 @@ FAIL tests/e.luau > one
 }
 
 #[test]
+fn a_file_that_takes_its_time_to_name_its_cases_names_them_all() {
+    // More than a script may take before its neighbours have their turn, in which the first case could begin.
+    let test = "for number = 1, 3 do
+    test.case(`case {number}`, function() end)
+    local sum = 0
+    for step = 1, 3_000_000 do sum += step end
+end";
+    let folder = greet(test);
+    let seen = folder.run(&["test", "greet"]);
+    assert!(seen.stdout.ends_with("3 passed, 0 failed, 0 skipped\n"), "{seen:?}");
+}
+
+#[test]
 fn cases_are_chosen_and_told_as_json() {
     let folder = greet("test.case('one', function() end)\ntest.case('other', function() error('x') end)");
     let ran = folder.run(&["test", "greet", "--filter", "greet.luau > one", "--output=json"]);

@@ -172,7 +172,10 @@ impl Run {
             }
             self.run_jobs(cx)?;
         }
-        while let Poll::Ready(Some(result)) = self.beside.poll_next_unpin(cx) {
+        // What the host does beside a script must not see half of what that does.
+        while self.host.run().stopped.get().is_none()
+            && let Poll::Ready(Some(result)) = self.beside.poll_next_unpin(cx)
+        {
             progress = true;
             result?;
         }
