@@ -520,6 +520,16 @@ declare namespace Spell {
         content: Content;
     }
 
+    /** An agent as a table of the script's. */
+    interface Methods {
+        /** What it does. */
+        description?: string;
+        /** Takes itself, an input and options, and returns a result. */
+        execute: (...values: any[]) => any;
+        /** Takes itself, an input, options and a function to call with each piece of the answer. */
+        stream?: ((...values: any[]) => any) | null;
+    }
+
     /** An answer of a model, or how there is none. A text stands for an answer with that text. */
     interface ModelAnswer {
         /** The text of the answer. */
@@ -578,7 +588,7 @@ declare namespace Spell {
     interface RegisteredInfo {
         /** Its name. */
         name: string;
-        /** `function`, or `agent` for one that has a model. */
+        /** `function` or `table` of the script's, or `agent` for one that has a model. */
         kind: string;
         /** What it does. */
         description: string;
@@ -1058,7 +1068,7 @@ declare namespace Spell {
         /** Makes an agent. */
         create(config: AgentConfig): Agent;
         /** Registers an agent under a name that no other has. */
-        register(name: string, agent: ((...values: any[]) => any) | Agent): boolean;
+        register(name: string, agent: ((...values: any[]) => any) | Methods | Agent): boolean;
         /** Gives a registered agent an input and returns its result. */
         execute(name: string, input: any, options?: any | null): Promise<any>;
         /** Gives a registered agent an input and calls `on_chunk` with each piece of its answer as it arrives. */

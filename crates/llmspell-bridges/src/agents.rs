@@ -54,13 +54,22 @@ pub mod agents {
 
     /// Registers an agent under a name that no other has.
     ///
-    /// It is a function that takes an input and options and returns a result, or an agent that `agents.create` made.
+    /// It is a function that takes an input and options and returns a result; a table with a method `execute` that does so, and
+    /// perhaps one `stream` that takes a function to call with each piece as well; or an agent that `agents.create` made.
     ///
     /// ```luau
     /// assert(agents.register("echo", function(input, options)
     ///     return "You said: " .. input
     /// end))
     /// assert(agents.execute("echo", "hello") == "You said: hello")
+    ///
+    /// local counter = {count = 0}
+    /// function counter:execute(input)
+    ///     self.count += 1
+    ///     return `{input} {self.count}`
+    /// end
+    /// assert(agents.register("counter", counter))
+    /// assert(agents.execute("counter", "number") == "number 1" and counter.count == 1)
     /// ```
     pub fn register(cx: &Context, name: String, agent: Definition) -> Result<bool> {
         Registered::add(cx, name, agent)?;

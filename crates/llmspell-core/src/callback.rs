@@ -20,6 +20,8 @@ pub struct Call {
     pub failure: Option<Error>,
     /// How the function sees the world; else as a task of the one that handed it out.
     pub within: Option<Context>,
+    /// Whether it is called as a method of the table or object that it was handed over in.
+    pub as_method: bool,
 }
 
 /// Where the functions behind callbacks live: implemented by an engine's session.
@@ -65,7 +67,7 @@ impl Callback {
     /// # Errors
     /// What the function raised, or that its session is gone.
     pub async fn call(&self, arguments: Vec<Value>) -> Result<Value> {
-        self.invoke(arguments, None, None).await
+        self.invoke(arguments, None, None, false).await
     }
 
     /// Calls the function as another task, and waits for what it returns.
@@ -73,7 +75,16 @@ impl Callback {
     /// # Errors
     /// What the function raised, or that its session is gone.
     pub async fn call_within(&self, cx: Context, arguments: Vec<Value>) -> Result<Value> {
-        self.invoke(arguments, None, Some(cx)).await
+        self.invoke(arguments, None, Some(cx), false).await
+    }
+
+    /// The same as a method of the table or object that the function was handed over in, which is the script's own and no
+    /// copy: Luau's function gets it as its first argument, JavaScript's as `this`.
+    ///
+    /// # Errors
+    /// What the function raised, or that its session is gone.
+    pub async fn call_method(&self, cx: Context, arguments: Vec<Value>) -> Result<Value> {
+        self.invoke(arguments, None, Some(cx), true).await
     }
 
     /// Calls the function with an error behind its arguments, and waits for what it returns.
@@ -81,7 +92,7 @@ impl Callback {
     /// # Errors
     /// What the function raised, or that its session is gone.
     pub async fn call_with_error(&self, arguments: Vec<Value>, failure: Error) -> Result<Value> {
-        self.invoke(arguments, Some(failure), None).await
+        self.invoke(arguments, Some(failure), None, false).await
     }
 
     async fn invoke(
@@ -89,8 +100,9 @@ impl Callback {
         arguments: Vec<Value>,
         failure: Option<Error>,
         within: Option<Context>,
+        as_method: bool,
     ) -> Result<Value> {
-        self.0.host.call(Call { number: self.0.number, arguments, failure, within }).await
+        self.0.host.call(Call { number: self.0.number, arguments, failure, within, as_method }).await
     }
 }
 

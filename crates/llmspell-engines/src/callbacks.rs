@@ -61,30 +61,39 @@ fn gone() -> Error {
     Error::runtime("the script of this function is not running any more")
 }
 
-/// The functions that the host holds tickets for. `F` is an engine's handle to one.
-pub(crate) struct Callbacks<F> {
-    /// With how each looks at the world: as a task of the one that handed it out.
-    functions: RefCell<HashMap<u64, (F, Context)>>,
+/// The functions that the host holds tickets for. `F` is an engine's handle to one, `O` to what one was handed over in.
+pub(crate) struct Callbacks<F, O> {
+    functions: RefCell<HashMap<u64, Held<F, O>>>,
     mailbox: Arc<Mailbox>,
 }
 
-impl<F> Default for Callbacks<F> {
+/// A function that the host holds a ticket for.
+#[derive(Clone)]
+pub(crate) struct Held<F, O> {
+    pub(crate) function: F,
+    /// The table or object that it was handed over in.
+    pub(crate) owner: Option<O>,
+    /// How it looks at the world: as a task of the one that handed it out.
+    pub(crate) cx: Context,
+}
+
+impl<F, O> Default for Callbacks<F, O> {
     fn default() -> Self {
         Self { functions: RefCell::default(), mailbox: Arc::default() }
     }
 }
 
-impl<F: Clone> Callbacks<F> {
+impl<F: Clone, O: Clone> Callbacks<F, O> {
     /// A ticket for a function.
-    pub(crate) fn ticket(&self, function: F, cx: Context) -> Callback {
+    pub(crate) fn ticket(&self, held: Held<F, O>) -> Callback {
         self.drop_released();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        self.functions.borrow_mut().insert(number, (function, cx));
+        self.functions.borrow_mut().insert(number, held);
         Callback::new(number, Arc::clone(&self.mailbox) as Arc<dyn CallbackHost>)
     }
 
     /// The function of a ticket, if it is one of this session's.
-    pub(crate) fn function(&self, number: u64) -> Option<(F, Context)> {
+    pub(crate) fn function(&self, number: u64) -> Option<Held<F, O>> {
         self.functions.borrow().get(&number).cloned()
     }
 

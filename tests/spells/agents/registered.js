@@ -20,6 +20,23 @@ for (const name of ["shout", "echo"]) {
     print(text);
 }
 for (const agent of agents.list()) print(agent.name, agent.kind, agent.description);
+const counter = {
+    description: "Counts.",
+    count: 0,
+    execute(input, options) {
+        this.count += 1;
+        return `${input} ${this.count}`;
+    },
+    stream(input, options, onChunk) {
+        onChunk(input);
+        onChunk(`, ${this.count} so far`);
+    },
+};
+print(agents.register("counter", counter));
+print(await agents.execute("counter", "number"), await agents.execute("counter", "number"), counter.count);
+await agents.stream("counter", "counted", (chunk) => print(chunk));
+print(agents.get("counter").kind, agents.get("counter").description);
+print(agents.remove("counter") === undefined);
 print(agents.get("echo").kind, (await failure(() => agents.get("ecko"))).hint);
 print((await failure(() => agents.register("shout", () => {}))).message);
 print(agents.remove("shout") === undefined, agents.list().length, (await failure(() => agents.remove("shout"))).kind);

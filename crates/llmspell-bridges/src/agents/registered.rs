@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use llmspell_core::bridge::FromArgument;
 use llmspell_core::{Callback, Context, Error, ErrorKind, Result, Value, from_value, to_value};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::agents::Agent;
 use super::{Input, Made};
@@ -17,8 +17,23 @@ use crate::names::near;
 pub enum Definition {
     /// A function that takes an input and options.
     Function(Callback),
+    /// A table with a method that does so, and perhaps one that streams.
+    Table(Methods),
     /// An agent that has a model.
     Agent(Made),
+}
+
+/// An agent as a table of the script's.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+pub struct Methods {
+    /// What it does.
+    #[serde(default)]
+    description: String,
+    /// Takes itself, an input and options, and returns a result.
+    execute: Callback,
+    /// Takes itself, an input, options and a function to call with each piece of the answer.
+    #[serde(default)]
+    stream: Option<Callback>,
 }
 
 impl FromArgument for Definition {
@@ -26,16 +41,28 @@ impl FromArgument for Definition {
         match value {
             Value::Callback(function) => Ok(Self::Function(function)),
             Value::Object(object) => Ok(Self::Agent(object.downcast::<Agent>()?.0.clone())),
-            other => Err(Error::argument(format!("expected function or Agent, found {}", other.type_name()))),
+            table @ Value::Map(_) => methods(table).map(Self::Table),
+            other => {
+                let message = format!("expected function, table or Agent, found {}", other.type_name());
+                Err(Error::argument(message))
+            }
         }
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         json_schema!({"anyOf": [
             generator.subschema_for::<Callback>(),
+            generator.subschema_for::<Methods>(),
             llmspell_core::bridge::object_schema::<Agent>(),
         ]})
     }
+}
+
+/// The methods of a table, which may hold what else the agent needs.
+fn methods(table: Value) -> Result<Methods> {
+    let Value::Map(mut fields) = table else { return Err(Error::argument("expected table")) };
+    fields.retain(|name, _| matches!(name.as_str(), "description" | "execute" | "stream"));
+    from_value(Value::Map(fields))
 }
 
 /// What is known of a registered agent.
@@ -43,7 +70,7 @@ impl FromArgument for Definition {
 pub struct RegisteredInfo {
     /// Its name.
     name: String,
-    /// `function`, or `agent` for one that has a model.
+    /// `function` or `table` of the script's, or `agent` for one that has a model.
     kind: &'static str,
     /// What it does.
     description: String,
@@ -97,6 +124,9 @@ impl Definition {
     pub(super) fn info(&self, name: String) -> RegisteredInfo {
         match self {
             Self::Function(_) => RegisteredInfo { name, kind: "function", description: String::new() },
+            Self::Table(methods) => {
+                RegisteredInfo { name, kind: "table", description: methods.description.clone() }
+            }
             Self::Agent(made) => {
                 RegisteredInfo { name, kind: "agent", description: made.description.clone() }
             }
@@ -107,6 +137,9 @@ impl Definition {
         match self {
             Self::Function(function) => {
                 function.call_within(cx.spawn(), vec![input, options.unwrap_or_default()]).await
+            }
+            Self::Table(methods) => {
+                methods.execute.call_method(cx.spawn(), vec![input, options.unwrap_or_default()]).await
             }
             Self::Agent(made) => {
                 let options = options.map(from_value).transpose()?;
@@ -123,7 +156,11 @@ impl Definition {
         options: Option<Value>,
     ) -> Result<()> {
         match self {
-            Self::Function(_) => {
+            Self::Table(Methods { stream: Some(stream), .. }) => {
+                let arguments = vec![input, options.unwrap_or_default(), Value::Callback(on_chunk)];
+                stream.call_method(cx.spawn(), arguments).await.map(drop)
+            }
+            Self::Function(_) | Self::Table(_) => {
                 let text = match self.execute(cx, input, options).await? {
                     Value::Str(text) => text,
                     other => serde_json::to_string(&other)

@@ -63,7 +63,7 @@ pub(super) struct Rejection {
 /// See the module.
 pub(super) struct Host {
     pub(super) cx: Context,
-    pub(super) callbacks: Callbacks<Kept<Function<'static>>>,
+    pub(super) callbacks: Callbacks<Kept<Function<'static>>, Kept<Object<'static>>>,
     pub(super) calls: Calls,
     pub(super) memory: Memory,
     pub(super) modules: Modules,

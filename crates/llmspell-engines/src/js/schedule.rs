@@ -132,17 +132,21 @@ impl<'a> Run<'a> {
 
     /// Calls a function for the host, and returns what it returns.
     fn call_back(&self, call: CallbackCall) -> Result<Kept<JsValue<'static>>> {
-        let CallbackCall { number, arguments, failure: failed, within } = call;
-        let (function, cx) = self
+        let CallbackCall { number, arguments, failure: failed, within, as_method } = call;
+        let held = self
             .host
             .callbacks
             .function(number)
             .ok_or_else(|| Error::internal("a callback was called after its release"))?;
-        self.host.enter(within.unwrap_or(cx));
+        self.host.enter(within.unwrap_or(held.cx));
+        let owner = held.owner.filter(|_| as_method);
         self.context.with(|ctx| {
             let call = || {
-                let function = function.restore(&ctx)?;
+                let function = held.function.restore(&ctx)?;
                 let mut args = Args::new(ctx.clone(), arguments.len() + 1);
+                if let Some(owner) = owner {
+                    args.this(owner.restore(&ctx)?)?;
+                }
                 for argument in arguments {
                     args.push_arg(
                         values::to_js(self.host, &ctx, argument)

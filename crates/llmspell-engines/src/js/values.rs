@@ -9,6 +9,7 @@ use rquickjs::{Array, Ctx, Object, String as JsString, TypedArray, Value as JsVa
 use super::errors::from_js_error;
 use super::host::{Host, Kept, Sealed};
 use super::{functions, objects};
+use crate::callbacks::Held;
 use crate::crossing::{CHARGE, Crossing, MAX_INTEGER, Step, Trouble, weight};
 
 /// What a list or map takes beside its items: its own block, and room that was not needed.
@@ -64,6 +65,11 @@ struct Reader<'a, 'js> {
 
 impl<'js> Reader<'_, 'js> {
     fn read(&mut self, value: JsValue<'js>) -> Crossing<Value> {
+        self.read_in(None, value)
+    }
+
+    /// Reads what an object has as a field, if it is one.
+    fn read_in(&mut self, owner: Option<&Object<'js>>, value: JsValue<'js>) -> Crossing<Value> {
         if let Some(number) = value.as_int() {
             return Ok(Value::Int(number.into()));
         }
@@ -89,16 +95,18 @@ impl<'js> Reader<'_, 'js> {
             });
         }
         match value.into_object() {
-            Some(object) => self.object(object),
+            Some(object) => self.object(owner, object),
             None => Err(Trouble::misfit("a symbol cannot leave the script")),
         }
     }
 
-    fn object(&mut self, object: Object<'js>) -> Crossing<Value> {
+    fn object(&mut self, owner: Option<&Object<'js>>, object: Object<'js>) -> Crossing<Value> {
         if let Some(function) = object.as_function() {
             self.charge(TICKET)?;
             let function = Kept::save(self.ctx, function.clone());
-            return Ok(Value::Callback(self.host.callbacks.ticket(function, self.host.scope().spawn())));
+            let owner = owner.map(|owner| Kept::save(self.ctx, owner.clone()));
+            let held = Held { function, owner, cx: self.host.scope().spawn() };
+            return Ok(Value::Callback(self.host.callbacks.ticket(held)));
         }
         if self.ancestors.contains(&object) {
             return Err(Trouble::misfit("the object contains itself"));
@@ -212,7 +220,9 @@ impl<'js> Reader<'_, 'js> {
             }
             let name = string(self.host, self.ctx, &name);
             self.charge(name.len() + size_of::<(String, Value, usize)>())?;
-            let value = self.read(value).map_err(|trouble| trouble.within(|| Step::Name(name.clone())))?;
+            let value = self
+                .read_in(Some(object), value)
+                .map_err(|trouble| trouble.within(|| Step::Name(name.clone())))?;
             fields.insert(name, value);
         }
         Ok(fields)
@@ -325,8 +335,8 @@ fn define<'js, K: rquickjs::IntoAtom<'js>>(
 
 /// A ticket back to its function; that of another session becomes a function that calls over there.
 fn function<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, callback: Callback) -> rquickjs::Result<JsValue<'js>> {
-    if let Some((function, _)) = host.callbacks.function(callback.number()) {
-        return Ok(function.restore(ctx)?.into_value());
+    if let Some(held) = host.callbacks.function(callback.number()) {
+        return Ok(held.function.restore(ctx)?.into_value());
     }
     let method = Method::future("callback", move |_, mut arguments| {
         let callback = callback.clone();

@@ -68,7 +68,7 @@ pub(super) struct Host {
 /// What one run has of its own. Another run gets another one.
 pub(super) struct PerRun {
     pub(super) cx: Context,
-    pub(super) callbacks: Callbacks<Function>,
+    pub(super) callbacks: Callbacks<Function, Table>,
     pub(super) memory: Memory,
     /// The names of the chunks that were loaded, as error messages begin with them.
     pub(super) files: RefCell<HashSet<String>>,

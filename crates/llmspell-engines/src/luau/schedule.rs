@@ -86,7 +86,7 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn new(host: &Rc<Host>, lua: &Lua, function: Function, arguments: Vec<Value>) -> Result<Self> {
         let script =
-            Task::call(host, lua, host.begin_scope(host.run().cx.clone()), function, arguments, None)?;
+            Task::call(host, lua, host.begin_scope(host.run().cx.clone()), function, None, arguments, None)?;
         host.run().cx.take_turns();
         let tasks = FuturesUnordered::new();
         tasks.push(Running { task: script, purpose: Purpose::Script, _alive: None });
@@ -124,16 +124,17 @@ impl Run {
     }
 
     fn callback(&self, call: Call) -> Result<(Task, Alive)> {
-        let Call { number, arguments, failure, within } = call;
-        let (function, cx) = self
+        let Call { number, arguments, failure, within, as_method } = call;
+        let held = self
             .host
             .run()
             .callbacks
             .function(number)
             .ok_or_else(|| Error::internal("a callback was called after its release"))?;
         let alive = Alive::new(&self.host.run().cx)?;
-        let scope = self.host.begin_scope(within.unwrap_or(cx));
-        Ok((Task::call(&self.host, &self.lua, scope, function, arguments, failure)?, alive))
+        let scope = self.host.begin_scope(within.unwrap_or(held.cx));
+        let owner = held.owner.filter(|_| as_method);
+        Ok((Task::call(&self.host, &self.lua, scope, held.function, owner, arguments, failure)?, alive))
     }
 
     /// Runs what promises have queued; says whether any of it came to an end.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 
 use llmspell_core::{Error, Result, Value};
-use mlua::{Function, Lua, MultiValue, Thread, Value as LuaValue};
+use mlua::{Function, Lua, MultiValue, Table, Thread, Value as LuaValue};
 
 use super::errors::{self, from_lua_error, raised};
 use super::host::{Host, pending};
@@ -33,11 +33,13 @@ impl Task {
         lua: &Lua,
         scope: Rc<Scope>,
         function: Function,
+        owner: Option<Table>,
         arguments: Vec<Value>,
         failure: Option<Error>,
     ) -> Result<Self> {
-        let mut start = MultiValue::with_capacity(arguments.len() + 2);
+        let mut start = MultiValue::with_capacity(arguments.len() + 3);
         start.push_back(LuaValue::Function(function));
+        start.extend(owner.map(LuaValue::Table));
         for argument in arguments {
             start.push_back(to_lua(host, lua, argument)?);
         }

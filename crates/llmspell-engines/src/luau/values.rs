@@ -10,6 +10,7 @@ use super::errors::from_lua_error;
 use super::functions;
 use super::host::Host;
 use super::objects;
+use crate::callbacks::Held;
 use crate::crossing::{CHARGE, Crossing, MAX_INTEGER, Step, Trouble, weight};
 
 /// What a list or map takes beside its items: its own block, and room that was not needed.
@@ -74,6 +75,11 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn read(&mut self, value: LuaValue) -> Crossing<Value> {
+        self.read_in(None, value)
+    }
+
+    /// Reads what a table holds by a name, if it is in one.
+    fn read_in(&mut self, owner: Option<&Table>, value: LuaValue) -> Crossing<Value> {
         Ok(match value {
             LuaValue::Nil => Value::Nil,
             LuaValue::Boolean(value) => Value::Bool(value),
@@ -86,7 +92,8 @@ impl Reader<'_> {
             LuaValue::Table(table) => self.table(&table)?,
             LuaValue::Function(function) => {
                 self.charge(TICKET)?;
-                Value::Callback(self.host.run().callbacks.ticket(function, self.host.scope().cx.spawn()))
+                let (owner, cx) = (owner.cloned(), self.host.scope().cx.spawn());
+                Value::Callback(self.host.run().callbacks.ticket(Held { function, owner, cx }))
             }
             LuaValue::UserData(data) => match objects::object_of(&data) {
                 Some(object) => Value::Object(object),
@@ -128,7 +135,7 @@ impl Reader<'_> {
         entries.list.reserve(length);
         let mut trouble = None;
         let walked = table.for_each::<LuaValue, LuaValue>(|key, value| {
-            self.entry(&mut entries, key, value).map_err(|found| {
+            self.entry(table, &mut entries, key, value).map_err(|found| {
                 trouble = Some(found);
                 mlua::Error::runtime("")
             })
@@ -147,7 +154,13 @@ impl Reader<'_> {
         self.host.kit().is_ok_and(|kit| table.metatable().is_some_and(|known| known == kit.promise))
     }
 
-    fn entry(&mut self, entries: &mut Entries, key: LuaValue, value: LuaValue) -> Crossing<()> {
+    fn entry(
+        &mut self,
+        table: &Table,
+        entries: &mut Entries,
+        key: LuaValue,
+        value: LuaValue,
+    ) -> Crossing<()> {
         match key {
             LuaValue::Integer(index) => {
                 let index = usize::try_from(index)
@@ -168,8 +181,9 @@ impl Reader<'_> {
                     .map(|name| name.to_owned())
                     .map_err(|_| Trouble::misfit("a key is not UTF-8 text"))?;
                 self.charge(name.len() + size_of::<(String, Value, usize)>())?;
-                let value =
-                    self.read(value).map_err(|trouble| trouble.within(|| Step::Name(name.clone())))?;
+                let value = self
+                    .read_in(Some(table), value)
+                    .map_err(|trouble| trouble.within(|| Step::Name(name.clone())))?;
                 entries.fields.push((name, value));
             }
             other => {
@@ -279,8 +293,8 @@ fn write(host: &Rc<Host>, lua: &Lua, value: Value, depth: usize) -> Crossing<Lua
 
 /// A ticket back to its function; that of another session becomes a function that calls over there.
 fn function(host: &Rc<Host>, lua: &Lua, callback: Callback) -> mlua::Result<LuaValue> {
-    if let Some((function, _)) = host.run().callbacks.function(callback.number()) {
-        return Ok(LuaValue::Function(function));
+    if let Some(held) = host.run().callbacks.function(callback.number()) {
+        return Ok(LuaValue::Function(held.function));
     }
     let method = Method::future("callback", move |_, mut arguments| {
         let callback = callback.clone();
