@@ -798,6 +798,16 @@ declare namespace Spell {
         fork(): Conversation;
     }
 
+    /** An answer that arrives: a loop over it gets its pieces of text, once. */
+    interface Stream extends AsyncIterable<string> {
+        /** The text that has arrived so far. */
+        readonly text: string;
+        /** All that is known of the answer, when it has arrived whole. */
+        readonly reply: Reply | null;
+        /** Stops the call; a loop over the stream ends. What has arrived stays in `text`. */
+        stop(): void;
+    }
+
     /** Asks language models. */
     const llm: {
         /** Asks a model and returns its answer as text. */
@@ -812,6 +822,8 @@ declare namespace Spell {
         embed(texts: Texts, options?: EmbedOptions | null): Promise<any>;
         /** Asks a model and calls `on_chunk` with each piece of its answer as it arrives. */
         streamChat(prompt: string | Array<Message> | ChatRequest, onChunk: (...values: any[]) => any, options?: ChatOptions | null): Promise<void>;
+        /** Asks a model for its answer as a stream, which a loop goes over piece by piece. */
+        stream(prompt: string | Array<Message> | ChatRequest, options?: ChatOptions | null): Stream;
         /** Asks a model without waiting for its answer, and returns a number for the call. */
         chatAsync(prompt: string | Array<Message> | ChatRequest, onDone: (...values: any[]) => any, onError?: (...values: any[]) => any | null): number;
         /** Continues a text with at most `max_tokens` tokens without waiting for them; as `llm.chat_async` does. */

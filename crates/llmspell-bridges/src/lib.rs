@@ -27,7 +27,7 @@ use llmspell_core::Bridge;
 /// All bridges, in the order in which sessions start them. A new bridge is a file and a line here.
 pub const BRIDGES: &[fn() -> Bridge] = &[
     async_calls::r#async::bridge,
-    llm::llm::bridge,
+    llm::bridge,
     json::json::bridge,
     http::http::bridge,
     fs::fs::bridge,

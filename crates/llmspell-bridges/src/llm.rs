@@ -4,12 +4,13 @@ mod conversation;
 mod embed;
 mod extract;
 mod prompt;
+mod reading;
 mod selection;
 mod stream;
 
 use llmspell_core::capability::{ModelListing, ModelRef};
 use llmspell_core::chat::{ChatRequest, ModelInfo, Reply};
-use llmspell_core::{Callback, Context, LogLevel, Map, Result};
+use llmspell_core::{Bridge, Callback, Context, LogLevel, Map, Result};
 use llmspell_llm::text_of;
 use llmspell_macros::bridge;
 
@@ -17,6 +18,7 @@ pub use conversation::Messages;
 pub use embed::{EmbedOptions, Texts, Vectors};
 pub use extract::{ExtractOptions, WrittenSchema};
 pub use prompt::{ChatOptions, Prompt};
+pub use reading::Reading;
 pub(crate) use selection::Selection;
 
 use crate::pending::Pending;
@@ -32,9 +34,11 @@ pub mod llm {
     use llmspell_core::chat::{ChatRequest, Message, ModelInfo, Reply, Usage};
     use llmspell_core::{Callback, Context, Result, Value};
 
+    use std::sync::Arc;
+
     use super::{
-        ChatOptions, EmbedOptions, Ending, ExtractOptions, Messages, Prompt, Selection, Texts, Vectors,
-        WrittenSchema,
+        ChatOptions, EmbedOptions, Ending, ExtractOptions, Messages, Prompt, Reading, Selection, Texts,
+        Vectors, WrittenSchema,
     };
 
     /// Asks a model and returns its answer as text.
@@ -171,6 +175,24 @@ pub mod llm {
             Ending::Whole(reply) => super::text_of(&reply).map(drop),
             Ending::Stopped(_) => Ok(()),
         }
+    }
+
+    /// Asks a model for its answer as a stream, which a loop goes over piece by piece.
+    ///
+    /// The model is asked when the loop begins. What goes wrong is raised out of the loop, with `err.partial` as
+    /// `llm.stream_chat` has it: a stream that was cut never looks whole. A loop that is left early has had enough:
+    /// JavaScript stops the call by itself, and in Luau `stream:stop()` does; without that it is stopped when nothing
+    /// holds the stream any more, or the spell ends.
+    ///
+    /// ```luau
+    /// local stream = assert(llm.stream("Count to three."))
+    /// for chunk in stream do
+    ///     print(chunk)
+    /// end
+    /// assert(#stream.text > 0 and stream.reply.finish_reason == "stop")
+    /// ```
+    pub fn stream(cx: &Context, prompt: Prompt, options: Option<ChatOptions>) -> Result<Stream> {
+        Ok(Stream(Reading::new(cx, prompt.with(options))?))
     }
 
     /// Asks a model without waiting for its answer, and returns a number for the call.
@@ -407,6 +429,55 @@ pub mod llm {
             Ok(self.0.list())
         }
     }
+
+    /// An answer that arrives: a loop over it gets its pieces of text, once.
+    #[derive(Debug)]
+    pub struct Stream(Arc<Reading>);
+
+    #[object]
+    impl Stream {
+        /// Waits for the next piece.
+        #[next]
+        pub async fn next(&self, cx: Context) -> Result<Option<String>> {
+            self.0.next(&cx).await
+        }
+
+        /// Stops the call; a loop over the stream ends. What has arrived stays in `text`.
+        ///
+        /// ```luau
+        /// local stream = assert(llm.stream("Count to a thousand."))
+        /// for chunk in stream do
+        ///     stream:stop()
+        /// end
+        /// assert(#stream.text > 0 and stream.reply == nil)
+        /// ```
+        #[stop]
+        pub fn stop(&self) -> Result<()> {
+            self.0.stop();
+            Ok(())
+        }
+
+        /// The text that has arrived so far.
+        #[field]
+        pub fn text(&self) -> Result<String> {
+            Ok(self.0.text())
+        }
+
+        /// All that is known of the answer, when it has arrived whole.
+        #[field]
+        pub fn reply(&self) -> Result<Option<Reply>> {
+            Ok(self.0.reply())
+        }
+    }
+}
+
+/// The bridge. What a run leaves unread is stopped when it ends.
+#[must_use]
+pub fn bridge() -> Bridge {
+    llm::bridge().on_cleanup(|cx| {
+        reading::stop_all(cx);
+        Ok(())
+    })
 }
 
 /// The model that answers when a request names none.

@@ -140,7 +140,8 @@ impl Arguments {
 }
 
 type SyncFn = Arc<dyn Fn(&Context, Arguments) -> Result<Value> + Send + Sync>;
-type AsyncFn = Arc<dyn Fn(Context, Arguments) -> LocalBoxFuture<'static, Result<Value>> + Send + Sync>;
+/// What a method that waits does.
+pub type AsyncFn = Arc<dyn Fn(Context, Arguments) -> LocalBoxFuture<'static, Result<Value>> + Send + Sync>;
 
 /// What happens when a method is called.
 #[derive(Clone)]

@@ -41,7 +41,7 @@ pub use error::{CallInfo, Error, ErrorKind, Frame, MAX_MESSAGE, OutputInfo, Plac
 pub use furniture::Furniture;
 pub use held::Held;
 pub use limits::{Limit, Limits, Meter, Work};
-pub use object::{Class, HostObject, Object};
+pub use object::{Class, HostObject, Items, Object};
 pub use outcome::{LogEntry, LogLevel, Outcome};
 pub use path::InnerPath;
 pub use permission::{Grant, NetRule, Permissions};

@@ -20,6 +20,17 @@ pub struct Class {
     pub fields: Vec<Field>,
     /// Reads what the object holds by name, as a map: with names in lower case, looked up in any.
     pub entries: Option<Field>,
+    /// How scripts loop over it, when they can.
+    pub items: Option<Items>,
+}
+
+/// What a script loops over: `for await (const item of object)` in JavaScript, `for item in object do` in Luau.
+#[derive(Debug)]
+pub struct Items {
+    /// Waits for the next item, which is nothing at the end. An error is raised out of the loop.
+    pub next: Method,
+    /// Is called when a loop is left before its end, where the language tells: it stops what brings the items.
+    pub stop: Option<Method>,
 }
 
 /// A Rust type whose values scripts can hold.

@@ -22,6 +22,7 @@ static DIE: std::sync::LazyLock<Class> = std::sync::LazyLock::new(|| Class {
         Ok(arguments.take_self::<Die>()?.0)
     })],
     entries: None,
+    items: None,
 });
 
 impl HostObject for Die {

@@ -78,7 +78,8 @@ impl History {
 const COPIES: u64 = 3;
 
 /// What a message or a request takes, about: as much as its JSON text.
-fn weight(value: &impl Serialize) -> u64 {
+#[must_use]
+pub fn weight(value: &impl Serialize) -> u64 {
     const BLOCK: u64 = size_of::<Message>() as u64;
     struct Length(u64);
     impl std::io::Write for Length {

@@ -52,7 +52,7 @@ pub use config::{ProviderConfig, Timeouts};
 pub use count::count_tokens;
 pub use detect::{Detected, MockReason, detect, probe_local};
 pub use extract::{ExtractOptions, Extracted, extract};
-pub use history::{History, Turn};
+pub use history::{History, Turn, weight};
 pub use mock::{Gate, Mock};
 pub use pace::Pace;
 pub use provider::{Attempt, Provider, TakesOutput, Unanswered};

@@ -75,6 +75,7 @@ fn class(object: &mut ItemImpl, structs: &[(Ident, String)], since: Option<&LitS
     let name = name.unraw().to_string();
 
     let (mut methods, mut fields, mut entries) = (Vec::new(), Vec::new(), quote!(None));
+    let (mut next, mut stop) = (None, quote!(None));
     for item in &mut object.items {
         match item {
             ImplItem::Fn(function) if is_public(&function.vis) => {
@@ -83,13 +84,24 @@ fn class(object: &mut ItemImpl, structs: &[(Ident, String)], since: Option<&LitS
                 } else if take(&mut function.attrs, "entries") {
                     let field = field(&function.sig, &function.attrs, Some(this))?;
                     entries = quote!(Some(#field));
+                } else if take(&mut function.attrs, "next") {
+                    next = Some(step(&function.sig, &mut function.attrs, this)?);
                 } else {
-                    methods.push(method(&function.sig, &mut function.attrs, Some(this), since)?);
+                    let stops = take(&mut function.attrs, "stop");
+                    let method = method(&function.sig, &mut function.attrs, Some(this), since)?;
+                    if stops {
+                        stop = quote!(Some(#method));
+                    }
+                    methods.push(method);
                 }
             }
             _ => {}
         }
     }
+    let items = next.map_or_else(
+        || quote!(None),
+        |next| quote!(Some(::llmspell_core::Items { next: #next, stop: #stop })),
+    );
     Ok(quote! {
         impl ::llmspell_core::HostObject for #this {
             #[allow(unused_mut)]
@@ -101,6 +113,7 @@ fn class(object: &mut ItemImpl, structs: &[(Ident, String)], since: Option<&LitS
                         methods: ::std::vec![#(#methods),*],
                         fields: ::std::vec![#(#fields),*],
                         entries: #entries,
+                        items: #items,
                     });
                 &CLASS
             }
@@ -130,6 +143,17 @@ fn method(
     let own = take_since(attributes)?;
     let since = own.as_ref().or(since).into_iter();
     Ok(quote!(::llmspell_core::Method::#make(#name, #call) #(#params)* .doc(#doc) #(.since(#since))*))
+}
+
+/// What brings the next item of a loop.
+fn step(signature: &Signature, attributes: &mut Vec<Attribute>, object: &Type) -> Result<TokenStream> {
+    if signature.asyncness.is_none() {
+        return Err(Error::new_spanned(signature.fn_token, "what brings the next item is an `async fn`"));
+    }
+    if !Call::read(signature, Some(object))?.params.is_empty() {
+        return Err(Error::new_spanned(&signature.inputs, "what brings the next item takes no arguments"));
+    }
+    method(signature, attributes, Some(object), None)
 }
 
 fn field(signature: &Signature, attributes: &[Attribute], object: Option<&Type>) -> Result<TokenStream> {
@@ -335,6 +359,16 @@ mod tests {
                 "mod a { #[constant] pub fn f(n: i64) -> Result<()> { x } }",
                 "what is read without a call takes no arguments",
                 "n: i64",
+            ),
+            (
+                "mod a { struct O; #[object] impl O { #[next] pub fn f(&self) -> Result<()> { x } } }",
+                "what brings the next item is an `async fn`",
+                "fn",
+            ),
+            (
+                "mod a { struct O; #[object] impl O { #[next] pub async fn f(&self, n: i64) -> Result<()> { x } } }",
+                "what brings the next item takes no arguments",
+                "&self, n: i64",
             ),
             (
                 "mod a { #[object] impl Far { } }",

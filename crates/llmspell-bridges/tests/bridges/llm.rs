@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
+use llmspell_core::bridge::{Arguments, BridgeSet, Handler};
 use llmspell_core::capability::Models;
 use llmspell_core::chat::{FinishReason, Reply};
 use llmspell_core::{Context, Error, ErrorKind, Value};
@@ -282,6 +283,68 @@ async fn cancelling_a_run_ends_its_stream() {
     assert_eq!(Arc::strong_count(&models.open), 2);
     cx.cancel();
     assert!(streaming.await.unwrap_err().is_cancelled());
+    assert_eq!(Arc::strong_count(&models.open), 1);
+}
+
+/// What a loop over an object asks it for.
+async fn next(cx: &Context, stream: &Value) -> llmspell_core::Result<Value> {
+    let Value::Object(object) = stream else { panic!("{stream:?} is no object") };
+    let Handler::Async(next) = &object.class().items.as_ref().unwrap().next.handler else {
+        panic!("it waits")
+    };
+    next(cx.clone(), Arguments::new(vec![stream.clone()])).await
+}
+
+#[tokio::test]
+async fn a_loop_over_a_cut_stream_says_so() {
+    let cut = Error::new(ErrorKind::StreamInterrupted, "the connection was lost");
+    let models = Arc::new(Scripted { pieces: vec![Ok("Hel"), Ok("lo"), Err(cut)], ..Scripted::default() });
+    let cx = run_with(&models);
+    let stream = call(&cx, "llm.stream", vec!["Hi".into()]).await.unwrap();
+    assert!(models.asked().is_empty(), "nobody has asked for a piece");
+    assert_eq!(next(&cx, &stream).await.unwrap(), "Hel".into());
+    assert_eq!(next(&cx, &stream).await.unwrap(), "lo".into());
+    let error = next(&cx, &stream).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StreamInterrupted);
+    assert_eq!(error.call().unwrap().partial.as_deref(), Some("Hello"));
+    assert_eq!(next(&cx, &stream).await.unwrap(), Value::Nil);
+    assert_eq!(Arc::strong_count(&models.open), 1, "no stream is left open");
+}
+
+#[tokio::test]
+async fn a_loop_that_is_left_stops_its_stream() {
+    let models = Arc::new(Scripted { hangs: true, ..Scripted::default() });
+    let cx = run_with(&models);
+    let open = || async {
+        let stream = call(&cx, "llm.stream", vec!["Hi".into()]).await.unwrap();
+        next(&cx, &stream).await.unwrap();
+        next(&cx, &stream).await.unwrap();
+        assert_eq!(Arc::strong_count(&models.open), 2);
+        stream
+    };
+    // Between two pieces.
+    let stream = open().await;
+    call_on(&cx, &stream, "stop", vec![]).await.unwrap();
+    assert_eq!(Arc::strong_count(&models.open), 1);
+    // While one is waited for, which nobody else can do meanwhile.
+    let stream = open().await;
+    let mut waiting = Box::pin(next(&cx, &stream));
+    assert!(waiting.as_mut().now_or_never().is_none());
+    assert_eq!(next(&cx, &stream).await.unwrap_err().kind(), ErrorKind::Conflict);
+    call_on(&cx, &stream, "stop", vec![]).await.unwrap();
+    assert_eq!(waiting.await.unwrap(), Value::Nil);
+    assert_eq!(Arc::strong_count(&models.open), 1);
+    // By whoever gives up the wait, or the stream.
+    let stream = open().await;
+    assert!(next(&cx, &stream).now_or_never().is_none());
+    assert_eq!(next(&cx, &stream).await.unwrap(), Value::Nil);
+    drop(open().await);
+    assert_eq!(Arc::strong_count(&models.open), 1);
+    // By the end of the run, whoever still holds it.
+    let _stream = open().await;
+    let bridges = BridgeSet::new();
+    bridges.add(llmspell_bridges::llm::bridge()).unwrap();
+    assert!(BridgeSet::clean_up(&bridges.list(), &cx).is_empty());
     assert_eq!(Arc::strong_count(&models.open), 1);
 }
 

@@ -24,6 +24,8 @@ pub(super) struct Kit {
     pub(super) failure: Kept<Function<'static>>,
     /// Makes a host object, or finds the one that the script holds already.
     pub(super) thing: Kept<Function<'static>>,
+    /// Makes what loops over the objects of a class.
+    pub(super) iterate: Kept<Function<'static>>,
     /// The sealed thing of the host behind a value.
     pub(super) seal_of: Kept<Function<'static>>,
     /// The word for an object that is no plain one.

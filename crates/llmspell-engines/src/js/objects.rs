@@ -6,7 +6,7 @@ use llmspell_core::bridge::{Arguments, Field};
 use llmspell_core::{Class, Error, Object as HostObject, Value};
 use rquickjs::function::This;
 use rquickjs::object::{Accessor, Property};
-use rquickjs::{Ctx, Object, Value as JsValue};
+use rquickjs::{Ctx, Function, Object, Symbol, Value as JsValue};
 
 use super::errors::{self, throw};
 use super::functions;
@@ -45,6 +45,13 @@ fn prototype<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, class: &'static Class) -> rqu
         let (host, of) = (Rc::clone(host), field.clone());
         let get = move |ctx: Ctx<'js>, this: This<JsValue<'js>>| read_from(&host, &ctx, &of, &this.0);
         prototype.prop(camel_case(field.name), Accessor::new_get(get).enumerable())?;
+    }
+    if let Some(items) = &class.items {
+        let next = functions::function(host, ctx, &items.next, true)?;
+        let stop = items.stop.as_ref().map(|stop| functions::function(host, ctx, stop, true)).transpose()?;
+        let kit = host.kit().map_err(|error| throw(host, ctx, error))?;
+        let iterate: Function = kit.iterate.clone().restore(ctx)?.call((next, stop))?;
+        prototype.prop(Symbol::async_iterator(ctx.clone()), Property::from(iterate))?;
     }
     host.classes.borrow_mut().insert(address, Kept::save(ctx, prototype.clone()));
     Ok(prototype)

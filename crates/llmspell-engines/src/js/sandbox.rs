@@ -81,6 +81,7 @@ fn prepare(host: &Rc<Host>, ctx: &Ctx<'_>) -> rquickjs::Result<()> {
     host.set_kit(Kit {
         failure: keep("failure")?,
         thing: keep("thing")?,
+        iterate: keep("iterate")?,
         seal_of: keep("sealOf")?,
         kind: keep("kind")?,
         describe: keep("describe")?,

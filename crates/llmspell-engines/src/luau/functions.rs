@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use futures_util::future::LocalBoxFuture;
-use llmspell_core::bridge::{Arguments, Handler, Method};
+use llmspell_core::bridge::{Arguments, AsyncFn, Handler, Method};
 use llmspell_core::{Context, Error, Result, Value};
 use mlua::{Function, Lua, MultiValue, Value as LuaValue};
 
@@ -43,19 +43,31 @@ pub(super) fn function(host: &Rc<Host>, lua: &Lua, method: &Method, bound: usize
             })
         }
         Handler::Async(call) => {
-            let call = Arc::clone(call);
-            let begin = lua.create_function(move |lua, arguments: MultiValue| {
-                let host = &reader.host;
-                match reader.read(lua, arguments) {
-                    Ok(arguments) => start(host, lua, |cx| call(cx, arguments)),
-                    Err(error) => settle(host, lua, Err(error)),
-                }
-            })?;
+            let begin = beginning(lua, reader, Arc::clone(call))?;
             let kit = host.kit().map_err(to_lua_error)?;
             let wrap = if method.returns.is_some() { &kit.waiting } else { &kit.waiting_for_nothing };
             wrap.call(begin)
         }
     }
+}
+
+/// The function that a loop over objects of a class calls with the object for its next item.
+pub(super) fn step(host: &Rc<Host>, lua: &Lua, next: &Method) -> mlua::Result<Function> {
+    let Handler::Async(call) = &next.handler else { return function(host, lua, next, 1) };
+    let reader = Reader { host: Rc::clone(host), params: Box::default(), bound: 1 };
+    let begin = beginning(lua, reader, Arc::clone(call))?;
+    host.kit().map_err(to_lua_error)?.stepping.call(begin)
+}
+
+/// Starts a call of a method that waits.
+fn beginning(lua: &Lua, reader: Reader, call: AsyncFn) -> mlua::Result<Function> {
+    lua.create_function(move |lua, arguments: MultiValue| {
+        let host = &reader.host;
+        match reader.read(lua, arguments) {
+            Ok(arguments) => start(host, lua, |cx| call(cx, arguments)),
+            Err(error) => settle(host, lua, Err(error)),
+        }
+    })
 }
 
 struct Reader {

@@ -29,6 +29,8 @@ pub(super) struct Kit {
     pub(super) waiting: Function,
     /// Makes a function that waits and then returns nothing.
     pub(super) waiting_for_nothing: Function,
+    /// The same for the next item of a loop.
+    pub(super) stepping: Function,
     /// Runs the handlers of promises that are due.
     pub(super) run_jobs: Function,
     /// Cancels the promises that nobody waits for any more.

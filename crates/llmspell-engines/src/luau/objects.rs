@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use llmspell_core::bridge::{Arguments, Field};
-use llmspell_core::{Class, Error, Object, Value};
+use llmspell_core::{Class, Error, Items, Object, Value};
 use mlua::{AnyUserData, Function, Lua, MetaMethod, UserData, UserDataMethods, Value as LuaValue};
 
 use super::errors::{beginning, raise, to_lua_error};
@@ -35,6 +35,25 @@ impl Classes {
         let function = functions::function(host, lua, method, 1)?;
         self.0.borrow_mut().entry(address).or_default().insert(method.name, function.clone());
         Ok(Some(function))
+    }
+
+    /// What a loop over an object of the class calls.
+    fn step(
+        &self,
+        host: &Rc<Host>,
+        lua: &Lua,
+        class: &'static Class,
+        items: &Items,
+    ) -> mlua::Result<Function> {
+        // No method has this name.
+        const STEP: &str = "";
+        let address = std::ptr::from_ref(class).addr();
+        if let Some(known) = self.0.borrow().get(&address).and_then(|methods| methods.get(STEP)) {
+            return Ok(known.clone());
+        }
+        let function = functions::step(host, lua, &items.next)?;
+        self.0.borrow_mut().entry(address).or_default().insert(STEP, function.clone());
+        Ok(function)
     }
 }
 
@@ -84,9 +103,13 @@ impl Thing {
             .map_err(|error| raise(&self.host, lua, error))
     }
 
-    /// The function that a `for` loop calls for the next name and value.
-    fn iterate(&self, lua: &Lua) -> mlua::Result<Function> {
+    /// The function that a `for` loop calls for the next item, or the next name and value, and what it calls it with.
+    fn iterate(&self, lua: &Lua) -> mlua::Result<(Function, Option<AnyUserData>)> {
         let class = self.object.class();
+        if let Some(items) = &class.items {
+            let step = self.host.classes.step(&self.host, lua, class, items)?;
+            return Ok((step, Some(userdata(&self.host, lua, self.object.clone())?)));
+        }
         let Some(entries) = &class.entries else {
             let message = format!("a {} cannot be iterated", class.name);
             return Err(raise(&self.host, lua, Error::argument(message)));
@@ -95,7 +118,9 @@ impl Thing {
         let pairs = entries.as_table().map(|table| table.pairs::<LuaValue, LuaValue>().collect());
         let pairs: Vec<_> = pairs.unwrap_or(Ok(Vec::new()))?;
         let mut pairs = pairs.into_iter();
-        lua.create_function_mut(move |_, ()| Ok(pairs.next().unwrap_or((LuaValue::Nil, LuaValue::Nil))))
+        let step =
+            lua.create_function_mut(move |_, ()| Ok(pairs.next().unwrap_or((LuaValue::Nil, LuaValue::Nil))))?;
+        Ok((step, None))
     }
 }
 

@@ -130,6 +130,7 @@ fn prepare(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
         guard: kit.get("guard")?,
         waiting: kit.get("waiting")?,
         waiting_for_nothing: kit.get("waiting_for_nothing")?,
+        stepping: kit.get("stepping")?,
         run_jobs: kit.get("run_jobs")?,
         cancel_abandoned: kit.get("cancel_abandoned")?,
         unhandled: kit.get("unhandled")?,

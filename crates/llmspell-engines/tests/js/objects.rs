@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use llmspell_core::bridge::{Field, return_object};
-use llmspell_core::{Bridge, Class, HostObject, Method, Object, Value};
+use llmspell_core::{Bridge, Class, Error, ErrorKind, HostObject, Items, Method, Object, Value};
 
 use crate::harness::{Stage, shown};
 
@@ -39,6 +39,7 @@ static CLASS: LazyLock<Class> = LazyLock::new(|| Class {
         Ok(arguments.take_self::<Counter>()?.0.load(Ordering::Relaxed))
     })],
     entries: None,
+    items: None,
 });
 
 struct Tags;
@@ -51,6 +52,7 @@ static TAGS: LazyLock<Class> = LazyLock::new(|| Class {
     entries: Some(Field::new("entries", "", |_, _| {
         Ok(["colour", "size"].map(|name| (name, name.len())).into_iter().collect::<HashMap<_, _>>())
     })),
+    items: None,
 });
 
 impl HostObject for Tags {
@@ -63,6 +65,51 @@ impl HostObject for Counter {
     fn class() -> &'static Class {
         &CLASS
     }
+}
+
+/// Counts to three, or to the failure that was asked for.
+struct Steps {
+    fails: bool,
+    at: AtomicI64,
+    stopped: Arc<AtomicI64>,
+}
+
+static STEPS: LazyLock<Class> = LazyLock::new(|| Class {
+    name: "steps",
+    doc: "Counts to three.",
+    methods: Vec::new(),
+    fields: Vec::new(),
+    entries: None,
+    items: Some(Items {
+        next: Method::future("next", |_, mut arguments| async move {
+            let this = arguments.take_self::<Steps>()?;
+            arguments.end()?;
+            tokio::task::yield_now().await;
+            match this.at.fetch_add(1, Ordering::Relaxed) + 1 {
+                2 if this.fails => Err(Error::new(ErrorKind::Network, "the line is down")),
+                4.. => Ok(None),
+                step => Ok(Some(step)),
+            }
+        }),
+        stop: Some(Method::sync("stop", |_, mut arguments| {
+            let this = arguments.take_self::<Steps>()?;
+            this.stopped.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        })),
+    }),
+});
+
+impl HostObject for Steps {
+    fn class() -> &'static Class {
+        &STEPS
+    }
+}
+
+fn steps(fails: bool, stopped: &Arc<AtomicI64>) -> Bridge {
+    let stopped = Arc::clone(stopped);
+    Bridge::new("host").method(Method::sync("steps", move |_, _| {
+        return_object(Steps { fails, at: AtomicI64::default(), stopped: Arc::clone(&stopped) })
+    }))
 }
 
 fn bridge(dropped: Option<Arc<AtomicI64>>) -> Bridge {
@@ -133,4 +180,53 @@ fn misuse_is_named() {
         let error = Stage::new([bridge(None)]).eval(script).unwrap_err();
         assert_eq!(shown(&error), expected, "{script}");
     }
+}
+
+#[test]
+fn a_loop_waits_for_each_item() {
+    let cases = [
+        ("for await (const step of steps) seen.push(step)", "1,2,3", 0),
+        ("seen.push(...await Array.fromAsync(steps))", "1,2,3", 0),
+        ("for await (const step of steps) { seen.push(step); if (step === 2) break }", "1,2", 1),
+        ("await (async () => { for await (const step of steps) return seen.push(step) })()", "1", 1),
+        (
+            "try { for await (const step of steps) { seen.push(step); throw 'up' } } catch (e) { seen.push(e) }",
+            "1,up",
+            1,
+        ),
+        ("for await (const step of steps) { if (step === 2) continue; seen.push(step) }", "1,3", 0),
+        ("for await (const step of steps) break; for await (const step of steps) seen.push(step)", "2,3", 1),
+        (
+            "for await (const step of steps) seen.push(step); for await (const step of steps) seen.push(step)",
+            "1,2,3",
+            0,
+        ),
+        (
+            "const all = steps[Symbol.asyncIterator](); seen.push((await all.next()).value, (await all.return(7)).value)",
+            "1,7",
+            1,
+        ),
+    ];
+    for (script, seen, stops) in cases {
+        let stopped = Arc::default();
+        let stage = Stage::new([steps(false, &stopped)]);
+        let script = format!("const steps = host.steps(), seen = []; {script}; export default seen.join()");
+        assert_eq!(stage.eval(&script).unwrap(), seen.into(), "{script}");
+        assert_eq!(stopped.load(Ordering::Relaxed), stops, "{script}");
+    }
+}
+
+#[test]
+fn what_fails_in_a_loop_comes_out_of_it() {
+    let stopped = Arc::default();
+    let stage = Stage::new([steps(true, &stopped)]);
+    let script = "const seen = [];
+        try { for await (const step of host.steps()) seen.push(step) } catch (e) { seen.push(e.kind, e.message) }
+        export default seen.join()";
+    assert_eq!(stage.eval(script).unwrap(), "1,network,the line is down".into());
+    let error = stage.eval("\nfor await (const step of host.steps());").unwrap_err();
+    assert_eq!(shown(&error), "main.js:2:31: the line is down [network]");
+    assert_eq!(stopped.load(Ordering::Relaxed), 0);
+    let error = stage.eval("for await (const step of Object.create(host.steps()));").unwrap_err();
+    assert_eq!(error.message(), "expected steps before the colon, found table");
 }

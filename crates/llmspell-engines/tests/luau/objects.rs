@@ -1,11 +1,11 @@
 //! Host objects that scripts hold.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use llmspell_core::bridge::{Field, return_object};
-use llmspell_core::{Bridge, Class, HostObject, Method, Object, Value};
+use llmspell_core::{Bridge, Class, Error, ErrorKind, HostObject, Items, Method, Object, Value};
 
 use crate::harness::{Stage, shown};
 
@@ -31,6 +31,7 @@ static CLASS: LazyLock<Class> = LazyLock::new(|| Class {
         Ok(arguments.take_self::<Counter>()?.0.load(Ordering::Relaxed))
     })],
     entries: None,
+    items: None,
 });
 
 struct Tags;
@@ -43,6 +44,7 @@ static TAGS: LazyLock<Class> = LazyLock::new(|| Class {
     entries: Some(Field::new("entries", "", |_, _| {
         Ok(["colour", "size"].map(|name| (name, name.len())).into_iter().collect::<HashMap<_, _>>())
     })),
+    items: None,
 });
 
 impl HostObject for Tags {
@@ -55,6 +57,51 @@ impl HostObject for Counter {
     fn class() -> &'static Class {
         &CLASS
     }
+}
+
+/// Counts to three, or to the failure that was asked for.
+struct Steps {
+    fails: bool,
+    at: AtomicI64,
+    stopped: Arc<AtomicI64>,
+}
+
+static STEPS: LazyLock<Class> = LazyLock::new(|| Class {
+    name: "steps",
+    doc: "Counts to three.",
+    methods: Vec::new(),
+    fields: Vec::new(),
+    entries: None,
+    items: Some(Items {
+        next: Method::future("next", |_, mut arguments| async move {
+            let this = arguments.take_self::<Steps>()?;
+            arguments.end()?;
+            tokio::task::yield_now().await;
+            match this.at.fetch_add(1, Ordering::Relaxed) + 1 {
+                2 if this.fails => Err(Error::new(ErrorKind::Network, "the line is down")),
+                4.. => Ok(None),
+                step => Ok(Some(step)),
+            }
+        }),
+        stop: Some(Method::sync("stop", |_, mut arguments| {
+            let this = arguments.take_self::<Steps>()?;
+            this.stopped.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        })),
+    }),
+});
+
+impl HostObject for Steps {
+    fn class() -> &'static Class {
+        &STEPS
+    }
+}
+
+fn steps(fails: bool, stopped: &Arc<AtomicI64>) -> Bridge {
+    let stopped = Arc::clone(stopped);
+    Bridge::new("host").method(Method::sync("steps", move |_, _| {
+        return_object(Steps { fails, at: AtomicI64::default(), stopped: Arc::clone(&stopped) })
+    }))
 }
 
 fn bridge() -> Bridge {
@@ -112,4 +159,34 @@ fn misuse_is_named() {
         let error = Stage::new([bridge()]).eval(script).unwrap_err();
         assert_eq!(shown(&error), expected, "{script}");
     }
+}
+
+#[test]
+fn a_loop_waits_for_each_item() {
+    let cases = [
+        ("for step in steps do insert(seen, step) end", "1,2,3"),
+        ("for step in steps do insert(seen, step) if step == 2 then break end end", "1,2"),
+        ("for step in steps do break end for step in steps do insert(seen, step) end", "2,3"),
+        ("for step in steps do end for step in steps do insert(seen, step) end", ""),
+        ("coroutine.wrap(function() for step in steps do insert(seen, step) end end)()", "1,2,3"),
+        ("promise.spawn(function() for step in steps do insert(seen, step) end end):await()", "1,2,3"),
+    ];
+    for (script, seen) in cases {
+        let stage = Stage::new([steps(false, &Arc::default())]);
+        let script = format!(
+            "local steps, seen, insert = host.steps(), {{}}, table.insert {script} return table.concat(seen, ',')"
+        );
+        assert_eq!(stage.eval(&script).unwrap(), seen.into(), "{script}");
+    }
+}
+
+#[test]
+fn what_fails_in_a_loop_comes_out_of_it() {
+    let stage = Stage::new([steps(true, &Arc::default())]);
+    let script = "local seen = {}
+        local ok, err = pcall(function() for step in host.steps() do table.insert(seen, step) end end)
+        return `{table.concat(seen)} {ok} {err.kind} {err.message}`";
+    assert_eq!(stage.eval(script).unwrap(), "1 false network the line is down".into());
+    let error = stage.eval("\nfor step in host.steps() do end").unwrap_err();
+    assert_eq!(shown(&error), "main.luau:2: the line is down [network]");
 }

@@ -122,6 +122,9 @@ fn declare_class(out: &mut String, class: &Class, types: &mut Types) {
     if class.entries.is_some() {
         out.push_str("    [string]: any\n");
     }
+    if let Some(item) = class.items.as_ref().and_then(|items| items.next.returns) {
+        let _ = writeln!(out, "    function __iter(self): ({}) -> {}", class.name, types.given(item));
+    }
     for method in &class.methods {
         comment(out, "    ", summary(method.doc));
         let params: String = parameters(method, types).iter().map(|param| format!(", {param}")).collect();

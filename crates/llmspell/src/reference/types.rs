@@ -79,6 +79,13 @@ impl Types {
         Type::of(schema(&mut self.given).as_value(), self.given_style()).text()
     }
 
+    /// The same without a mark for what may be nothing.
+    pub(super) fn given_part(&mut self, schema: TypeOf) -> String {
+        let mut ty = Type::of(schema(&mut self.given).as_value(), self.given_style());
+        ty.optional = false;
+        ty.text()
+    }
+
     fn taken_style(&self) -> Style {
         Style { language: self.language, is_taken: true }
     }

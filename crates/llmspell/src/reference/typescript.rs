@@ -80,7 +80,10 @@ fn export(out: &mut String, named: &Named) {
 fn declare_class(out: &mut String, class: &Class, types: &mut Types) {
     out.push('\n');
     comment(out, "    ", summary(class.doc));
-    let _ = writeln!(out, "    interface {} {{", class.name);
+    let items = class.items.as_ref().and_then(|items| items.next.returns);
+    let items =
+        items.map(|item| format!(" extends AsyncIterable<{}>", types.given_part(item))).unwrap_or_default();
+    let _ = writeln!(out, "    interface {}{items} {{", class.name);
     for field in &class.fields {
         comment(out, "        ", summary(field.doc));
         let _ = writeln!(out, "        readonly {}: {};", camel_case(field.name), types.given(field.schema));

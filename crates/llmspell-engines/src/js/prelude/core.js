@@ -277,6 +277,33 @@ export default function (host) {
         return made;
     }
 
+    // What `for await` asks a thing for: each loop goes on where the last one ended. The engine leaves a loop early even
+    // when its items ended by an error, or all had come.
+    function iterate(next, stop) {
+        return function () {
+            const items = this;
+            let ended = false;
+            return {
+                async next() {
+                    try {
+                        const value = await apply(next, items, []);
+                        ended = value === undefined;
+                        return { done: ended, value };
+                    } catch (error) {
+                        ended = true;
+                        throw error;
+                    }
+                },
+                async return(value) {
+                    if (stop && !ended) {
+                        apply(stop, items, []);
+                    }
+                    return { done: true, value };
+                },
+            };
+        };
+    }
+
     // Tells by what only such an object can answer to.
     const KINDS = [
         ["Map", unbound(getOwnPropertyDescriptor(Map.prototype, "size").get)],
@@ -472,6 +499,7 @@ export default function (host) {
         halt,
         harden,
         here,
+        iterate,
         kind,
         letters,
         objectPrototype,

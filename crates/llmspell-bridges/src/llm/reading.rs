@@ -1,0 +1,151 @@
+//! An answer that a script asks for its next piece, as a loop does.
+
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use futures_util::future::{AbortHandle, Abortable};
+use llmspell_core::capability::ReplyStream;
+use llmspell_core::chat::{ChatRequest, Reply};
+use llmspell_core::{Context, Error, ErrorKind, Held, Result};
+
+use super::stream::{self, Piece};
+use llmspell_llm::weight;
+
+/// See the module. Dropping it stops the call.
+#[derive(Debug)]
+pub struct Reading(Mutex<Read>);
+
+#[derive(Debug)]
+struct Read {
+    stage: Stage,
+    text: String,
+    reply: Option<Reply>,
+    /// What the question and the text take.
+    held: Held,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Its next piece may be asked for.
+    Ready(Source),
+    /// Its next piece is waited for.
+    Waiting(AbortHandle),
+    Over,
+}
+
+/// Where the next piece comes from.
+#[derive(Debug)]
+enum Source {
+    /// The model is asked when the first piece is.
+    Question(Box<ChatRequest>),
+    Stream(Box<ReplyStream>),
+}
+
+/// Ends a reading that its reader gave up while he waited.
+struct Turn<'a>(&'a Reading);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut read = self.0.read();
+        if matches!(read.stage, Stage::Waiting(_)) {
+            read.stage = Stage::Over;
+        }
+    }
+}
+
+/// The readings of a run, as far as they are still held.
+#[derive(Default)]
+struct Readings(Mutex<Vec<Weak<Reading>>>);
+
+impl Readings {
+    fn add(&self, reading: &Arc<Reading>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() == known.capacity() {
+            known.retain(|reading| reading.strong_count() > 0);
+        }
+        known.push(Arc::downgrade(reading));
+    }
+}
+
+/// Stops what a run left unread. A VM may keep its objects longer than the run lasts.
+pub(super) fn stop_all(cx: &Context) {
+    let readings = mem::take(&mut *cx.state::<Readings>().0.lock().unwrap_or_else(PoisonError::into_inner));
+    readings.iter().filter_map(Weak::upgrade).for_each(|reading| reading.stop());
+}
+
+impl Reading {
+    pub(super) fn new(cx: &Context, request: ChatRequest) -> Result<Arc<Self>> {
+        let held = cx.hold(weight(&request))?;
+        let stage = Stage::Ready(Source::Question(Box::new(request)));
+        let reading = Arc::new(Self(Mutex::new(Read { stage, text: String::new(), reply: None, held })));
+        cx.state::<Readings>().add(&reading);
+        Ok(reading)
+    }
+
+    /// Waits for the next piece of text. Nothing when it is over.
+    pub(super) async fn next(&self, cx: &Context) -> Result<Option<String>> {
+        let (handle, registration) = AbortHandle::new_pair();
+        let stage = mem::replace(&mut self.read().stage, Stage::Waiting(handle));
+        let source = match stage {
+            Stage::Ready(source) => source,
+            Stage::Over => {
+                self.read().stage = Stage::Over;
+                return Ok(None);
+            }
+            waiting @ Stage::Waiting(_) => {
+                self.read().stage = waiting;
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    "the next piece of this stream is waited for already",
+                )
+                .hint("one loop reads a stream; ask again for another one"));
+            }
+        };
+        let _turn = Turn(self);
+        let step = async {
+            let mut stream = match source {
+                Source::Question(request) => Box::new(stream::open(cx, *request).await?),
+                Source::Stream(stream) => stream,
+            };
+            let piece = stream::piece(cx, &mut stream).await?;
+            Ok::<_, Error>((stream, piece))
+        };
+        // Stopped meanwhile, it is over.
+        let Ok(step) = Abortable::new(step, registration).await else { return Ok(None) };
+        let (stream, piece) = step?;
+        match piece {
+            Piece::Text(text) => {
+                let mut read = self.read();
+                read.held.grow(text.len() as u64)?;
+                read.text.push_str(&text);
+                read.stage = Stage::Ready(Source::Stream(stream));
+                Ok(Some(text))
+            }
+            Piece::End(reply) => {
+                let whole = llmspell_llm::text_of(&reply).map(drop);
+                self.read().reply = Some(*reply);
+                whole.map(|()| None)
+            }
+        }
+    }
+
+    /// Stops the call. A next piece that is waited for does not come.
+    pub(super) fn stop(&self) {
+        let stage = mem::replace(&mut self.read().stage, Stage::Over);
+        if let Stage::Waiting(handle) = stage {
+            handle.abort();
+        }
+    }
+
+    pub(super) fn text(&self) -> String {
+        self.read().text.clone()
+    }
+
+    pub(super) fn reply(&self) -> Option<Reply> {
+        self.read().reply.clone()
+    }
+
+    fn read(&self) -> MutexGuard<'_, Read> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
