@@ -1,5 +1,5 @@
-//! What many runs of one spell cost: 10,000 that wait 50 ms each on 2 worker threads, with a VM each and with VMs that
-//! they share.
+//! What many runs of one spell cost: 10,000 that wait 50 ms each on 2 worker threads, with a VM each, in Luau and in
+//! JavaScript, and with VMs that they share.
 //!
 //! `cargo bench -p llmspell --bench spells`. Unix only: the kernel counts processor time and memory.
 
@@ -14,19 +14,24 @@ use tokio::task::JoinSet;
 
 const SPELLS: u32 = 10_000;
 const IN_FLIGHT: usize = 512;
-const SHARED: &str = "--shared";
-const EACH: &str = "--each";
+
+/// What is measured: how it is named, the spell, and whether VMs are shared.
+type Mode = (&'static str, (&'static str, &'static str), bool);
+
+const LUAU: (&str, &str) = ("pause.luau", "return (pause())");
+const JAVASCRIPT: (&str, &str) = ("pause.js", "export default await pause()");
+const MODES: [Mode; 3] = [
+    ("with a VM each", LUAU, false),
+    ("in JavaScript", JAVASCRIPT, false),
+    ("with VMs that they share", LUAU, true),
+];
 
 fn main() {
-    match std::env::args().nth(1).as_deref() {
-        Some(SHARED) => measure("with VMs that they share", true),
-        Some(EACH) => measure("with a VM each", false),
-        _ => {
-            // A process each, since the kernel never lowers a peak.
-            for mode in [EACH, SHARED] {
-                start(mode);
-            }
-        }
+    let asked = std::env::args().nth(1);
+    match MODES.into_iter().find(|(how, ..)| Some(*how) == asked.as_deref()) {
+        Some(mode) => measure(mode),
+        // A process each, since the kernel never lowers a peak.
+        None => MODES.into_iter().for_each(|(how, ..)| start(how)),
     }
 }
 
@@ -38,10 +43,10 @@ fn start(mode: &str) {
 }
 
 #[expect(clippy::print_stdout, reason = "a bench reports")]
-fn measure(how: &str, shared: bool) {
+fn measure((how, spell, shared): Mode) {
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (cpu, began) = (cpu(), Instant::now());
-    let errors = tokio.block_on(all(shared));
+    let errors = tokio.block_on(all(spell, shared));
     let (wall, used) = (began.elapsed(), self::cpu() - cpu);
     let peak = getrusage(UsageWho::RUSAGE_SELF).expect("the kernel counts").max_rss() / 1024;
     println!("{SPELLS} spells of 50 ms {how}, {IN_FLIGHT} at once:");
@@ -53,13 +58,13 @@ fn measure(how: &str, shared: bool) {
 }
 
 /// Runs all; returns how many failed.
-async fn all(shared: bool) -> usize {
+async fn all((name, text): (&str, &str), shared: bool) -> usize {
     let pause = Method::future("pause", |_, _| async {
         tokio::time::sleep(Duration::from_millis(50)).await;
         Ok(50_u64)
     });
     let runtime = Runtime::builder().workers(2).function(pause).build().expect("a runtime");
-    let spell = Spell::from_source("pause.luau", "return (pause())").expect("a spell");
+    let spell = Spell::from_source(name, text).expect("a spell");
     let room = Arc::new(Semaphore::new(IN_FLIGHT));
     let mut runs = JoinSet::new();
     for _ in 0..SPELLS {

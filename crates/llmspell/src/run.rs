@@ -237,7 +237,7 @@ impl Cast {
     /// takes a tenth of the time and of the memory of a new VM, for many runs of one spell.
     ///
     /// Each run finds the VM as new. But the engine is then all that stands between them: runs that work for different
-    /// people should not share.
+    /// people should not share. A VM of JavaScript serves one run all the same.
     pub fn share_vm(mut self) -> Self {
         self.shares_vm = true;
         self

@@ -1,5 +1,5 @@
 //! What promises, streams and the journal cost: 1,000 model calls at once from the command, with its journal and without,
-//! turn by turn with the plain program that makes the same calls; and a reply of 20,000 chunks to a script's callback,
+//! turn by turn with the same spell in JavaScript and the plain program that makes the same calls; and a reply of 20,000 chunks to a script's callback,
 //! less the same spell with one chunk.
 //!
 //! `cargo build --profile bench -p llmspell-cli && cargo bench -p fanout`. Unix only. The
@@ -50,20 +50,24 @@ fn main() {
 
     let calls = spell("calls.luau", &CALLS_SPELL.replace("COUNT", &CALLS.to_string()));
     let plain = [base_url.clone(), CALLS.to_string()];
+    let javascript = spell("calls.js", &JAVASCRIPT_SPELL.replace("COUNT", &CALLS.to_string()));
     let unkept: Vec<String> = calls.iter().cloned().chain(["--no-journal".into()]).collect();
     let state = folder.path();
     let rounds: Vec<_> = (0..ROUNDS)
         .map(|_| {
-            [(&floor, &plain[..]), (&command, &unkept), (&command, &calls)]
+            [(&floor, &plain[..]), (&command, &unkept), (&command, &calls), (&command, &javascript)]
                 .map(|(program, arguments)| measured(program, arguments, &base_url, state))
         })
         .collect();
-    let [floor, unkept, kept] = [0, 1, 2].map(|at| median(rounds.iter().map(|round| round[at])));
+    let [floor, unkept, kept, javascript] =
+        [0, 1, 2, 3].map(|at| median(rounds.iter().map(|round| round[at])));
     println!("{CALLS} calls of 200 ms at once, medians of {ROUNDS}");
     report("plain program", floor);
     report("no journal", unkept);
     report("llmspell", kept);
+    report("in JavaScript", javascript);
     println!("wall {:.2} x, cpu {:.2} x", ratio(kept.wall, floor.wall), ratio(kept.cpu, floor.cpu));
+    println!("JavaScript: {:.2} x of Luau's cpu", ratio(javascript.cpu, kept.cpu));
     println!(
         "the journal: wall {:+.1} %, cpu {:+.1} %",
         (ratio(kept.wall, unkept.wall) - 1.0) * 100.0,
@@ -94,6 +98,14 @@ end
 for number, answer in promise.all(calls):await() do
     assert(answer == `<question {number}>`, answer)
 end
+";
+
+const JAVASCRIPT_SPELL: &str = "
+const numbers = Array.from({length: COUNT}, (_, at) => at + 1);
+const answers = await Promise.all(numbers.map((number) => llm.chat(`question ${number}`)));
+answers.forEach((answer, at) => {
+    if (answer !== `<question ${at + 1}>`) throw new Error(answer);
+});
 ";
 
 const STREAM_SPELL: &str = "
