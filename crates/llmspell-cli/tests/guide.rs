@@ -27,11 +27,12 @@ const PAGE: &str = "<html><head><title>Example</title></head>\
                     <body><h1>Example Domain</h1><p>For use in documents.</p></body></html>";
 
 /// The guides, each with the commands whose flags it may name.
-const GUIDES: [(&str, &[&str]); 4] = [
+const GUIDES: [(&str, &[&str]); 5] = [
     ("spell-development.md", &["run", "test"]),
     ("testing-spells.md", &["run", "test"]),
     ("runs.md", &["run", "runs resume"]),
     ("typed-output.md", &["run", "test"]),
+    ("agents.md", &["run", "test"]),
 ];
 
 fn main() {
