@@ -46,7 +46,7 @@ fn names(folder: &Path) -> Vec<String> {
 fn every_example_is_without_mistakes_and_told_of() {
     let listed = fs::read_to_string(examples().join("../README.md")).unwrap();
     let all = names(&examples());
-    assert!(all.len() >= 6, "{all:?}");
+    assert!(all.len() >= 11, "{all:?}");
     for name in all {
         for lang in LANGUAGES {
             let ran = folder(&[]).run(&["check", &path(&name), "--lang", lang]);
@@ -413,4 +413,21 @@ fn batch_files_keeps_what_is_done_when_it_is_interrupted_in(lang: &str) {
     let told = format!("{} summarised, {DONE} skipped, 0 failed\n", 200 - DONE);
     assert_eq!(finish(&mut start(&base_url)), seen(0, &told, ""));
     assert_eq!(names(&folder.path().join("short")).len(), 200);
+}
+
+#[test]
+fn what_works_with_tools_says_the_same_in_both_languages() {
+    for (name, code, ending) in [
+        ("tool-basics", 0, "mock: How many miles are 42 kilometres, and how many words has this question?\n"),
+        ("research-agent", 0, "mock: What is a comet made of?\n"),
+        ("planner", 0, "mock: A picnic for twelve on Saturday\n"),
+        // The mock, which repeats what it is told, has no data to give.
+        ("code-review", 7, ""),
+        ("invoice-extract", 0, "0 read, 20 not\n"),
+    ] {
+        let [luau, ts] = LANGUAGES.map(|lang| run(name, lang, &["--allow-asked", "-q"]));
+        assert_eq!((luau.code, ts.code), (code, code), "{name}: {} {}", luau.stderr, ts.stderr);
+        assert_eq!(luau.stdout, ts.stdout, "{name}");
+        assert!(luau.stdout.ends_with(ending), "{name}: {}", luau.stdout);
+    }
 }
