@@ -16,7 +16,7 @@ use crate::crossing::{CHARGE, Crossing, MAX_INTEGER, Step, Trouble, weight};
 /// What a list or map takes beside its items: its own block, and room that was not needed.
 const TABLE: usize = 96;
 /// What the host keeps of a function.
-const TICKET: usize = 128;
+const TICKET: usize = 224;
 
 /// Copies a value out of the VM. `bytes` counts what such values take together; `what` names this one in errors:
 /// "argument 1 (`url`)".
