@@ -117,8 +117,9 @@ impl Live {
         let (commands, mut received) = mpsc::unbounded_channel::<Command>();
         let (sender, opened) = oneshot::channel();
         let inside = cx.clone();
-        prepared.runtime.clone().0.workers.post(move |desk| {
+        prepared.runtime.clone().0.workers.post(move |desk, underway| {
             Box::pin(async move {
+                let _underway = underway;
                 match Opened::new(prepared, inside, desk).await {
                     Ok(opened) => {
                         let _ = sender.send(Ok(()));

@@ -263,7 +263,7 @@ impl Cast {
         let prepared = journal.and_then(|()| self.prepare());
         let posted = prepared.and_then(|prepared| {
             let cx = cx.clone();
-            prepared.runtime.clone().0.workers.post(move |desk| {
+            prepared.runtime.clone().0.workers.post(move |desk, underway| {
                 Box::pin(async move {
                     let (result, opened) = match Opened::new(prepared, cx.clone(), desk).await {
                         Ok(mut opened) => {
@@ -280,7 +280,9 @@ impl Cast {
                         Some(opened) if ended_well => opened.retire(),
                         opened => opened,
                     };
-                    // Nobody has to wait for a VM to be taken apart.
+                    // Whoever starts the next run finds this worker free; it would else go to one that is busy. And nobody
+                    // has to wait for a VM to be taken apart.
+                    drop(underway);
                     let _ = sender.send(outcome);
                     drop(left);
                 })

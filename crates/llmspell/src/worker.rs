@@ -23,7 +23,7 @@ pub(crate) struct Desk {
     pub(crate) warm: Rc<Warm>,
 }
 
-type Job = Box<dyn FnOnce(Desk) -> LocalBoxFuture<'static, ()> + Send>;
+type Job = Box<dyn FnOnce(Desk, Underway) -> LocalBoxFuture<'static, ()> + Send>;
 
 struct Worker {
     jobs: mpsc::UnboundedSender<Job>,
@@ -44,10 +44,10 @@ impl Workers {
         Self { most: most.max(1), started: Mutex::default(), watchdog }
     }
 
-    /// Runs a job on the least busy worker.
+    /// Runs a job on the least busy worker. The job counts there until it lets go of what says that it is under way.
     pub(crate) fn post(
         &self,
-        job: impl FnOnce(Desk) -> LocalBoxFuture<'static, ()> + Send + 'static,
+        job: impl FnOnce(Desk, Underway) -> LocalBoxFuture<'static, ()> + Send + 'static,
     ) -> Result<()> {
         let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
         // A script at work may hold its thread for long; many that wait hold it for moments.
@@ -98,19 +98,14 @@ impl Worker {
 async fn serve(mut posted: mpsc::UnboundedReceiver<Job>, slot: Arc<Slot>, load: &Arc<AtomicUsize>) {
     let desk = Desk { slot, warm: Rc::new(Warm::new()) };
     while let Some(job) = posted.recv().await {
-        let task = job(desk.clone());
-        let ended = Ended(Arc::clone(load));
-        tokio::task::spawn_local(async move {
-            let _ended = ended;
-            task.await;
-        });
+        tokio::task::spawn_local(job(desk.clone(), Underway(Arc::clone(load))));
     }
 }
 
-/// Counts a job as ended however it ends: done, panicked, or dropped with its thread.
-struct Ended(Arc<AtomicUsize>);
+/// Says that a job is under way. Dropped, it has ended, however it did: done, panicked, or gone with its thread.
+pub(crate) struct Underway(Arc<AtomicUsize>);
 
-impl Drop for Ended {
+impl Drop for Underway {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

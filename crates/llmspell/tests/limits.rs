@@ -204,15 +204,22 @@ fn a_busy_neighbour_does_not_hold_up_its_own_worker() {
 fn a_busy_neighbour_does_not_hold_up_another_worker() {
     let runtime = Runtime::builder().workers(2).build().unwrap();
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let busy = Spell::from_source("busy.luau", "while true do end").unwrap();
-    let quick = Spell::from_source("quick.luau", "return 1").unwrap();
-    tokio.block_on(async {
-        let busy = runtime.cast(busy).start();
-        for _ in 0..20 {
-            let outcome = runtime.cast(quick.clone()).start().outcome().await;
-            assert_eq!(outcome.into_result().unwrap(), 1.into());
-        }
-        busy.cancel();
-        assert_eq!(kind(&busy.outcome().await), "cancelled");
-    });
+    for (name, busy) in [
+        ("busy.luau", "while true do end"),
+        ("busy.js", "for (;;) {}"),
+        ("busy.js", "function flood() { queueMicrotask(flood) } flood(); await new Promise(() => {})"),
+        ("busy.js", "for (;;) await null"),
+    ] {
+        let busy = Spell::from_source(name, busy).unwrap();
+        let quick = Spell::from_source("quick.luau", "return 1").unwrap();
+        tokio.block_on(async {
+            let busy = runtime.cast(busy).start();
+            for _ in 0..20 {
+                let outcome = runtime.cast(quick.clone()).start().outcome().await;
+                assert_eq!(outcome.into_result().unwrap(), 1.into());
+            }
+            busy.cancel();
+            assert_eq!(kind(&busy.outcome().await), "cancelled");
+        });
+    }
 }

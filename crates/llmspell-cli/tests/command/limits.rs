@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{run, seen};
+use crate::support::{folder, run, seen};
 
 #[test]
 fn each_limit_has_its_exit_code_and_its_name() {
@@ -53,6 +53,31 @@ fn each_limit_has_its_exit_code_and_its_name() {
         assert_eq!(ran.stderr, format!("error: the spell reached its {message}\n"), "{source}");
         assert_eq!(ran.code, code, "{source}");
         assert!(took < Duration::from_secs(20), "{source}: {took:?}");
+    }
+}
+
+/// What no engine can stop: a native of the VM that goes on by itself. The process ends a second after the limit.
+#[test]
+fn the_process_ends_where_the_engine_cannot_stop_a_script() {
+    const LIMIT: Duration = Duration::from_millis(300);
+    const AFTER: Duration = Duration::from_secs(1);
+    // As long as the machine may take to start it and to end it while it does much else.
+    const SLACK: Duration = Duration::from_secs(2);
+    for (source, stopped_by) in [
+        ("[].join.call({length: 2**31 - 1})", "wall limit of 300ms"),
+        ("const a = []; a[2**31] = 1; a.sort()", "wall limit of 300ms"),
+        ("new Array(2**32 - 1).indexOf(1)", "wall limit of 300ms"),
+        ("/(a*)*b/.test('a'.repeat(200))", "wall limit of 300ms"),
+        ("'x'.repeat(2 ** 28).split('')", "memory limit of 64MB"),
+    ] {
+        let folder = folder(&[("spell.js", source)]);
+        let started = Instant::now();
+        let ran = folder.run(&["run", "spell.js", "-q", "--timeout", "300ms", "--memory", "64MB"]);
+        let took = started.elapsed();
+        assert_eq!(ran.code, 5, "{source}: {}", ran.stderr);
+        let reached = format!("error: the spell reached its {stopped_by}");
+        assert!(ran.stderr.starts_with(&reached), "{source}: {}", ran.stderr);
+        assert!(took < LIMIT + AFTER + SLACK, "{source}: took {took:?}");
     }
 }
 
