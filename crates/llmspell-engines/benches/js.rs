@@ -145,3 +145,43 @@ fn calls_bare_rust(bencher: Bencher) {
             .bench_local(|| run.call::<_, ()>(()).unwrap());
     });
 }
+
+/// Three hundred lines as people write them, with the types or without.
+fn lines(typed: bool) -> String {
+    let block = |number: usize| {
+        let (shape, argument, result, given) = match typed {
+            true => (
+                format!(
+                    "interface Order{number} {{ id: number; title?: string; tags: readonly string[]; }}\n"
+                ),
+                format!("order: Order{number}, limit: number = 10"),
+                ": Promise<Map<string, number>>",
+                " as const",
+            ),
+            false => (format!("// Orders of the kind {number}.\n"), "order, limit = 10".to_owned(), "", ""),
+        };
+        format!(
+            "{shape}export async function count{number}({argument}){result} {{
+    const counts = new Map();
+    for (const tag of order.tags) {{
+        const known = counts.get(tag) ?? 0;
+        if (known < limit) counts.set(tag, known + 1);
+    }}
+    const kinds = [\"one\", \"two\"]{given};
+    return kinds.includes(order.title) ? counts : new Map();
+}}
+"
+        )
+    };
+    (0..30).map(block).collect()
+}
+
+/// What the types cost is the difference: they are taken out, and what is left is compiled.
+#[divan::bench(args = ["spell.ts", "spell.js"])]
+fn check_300_lines(bencher: Bencher, name: &str) {
+    let source = Source::new(name, lines(name.ends_with(".ts")));
+    assert_eq!(source.text.lines().count(), 300);
+    ENGINE.with_borrow(|(engine, _)| {
+        bencher.bench_local(|| assert!(engine.check(&source).is_empty()));
+    });
+}
