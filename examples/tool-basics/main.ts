@@ -20,7 +20,12 @@ tools.register({
 
 const print = (...values: unknown[]) => console.log(values.join("\t"));
 
-// The spell calls a tool.
+// Both are in the list now, behind those that are built in.
+for (const tool of tools.list().filter(({ origin }) => origin === "function")) {
+    print(`${tool.name}: ${tool.description}`);
+}
+
+// The spell calls them.
 print("10 km in miles:", await tools.execute("to_miles", { km: 10 }));
 print("words:", await tools.execute("count_words", { text: "the quick brown fox" }));
 
