@@ -29,22 +29,24 @@ async function read(path: string): Promise<{ path: string; invoice?: Invoice; er
 
 const results = await promise.map(await fs.glob(`${params.dir}/*.txt`), read, { concurrency: params.at_once });
 
+const padded = (text: string, width: number) => text + " ".repeat(Math.max(0, width - [...text].length));
 const row = (vendor: string, number: string, date: string, total: string) =>
-    console.log(`${vendor.padEnd(32)} ${number.padEnd(16)} ${date.padEnd(10)} ${total}`);
+    console.log(`${padded(vendor, 32)} ${padded(number, 16)} ${padded(date, 10)} ${total}`);
+const amount = (total: number, currency: string) => `${total.toFixed(2).padStart(14)} ${currency}`;
 const totals = new Map<string, number>();
 const failures: string[] = [];
 row("VENDOR", "NUMBER", "DATE", "TOTAL".padStart(14));
 for (const { path, invoice, error } of results) {
     if (invoice) {
         const { vendor, number, date, currency, total } = invoice;
-        row(vendor, number, date, `${total.toFixed(2).padStart(10)} ${currency}`);
+        row(vendor, number, date, amount(total, currency));
         totals.set(currency, (totals.get(currency) ?? 0) + total);
     } else {
         failures.push(`${path}: ${error?.message}`);
     }
 }
 for (const currency of [...totals.keys()].sort()) {
-    console.log(`${" ".repeat(60)} ${totals.get(currency)!.toFixed(2).padStart(14)} ${currency}`);
+    row("", "", "", amount(totals.get(currency)!, currency));
 }
 for (const failure of failures) log.error(failure);
 console.log(`${results.length - failures.length} read, ${failures.length} not`);
