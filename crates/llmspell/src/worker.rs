@@ -76,7 +76,12 @@ impl Workers {
         std::thread::Builder::new()
             .name(format!("spell-worker-{number}"))
             .stack_size(STACK_BYTES)
-            .spawn(move || LocalSet::new().block_on(&runtime, serve(posted, at_work, &ended)))
+            .spawn(move || {
+                let tasks = LocalSet::new();
+                tasks.block_on(&runtime, serve(posted, at_work, &ended));
+                // Nobody can start another run; those that are under way go on.
+                runtime.block_on(tasks);
+            })
             .map_err(failed)?;
         Ok(Worker { jobs, load, slot })
     }

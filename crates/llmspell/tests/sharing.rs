@@ -83,3 +83,22 @@ async fn a_run_that_waits_in_line_can_be_stopped() {
     gate.add_permits(1);
     assert_eq!(first.outcome().await.value, Value::from(1));
 }
+
+#[tokio::test]
+async fn a_run_goes_on_when_nobody_holds_the_runtime_any_more() {
+    let room = Arc::new(Semaphore::new(0));
+    let waits = Arc::clone(&room);
+    let pause = Method::future("pause", move |_, _| {
+        let waits = Arc::clone(&waits);
+        async move {
+            waits.acquire().await.unwrap().forget();
+            Ok(1)
+        }
+    });
+    let runtime = Runtime::builder().workers(1).function(pause).build().unwrap();
+    let run = runtime.cast(Spell::from_source("pause.luau", "return (pause())").unwrap()).start();
+    drop(runtime);
+    room.add_permits(1);
+    let outcome = run.outcome().await;
+    assert_eq!(outcome.value, Value::from(1), "{:?}", outcome.error);
+}

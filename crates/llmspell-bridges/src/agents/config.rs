@@ -176,8 +176,11 @@ impl AgentConfig {
     }
 }
 
-/// A budget whose cost is an amount.
+/// A budget that allows a call, and whose cost is an amount.
 fn sound(budget: Budget) -> Result<Budget> {
+    if budget.model_calls == Some(0) {
+        return Err(Error::argument("`budget`: `model_calls`: expected at least 1, found 0"));
+    }
     match budget.cost {
         Some(cost) if !(cost.is_finite() && cost >= 0.0) => {
             Err(Error::argument(format!("`budget`: `cost`: expected US dollars from 0, found {cost}")))

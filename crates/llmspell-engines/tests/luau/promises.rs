@@ -483,7 +483,7 @@ fn mistakes_are_said_where_they_were_made() {
         ("promise.all(1)", "main.luau:1: promise.all: argument 1 (`list`): expected table, found number"),
         (
             "promise.map({}, print, {concurrency = 0})",
-            "main.luau:1: promise.map: `concurrency` is a number from 1",
+            "main.luau:1: promise.map: `concurrency` is a whole number from 1",
         ),
         ("promise.all = 1", "main.luau:1: attempt to modify a readonly table"),
         ("promise = 1", "main.luau:1: attempt to change the read-only global 'promise'"),

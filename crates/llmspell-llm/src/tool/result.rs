@@ -34,8 +34,21 @@ pub(crate) fn text_of(value: Value) -> Result<String> {
         Value::Bytes(bytes) => String::from_utf8(bytes).map_err(|error| {
             Error::runtime(format!("the result is {} bytes that are no text", error.as_bytes().len()))
         }),
+        value if !is_finite(&value) => {
+            Err(Error::runtime("the result holds a number that is not finite, which JSON cannot say"))
+        }
         value => serde_json::to_string(&value)
             .map_err(|error| Error::runtime(format!("the result is no data: {error}"))),
+    }
+}
+
+/// Whether all numbers in a value are.
+fn is_finite(value: &Value) -> bool {
+    match value {
+        Value::Num(number) => number.is_finite(),
+        Value::List(items) => items.iter().all(is_finite),
+        Value::Map(fields) => fields.values().all(is_finite),
+        _ => true,
     }
 }
 
@@ -71,6 +84,8 @@ mod tests {
         ] {
             assert_eq!(text_of(value).unwrap(), text);
         }
+        let error = text_of(Value::List(vec![Value::from(f64::NAN)])).unwrap_err();
+        assert_eq!(error.message(), "the result holds a number that is not finite, which JSON cannot say");
         let error = text_of(Value::Bytes(vec![0xff, 0xfe])).unwrap_err();
         assert_eq!(error.message(), "the result is 2 bytes that are no text");
     }

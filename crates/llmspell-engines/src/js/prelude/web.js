@@ -276,6 +276,10 @@ export default function ({ bytesOf, define, host, named, natives, SpellError }) 
         spawn: (f, ...values) => new Promise((resolve) => resolve(f(...values))),
         delay: (seconds, value) => new Promise((resolve) => setTimeout(resolve, seconds * 1000, value)),
         async map(list, f, { concurrency = Infinity } = {}) {
+            const isWhole = concurrency === Infinity || concurrency % 1 === 0;
+            if (typeof concurrency !== "number" || !isWhole || concurrency < 1) {
+                throw new TypeError("promise.map: `concurrency` is a whole number from 1");
+            }
             const items = [...list];
             const results = new Array(items.length);
             let next = 0;
@@ -291,8 +295,7 @@ export default function ({ bytesOf, define, host, named, natives, SpellError }) 
                     }
                 }
             };
-            const workers = Math.max(1, Math.min(concurrency, items.length));
-            await Promise.all(Array.from({ length: workers }, work));
+            await Promise.all(Array.from({ length: Math.min(concurrency, items.length) }, work));
             return results;
         },
         timeout(waited, seconds) {
