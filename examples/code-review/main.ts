@@ -25,7 +25,12 @@ const reviewer = agents.create({
     output: FINDINGS,
     maxTurns: 20,
     onEvent(event) {
-        if (event.type === "tool_call") log.info(`${event.name} ${event.arguments.path ?? ""}`);
+        if (event.type === "tool_call") {
+            log.info(`${event.name} ${event.arguments.path ?? ""}`);
+        } else if (event.type === "tool_result" && event.is_error) {
+            // The agent is told of it and goes on; the user should know too.
+            log.warn(event.content);
+        }
     },
 });
 
