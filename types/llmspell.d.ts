@@ -464,6 +464,14 @@ declare namespace Spell {
         attempts?: number | null;
         /** The text that had arrived. */
         partial?: string | null;
+        /** The place in a model's answer that does not fit its schema, such as `$.items[2].name`. */
+        path?: string | null;
+        /** What would fit there. */
+        expected?: string | null;
+        /** What is there. */
+        got?: string | null;
+        /** The beginning of the answer as the model wrote it. */
+        raw?: string | null;
     }
 
     /** An error in the place of an effect. A text stands for an error with that message. */

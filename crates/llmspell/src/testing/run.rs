@@ -97,11 +97,23 @@ pub struct Failure {
     /// The text that had arrived.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partial: Option<String>,
+    /// The place in a model's answer that does not fit its schema, such as `$.items[2].name`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// What would fit there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// What is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub got: Option<String>,
+    /// The beginning of the answer as the model wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw: Option<String>,
 }
 
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
-        let call = error.call();
+        let (call, output) = (error.call(), error.output());
         Self {
             kind: error.kind().as_str(),
             message: error.message().to_owned(),
@@ -113,6 +125,10 @@ impl From<&Error> for Failure {
             status: call.and_then(|call| call.status),
             attempts: call.map(|call| call.attempts).filter(|attempts| *attempts > 0),
             partial: call.and_then(|call| call.partial.clone()),
+            path: output.map(|output| output.path.clone()),
+            expected: output.map(|output| output.expected.clone()),
+            got: output.map(|output| output.got.clone()),
+            raw: output.map(|output| output.raw.clone()),
         }
     }
 }
