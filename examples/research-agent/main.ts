@@ -28,7 +28,8 @@ const agent = agents.create({
     maxResult: 12_000,
     onEvent(event) {
         if (event.type === "tool_call" && event.name === "web_fetch") {
-            log.info(`reading ${event.arguments.url}`);
+            // As the model gave them: they are not checked yet, and may be anything.
+            log.info(`reading ${JSON.stringify(event.arguments)}`);
         } else if (event.type === "tool_result" && event.is_error) {
             log.warn(event.content);
         }
