@@ -16,7 +16,11 @@ const planner = agents.create({
     budget: { modelCalls: 20 },
     onEvent(event) {
         if (event.type === "tool_call") {
-            log.info(`${event.name} is asked: ${event.arguments.input}`);
+            // As the model gave them: they are not checked yet, and may be anything.
+            log.info(`${event.name} is asked ${JSON.stringify(event.arguments)}`);
+        } else if (event.type === "tool_result" && event.is_error) {
+            // The planner is told of it too, and may do without.
+            log.warn(`${event.name} has failed`, { reason: event.content });
         } else if (event.type === "tool_result") {
             log.info(`${event.name} has answered`);
         }
