@@ -100,8 +100,16 @@ fn agent(cx: &Context) -> Agent {
         provider: Some("p".into()),
         ..ChatRequest::default()
     };
-    Agent::new(cx, AgentSpec { request, tools: (0..20).map(tool).collect(), ..AgentSpec::named("bench") })
-        .unwrap()
+    Agent::new(
+        cx,
+        AgentSpec {
+            request,
+            tools: (0..20).map(tool).collect(),
+            context_window: Some(200_000),
+            ..AgentSpec::named("bench")
+        },
+    )
+    .unwrap()
 }
 
 /// A turn without a journal, and with one in memory.

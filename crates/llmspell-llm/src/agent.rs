@@ -15,6 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use crate::count::count_frame;
 use crate::history::History;
 use crate::schema::Schema;
 use crate::tool::{Tool, check_name};
@@ -171,6 +172,8 @@ pub struct Agent {
     spec: Arc<AgentSpec>,
     /// Of its tools, as the model is told of them.
     tools: Arc<[ToolSpec]>,
+    /// Tokens of all that it asks with each time, beside what was said.
+    frame_tokens: u64,
     /// What was said before it was made.
     before: Arc<[Message]>,
     history: History,
@@ -211,7 +214,8 @@ impl Agent {
             spec.output.as_ref().map(|schema| OutputSpec { schema: schema.json().clone(), native });
         let before = spec.request.messages.as_slice().into();
         let history = History::new(cx, "agent", &mut spec.request)?;
-        Ok(Self { spec: Arc::new(spec), tools, before, history })
+        let frame_tokens = count_frame(&ChatRequest { tools: tools.to_vec(), ..spec.request.clone() });
+        Ok(Self { spec: Arc::new(spec), tools, frame_tokens, before, history })
     }
 
     /// A second agent, to which nothing was said since it was made.
@@ -224,8 +228,9 @@ impl Agent {
     }
 
     fn with(&self, history: History) -> Self {
-        let (spec, tools, before) = (&self.spec, &self.tools, &self.before);
-        Self { spec: Arc::clone(spec), tools: Arc::clone(tools), before: Arc::clone(before), history }
+        let (spec, tools, before) =
+            (Arc::clone(&self.spec), Arc::clone(&self.tools), Arc::clone(&self.before));
+        Self { spec, tools, frame_tokens: self.frame_tokens, before, history }
     }
 
     /// Its name.

@@ -1,6 +1,6 @@
 //! Counts tokens without a tokenizer.
 
-use llmspell_core::chat::{ChatRequest, Content, Part};
+use llmspell_core::chat::{ChatRequest, Content, Message, Part};
 
 /// Tokens of a text, roughly: four bytes of Latin script each, two bytes of others, one for each ideograph.
 ///
@@ -33,17 +33,20 @@ const MESSAGE_TOKENS: u64 = 4;
 
 /// Tokens of a whole request, roughly.
 pub(crate) fn count_request(request: &ChatRequest) -> u64 {
-    let messages: u64 = request
-        .messages
-        .iter()
-        .map(|message| {
-            MESSAGE_TOKENS
-                + match &message.content {
-                    Content::Text(text) => count_tokens(text),
-                    Content::Parts(parts) => parts.iter().map(count_part).sum(),
-                }
-        })
-        .sum();
+    count_messages(&request.messages) + count_frame(request)
+}
+
+/// Tokens of what was said.
+pub(crate) fn count_messages(messages: &[Message]) -> u64 {
+    let of_content = |content: &Content| match content {
+        Content::Text(text) => count_tokens(text),
+        Content::Parts(parts) => parts.iter().map(count_part).sum(),
+    };
+    messages.iter().map(|message| MESSAGE_TOKENS + of_content(&message.content)).sum()
+}
+
+/// Tokens of all in a request but its messages: what is the same each time that an agent asks.
+pub(crate) fn count_frame(request: &ChatRequest) -> u64 {
     let system = request.system.as_deref().map_or(0, |text| MESSAGE_TOKENS + count_tokens(text));
     let tools: u64 = request
         .tools
@@ -55,7 +58,7 @@ pub(crate) fn count_request(request: &ChatRequest) -> u64 {
         })
         .sum();
     let output = request.output.as_ref().map_or(0, |output| count_tokens(&output.schema.to_string()));
-    messages + system + tools + output
+    system + tools + output
 }
 
 fn count_part(part: &Part) -> u64 {

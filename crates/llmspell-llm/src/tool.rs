@@ -61,6 +61,7 @@ type Run = Arc<dyn Fn(Context, Json) -> LocalBoxFuture<'static, Result<Value>> +
 #[derive(Clone)]
 pub struct Tool(Arc<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     name: String,
     description: String,
@@ -208,20 +209,6 @@ impl Tool {
                 let message = format!("tool `{name}`: it took longer than its limit of {seconds} s");
                 Err(Error::new(ErrorKind::Timeout, message).with_retryable(true))
             }
-        }
-    }
-}
-
-impl Clone for Inner {
-    fn clone(&self) -> Self {
-        Self {
-            name: self.name.clone(),
-            description: self.description.clone(),
-            parameters: self.parameters.clone(),
-            kind: self.kind,
-            confirm: self.confirm,
-            timeout: self.timeout,
-            run: Arc::clone(&self.run),
         }
     }
 }

@@ -61,9 +61,11 @@ impl Work<'_> {
         let mut unfit = 0;
         while self.turn < spec.max_turns {
             self.turn += 1;
+            let open = self.messages.len() - self.kept;
             if self.shorten().await? {
-                past.replace(self.messages.clone())?;
-                self.kept = self.messages.len();
+                // What no turn has answered yet is no part of the past.
+                self.kept = self.messages.len().saturating_sub(open);
+                past.replace(self.messages[..self.kept].to_vec())?;
             }
             let mut reply = self.ask(past).await?;
             in_text::read_calls(spec, &mut reply);

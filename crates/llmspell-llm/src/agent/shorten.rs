@@ -8,7 +8,7 @@ use super::Overflow;
 use super::run::{Halt, Work};
 use crate::answer::text_of;
 use crate::catalogue;
-use crate::count::{count_request, count_tokens};
+use crate::count::{count_messages, count_tokens};
 
 /// Of the model's window, what is kept free for its answer when the request does not say: a quarter, at most.
 const ANSWER: u64 = 4_096;
@@ -60,11 +60,7 @@ impl Work<'_> {
     }
 
     fn tokens(&self) -> u64 {
-        let mut request =
-            ChatRequest { system: self.agent.spec().request.system.clone(), ..ChatRequest::default() };
-        request.tools = self.agent.tools.to_vec();
-        request.messages.clone_from(&self.messages);
-        count_request(&request)
+        self.agent.frame_tokens + count_messages(&self.messages)
     }
 
     /// Has the model sum up all but the last messages. Returns how many those are.
@@ -80,8 +76,9 @@ impl Work<'_> {
              what is left to do. Answer with the summary alone.\n\n{}",
             told.join("\n\n"),
         );
-        let request =
-            ChatRequest { messages: vec![Message::user(question)], system: None, ..spec.request.clone() };
+        // A summary is prose, whatever the agent's answer has to be.
+        let messages = vec![Message::user(question)];
+        let request = ChatRequest { messages, system: None, output: None, ..spec.request.clone() };
         let reply = self.cx.models().chat(request).await?;
         text_of(&reply)?;
         let summary = Message::user(format!("[What was said before, summed up]\n{}", reply.text));

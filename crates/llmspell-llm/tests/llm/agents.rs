@@ -323,13 +323,32 @@ async fn what_was_said_is_made_shorter_as_the_agent_has_it() {
         .reply_tool_call("say", json!({"text": long}))
         .reply_tool_call("say", json!({"text": long}))
         .reply("It was said.")
-        .reply("done");
-    let (result, lines) = play(summing.clone(), spec(Overflow::Summarize)).await;
-    assert_eq!(result.unwrap().text, "done");
+        .reply(r#"{"name": "Ada"}"#);
+    let output = Some(Schema::read(&json!({"name": "string"})).unwrap());
+    let (result, lines) = play(summing.clone(), AgentSpec { output, ..spec(Overflow::Summarize) }).await;
+    assert_eq!(result.unwrap().output, Some(json!({"name": "Ada"})));
     assert!(lines.iter().any(|line| line.starts_with("5 summarize 5")), "{lines:?}");
+    assert_eq!(summing.requests()[4].system, None, "a summary is prose, and no schema is told of");
     let last = summing.requests().pop().unwrap();
     assert_eq!(last.messages[0].joined_text(), "[What was said before, summed up]\nIt was said.");
     assert_eq!(last.messages[1].role, Role::Assistant);
+}
+
+#[tokio::test]
+async fn what_was_made_shorter_for_a_question_without_an_answer_does_not_hold_the_question() {
+    let mut mock = Mock::new();
+    for _ in 0..4 {
+        mock = mock.reply_tool_call("say", json!({"text": "word ".repeat(60)}));
+    }
+    let mock = mock.reply("word ".repeat(60)).error(Error::new(ErrorKind::BadRequest, "no"));
+    let cx = context(&mock);
+    let agent = Agent::new(&cx, AgentSpec { context_window: Some(800), ..spec() }).unwrap();
+    run(&agent, &cx, &Notes::default()).await.unwrap();
+    let (said, notes) = (agent.messages().len(), Notes::default());
+    assert_eq!(run(&agent, &cx, &notes).await.unwrap_err().kind(), ErrorKind::BadRequest);
+    assert!(notes.lines()[0].starts_with("1 drop_results"), "{:?}", notes.lines());
+    assert_eq!(agent.messages().len(), said);
+    assert_eq!(agent.messages().last().unwrap().role, Role::Assistant);
 }
 
 #[tokio::test]
