@@ -45,7 +45,12 @@ pub(super) fn failure<'js>(
     error: &Error,
     stack: Option<&str>,
 ) -> rquickjs::Result<JsValue<'js>> {
-    let error = error.clone().reworded(spoken);
+    let bridges = host.bridges.borrow();
+    let is_method = |bridge: &str, name: &str| {
+        bridges.get(bridge).is_some_and(|bridge| bridge.methods.iter().any(|method| method.name == name))
+    };
+    let error = error.clone().reworded(|text| spoken(text, is_method));
+    drop(bridges);
     let fields = Object::new(ctx.clone())?;
     fields.set("message", error.message())?;
     fields.set("kind", error.kind().as_str())?;

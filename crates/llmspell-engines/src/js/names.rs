@@ -12,9 +12,9 @@ pub(super) fn camel_case(name: &str) -> String {
     })
 }
 
-/// The words of an error as a script of this language writes them: names of arguments, of fields and of methods.
-/// What else stands between backticks is the script's own, and stays.
-pub(super) fn spoken(text: &str) -> String {
+/// The words of an error as a script of this language writes them: names of arguments, of fields and of methods
+/// such as `fs.read_bytes`. What else stands between backticks is the script's own, and stays.
+pub(super) fn spoken(text: &str, is_method: impl Fn(&str, &str) -> bool) -> String {
     let mut spoken = String::with_capacity(text.len());
     // After `Request` has no field `timout`; it has ….
     let mut are_fields = false;
@@ -26,7 +26,10 @@ pub(super) fn spoken(text: &str) -> String {
             let is_list = matches!(piece, ", " | " or ");
             are_fields = piece == "; it has " && spoken.contains("` has no field `") || are_fields && is_list;
             spoken.push_str(piece);
-        } else if are_fields || is_argument(&spoken) || METHODS.contains(&piece) {
+        } else if are_fields
+            || is_argument(&spoken)
+            || piece.split_once('.').is_some_and(|(bridge, name)| is_method(bridge, name))
+        {
             spoken.push_str(&camel_case(piece));
         } else {
             spoken.push_str(piece);
@@ -41,9 +44,6 @@ fn is_argument(text: &str) -> bool {
     number.is_some_and(|(_, number)| number.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
-/// The methods that errors name, as far as they are written in another way here.
-const METHODS: [&str; 2] = ["fs.read_bytes", "storage.read_bytes"];
-
 #[cfg(test)]
 mod tests {
     use super::{camel_case, spoken};
@@ -57,12 +57,13 @@ mod tests {
                 "`A_b` has no field `x_y`; it has `maxTokens`, `topP`",
             ),
             ("`fs.read_bytes` reads any file", "`fs.readBytes` reads any file"),
+            ("there is no `fs.my_file`", "there is no `fs.my_file`"),
             ("there is no `my_file.txt`", "there is no `my_file.txt`"),
             ("it has `mock/my_model`", "it has `mock/my_model`"),
             ("an open ` stays", "an open ` stays"),
         ];
         for (text, expected) in cases {
-            assert_eq!(spoken(text), expected);
+            assert_eq!(spoken(text, |bridge, name| (bridge, name) == ("fs", "read_bytes")), expected);
         }
     }
 
