@@ -1,5 +1,7 @@
 //! What a run may spend on models: set aside before a call, settled after it, so that calls at once cannot overspend.
 
+mod call;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +15,8 @@ use crate::chat::{ChatRequest, Usage};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{Limit, Limits, dollars};
+
+pub(crate) use self::call::Call;
 
 /// The most tokens that a call may write in a run with a limit of tokens or of cost, when the request does not say.
 /// What a large model could write at most would leave no room for a second call beside the first.
@@ -335,83 +339,6 @@ impl Held {
             None if used.input_tokens > 0 || used.output_tokens > 0 => self.unpriced += 1,
             None => {}
         }
-    }
-}
-
-/// A call that was counted, and what is set aside for it.
-#[derive(Debug)]
-pub(crate) struct Call {
-    purse: Arc<Purse>,
-    need: Need,
-    stage: Stage,
-    /// Whether nobody waits for its answer right now.
-    idle: bool,
-}
-
-/// How far a call is.
-#[derive(Debug)]
-enum Stage {
-    /// It waits for room in the budget: dropped now, it does not count.
-    Waiting,
-    /// Dropped now, it is charged this.
-    Sent(Usage),
-    /// What it used is known, and charged.
-    Settled,
-    /// Its answer was kept from another one: it does not count.
-    None,
-}
-
-impl Call {
-    /// One that may be sent, of which nothing is known.
-    fn new(purse: &Arc<Purse>) -> Self {
-        purse.family.set_active(true);
-        let stage = Stage::Sent(Usage::default());
-        Self { purse: Arc::clone(purse), need: Need::default(), stage, idle: false }
-    }
-
-    /// Says that what it used is known, and charged.
-    pub(crate) fn settled(&mut self) {
-        self.stage = Stage::Settled;
-    }
-
-    /// Says that no model was asked.
-    pub(crate) fn was_none(&mut self) {
-        self.stage = Stage::None;
-    }
-
-    /// Says whether somebody waits for its answer right now.
-    pub(crate) fn set_idle(&mut self, idle: bool) {
-        if self.idle != idle {
-            self.idle = idle;
-            self.purse.family.set_active(!idle);
-        }
-    }
-
-    /// Says that it has to wait for room.
-    fn wait(&mut self) {
-        self.stage = Stage::Waiting;
-        self.purse.set_under_way(false);
-        self.set_idle(true);
-    }
-
-    /// Says that it has found room.
-    fn send(&mut self, need: Need, question: Usage) {
-        self.need = need;
-        self.stage = Stage::Sent(question);
-        self.purse.set_under_way(true);
-        self.set_idle(false);
-    }
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        let (waits, counts) =
-            (matches!(self.stage, Stage::Waiting), !matches!(self.stage, Stage::Waiting | Stage::None));
-        if let Stage::Sent(question) = &self.stage {
-            self.purse.settle(question);
-        }
-        self.set_idle(true);
-        self.purse.end(self.need, waits, counts);
     }
 }
 

@@ -1,0 +1,206 @@
+//! What sorts of things go wrong, and their names.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::limits::Limit;
+
+/// What sort of thing went wrong. Scripts read it as `err.kind`, the command picks its exit code from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The script does not compile.
+    Syntax,
+    /// The script raised an error.
+    Runtime,
+    /// A host function was called with wrong arguments.
+    Argument,
+    /// A spell, its manifest or one of its files could not be loaded.
+    Load,
+    /// The configuration, a manifest field or a parameter is wrong.
+    Config,
+    /// A name is taken, or matches more than one thing.
+    Conflict,
+    /// A named thing does not exist.
+    NotFound,
+    /// The spell was not granted what it asked for.
+    PermissionDenied,
+    /// A limit was reached; nothing the spell wrote runs afterwards.
+    Limit(Limit),
+    /// A part of the run, such as an agent, has spent what it may; the run goes on.
+    Budget,
+    /// An agent took as many turns as it may and had no answer.
+    TurnLimit,
+    /// The run was cancelled from outside.
+    Cancelled,
+    /// A callback asked to stop.
+    Stopped,
+    /// A text is not what it should be: JSON that does not parse, for example.
+    Parse,
+    /// A value does not fit the schema that says what it has to be.
+    Schema,
+    /// Reading or writing outside the gate failed (stdin closed, for example).
+    Io,
+    /// No usable provider, or one that is not known.
+    NoProvider,
+    /// The provider does not know the model.
+    UnknownModel,
+    /// The provider refused the key, or there is none.
+    Auth,
+    /// The account has no credit left.
+    Quota,
+    /// Too many requests.
+    RateLimited,
+    /// The provider is overloaded or failed inside.
+    Overloaded,
+    /// The provider refused the request as malformed or too long.
+    BadRequest,
+    /// The model, provider or build cannot do what was asked.
+    Unsupported,
+    /// A server answered an HTTP request of the spell with a status of 400 or more.
+    Http,
+    /// The connection failed before an answer came.
+    Network,
+    /// The provider or server took too long.
+    Timeout,
+    /// The answer of the provider or server could not be understood.
+    BadResponse,
+    /// The provider's answer held nothing.
+    EmptyResponse,
+    /// No answer of the model fits the schema that was asked for.
+    OutputInvalid,
+    /// A piece of a stream could not be understood.
+    BadStream,
+    /// A stream ended before the model had finished; `partial` holds the text so far.
+    StreamInterrupted,
+    /// What was under way when a run ended, and may have happened or not, now that the run is resumed.
+    Interrupted,
+    /// A recording does not match what the spell asks for.
+    Replay,
+    /// What a test expects is not so.
+    Assertion,
+    /// A bug in llmspell.
+    Internal,
+}
+
+const KINDS: &[(ErrorKind, &str)] = &[
+    (ErrorKind::Syntax, "syntax"),
+    (ErrorKind::Runtime, "runtime"),
+    (ErrorKind::Argument, "argument"),
+    (ErrorKind::Load, "load"),
+    (ErrorKind::Config, "config"),
+    (ErrorKind::Conflict, "conflict"),
+    (ErrorKind::NotFound, "not_found"),
+    (ErrorKind::PermissionDenied, "permission.denied"),
+    (ErrorKind::Limit(Limit::Cpu), "limit.cpu"),
+    (ErrorKind::Limit(Limit::Wall), "limit.wall"),
+    (ErrorKind::Limit(Limit::Memory), "limit.memory"),
+    (ErrorKind::Limit(Limit::Output), "limit.output"),
+    (ErrorKind::Limit(Limit::Tasks), "limit.tasks"),
+    (ErrorKind::Limit(Limit::ModelCalls), "limit.model_calls"),
+    (ErrorKind::Limit(Limit::Tokens), "limit.tokens"),
+    (ErrorKind::Limit(Limit::Cost), "limit.cost"),
+    (ErrorKind::Budget, "budget"),
+    (ErrorKind::TurnLimit, "turn_limit"),
+    (ErrorKind::Cancelled, "cancelled"),
+    (ErrorKind::Stopped, "stopped"),
+    (ErrorKind::Parse, "parse"),
+    (ErrorKind::Schema, "schema"),
+    (ErrorKind::Io, "io"),
+    (ErrorKind::NoProvider, "no_provider"),
+    (ErrorKind::UnknownModel, "unknown_model"),
+    (ErrorKind::Auth, "auth"),
+    (ErrorKind::Quota, "quota"),
+    (ErrorKind::RateLimited, "rate_limited"),
+    (ErrorKind::Overloaded, "overloaded"),
+    (ErrorKind::BadRequest, "bad_request"),
+    (ErrorKind::Unsupported, "unsupported"),
+    (ErrorKind::Http, "http"),
+    (ErrorKind::Network, "network"),
+    (ErrorKind::Timeout, "timeout"),
+    (ErrorKind::BadResponse, "bad_response"),
+    (ErrorKind::EmptyResponse, "empty_response"),
+    (ErrorKind::OutputInvalid, "output_invalid"),
+    (ErrorKind::BadStream, "bad_stream"),
+    (ErrorKind::StreamInterrupted, "stream_interrupted"),
+    (ErrorKind::Interrupted, "interrupted"),
+    (ErrorKind::Replay, "replay"),
+    (ErrorKind::Assertion, "assertion"),
+    (ErrorKind::Internal, "internal"),
+];
+
+impl ErrorKind {
+    /// The name scripts and JSON see, such as `limit.cpu`.
+    ///
+    /// ```
+    /// use llmspell_core::{ErrorKind, Limit};
+    /// assert_eq!(ErrorKind::Limit(Limit::Cpu).as_str(), "limit.cpu");
+    /// ```
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        KINDS.iter().find(|(kind, _)| *kind == self).map_or("internal", |(_, name)| name)
+    }
+
+    /// The kind with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        KINDS.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
+    }
+
+    /// Whether a model provider failed, or there is none.
+    #[must_use]
+    pub fn is_provider(self) -> bool {
+        matches!(
+            self,
+            Self::NoProvider
+                | Self::UnknownModel
+                | Self::Auth
+                | Self::Quota
+                | Self::RateLimited
+                | Self::Overloaded
+                | Self::BadRequest
+                | Self::Unsupported
+                | Self::Network
+                | Self::Timeout
+                | Self::BadResponse
+                | Self::EmptyResponse
+                | Self::BadStream
+                | Self::StreamInterrupted
+        )
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for ErrorKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for ErrorKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Self::from_name(&name)
+            .ok_or_else(|| serde::de::Error::custom(format_args!("`{name}` is not a kind of error")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_name_of_its_own_and_survives_json() {
+        for (kind, name) in KINDS {
+            assert_eq!(kind.as_str(), *name);
+            let text = serde_json::to_string(kind).unwrap();
+            assert_eq!(serde_json::from_str::<ErrorKind>(&text).unwrap(), *kind);
+        }
+    }
+}
