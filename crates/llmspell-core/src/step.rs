@@ -47,6 +47,8 @@ impl Said {
 /// A step that was taken, as the journal keeps it.
 #[derive(Serialize, Deserialize)]
 struct Taken {
+    /// A nil value has no field in the journal.
+    #[serde(default)]
     value: Value,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     said: Vec<Event>,
