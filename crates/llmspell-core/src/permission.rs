@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Host;
 
@@ -15,8 +16,19 @@ use crate::error::{Error, Result};
 /// What a run may touch. The default is nothing; models are allowed within the budget.
 ///
 /// Nothing holds that the user did not grant.
+///
+/// As data, this is what stored runs and recordings hold. Reading it never fails on a grant that this version does not
+/// know: the grant is left out, so a run has fewer rights and never more. A manifest has stricter rules of its own.
+///
+/// ```
+/// use llmspell_core::{Grant, Permissions};
+/// let stored: Permissions = serde_json::from_str(r#"{"net": "all", "read": ["data"], "cameras": ["front"]}"#)?;
+/// assert_eq!(stored.net, Grant::All);
+/// assert_eq!(serde_json::to_string(&stored.read)?, r#"["data"]"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct Permissions {
     /// Hosts to reach.
     pub net: Grant<NetRule>,
@@ -53,6 +65,9 @@ impl Permissions {
     }
 }
 
+/// How a grant of everything is stored.
+const ALL: &str = "all";
+
 /// An allow list: what is not on it is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Grant<T> {
@@ -78,14 +93,38 @@ impl<T: Serialize> Serialize for Grant<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Only(items) => items.serialize(serializer),
-            Self::All => serializer.serialize_str("all"),
+            Self::All => serializer.serialize_str(ALL),
         }
     }
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Grant<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Vec::deserialize(deserializer).map(Self::Only)
+        /// A grant of a newer version may be a word or a rule that this one does not know.
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Stored<T> {
+            Word(String),
+            Rules(Vec<StoredRule<T>>),
+            Unknown(IgnoredAny),
+        }
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum StoredRule<T> {
+            Known(T),
+            Unknown(IgnoredAny),
+        }
+        Ok(match Stored::deserialize(deserializer)? {
+            Stored::Word(word) if word == ALL => Self::All,
+            Stored::Rules(rules) => rules
+                .into_iter()
+                .filter_map(|rule| match rule {
+                    StoredRule::Known(rule) => Some(rule),
+                    StoredRule::Unknown(_) => None,
+                })
+                .collect(),
+            Stored::Word(_) | Stored::Unknown(_) => Self::default(),
+        })
     }
 }
 
@@ -245,11 +284,19 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_cannot_ask_for_everything() {
-        assert!(serde_json::from_str::<Permissions>(r#"{"net": "all"}"#).is_err());
-        assert!(serde_json::from_str::<Permissions>(r#"{"net": ["*"]}"#).is_err());
-        assert!(
-            serde_json::from_str::<Permissions>(r#"{"net": ["*.wikipedia.org"], "read": ["data"]}"#).is_ok()
-        );
+    fn stored_permissions_read_back_and_unknown_grants_are_left_out() {
+        let all = Permissions::all();
+        let stored = serde_json::to_string(&all).unwrap();
+        assert_eq!(serde_json::from_str::<Permissions>(&stored).unwrap(), all);
+        for (stored, read) in [
+            (r#"{"net": ["*", "example.com", 7]}"#, r#"["example.com"]"#),
+            (r#"{"net": "some"}"#, "[]"),
+            (r#"{"net": {"only": ["example.com"]}}"#, "[]"),
+            (r#"{"net": null}"#, "[]"),
+            (r#"{"cameras": "all"}"#, "[]"),
+        ] {
+            let permissions: Permissions = serde_json::from_str(stored).unwrap();
+            assert_eq!(serde_json::to_string(&permissions.net).unwrap(), read, "{stored}");
+        }
     }
 }

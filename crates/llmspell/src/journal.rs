@@ -15,7 +15,7 @@ pub use compare::{Change, compare};
 pub(crate) use kept::Kept;
 pub(crate) use recording::Recorder;
 pub use recording::Recording;
-pub use runs::{KeptEffect, KeptRun, RunState, RunSummary, Runs, Unfinished};
+pub use runs::{DamagedRun, KeptEffect, KeptRun, RunList, RunState, RunSummary, Runs, Unfinished};
 
 /// What a run was given: what it takes to play it again.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

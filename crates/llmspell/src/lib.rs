@@ -35,7 +35,8 @@ mod watchdog;
 mod worker;
 
 pub use journal::{
-    Change, KeptEffect, KeptRun, Recording, RunInfo, RunState, RunSummary, Runs, Unfinished, compare,
+    Change, DamagedRun, KeptEffect, KeptRun, Recording, RunInfo, RunList, RunState, RunSummary, Runs,
+    Unfinished, compare,
 };
 pub use live::Live;
 pub use llmspell_core::*;

@@ -247,7 +247,7 @@ fn a_run_that_failed_goes_on_where_it_was() {
         .build()
         .unwrap();
     let runs = Runs::in_folder(folder.path().join("runs"));
-    assert!(runs.list().unwrap().is_empty());
+    assert!(runs.list().unwrap().runs.is_empty());
     let permissions = Permissions {
         net: "127.0.0.1".parse().map(|rule| llmspell::Grant::Only(vec![rule])).unwrap(),
         ..Permissions::default()
@@ -280,10 +280,10 @@ fn a_run_that_failed_goes_on_where_it_was() {
     assert_eq!(done.value, vec!["0: question".into(), "0: question\n".into()].into());
     assert_eq!((done.run_id, models.count()), (died.run_id, 1));
     assert_eq!(counter.seen(), HashMap::from([("/one".to_owned(), 1), ("/two".to_owned(), 1)]));
-    let summary = &runs.list().unwrap()[0];
+    let summary = &runs.list().unwrap().runs[0];
     assert_eq!((summary.state, summary.model_calls), (RunState::Done, 1));
     assert_eq!(runs.remove([summary.info.run_id.as_str()]).unwrap(), 1);
-    assert!(runs.list().unwrap().is_empty());
+    assert!(runs.list().unwrap().runs.is_empty());
 }
 
 #[test]

@@ -111,6 +111,26 @@ pub struct RunSummary {
     pub said: u64,
 }
 
+/// The runs of a journal, the newest first.
+#[derive(Debug, Clone, Default)]
+pub struct RunList {
+    /// Those that can be read.
+    pub runs: Vec<RunSummary>,
+    /// Those whose row is damaged: they can only be removed.
+    pub damaged: Vec<DamagedRun>,
+}
+
+/// A run whose row cannot be read.
+#[derive(Debug, Clone)]
+pub struct DamagedRun {
+    /// Its id, with U+FFFD for what is not UTF-8.
+    pub id: String,
+    /// When it began, in seconds since 1970, if that can still be read.
+    pub started: Option<f64>,
+    /// Why it cannot be read.
+    pub error: Error,
+}
+
 /// An effect of a run, with its times.
 #[derive(Debug, Clone)]
 pub struct KeptEffect {
@@ -192,19 +212,41 @@ impl Runs {
         Self(Arc::new(Store { folder: folder.into(), database: Mutex::default() }))
     }
 
-    /// All runs, the newest first.
+    /// All runs, the newest first. A damaged row hides no other run.
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub fn list(&self) -> Result<Vec<RunSummary>> {
-        let Some(found) = self.read(|database| {
+    pub fn list(&self) -> Result<RunList> {
+        let rows = self.read(|database| {
             let mut statement = database.prepare(&format!("{SUMMARY} ORDER BY started DESC, id DESC"))?;
-            statement.query_map([], Raw::read)?.collect::<Result<Vec<_>, _>>()
-        })?
-        else {
-            return Ok(Vec::new());
-        };
-        found.into_iter().map(|raw| self.summary(raw)).collect()
+            statement.query_map([], |row| Ok(StoredRow::of(row)))?.collect::<Result<Vec<_>, _>>()
+        })?;
+        let mut list = RunList::default();
+        for StoredRow { id, started, raw } in rows.unwrap_or_default() {
+            match raw.map_err(|error| damaged(&error.to_string())).and_then(|raw| self.summary(raw)) {
+                Ok(summary) => list.runs.push(summary),
+                Err(error) => list.damaged.push(DamagedRun { id, started, error }),
+            }
+        }
+        Ok(list)
+    }
+
+    /// The whole id of the only run whose id begins like this. The run itself may be damaged.
+    ///
+    /// # Errors
+    /// When there is none, or more than one, or the journal cannot be read.
+    pub fn resolve(&self, id: &str) -> Result<String> {
+        let ids = self.read(|database| {
+            let sql = "SELECT id FROM run WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id LIMIT 2";
+            database.prepare(sql)?.query_map([id], |row| Ok(lossy_id(row)))?.collect::<Result<Vec<_>, _>>()
+        })?;
+        let mut ids = ids.unwrap_or_default();
+        match (ids.pop(), ids.pop()) {
+            (Some(found), None) if !id.is_empty() => Ok(found),
+            (None, _) => Err(Error::new(ErrorKind::NotFound, format!("there is no run `{id}`"))
+                .hint("`llmspell runs` lists them")),
+            _ => Err(Error::new(ErrorKind::Conflict, format!("more than one run begins with `{id}`"))),
+        }
     }
 
     /// The run with this id, or the only one whose id begins with it.
@@ -212,23 +254,20 @@ impl Runs {
     /// # Errors
     /// When there is none, or more than one, or the journal cannot be read.
     pub fn find(&self, id: &str) -> Result<KeptRun> {
-        let found = self.read(|database| {
-            let sql = format!("{SUMMARY} WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id LIMIT 2");
-            database.prepare(&sql)?.query_map([id], Raw::read)?.collect::<Result<Vec<_>, _>>()
+        let id = self.resolve(id)?;
+        let row = self.read(|database| {
+            database.query_row(&format!("{SUMMARY} WHERE id = ?1"), [&id], |row| Ok(StoredRow::of(row)))
         })?;
-        let mut found = found.unwrap_or_default();
-        let raw = match (found.pop(), found.pop()) {
-            (Some(raw), None) if !id.is_empty() => raw,
-            (None, _) => {
-                return Err(Error::new(ErrorKind::NotFound, format!("there is no run `{id}`"))
-                    .hint("`llmspell runs` lists them"));
-            }
-            _ => {
-                return Err(Error::new(ErrorKind::Conflict, format!("more than one run begins with `{id}`")));
-            }
-        };
-        let effects = self.effects(&raw.id)?;
-        Ok(KeptRun { summary: self.summary(raw)?, effects })
+        let gone = || Error::new(ErrorKind::NotFound, format!("run {id} has been removed"));
+        let raw = row.ok_or_else(gone)?.raw.map_err(|error| damaged(&error.to_string()));
+        let read =
+            raw.and_then(|raw| Ok(KeptRun { summary: self.summary(raw)?, effects: self.effects(&id)? }));
+        read.map_err(|error| match error.kind() {
+            ErrorKind::Replay => error
+                .prefixed(format_args!("run {id}: "))
+                .hint(format!("other runs are not affected; `llmspell runs prune {id}` removes this one")),
+            _ => error,
+        })
     }
 
     /// Whether a run with this whole id is kept.
@@ -254,7 +293,8 @@ impl Runs {
                 let change = database.transaction()?;
                 change.execute("DELETE FROM effect WHERE run = ?1", [id])?;
                 change.execute("DELETE FROM part WHERE run = ?1", [id])?;
-                let removed = change.execute("DELETE FROM run WHERE id = ?1", [id])?;
+                // A damaged id may be stored as bytes.
+                let removed = change.execute("DELETE FROM run WHERE CAST(id AS TEXT) = ?1", [id])?;
                 change.commit()?;
                 Ok(removed)
             })?;
@@ -289,8 +329,12 @@ impl Runs {
             (None, _) if self.is_running(&raw.id) => RunState::Running,
             (None, _) => RunState::Died,
         };
+        let info: RunInfo = parse(&raw.info)?;
+        if info.run_id != raw.id {
+            return Err(damaged("it describes another run"));
+        }
         Ok(RunSummary {
-            info: parse(&raw.info)?,
+            info,
             path: raw.path.map(PathBuf::from),
             working_dir: raw.working_dir.map(PathBuf::from),
             state,
@@ -336,7 +380,10 @@ impl Runs {
     }
 
     fn lock_file(&self, id: &str) -> PathBuf {
-        self.0.folder.join(format!("{id}.lock"))
+        // The id comes from the database, so a damaged one must not name a file elsewhere.
+        let name: String =
+            id.chars().map(|letter| if letter.is_alphanumeric() { letter } else { '-' }).collect();
+        self.0.folder.join(format!("{name}.lock"))
     }
 
     /// Says that this process is at a run, for as long as the file lives; `None` when another one is.
@@ -383,7 +430,28 @@ fn private_folder(path: &Path) -> Result<()> {
 const SUMMARY: &str =
     "SELECT id, info, path, working_dir, started, ended, error, usage, model_calls, said FROM run";
 
-/// A row of the table of runs.
+/// The id in a row's first column, whatever it holds.
+fn lossy_id(row: &Row<'_>) -> String {
+    let id = row.get_ref(0).map(|id| id.as_bytes().map(String::from_utf8_lossy).unwrap_or_default());
+    id.unwrap_or_default().into_owned()
+}
+
+/// A row of the table of runs, with what can be told of it when it is damaged.
+struct StoredRow {
+    id: String,
+    started: Option<f64>,
+    raw: rusqlite::Result<Raw>,
+}
+
+impl StoredRow {
+    fn of(row: &Row<'_>) -> Self {
+        let raw = Raw::read(row);
+        let started = row.get("started").ok().map(seconds);
+        Self { id: lossy_id(row), started, raw }
+    }
+}
+
+/// The columns of a row of the table of runs.
 struct Raw {
     id: String,
     info: String,

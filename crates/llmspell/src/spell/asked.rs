@@ -1,12 +1,39 @@
 //! What a manifest asks for: which paths it may name, and what older manifests asked in another way.
 
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
-use llmspell_core::{Error, Grant, Permissions, Result, Value};
+use llmspell_core::{Error, Grant, NetRule, Permissions, Result, Value};
+use serde::Deserialize;
 
 /// What the names in an older manifest's `capabilities` begin with when they reach out of the spell.
 const REACHING: [&str; 10] =
     ["env", "file", "files", "fs", "http", "mcp", "net", "network", "process", "shell"];
+
+/// The `permissions` of a manifest. Unlike stored permissions, an unknown key or rule is an error, and nothing can ask for
+/// everything.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename = "Permissions", default, deny_unknown_fields)]
+pub(super) struct AskedPermissions {
+    net: Vec<NetRule>,
+    read: Vec<PathBuf>,
+    write: Vec<PathBuf>,
+    env: Vec<String>,
+    run: Vec<String>,
+    mcp: Vec<String>,
+}
+
+impl From<AskedPermissions> for Permissions {
+    fn from(asked: AskedPermissions) -> Self {
+        Self {
+            net: Grant::Only(asked.net),
+            read: Grant::Only(asked.read),
+            write: Grant::Only(asked.write),
+            env: Grant::Only(asked.env),
+            run: Grant::Only(asked.run),
+            mcp: Grant::Only(asked.mcp),
+        }
+    }
+}
 
 /// Refuses paths that a reader of the manifest could take for another place than they mean.
 ///

@@ -5,7 +5,7 @@ use std::time::Duration;
 use llmspell_core::{Error, Limits, Map, Permissions, Result, Value, from_value};
 use serde::{Deserialize, Serialize};
 
-use super::asked;
+use super::asked::{self, AskedPermissions};
 use super::params::ParamSpec;
 
 /// What a spell says of itself. Everything is optional.
@@ -92,7 +92,7 @@ struct Written {
     engine: Option<String>,
     entry: Option<String>,
     parameters: Value,
-    permissions: Permissions,
+    permissions: AskedPermissions,
     limits: Map,
     timeout: Value,
     memory_limit: Value,
@@ -135,7 +135,8 @@ impl Manifest {
             .collect();
         map.retain(|key, _| READ.contains(&key.as_str()));
         let written: Written = from_value(Value::Map(map)).map_err(as_config)?;
-        asked::check(&written.permissions)?;
+        let permissions = Permissions::from(written.permissions);
+        asked::check(&permissions)?;
         let mut limits = limits(written.limits)?;
         if !written.timeout.is_nil() {
             limits.wall = Some(span("timeout", &written.timeout)?);
@@ -151,7 +152,7 @@ impl Manifest {
             engine: written.engine,
             entry: written.entry.map(inside).transpose()?,
             parameters: parameters(written.parameters, &mut warnings)?,
-            permissions: written.permissions,
+            permissions,
             limits,
             model,
             fallback,
@@ -392,6 +393,8 @@ mod tests {
             ),
             ("permissions: {read: ['']}", "`permissions.read`: `` is no path"),
             ("permissions: {net: [\"a\\e[2J.org\"]}", "is not a host: "),
+            ("permissions: {net: all}", "`permissions`: `net`: expected list, found string"),
+            ("permissions: {net: ['*']}", "`*` is not a host: "),
             ("limits: {time: 5}", "`limits`: there is no limit `time`"),
             (
                 "limits: {wall: soon}",

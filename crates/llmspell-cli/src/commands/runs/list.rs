@@ -4,14 +4,15 @@ use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use llmspell::{Result, RunState, RunSummary};
+use llmspell::{DamagedRun, Error, Result, RunList, RunState, RunSummary};
+use serde::Serialize;
 
 use super::kept;
 use crate::args::Format;
 use crate::commands::run::perform::short;
 use crate::exit::Exit;
 use crate::figures;
-use crate::report::Report;
+use crate::report::{Report, say};
 use crate::stdout::{print, print_json};
 use crate::terminal::escape_name;
 
@@ -27,22 +28,44 @@ pub(super) struct ListArgs {
 
 impl ListArgs {
     pub(super) fn execute(&self, report: &Report) -> Result<Exit> {
-        let mut runs = kept()?.list()?;
+        let RunList { mut runs, damaged } = kept()?.list()?;
         let all = runs.len();
         runs.truncate(self.limit);
         let printed = match self.output {
-            Format::Json => print_json(&runs)?,
+            Format::Json => print_json(&json(&runs, &damaged))?,
             Format::Text if runs.is_empty() => Exit::DONE,
             Format::Text => print(&table(&runs, SystemTime::now()))?,
         };
+        for DamagedRun { id, error, .. } in &damaged {
+            let id = escape_name(id);
+            say(&report.warning(&format!("run {id}: {error}; `llmspell runs prune {id}` removes it")));
+        }
         let note = match (self.output, all - runs.len()) {
-            (Format::Text, _) if all == 0 => report.note("no run is kept yet"),
+            (Format::Text, _) if all == 0 && damaged.is_empty() => report.note("no run is kept yet"),
             (Format::Text, more) if more > 0 => report.note(&format!("{more} more; -n {all} lists them all")),
             _ => None,
         };
-        note.iter().for_each(|note| crate::report::say(note));
+        note.iter().for_each(|note| say(note));
         Ok(printed)
     }
+}
+
+/// The runs as an array; damaged ones come last, with the state `damaged`.
+fn json<'a>(runs: &'a [RunSummary], damaged: &'a [DamagedRun]) -> Vec<ListedRun<'a>> {
+    let damaged = damaged.iter().map(|DamagedRun { id, started, error }| ListedRun::Damaged {
+        run_id: id,
+        state: "damaged",
+        started: *started,
+        error,
+    });
+    runs.iter().map(ListedRun::Readable).chain(damaged).collect()
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ListedRun<'a> {
+    Readable(&'a RunSummary),
+    Damaged { run_id: &'a str, state: &'static str, started: Option<f64>, error: &'a Error },
 }
 
 /// A word for how a run stands.
@@ -82,7 +105,7 @@ fn row(run: &RunSummary, now: SystemTime) -> [String; 7] {
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let version = run.info.version.as_deref().map(|version| format!(" {version}")).unwrap_or_default();
     [
-        short(&run.info.run_id).to_owned(),
+        escape_name(short(&run.info.run_id)),
         state(run.state).to_owned(),
         figures::ago(now - run.started),
         run.ended.map_or_else(unknown, |ended| figures::seconds(ended - run.started)),

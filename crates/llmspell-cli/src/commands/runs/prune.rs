@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use llmspell::{Result, RunState, RunSummary, parse_span};
+use llmspell::{Result, RunList, parse_span};
 
 use super::kept;
 use crate::exit::Exit;
@@ -30,16 +30,12 @@ pub(super) struct PruneArgs {
 impl PruneArgs {
     pub(super) fn execute(&self, report: &Report) -> Result<Exit> {
         let runs = kept()?;
-        let chosen: Vec<RunSummary> = match self.runs.as_slice() {
-            [] => {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                let before = (now - self.older_than.min(now)).as_secs_f64();
-                runs.list()?.into_iter().filter(|run| self.all || run.started < before).collect()
-            }
-            named => named.iter().map(|run| Ok(runs.find(run)?.summary)).collect::<Result<_>>()?,
+        let chosen = match self.runs.as_slice() {
+            [] => self.old(&runs.list()?),
+            named => named.iter().map(|run| runs.resolve(run)).collect::<Result<Vec<_>>>()?,
         };
-        let busy = chosen.iter().filter(|run| run.state == RunState::Running).count();
-        let removed = runs.remove(chosen.iter().map(|run| run.info.run_id.as_str()))?;
+        let removed = runs.remove(chosen.iter().map(String::as_str))?;
+        let busy = chosen.len() - removed;
         let answers = match (self.runs.is_empty(), self.all) {
             (false, _) => 0,
             (true, true) => runs.remove_answers(Duration::ZERO)?,
@@ -56,5 +52,17 @@ impl PruneArgs {
         }
         report.note(&text).iter().for_each(|note| say(note));
         Ok(Exit::DONE)
+    }
+
+    /// The runs that began long enough ago. Damaged ones whose start cannot be read count as old.
+    fn old(&self, list: &RunList) -> Vec<String> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let before = (now - self.older_than.min(now)).as_secs_f64();
+        let runs = list.runs.iter().map(|run| (&run.info.run_id, Some(run.started)));
+        let damaged = list.damaged.iter().map(|run| (&run.id, run.started));
+        runs.chain(damaged)
+            .filter(|(_, started)| self.all || started.is_none_or(|started| started < before))
+            .map(|(id, _)| id.clone())
+            .collect()
     }
 }
