@@ -60,7 +60,7 @@ pub(crate) fn cost(usage: &Usage) -> String {
 
 /// What an effect is about, what it came to and how long it took.
 pub(crate) fn effect(event: &EffectEvent) -> String {
-    let mut facts = vec![event.operation.clone()];
+    let mut facts = vec![escape_name(&event.operation)];
     facts.extend(event.subject.as_deref().map(escape_name));
     facts.extend(event.usage.iter().flat_map(|usage| [tokens(usage), cost(usage)]));
     facts.extend(event.error.as_deref().map(escape_name));

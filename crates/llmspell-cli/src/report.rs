@@ -128,8 +128,9 @@ impl Report {
             EffectStage::Ended => ("·", ""),
             EffectStage::Recorded => ("·", "  from the journal"),
         };
-        let EffectEvent { at, .. } = event;
-        let deep = at.split('#').next().unwrap_or_default().matches('.').count();
+        let deep = event.at.split('#').next().unwrap_or_default().matches('.').count();
+        // A path holds names that the script gave its steps.
+        let at = terminal::escape_name(&event.at);
         let what = figures::effect(event);
         Some(format!("{} {:deep$}{mark} {at}  {what}{end}\n", self.paint(DIM, "trace:"), ""))
     }

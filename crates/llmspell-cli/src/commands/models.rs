@@ -85,7 +85,7 @@ fn row(model: &ModelInfo) -> [String; 6] {
     let count = |count: Option<u64>| count.map_or_else(unknown, thousands);
     let price = |price: Option<f64>| price.map_or_else(unknown, |price| format!("{price:.2}"));
     [
-        terminal::escape(&model.id).into_owned(),
+        terminal::escape_name(&model.id),
         count(model.context_window),
         count(model.max_output),
         price(model.input_price),

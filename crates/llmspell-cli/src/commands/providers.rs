@@ -12,6 +12,7 @@ use crate::connect::{self, Wanted};
 use crate::exit::Exit;
 use crate::report::Report;
 use crate::stdout::{print, print_json};
+use crate::terminal::escape_name;
 
 /// Lists the usable providers and what they were found by
 ///
@@ -53,7 +54,7 @@ fn table(providers: &[ProviderInfo]) -> String {
     let rows = providers.iter().enumerate().map(|(at, info)| {
         let name = format!("{} {}", if at == 0 { '*' } else { ' ' }, info.name);
         let base_url = info.base_url.as_deref().unwrap_or("-");
-        [name, info.default_model.clone(), info.found_by.clone(), base_url.to_owned()]
+        [name.as_str(), &info.default_model, &info.found_by, base_url].map(escape_name)
     });
     let head = ["  PROVIDER", "DEFAULT MODEL", "FOUND BY", "BASE URL"].map(str::to_owned);
     let rows: Vec<[String; 4]> = std::iter::once(head).chain(rows).collect();

@@ -41,7 +41,7 @@ impl RunsArgs {
             None => self.list.execute(report),
             Some(Command::Show(args)) => args.execute(report),
             Some(Command::Resume(args)) => args.execute(report).await,
-            Some(Command::Diff(args)) => args.execute(report),
+            Some(Command::Diff(args)) => args.execute(),
             Some(Command::Prune(args)) => args.execute(report),
         }
     }

@@ -1,10 +1,11 @@
 //! Runs that are recorded, played again, looked at and resumed.
 
 use std::fs;
+use std::net::TcpListener;
 
 use serde_json::Value;
 
-use crate::support::{Folder, finish, folder, seen};
+use crate::support::{Folder, Seen, finish, folder, seen};
 
 const SPELL: &str = r#"
 print("begin")
@@ -194,5 +195,121 @@ fn what_does_nothing_or_must_not_be_kept_is_not_kept() {
         use std::os::unix::fs::PermissionsExt as _;
         let mode = fs::metadata(folder.path().join(".state/llmspell/runs")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
+    }
+}
+
+#[test]
+fn a_run_with_all_permissions_is_listed_resumed_and_replayed() {
+    let folder = folder(&[("spell.luau", SPELL)]);
+    let recorded = folder.run(&["run", "spell.luau", "-q", "-A", "--record=run.jsonl"]);
+    assert_eq!(recorded, seen(0, &format!("{SAID}x\n"), ""));
+    assert_eq!(folder.run(&["run", "spell.luau", "--replay=run.jsonl"]), recorded);
+
+    assert_eq!(folder.run(&["run", "spell.luau", "-q", "-A", "hang=yes", "--timeout=1s"]).code, 5);
+    let run = newest(&folder);
+    assert_eq!(folder.run(&["runs", "show", &run]).code, 0);
+    assert_eq!(folder.run(&["runs", "resume", &run, "--timeout=1s", "-q"]).code, 5);
+    assert_eq!(folder.run(&["runs", "prune", "--all"]), seen(0, "", "note: 1 run removed\n"));
+}
+
+#[test]
+fn damaged_rows_hide_no_other_run_and_can_be_removed() {
+    let folder = folder(&[("spell.luau", "storage.write('key', params.at)")]);
+    for at in 0..20 {
+        assert_eq!(folder.run(&["run", "spell.luau", "-q", &format!("at={at}")]).code, 0);
+    }
+    let listed: Value = serde_json::from_str(&folder.run(&["runs", "--output=json"]).stdout).unwrap();
+    let ids: Vec<_> = listed.as_array().unwrap().iter().map(|run| run["run_id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), 20);
+    let database = rusqlite::Connection::open(folder.path().join(".state/llmspell/runs/runs.db")).unwrap();
+    let damage = [
+        "info = '{'",
+        "info = x'ff00'",
+        "info = '[]'",
+        "info = json_set(info, '$.params', 7)",
+        "error = 'no JSON'",
+        "usage = '{\"input_tokens\": -1}'",
+        "started = 'yesterday'",
+        "ended = x'00'",
+        "model_calls = 'many'",
+        "said = 'nothing'",
+    ];
+    for (how, id) in damage.iter().zip(&ids) {
+        database.execute(&format!("UPDATE run SET {how} WHERE id = '{id}'"), []).unwrap();
+    }
+    // An effect that cannot be read damages its run only.
+    database.execute(&format!("UPDATE effect SET request = '{{' WHERE run = '{}'", ids[10]), []).unwrap();
+
+    let list = folder.run(&["runs"]);
+    assert_eq!((list.code, list.stdout.lines().count()), (0, 1 + 10), "{}", list.stdout);
+    for id in &ids[..10] {
+        let warning = format!("warning: run {id}: the journal is damaged: ");
+        assert_eq!(list.stderr.matches(&warning).count(), 1, "{}", list.stderr);
+        let shown = folder.run(&["runs", "show", id]);
+        assert_eq!(shown.code, 8, "{}", shown.stderr);
+        assert!(
+            shown.stderr.contains(&format!("`llmspell runs prune {id}` removes this one")),
+            "{}",
+            shown.stderr
+        );
+    }
+    let listed: Value = serde_json::from_str(&folder.run(&["runs", "--output=json"]).stdout).unwrap();
+    let states: Vec<_> =
+        listed.as_array().unwrap().iter().map(|run| run["state"].as_str().unwrap()).collect();
+    assert_eq!(states, [["done"; 10], ["damaged"; 10]].concat());
+    assert!(folder.run(&["runs", "show", ids[10]]).stderr.contains(ids[10]));
+    assert_eq!(folder.run(&["runs", "show", ids[11]]).code, 0);
+
+    assert_eq!(folder.run(&["runs", "prune", ids[0]]), seen(0, "", "note: 1 run removed\n"));
+    // Nobody knows when the run with a damaged start began, so it counts as old.
+    assert_eq!(folder.run(&["runs", "prune"]), seen(0, "", "note: 1 run removed\n"));
+    assert_eq!(folder.run(&["runs", "prune", "--all"]), seen(0, "", "note: 18 runs removed\n"));
+    assert_eq!(folder.run(&["runs"]), seen(0, "", "note: no run is kept yet\n"));
+}
+
+#[test]
+fn step_names_reach_no_terminal_and_no_recording_unescaped() {
+    let spell = r#"
+        spell.step("\x1b[2J\u{9b}\u{202e}\",\"ask\":\"x", function()
+            storage.write("key", "value")
+            if params.hang then while true do end end
+        end)
+    "#;
+    let folder = folder(&[("spell.luau", spell)]);
+    let traced = folder.run(&["run", "spell.luau", "-q", "--trace", "--record=run.jsonl"]);
+    let path = r#"step(\u{1b}[2J\u{9b}\u{202e}","ask":"x)#1"#;
+    assert!(traced.code == 0 && traced.stderr.contains(path), "{}", traced.stderr);
+    assert_eq!(folder.run(&["run", "spell.luau", "-q", "--replay=run.jsonl"]).code, 0);
+    let recording = fs::read_to_string(folder.path().join("run.jsonl")).unwrap();
+    assert!(recording.contains(r#"{"at":"step(\u001b[2J"#), "{recording}");
+
+    assert_eq!(folder.run(&["run", "spell.luau", "-q"]).code, 0);
+    let kept = newest(&folder);
+    let outputs = [
+        folder.run(&["runs", "show", &kept]),
+        folder.run(&["run", "spell.luau", "-q", "hang=yes", "--timeout=1s", "--trace"]),
+        folder.run(&["runs", "diff", "run.jsonl", &kept]),
+        folder.run(&["runs", "diff", &newest(&folder), &kept]),
+        folder.run(&["runs", "resume", &newest(&folder), "-q", "--timeout=1s"]),
+    ];
+    // Nobody answers, so the request is in doubt when the run is resumed.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("url=http://{}/", silent.local_addr().unwrap());
+    folder
+        .write("post.luau", &spell.replace(r#"storage.write("key", "value")"#, "http.post(params.url, 'x')"));
+    assert_eq!(
+        folder.run(&["run", "post.luau", "-q", "--allow-net=127.0.0.1", "--timeout=1s", &url]).code,
+        5
+    );
+    let question = folder.run(&["runs", "resume", &newest(&folder)]);
+    assert!(
+        question.stderr.contains(&format!("\n  {} net.", path.replace("#1", "#2"))),
+        "{}",
+        question.stderr
+    );
+    for Seen { stdout, stderr, .. } in outputs.into_iter().chain([question]) {
+        let text = stdout + &stderr;
+        assert!(!text.contains(|letter: char| letter.is_control() && letter != '\n'), "{text:?}");
+        assert!(!text.contains('\u{202e}'), "{text:?}");
     }
 }

@@ -90,10 +90,9 @@ impl Recording {
         entries.sort_by(|a, b| place(&a.effect.path).cmp(&place(&b.effect.path)));
         for Entry { effect: Effect { path, ask }, end } in entries {
             let request = pack(&ask.request, &mut out)?;
-            let mut line = format!(
-                r#"{{"at":"{path}","ask":"{}.{}","request":{request}"#,
-                ask.capability, ask.operation
-            );
+            let (at, operation) = (path.to_string(), format!("{}.{}", ask.capability, ask.operation));
+            let mut line =
+                format!(r#"{{"at":{},"ask":{},"request":{request}"#, json(&at)?, json(&operation)?);
             if !ask.repeatable {
                 line.push_str(r#","once":true"#);
             }

@@ -25,6 +25,7 @@ use crate::report::{Report, say};
 use crate::screen::Screen;
 use crate::signals::Interrupts;
 use crate::stdout::written;
+use crate::terminal;
 
 /// How long a run that was told to stop may take; what is left of the second that a limit may be overrun by is for
 /// saying so.
@@ -406,6 +407,6 @@ fn end_soon(stuck: &mpsc::UnboundedSender<Error>, error: &Error) {
 
 /// The same where no screen has to be waited for.
 pub(crate) fn end_now(error: &Error) {
-    say(&format!("error: {error}\n"));
+    say(&format!("error: {}\n", terminal::escape(&error.to_string())));
     exit::now(Exit::of(error));
 }

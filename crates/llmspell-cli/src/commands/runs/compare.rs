@@ -10,8 +10,8 @@ use llmspell::{Recording, Result, Runs, compare};
 use super::kept;
 use crate::args::Format;
 use crate::exit::Exit;
-use crate::report::Report;
 use crate::stdout::{print, print_json};
+use crate::terminal::escape_name;
 
 /// Compares what two runs of a spell did, place by place
 ///
@@ -30,7 +30,7 @@ pub(super) struct DiffArgs {
 }
 
 impl DiffArgs {
-    pub(super) fn execute(&self, report: &Report) -> Result<Exit> {
+    pub(super) fn execute(&self) -> Result<Exit> {
         let runs = kept()?;
         let changes = compare(&entries(&runs, &self.first)?, &entries(&runs, &self.second)?)?;
         let printed = match self.output {
@@ -39,9 +39,13 @@ impl DiffArgs {
                 let mut text = String::new();
                 for change in &changes {
                     // Writing to a string does not fail.
-                    let _ = writeln!(text, "{} {}  {}", change.at, change.operation, change.what);
+                    let _ = writeln!(
+                        text,
+                        "{}",
+                        escape_name(&format!("{} {}  {}", change.at, change.operation, change.what))
+                    );
                 }
-                print(&report.safe_out(&text))?
+                print(&text)?
             }
         };
         Ok(if changes.is_empty() { printed } else { printed.max(Exit::FAILED) })

@@ -143,11 +143,11 @@ async fn decide(run: &KeptRun, reader: &mut Reader, interrupts: &mut Interrupts)
         // Writing to a string does not fail.
         let _ = write!(
             open,
-            "\n  {} {}.{} {}",
-            effect.path,
-            effect.ask.capability,
-            effect.ask.operation,
-            escape_name(&request)
+            "\n  {}",
+            escape_name(&format!(
+                "{} {}.{} {request}",
+                effect.path, effect.ask.capability, effect.ask.operation
+            ))
         );
     }
     if open.is_empty() {

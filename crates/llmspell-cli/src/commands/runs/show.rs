@@ -91,7 +91,7 @@ fn text(run: &KeptRun) -> String {
         // Writing to a string does not fail.
         let _ = writeln!(text, "{name:<6}  {value}");
     };
-    row("run", &summary.info.run_id);
+    row("run", &escape_name(&summary.info.run_id));
     let version = summary.info.version.as_deref().map(|version| format!(" {version}")).unwrap_or_default();
     row("spell", &escape_name(&format!("{}{version}", summary.info.spell)));
     for (name, value) in &summary.info.params {
