@@ -51,7 +51,7 @@ fn reduce(all: &Json, version: &str, date: &str) -> String {
             continue;
         }
         let name = name.strip_prefix(&format!("{theirs}/")).unwrap_or(name);
-        models.entry(ours).or_default().entry(name).or_insert_with(|| row(model));
+        models.entry(ours).or_default().entry(name).or_insert_with(|| row(name, model));
     }
     let mut text = format!(
         "{{\n\"source\":\"litellm {version}, model_prices_and_context_window_backup.json (MIT License, Berri AI)\",\n\
@@ -72,7 +72,7 @@ fn reduce(all: &Json, version: &str, date: &str) -> String {
     text
 }
 
-fn row(model: &Json) -> Json {
+fn row(name: &str, model: &Json) -> Json {
     let tokens = |name: &str| model[name].as_u64();
     // Free of both is a preview without a price, or one that nobody wrote down.
     let priced = ["input_cost_per_token", "output_cost_per_token"]
@@ -92,14 +92,41 @@ fn row(model: &Json) -> Json {
     .filter(|(field, _)| model[*field] == true)
     .map(|(_, letter)| letter)
     .collect();
-    json!([
-        tokens("max_input_tokens").or_else(|| tokens("max_tokens")),
-        tokens("max_output_tokens"),
-        abilities,
-        price("input_cost_per_token"),
-        price("output_cost_per_token"),
-        price("cache_read_input_token_cost"),
-    ])
+    let mut row = vec![
+        json!(tokens("max_input_tokens").or_else(|| tokens("max_tokens"))),
+        json!(tokens("max_output_tokens")),
+        json!(abilities),
+        json!(price("input_cost_per_token")),
+        json!(price("output_cost_per_token")),
+        json!(price("cache_read_input_token_cost")),
+    ];
+    let facts = request_facts(name, model);
+    if !facts.is_empty() {
+        row.push(facts.into());
+    }
+    row.into()
+}
+
+/// What requests to the model depend on, as far as the list says it; for the rest `model_rules.rs` has rules.
+fn request_facts(name: &str, model: &Json) -> serde_json::Map<String, Json> {
+    let mut facts = serde_json::Map::new();
+    let is_openai = model["litellm_provider"] == "openai";
+    let endpoints = model["supported_endpoints"].as_array();
+    let has = |endpoint: &str| endpoints.is_some_and(|all| all.iter().any(|one| one == endpoint));
+    let only_responses = model["mode"] == "responses" || has("/v1/responses") && !has("/v1/chat/completions");
+    if is_openai && only_responses {
+        facts.insert("protocol".to_owned(), "responses".into());
+    }
+    // OpenAI's models take none while they reason, and that they do unless the list says otherwise. It calls the chat
+    // models of GPT-5 reasoning ones, which they are not.
+    let reasons_by_default = is_openai
+        && model["supports_reasoning"] == true
+        && model["default_reasoning_effort"] != "none"
+        && !name.starts_with("gpt-5-chat");
+    if model["supports_sampling_params"] == false || reasons_by_default {
+        facts.insert("sampling".to_owned(), false.into());
+    }
+    facts
 }
 
 #[cfg(test)]
@@ -111,6 +138,10 @@ mod tests {
         let all = json!({
             "gpt-x": {"litellm_provider": "openai", "mode": "chat", "max_input_tokens": 10, "max_output_tokens": 5,
                 "input_cost_per_token": 2.5e-06, "supports_vision": true},
+            "gpt-y": {"litellm_provider": "openai", "mode": "responses", "supports_reasoning": true},
+            "gpt-y-lazy": {"litellm_provider": "openai", "mode": "chat", "supports_reasoning": true,
+                "default_reasoning_effort": "none", "supported_endpoints": ["/v1/responses", "/v1/chat/completions"]},
+            "claude-z": {"litellm_provider": "anthropic", "mode": "chat", "supports_sampling_params": false},
             "groq/llama": {"litellm_provider": "groq", "mode": "chat", "max_tokens": 7},
             "ft:gpt-x": {"litellm_provider": "openai", "mode": "chat"},
             "embed": {"litellm_provider": "openai", "mode": "embedding"},
@@ -122,10 +153,14 @@ mod tests {
 "source":"litellm 1.0, model_prices_and_context_window_backup.json (MIT License, Berri AI)",
 "date":"2026-01-01",
 "models":{
+"anthropic":{
+"claude-z":[null,null,"",null,null,null,{"sampling":false}]},
 "groq":{
 "llama":[7,null,"",null,null,null]},
 "openai":{
-"gpt-x":[10,5,"v",2.5,null,null]}}}
+"gpt-x":[10,5,"v",2.5,null,null],
+"gpt-y":[null,null,"r",null,null,null,{"protocol":"responses","sampling":false}],
+"gpt-y-lazy":[null,null,"r",null,null,null]}}}
 "#
         );
     }

@@ -357,6 +357,9 @@ pub struct Reply {
     /// The models that were asked before and failed, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<String>,
+    /// What was left out of the request because the model does not take it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 impl Reply {

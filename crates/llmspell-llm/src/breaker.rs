@@ -16,7 +16,7 @@ const SHORTEST: Duration = Duration::from_secs(15);
 /// How long it is not asked at the most.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// Counts what fails in a row, over all calls with one key, and says who may still ask.
+/// Counts what fails in a row, over all calls of one model with one key, and says who may still ask.
 ///
 /// A call that has a fallback left is turned away as soon as the provider counts as down, its own tries again included;
 /// when the time is up, one call at a time asks. A call that has nowhere else to go would gain nothing by that. It is
@@ -63,6 +63,11 @@ impl Breaker {
             (false, false) => self.lost >= FAILURES && self.probing,
         };
         away.then_some(left)
+    }
+
+    /// Whether calls with a fallback are turned away now.
+    pub(crate) fn is_open(&self, now: Instant) -> bool {
+        self.open.is_some_and(|open| self.probing || open.until > now)
     }
 
     /// How many tries in a row failed.

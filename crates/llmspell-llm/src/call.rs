@@ -63,9 +63,16 @@ pub(crate) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    pub(crate) fn begin(entry: &'a Entry, retry: RetryPolicy, time: Time) -> Self {
-        let number = entry.limiter.number();
-        let turn = Turn { number, tokens: 0, has_fallback: false, is_again: false, patience: time.patience };
+    /// A call of a model, or of none when its name is empty.
+    pub(crate) fn begin(entry: &'a Entry, model: &str, retry: RetryPolicy, time: Time) -> Self {
+        let turn = Turn {
+            number: entry.limiter.number(),
+            model: model.into(),
+            tokens: 0,
+            has_fallback: false,
+            is_again: false,
+            patience: time.patience,
+        };
         Self { entry, tries: Tries::new(retry, time.patience), time, turn, pass: None }
     }
 
@@ -90,7 +97,7 @@ impl<'a> Call<'a> {
     /// Waits for the turn of the next try. After one that failed, its error says more than why there is no other.
     async fn pass(&mut self, failed: Option<Error>) -> Result<Pass> {
         self.turn.is_again = failed.is_some();
-        let refused = match self.entry.limiter.pass(self.turn).await {
+        let refused = match self.entry.limiter.pass(&self.turn).await {
             Ok(pass) => return Ok(pass),
             Err(refused) => refused,
         };
@@ -120,7 +127,7 @@ impl<'a> Call<'a> {
             pass.failed(&error);
             failed = Some(error.clone());
             if let Err(error) = self.tries.wait(error).await {
-                self.entry.limiter.lost(&error);
+                self.entry.limiter.lost(&self.turn.model, &error);
                 return Err(error);
             }
         }
@@ -257,8 +264,14 @@ impl<'a> Call<'a> {
             return Some(hint);
         }
         let patience = Instant::now() + EXPLAINING;
-        let turn = Turn { number: self.entry.limiter.number(), tokens: 0, patience, ..self.turn };
-        let _pass = self.entry.limiter.pass(turn).await.ok()?;
+        let turn = Turn {
+            number: self.entry.limiter.number(),
+            model: "".into(),
+            tokens: 0,
+            patience,
+            ..self.turn.clone()
+        };
+        let _pass = self.entry.limiter.pass(&turn).await.ok()?;
         let listed = timeout_at(patience, self.entry.provider.models()).await.ok()?.ok()?;
         let listed: Vec<&str> = listed.iter().map(|model| model.name.as_str()).collect();
         known_hint(name, model, &listed)

@@ -10,6 +10,7 @@ use llmspell_core::chat::{Capabilities, ModelInfo, Usage};
 use serde::Deserialize;
 
 use crate::mock;
+use crate::providers::ShapeKind;
 
 /// The list as it is kept: the providers' models by name.
 #[derive(Deserialize)]
@@ -19,9 +20,35 @@ struct List {
 }
 
 /// Context window, most output, abilities (`t`ools, `v`ision, `r`easoning, `j`son schema), and US dollars for a
-/// million tokens of input, output and cached input.
+/// million tokens of input, output and cached input; then what its requests depend on.
 #[derive(Deserialize)]
-struct Row(Option<u64>, Option<u64>, &'static str, Option<f64>, Option<f64>, Option<f64>);
+struct Row(
+    Option<u64>,
+    Option<u64>,
+    &'static str,
+    Option<f64>,
+    Option<f64>,
+    Option<f64>,
+    #[serde(default)] RequestFacts,
+);
+
+/// What the list says of the requests that a model takes. Where it says nothing, `model_rules` knows a rule.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RequestFacts {
+    /// The only protocol that its provider's own API has for it: `responses`.
+    #[serde(deserialize_with = "protocol")]
+    pub(crate) protocol: Option<ShapeKind>,
+    /// Whether it takes `temperature` and `top_p` unless the request says how it is to reason.
+    pub(crate) sampling: Option<bool>,
+}
+
+fn protocol<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<ShapeKind>, D::Error> {
+    match <&str>::deserialize(deserializer)? {
+        "responses" => Ok(Some(ShapeKind::OpenAiResponses)),
+        other => Err(serde::de::Error::custom(format_args!("an unknown protocol `{other}`"))),
+    }
+}
 
 /// Read at the first question, once.
 static LIST: LazyLock<BTreeMap<&'static str, BTreeMap<&'static str, Row>>> = LazyLock::new(|| {
@@ -38,7 +65,7 @@ fn listed_as(provider: &str) -> &str {
 
 /// What is known of a model.
 pub(crate) fn find(provider: &str, model: &str) -> Option<ModelInfo> {
-    let Row(context_window, max_output, abilities, input_price, output_price, cached_input_price) =
+    let Row(context_window, max_output, abilities, input_price, output_price, cached_input_price, _) =
         LIST.get(listed_as(provider))?.get(model)?;
     let has = |letter| abilities.contains(letter);
     Some(ModelInfo {
@@ -56,6 +83,24 @@ pub(crate) fn find(provider: &str, model: &str) -> Option<ModelInfo> {
         input_price: *input_price,
         output_price: *output_price,
         cached_input_price: *cached_input_price,
+    })
+}
+
+/// What the list says of the requests that a model takes. A dated snapshot takes what its model does.
+pub(crate) fn request_facts(provider: &str, model: &str) -> RequestFacts {
+    let row = LIST.get(provider).and_then(|models| models.get(model).or_else(|| models.get(undated(model)?)));
+    row.map(|row| row.6).unwrap_or_default()
+}
+
+/// The model of a snapshot with a date: `gpt-5.6-2026-07-01`, `claude-opus-5-20260701`.
+fn undated(snapshot: &str) -> Option<&str> {
+    ["-####-##-##", "-########"].into_iter().find_map(|pattern| {
+        let (model, date) = snapshot.split_at_checked(snapshot.len().checked_sub(pattern.len())?)?;
+        let fits = |(letter, sign): (u8, u8)| match sign {
+            b'#' => letter.is_ascii_digit(),
+            _ => letter == sign,
+        };
+        date.bytes().zip(pattern.bytes()).all(fits).then_some(model)
     })
 }
 

@@ -334,7 +334,9 @@ impl Client {
     }
 
     fn call<'a>(&self, chain: &Chain<'a>, time: Time) -> Call<'a> {
-        Call::begin(chain.entry(), self.0.retry, time).asking(&chain.attempt().request, chain.goes_on())
+        let request = &chain.attempt().request;
+        let model = request.model.as_deref().unwrap_or_default();
+        Call::begin(chain.entry(), model, self.0.retry, time).asking(request, chain.goes_on())
     }
 }
 
@@ -437,7 +439,7 @@ impl Client {
         let nothing = &ChatRequest::default();
         let time = self.time(&permit, nothing);
         let listed = join_all(asked.map(|entry| {
-            let mut call = Call::begin(entry, self.0.retry, time);
+            let mut call = Call::begin(entry, "", self.0.retry, time);
             async move {
                 match call.tries(|| entry.provider.models()).await {
                     Ok(models) => {

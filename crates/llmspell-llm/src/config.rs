@@ -94,6 +94,16 @@ impl ProviderConfig {
     }
 }
 
+impl ProviderConfig {
+    /// Whether it is called at OpenAI's own address, one of a region or of a private link included. All others only
+    /// speak like OpenAI, and may lack what its own models need.
+    pub(crate) fn is_openai(&self) -> bool {
+        const HOST: &str = "api.openai.com";
+        let is_within = |host: &str| host.strip_suffix(HOST).is_some_and(|before| before.ends_with('.'));
+        self.base_url.host_str().is_some_and(|host| host == HOST || is_within(host))
+    }
+}
+
 /// The key is not shown.
 impl fmt::Debug for ProviderConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

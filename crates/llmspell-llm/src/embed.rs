@@ -70,7 +70,8 @@ impl Client {
     }
 
     async fn embed_batch(&self, entry: &Entry, batch: EmbedRequest, time: Time) -> Result<Embeddings> {
-        let mut call = Call::begin(entry, self.retry(), time);
+        let model = batch.model.as_deref().unwrap_or_default();
+        let mut call = Call::begin(entry, model, self.retry(), time);
         let result = call.tries(|| entry.provider.embed(batch.clone())).await;
         let mut made = match result {
             Ok(made) if made.vectors.len() == batch.texts.len() => made,
@@ -89,7 +90,7 @@ impl Client {
             let input_tokens = batch.texts.iter().map(|text| crate::count_tokens(text)).sum();
             made.usage = Usage { input_tokens, estimated: true, ..Usage::default() };
         }
-        made.usage.cost_usd = entry.cost(batch.model.as_deref().unwrap_or_default(), &made.usage);
+        made.usage.cost_usd = entry.cost(model, &made.usage);
         Ok(made)
     }
 }

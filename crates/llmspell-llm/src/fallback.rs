@@ -11,7 +11,7 @@ use llmspell_core::{Error, ErrorKind, Result};
 use crate::call::Time;
 use crate::client::{Client, Entry};
 use crate::output::told;
-use crate::provider::Attempt;
+use crate::provider::{Attempt, TakesSampling};
 use crate::resolve::named;
 
 /// The models that a request may go to, in order, and what became of those that were asked.
@@ -19,11 +19,18 @@ pub(crate) struct Chain<'a> {
     client: &'a Client,
     /// The one that is asked now.
     entry: &'a Entry,
-    attempt: Attempt,
-    /// The request as it was given, where the model that is asked now is told of it in other words.
-    given: Option<ChatRequest>,
+    fitted: Fitted,
     rest: VecDeque<ModelRef>,
     failed: Vec<Failed>,
+}
+
+/// A request as the model that is asked now can take it.
+struct Fitted {
+    attempt: Attempt,
+    /// The request as it was given, where it was changed.
+    given: Option<ChatRequest>,
+    /// What the model does not take, in words for the user.
+    warning: Option<String>,
 }
 
 /// A model that could not answer.
@@ -49,8 +56,7 @@ impl<'a> Chain<'a> {
                 rest.push_back(found);
             }
         }
-        let (attempt, given) = attempt(entry, request);
-        Ok(Self { client, entry, attempt, given, rest, failed: Vec::new() })
+        Ok(Self { client, entry, fitted: fit(entry, request), rest, failed: Vec::new() })
     }
 
     /// The provider to ask now.
@@ -60,7 +66,7 @@ impl<'a> Chain<'a> {
 
     /// What to ask it.
     pub(crate) fn attempt(&self) -> &Attempt {
-        &self.attempt
+        &self.fitted.attempt
     }
 
     /// Whether there is a model left to fall back on.
@@ -80,27 +86,28 @@ impl<'a> Chain<'a> {
         let Some(next) = self.rest.pop_front() else { return Err(self.ended(&error)) };
         self.failed.push(self.failure(&error));
         self.entry = named(self.client.entries(), &next.provider)?;
-        let given = self.given.take();
-        let mut request = given.unwrap_or_else(|| ChatRequest::clone(&self.attempt.request));
+        let given = self.fitted.given.take();
+        let mut request = given.unwrap_or_else(|| ChatRequest::clone(&self.attempt().request));
         if request.provider.as_ref() != Some(&next.provider) {
             forget_signatures(&mut request);
         }
         request.provider = Some(next.provider);
         request.model = Some(next.model);
-        (self.attempt, self.given) = attempt(self.entry, request);
+        self.fitted = fit(self.entry, request);
         Ok(())
     }
 
-    /// Says of an answer what was tried before it, and adds what that used.
+    /// Says of an answer what was tried before it and what its model does not take, and adds what was used.
     pub(crate) fn served(&self, mut reply: Reply) -> Reply {
         reply.usage = self.failed.iter().fold(reply.usage, |sum, failed| add(sum, &failed.usage));
         reply.attempts += self.failed.iter().map(|failed| failed.attempts).sum::<u32>();
         reply.failed = self.failed.iter().map(|failed| failed.told.clone()).collect();
+        reply.warnings.extend(self.fitted.warning.clone());
         reply
     }
 
     fn failure(&self, error: &Error) -> Failed {
-        let model = self.attempt.request.model.as_deref().unwrap_or_default();
+        let model = self.attempt().request.model.as_deref().unwrap_or_default();
         let name = &self.entry.name;
         let why = error.message();
         let why = why.strip_prefix(name.as_str()).and_then(|why| why.strip_prefix(": ")).unwrap_or(why);
@@ -130,16 +137,35 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// A call of a provider, and what was given where that is asked for in other words.
-fn attempt(entry: &Entry, request: ChatRequest) -> (Attempt, Option<ChatRequest>) {
+/// Fits a request to the model that it names: says in words what its answer must be, and leaves out what it refuses.
+fn fit(entry: &Entry, given: ChatRequest) -> Fitted {
     // Unguessable is not needed, only that no two calls share one.
     let number = RandomState::new().build_hasher().finish();
     let idempotency_key = format!("llmspell-{number:016x}").into();
-    let (request, given) = match told(entry, &request) {
-        Some(told) => (told, Some(request)),
-        None => (request, None),
+    let mut told = told(entry, &given);
+    let warning = refused_sampling(entry, &given);
+    if warning.is_some() {
+        let request = told.get_or_insert_with(|| given.clone());
+        (request.temperature, request.top_p) = (None, None);
+    }
+    let (request, given) = match told {
+        Some(told) => (told, Some(given)),
+        None => (given, None),
     };
-    (Attempt { request: Arc::new(request), idempotency_key }, given)
+    Fitted { attempt: Attempt { request: Arc::new(request), idempotency_key }, given, warning }
+}
+
+/// What to tell the user when the model refuses the sampling parameters that the request has. One text for each model,
+/// whichever of them was asked for, so that it is said once.
+fn refused_sampling(entry: &Entry, request: &ChatRequest) -> Option<String> {
+    request.temperature.or(request.top_p)?;
+    let when = match entry.provider.takes_sampling(request) {
+        TakesSampling::Yes => return None,
+        TakesSampling::NotReasoning => " while it reasons",
+        TakesSampling::No => "",
+    };
+    let (provider, model) = (&entry.name, request.model.as_deref().unwrap_or_default());
+    Some(format!("{provider}/{model} does not take `temperature` and `top_p`{when}: they were left out"))
 }
 
 /// Whether another provider may do better: the fault is not the request's, nor the user's who set it up.

@@ -18,7 +18,8 @@ use crate::draft::Draft;
 use crate::error::{from_body, from_status, is_error, quote, request_id, without_key};
 use crate::frames::{Frame, Frames};
 use crate::limiter::Limiter;
-use crate::provider::{Attempt, Provider, TakesOutput};
+use crate::model_rules;
+use crate::provider::{Attempt, Provider, TakesOutput, TakesSampling};
 use crate::shape::{Shape, shape_of};
 use crate::transport::{BodyError, Incoming, Outgoing, Transport, headers};
 
@@ -35,6 +36,7 @@ pub(crate) struct HttpProvider(Arc<Inner>);
 
 struct Inner {
     config: ProviderConfig,
+    /// The API of all that is no chat, and of the chats of most models.
     shape: &'static dyn Shape,
     transport: Arc<Transport>,
     /// Learns from the head of each answer.
@@ -43,6 +45,8 @@ struct Inner {
 
 /// A request as a shape has it.
 pub(crate) struct Ask<'a> {
+    /// The model that is asked; empty where there is none.
+    model: &'a str,
     path: Vec<Cow<'a, str>>,
     query: Option<&'static str>,
     body: Option<&'a Json>,
@@ -53,6 +57,7 @@ impl<'a> Ask<'a> {
     /// Reads what is at a path.
     pub(crate) fn get(path: &[&'a str]) -> Self {
         Self {
+            model: "",
             path: path.iter().copied().map(Cow::Borrowed).collect(),
             query: None,
             body: None,
@@ -60,9 +65,9 @@ impl<'a> Ask<'a> {
         }
     }
 
-    /// Posts to a path, without changing anything there.
-    pub(crate) fn post(path: &[&'a str], body: &'a Json) -> Self {
-        Self { body: Some(body), ..Self::get(path) }
+    /// Posts a question about a model to a path, without changing anything there.
+    pub(crate) fn post(model: &'a str, path: &[&'a str], body: &'a Json) -> Self {
+        Self { model, body: Some(body), ..Self::get(path) }
     }
 }
 
@@ -70,7 +75,7 @@ impl Provider for HttpProvider {
     fn chat(&self, attempt: Attempt) -> BoxFuture<'static, Result<Reply>> {
         let this = self.clone();
         Box::pin(async move {
-            let body = this.0.shape.body(&this.0.config, &attempt.request, false)?;
+            let body = this.shape(&attempt.request).body(&this.0.config, &attempt.request, false)?;
             this.chat_with(attempt, body).await
         })
     }
@@ -78,13 +83,17 @@ impl Provider for HttpProvider {
     fn stream(&self, attempt: Attempt) -> BoxFuture<'static, Result<BoxStream<'static, Result<Delta>>>> {
         let this = self.clone();
         Box::pin(async move {
-            let body = this.0.shape.body(&this.0.config, &attempt.request, true)?;
+            let body = this.shape(&attempt.request).body(&this.0.config, &attempt.request, true)?;
             this.stream_with(attempt, body).await
         })
     }
 
     fn takes_output(&self, request: &ChatRequest) -> TakesOutput {
-        self.0.shape.takes_output(request)
+        self.shape(request).takes_output(request)
+    }
+
+    fn takes_sampling(&self, request: &ChatRequest) -> TakesSampling {
+        model_rules::takes_sampling(&self.0.config, request)
     }
 
     fn most_texts(&self) -> usize {
@@ -98,7 +107,8 @@ impl Provider for HttpProvider {
                 let message = format!("{}: it turns no texts into vectors", this.0.config.name);
                 return Err(Error::new(ErrorKind::Unsupported, message));
             };
-            let ask = Ask { path, query: None, body: Some(&body), idempotency_key: None };
+            let model = request.model.as_deref().unwrap_or_default();
+            let ask = Ask { model, path, query: None, body: Some(&body), idempotency_key: None };
             let json = this.whole(&ask).await?;
             let (vectors, input_tokens) = this.0.shape.vectors(&json);
             let usage = Usage { input_tokens: input_tokens.unwrap_or(0), ..Usage::default() };
@@ -121,15 +131,20 @@ impl HttpProvider {
         Self(Arc::new(Inner { config, shape, transport, limiter }))
     }
 
+    /// The API that a chat goes to.
+    fn shape(&self, request: &ChatRequest) -> &'static dyn Shape {
+        shape_of(model_rules::protocol(&self.0.config, request))
+    }
+
     /// Asks for a whole answer with a body that is already written.
     pub(crate) async fn chat_with(&self, attempt: Attempt, body: Json) -> Result<Reply> {
-        let model = attempt.request.model.as_deref().unwrap_or_default();
-        let mut incoming = self.send(&self.ask(model, false, &body, &attempt)).await?;
+        let shape = self.shape(&attempt.request);
+        let mut incoming = self.send(&ask(shape, false, &body, &attempt)).await?;
         let head = self.head(&incoming);
         let read = async {
             let json = self.read_whole(&mut incoming).await?;
             let mut draft = Draft::default();
-            self.0.shape.whole(&json, &mut draft)?;
+            shape.whole(&json, &mut draft)?;
             match draft.failed.take() {
                 Some(failed) => Err(from_body(&failed, self.0.config.key.as_ref())),
                 None => draft.into_reply(count_request(&attempt.request)),
@@ -144,10 +159,10 @@ impl HttpProvider {
         attempt: Attempt,
         body: Json,
     ) -> Result<BoxStream<'static, Result<Delta>>> {
-        let model = attempt.request.model.as_deref().unwrap_or_default();
-        let mut incoming = self.send(&self.ask(model, true, &body, &attempt)).await?;
+        let shape = self.shape(&attempt.request);
+        let mut incoming = self.send(&ask(shape, true, &body, &attempt)).await?;
         let content_type = incoming.content_type();
-        let framing = self.0.shape.framing();
+        let framing = shape.framing();
         if !framing.is_named(&content_type) {
             let head = self.head(&incoming);
             let beginning = incoming.beginning(MOST_ERROR_BODY).await;
@@ -156,6 +171,7 @@ impl HttpProvider {
         }
         let reading = Reading {
             provider: self.clone(),
+            shape,
             head: self.head(&incoming),
             incoming,
             frames: Frames::new(framing),
@@ -204,23 +220,12 @@ impl HttpProvider {
         let outgoing = self.outgoing(ask)?;
         let mut incoming = self.0.transport.send(outgoing).await.map_err(|error| self.named(error))?;
         let status = incoming.status();
-        self.0.limiter.heard(status, incoming.headers());
+        self.0.limiter.heard(ask.model, status, incoming.headers());
         if (200..300).contains(&status) {
             return Ok(incoming);
         }
         let body = incoming.beginning(MOST_ERROR_BODY).await;
         Err(self.named(from_status(status, incoming.headers(), &body, self.0.config.key.as_ref())))
-    }
-
-    fn ask<'a>(&self, model: &'a str, stream: bool, body: &'a Json, attempt: &'a Attempt) -> Ask<'a> {
-        let shape = self.0.shape;
-        let key = Some(&*attempt.idempotency_key);
-        Ask {
-            path: shape.path(model, stream),
-            query: shape.query(stream),
-            body: Some(body),
-            idempotency_key: key,
-        }
     }
 
     fn outgoing(&self, ask: &Ask<'_>) -> Result<Outgoing> {
@@ -282,6 +287,18 @@ impl HttpProvider {
     }
 }
 
+/// A chat as its API has it.
+fn ask<'a>(shape: &'static dyn Shape, stream: bool, body: &'a Json, attempt: &'a Attempt) -> Ask<'a> {
+    let model = attempt.request.model.as_deref().unwrap_or_default();
+    Ask {
+        model,
+        path: shape.path(model, stream),
+        query: shape.query(stream),
+        body: Some(body),
+        idempotency_key: Some(&attempt.idempotency_key),
+    }
+}
+
 /// What the head of an answer said, for errors in what follows it.
 struct Head {
     status: u16,
@@ -321,6 +338,7 @@ pub(crate) fn interrupted(why: &str) -> Error {
 /// An answer that is being streamed.
 struct Reading {
     provider: HttpProvider,
+    shape: &'static dyn Shape,
     head: Head,
     incoming: Incoming,
     frames: Frames,
@@ -362,9 +380,8 @@ impl Reading {
     }
 
     fn frame(&mut self, frame: &Frame) -> Result<()> {
-        let shape = self.provider.0.shape;
         if frame.data.trim() == "[DONE]" {
-            self.draft.ended |= shape.ends_with_finish();
+            self.draft.ended |= self.shape.ends_with_finish();
             return Ok(());
         }
         if frame.data.trim().is_empty() {
@@ -385,7 +402,7 @@ impl Reading {
         if frame.event == "error" || is_error(json.get(0).unwrap_or(&json)) {
             return Err(from_body(&json, self.provider.0.config.key.as_ref()));
         }
-        shape.piece(&json, &mut self.draft);
+        self.shape.piece(&json, &mut self.draft);
         match self.draft.failed.take() {
             Some(failed) => Err(from_body(&failed, self.provider.0.config.key.as_ref())),
             None => Ok(()),
@@ -404,11 +421,174 @@ impl Reading {
             // Half a chunk is what a cut looks like; anything else it said is worth more.
             return Err(if error.kind() == ErrorKind::BadStream { interrupted(&why) } else { error });
         }
-        let finished = self.provider.0.shape.ends_with_finish() && self.draft.finish.is_some();
+        let finished = self.shape.ends_with_finish() && self.draft.finish.is_some();
         if self.draft.ended || finished {
             self.draft.ended = true;
             return Ok(());
         }
         Err(interrupted(&why))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! OpenAI's own address, which no other test can be at.
+
+    use std::net::SocketAddr;
+    use std::sync::Mutex;
+
+    use llmspell_core::capability::Models;
+    use llmspell_core::chat::{Message, Part, Role, ToolSpec};
+    use llmspell_core::effect::Permit;
+    use serde_json::json;
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::pace::Pace;
+    use crate::{Client, ProviderRow};
+
+    type Asked = Arc<Mutex<Vec<(String, Json)>>>;
+
+    /// A server that answers as OpenAI does, and what it was asked: paths and bodies.
+    async fn openai() -> (SocketAddr, Asked) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, asked) = (listener.local_addr().unwrap(), Asked::default());
+        let kept = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                answer(socket, &kept).await;
+            }
+        });
+        (address, asked)
+    }
+
+    async fn answer(socket: TcpStream, asked: &Asked) {
+        let mut socket = BufReader::new(socket);
+        let (mut path, mut length) = (String::new(), 0);
+        loop {
+            let mut line = String::new();
+            socket.read_line(&mut line).await.unwrap();
+            let line = line.trim().to_ascii_lowercase();
+            if path.is_empty() {
+                path = line.split(' ').nth(1).unwrap().to_owned();
+            }
+            if let Some(value) = line.strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+            if line.is_empty() {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        socket.read_exact(&mut body).await.unwrap();
+        let body: Json = serde_json::from_slice(&body).unwrap();
+        asked.lock().unwrap().push((path.clone(), body.clone()));
+        let (status, kind, text) = match path.as_str() {
+            "/v1/responses" => {
+                let response = json!({"id": "r", "model": "gpt-6-mini-2026-11-03", "status": "completed",
+                    "usage": {"input_tokens": 11, "output_tokens": 5}, "output": [
+                        {"type": "reasoning", "id": "rs", "summary": [], "encrypted_content": "sealed"},
+                        {"type": "function_call", "call_id": "c1", "name": "add", "arguments": "{\"a\": 1}"}]});
+                if body["stream"] == true {
+                    let mut text = String::new();
+                    for (at, item) in response["output"].as_array().unwrap().iter().enumerate() {
+                        let done =
+                            json!({"type": "response.output_item.done", "output_index": at, "item": item});
+                        text += &format!("data: {done}\n\n");
+                    }
+                    let end = json!({"type": "response.completed", "response": response});
+                    (200, "text/event-stream", format!("{text}data: {end}\n\n"))
+                } else {
+                    (200, "application/json", response.to_string())
+                }
+            }
+            "/v1/embeddings" => {
+                (200, "application/json", json!({"data": [{"index": 0, "embedding": [1.0]}]}).to_string())
+            }
+            _ => (400, "application/json", json!({"error": {"message": "use /v1/responses"}}).to_string()),
+        };
+        let head = format!(
+            "HTTP/1.1 {status} S\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            text.len()
+        );
+        socket.write_all(format!("{head}{text}").as_bytes()).await.unwrap();
+    }
+
+    fn client(address: SocketAddr) -> Client {
+        let config = ProviderConfig::from_row(ProviderRow::find("openai").unwrap())
+            .base_url(&format!("http://api.openai.com:{}/v1", address.port()))
+            .unwrap();
+        let transport = Arc::new(Transport::resolving("api.openai.com", address));
+        let provider = HttpProvider::new(config, transport, Limiter::alone(Pace::default()));
+        Client::builder().custom("openai", Arc::new(provider)).build().unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_openai_model_that_reasons_calls_tools_through_responses() {
+        let tool = ToolSpec {
+            name: "add".into(),
+            description: "adds".into(),
+            parameters: json!({"type": "object"}),
+        };
+        let request = |messages| ChatRequest {
+            messages,
+            provider: Some("openai".into()),
+            model: Some("gpt-6-mini".into()),
+            temperature: Some(0.0),
+            tools: vec![tool.clone()],
+            ..ChatRequest::default()
+        };
+        for streamed in [false, true] {
+            let (address, asked) = openai().await;
+            let client = client(address);
+            let mut messages = vec![Message::user("add one")];
+            for _ in 0..2 {
+                let reply = if streamed {
+                    let pieces = client.stream(Permit::for_test(), request(messages.clone())).await.unwrap();
+                    let end = pieces.collect::<Vec<_>>().await.pop().unwrap().unwrap();
+                    let Delta::End { reply } = end else { panic!("{end:?}") };
+                    *reply
+                } else {
+                    client.chat(Permit::for_test(), request(messages.clone())).await.unwrap()
+                };
+                assert_eq!((reply.provider.as_str(), reply.attempts), ("openai", 1));
+                assert_eq!((reply.usage.input_tokens, reply.usage.output_tokens), (11, 5));
+                assert_eq!(reply.tool_calls[0].arguments, json!({"a": 1}));
+                assert_eq!(reply.warnings.len(), 1, "{:?}", reply.warnings);
+                messages.push(reply.to_message());
+                let result = Part::ToolResult { id: "c1".into(), content: "2".into(), is_error: false };
+                messages.push(Message {
+                    role: Role::Tool,
+                    content: llmspell_core::chat::Content::Parts(vec![result]),
+                });
+            }
+            let asked = asked.lock().unwrap();
+            assert!(asked.iter().all(|(path, _)| path == "/v1/responses"), "{asked:?}");
+            assert!(asked[0].1.get("temperature").is_none(), "{asked:?}");
+            assert_eq!(asked[0].1["include"], json!(["reasoning.encrypted_content"]));
+            assert_eq!(asked[1].1["input"][1]["encrypted_content"], "sealed", "{asked:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn other_calls_of_openai_go_where_they_went() {
+        let (address, asked) = openai().await;
+        let client = client(address);
+        let chat = ChatRequest {
+            provider: Some("openai".into()),
+            model: Some("gpt-4o".into()),
+            ..ChatRequest::prompt("hi")
+        };
+        assert_eq!(client.chat(Permit::for_test(), chat).await.unwrap_err().kind(), ErrorKind::BadRequest);
+        let embed = EmbedRequest {
+            texts: vec!["hi".into()],
+            provider: Some("openai".into()),
+            model: Some("text-embedding-3-small".into()),
+            ..EmbedRequest::default()
+        };
+        assert_eq!(client.embed(Permit::for_test(), embed).await.unwrap().vectors, [[1.0]]);
+        let paths: Vec<String> = asked.lock().unwrap().iter().map(|(path, _)| path.clone()).collect();
+        assert_eq!(paths, ["/v1/chat/completions", "/v1/embeddings"]);
     }
 }

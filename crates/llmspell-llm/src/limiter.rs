@@ -1,7 +1,8 @@
 //! The one limiter of a provider's key: who may send, and when.
 //!
 //! All clients of the process that call one origin with one key share it. Every try of every call passes here, in the
-//! order in which the calls began, and holds no place in flight while it waits.
+//! order in which the calls began, and holds no place in flight while it waits. A call whose model asked for a wait lets
+//! calls of other models pass: a limit of one model does not punish its neighbours.
 
 mod line;
 
@@ -40,10 +41,12 @@ pub(crate) struct Limiter {
 }
 
 /// A call, as it waits for its turns.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Turn {
     /// Its number: who has a lower one goes first.
     pub(crate) number: u64,
+    /// The model that it asks; empty where it asks none, such as for a list of models.
+    pub(crate) model: Arc<str>,
     /// Tokens that it takes, roughly; none when they are not limited.
     pub(crate) tokens: u64,
     /// Whether there is another provider to go to.
@@ -108,18 +111,23 @@ impl Limiter {
     ///
     /// # Errors
     /// At once when it cannot be in time, and when the provider is down.
-    pub(crate) async fn pass(self: &Arc<Self>, turn: Turn) -> Result<Pass, Refused> {
-        let mut place = Place { limiter: self, joined: self.gate().join(turn), number: turn.number };
+    pub(crate) async fn pass(self: &Arc<Self>, turn: &Turn) -> Result<Pass, Refused> {
+        let joined = self.gate().join(turn, Instant::now());
+        let mut place = Place { limiter: self, joined, number: turn.number };
         loop {
             let wait = {
                 let now = Instant::now();
                 let mut gate = self.gate();
-                match gate.step(&turn, &mut place.joined, now)? {
+                match gate.step(turn, &mut place.joined, now)? {
                     None => {
-                        let probes = gate.enter(&turn, now);
-                        let pass =
-                            Pass { limiter: Arc::clone(self), tokens: turn.tokens, probes, told: false };
-                        return Ok(pass);
+                        let probes = gate.enter(turn, now);
+                        return Ok(Pass {
+                            limiter: Arc::clone(self),
+                            model: Arc::clone(&turn.model),
+                            tokens: turn.tokens,
+                            probes,
+                            told: false,
+                        });
                     }
                     Some(until) => until.min(turn.patience),
                 }
@@ -135,15 +143,15 @@ impl Limiter {
         }
     }
 
-    /// Learns from the head of an answer.
-    pub(crate) fn heard(&self, status: u16, headers: &HeaderMap) {
-        self.gate().learn(&Limits::read(status, headers), Instant::now());
+    /// Learns from the head of an answer to a call of this model.
+    pub(crate) fn heard(&self, model: &str, status: u16, headers: &HeaderMap) {
+        self.gate().learn(&model.into(), &Limits::read(status, headers), Instant::now());
     }
 
-    /// A call failed, with all its tries.
-    pub(crate) fn lost(&self, error: &Error) {
+    /// A call of this model failed, with all its tries.
+    pub(crate) fn lost(&self, model: &Arc<str>, error: &Error) {
         if is_down(error) {
-            self.gate().breaker.lost();
+            self.gate().lost(model, Instant::now());
         }
     }
 }
@@ -157,7 +165,7 @@ struct Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.limiter.gate().leave(self.number);
+        self.limiter.gate().leave(self.number, Instant::now());
     }
 }
 
@@ -165,6 +173,7 @@ impl Drop for Place<'_> {
 #[derive(Debug)]
 pub(crate) struct Pass {
     limiter: Arc<Limiter>,
+    model: Arc<str>,
     tokens: u64,
     probes: bool,
     /// Whether it is known how it went.
@@ -175,20 +184,20 @@ impl Pass {
     /// The provider answers.
     pub(crate) fn worked(&mut self) {
         self.told = true;
-        self.limiter.gate().worked();
+        self.limiter.gate().worked(&self.model, Instant::now());
     }
 
     /// The try failed.
     pub(crate) fn failed(mut self, error: &Error) {
         self.told = true;
         let mut gate = self.limiter.gate();
-        gate.failed(error, self.probes, Instant::now());
+        gate.failed(&self.model, error, self.probes, Instant::now());
     }
 
     /// What it used is known.
     pub(crate) fn used(&mut self, tokens: u64) {
         if self.tokens > 0 {
-            self.limiter.gate().correct(self.tokens, tokens);
+            self.limiter.gate().correct(self.tokens, tokens, Instant::now());
             self.tokens = tokens;
         }
     }
@@ -196,11 +205,11 @@ impl Pass {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        let mut gate = self.limiter.gate();
+        let (mut gate, now) = (self.limiter.gate(), Instant::now());
         if !self.told {
-            gate.told_nothing(self.probes);
+            gate.told_nothing(&self.model, self.probes, now);
         }
-        gate.ended();
+        gate.ended(now);
     }
 }
 

@@ -54,16 +54,17 @@ impl Ollama {
         if let Some(window) = known {
             return Ok(window);
         }
-        let window = match self.http.whole(&Ask::post(&["api", "show"], &json!({"model": model}))).await {
-            Ok(shown) => shown["model_info"].as_object().and_then(|info| {
-                info.iter()
-                    .find(|(name, _)| name.ends_with(".context_length"))
-                    .and_then(|(_, size)| count(size))
-            }),
-            // Servers that only speak like Ollama may not have it.
-            Err(error) if matches!(error.kind(), ErrorKind::BadRequest | ErrorKind::BadResponse) => None,
-            Err(error) => return Err(error),
-        };
+        let window =
+            match self.http.whole(&Ask::post(model, &["api", "show"], &json!({"model": model}))).await {
+                Ok(shown) => shown["model_info"].as_object().and_then(|info| {
+                    info.iter()
+                        .find(|(name, _)| name.ends_with(".context_length"))
+                        .and_then(|(_, size)| count(size))
+                }),
+                // Servers that only speak like Ollama may not have it.
+                Err(error) if matches!(error.kind(), ErrorKind::BadRequest | ErrorKind::BadResponse) => None,
+                Err(error) => return Err(error),
+            };
         self.windows.lock().unwrap_or_else(PoisonError::into_inner).insert(model.to_owned(), window);
         Ok(window)
     }

@@ -33,6 +33,12 @@ pub trait Provider: Send + Sync {
         TakesOutput::IfKnown
     }
 
+    /// Whether the model takes the request's `temperature` and `top_p`. Where it does not, they are left out of the
+    /// request, and the run is warned.
+    fn takes_sampling(&self, _request: &ChatRequest) -> TakesSampling {
+        TakesSampling::Yes
+    }
+
     /// The most texts that it turns into vectors at once.
     fn most_texts(&self) -> usize {
         100
@@ -58,6 +64,17 @@ pub enum TakesOutput {
     Unseen,
     /// In words only.
     InWords,
+}
+
+/// Whether a model takes sampling parameters: `temperature` and `top_p`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TakesSampling {
+    /// It does.
+    Yes,
+    /// Not while it reasons, which it would for this request.
+    NotReasoning,
+    /// Never.
+    No,
 }
 
 /// The source of an error whose request may have reached the provider, and may have been paid for, though no byte

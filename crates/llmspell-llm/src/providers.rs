@@ -3,9 +3,10 @@
 /// The API a provider speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShapeKind {
-    /// OpenAI's chat completions, which most others speak too.
+    /// OpenAI's chat completions, which most others speak too. At OpenAI's own address, models that need the Responses
+    /// API are asked through that.
     OpenAiChat,
-    /// OpenAI's Responses.
+    /// OpenAI's Responses, whatever the model and the address.
     OpenAiResponses,
     /// Anthropic's messages.
     Anthropic,

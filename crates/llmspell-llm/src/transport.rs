@@ -38,6 +38,13 @@ impl Transport {
         Self { client: OnceLock::new(), timeouts }
     }
 
+    /// One that finds a host at this address.
+    #[cfg(test)]
+    pub(crate) fn resolving(host: &str, address: std::net::SocketAddr) -> Self {
+        let client = http_client().unwrap().resolve(host, address).build().unwrap();
+        Self { client: OnceLock::from(client), timeouts: Timeouts::default() }
+    }
+
     fn client(&self) -> Result<&Client> {
         if let Some(client) = self.client.get() {
             return Ok(client);

@@ -12,7 +12,7 @@ const BUSY: &str = r#"{"error": {"message": "no credit", "code": "insufficient_q
 const ANSWER: &str = r#"{"model": "m", "choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "short"}}], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}"#;
 
 /// A server that answers so to all, and when it was asked.
-fn server(status: u16, body: &'static str) -> (String, Arc<Mutex<Vec<Instant>>>) {
+pub(crate) fn server(status: u16, body: &'static str) -> (String, Arc<Mutex<Vec<Instant>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let times = Arc::<Mutex<Vec<Instant>>>::default();
@@ -103,6 +103,49 @@ fn what_another_model_answered_is_not_kept_for_the_next_time() {
         let words: Vec<&str> = ["run", "s.luau"].iter().chain(words).copied().collect();
         assert_eq!(run(&folder, &works, &groq, &words).code, 0);
         assert_eq!(asked.lock().unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn a_long_wait_that_one_model_asks_for_holds_no_other_of_its_key() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for socket in listener.incoming() {
+            let mut socket = socket.unwrap();
+            let (_, body) = read_request(&mut socket);
+            let (status, more, body) = match body.contains(r#""model":"full""#) {
+                true => (429, "retry-after: 86400\r\n", "{}"),
+                false => (200, "", ANSWER),
+            };
+            let head = format!("HTTP/1.1 {status} S\r\n{more}content-type: application/json");
+            let _ =
+                write!(socket, "{head}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+        }
+    });
+    for (name, source) in [
+        (
+            "s.luau",
+            "local _, err = llm.chat('a', {model = 'openai/full'})\n\
+             assert(err.kind == 'rate_limited' and err.retry_after == 86400 and err.attempts == 1)\n\
+             local other = assert(llm.chat('b', {model = 'openai/free'}))\n\
+             local instead = assert(llm.chat('c', {model = 'openai/full', fallback = {'openai/free'}}))\n\
+             local _, held = llm.chat('d', {model = 'openai/full'})\n\
+             return `{other} {instead} {held.attempts}`",
+        ),
+        (
+            "s.js",
+            "const fails = async (...args) => { try { await llm.chat(...args); } catch (error) { return error; } };\n\
+             const err = await fails('a', {model: 'openai/full'});\n\
+             if (err.kind !== 'rate_limited' || err.retry_after !== 86400 || err.attempts !== 1) throw err;\n\
+             const other = await llm.chat('b', {model: 'openai/free'});\n\
+             const instead = await llm.chat('c', {model: 'openai/full', fallback: ['openai/free']});\n\
+             const held = await fails('d', {model: 'openai/full'});\n\
+             export default `${other} ${instead} ${held.attempts}`;",
+        ),
+    ] {
+        let ran = run(&folder(&[(name, source)]), &url, "", &["run", name]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (0, "short short 0\n"), "{name}: {}", ran.stderr);
     }
 }
 

@@ -26,6 +26,7 @@ mod progress;
 #[cfg(unix)]
 mod question;
 mod runs;
+mod sampling;
 mod support;
 #[cfg(unix)]
 mod terminal;

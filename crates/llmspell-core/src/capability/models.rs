@@ -2,7 +2,9 @@
 
 mod embed;
 
+use std::collections::HashSet;
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::{self, Poll, ready};
 
 use futures_util::future::BoxFuture;
@@ -249,7 +251,7 @@ impl<'a> GatedModels<'a> {
             _ => call.settled(),
         }
         if let Ok(reply) = &result {
-            tell_failed(self.0, reply)?;
+            report(self.0, reply)?;
         }
         result
     }
@@ -320,8 +322,20 @@ pub(crate) fn settle(cx: &Context, usage: &Usage) {
     cx.emit(Event::Usage { usage: usage.clone() });
 }
 
-/// Logs that another model answered than was asked. A replay does so too: the answer says it.
-fn tell_failed(cx: &Context, reply: &Reply) -> Result<()> {
+/// The warnings that a run has logged.
+#[derive(Default)]
+struct Warned(Mutex<HashSet<String>>);
+
+/// Logs that another model answered than was asked, and what a model did not take: that once in a run, so that the log
+/// of a run does not depend on the runs before it. A replay logs the same: the answer says it.
+fn report(cx: &Context, reply: &Reply) -> Result<()> {
+    for warning in &reply.warnings {
+        let is_new =
+            cx.state::<Warned>().0.lock().unwrap_or_else(PoisonError::into_inner).insert(warning.clone());
+        if is_new {
+            cx.log(LogLevel::Warn, warning.clone(), Map::new())?;
+        }
+    }
     if reply.failed.is_empty() {
         return Ok(());
     }
@@ -440,7 +454,7 @@ impl ReplyStream {
             }
             self.settle(&reply.usage);
             self.pieces.close()?;
-            tell_failed(&self.cx, reply)?;
+            report(&self.cx, reply)?;
         }
         Ok(())
     }

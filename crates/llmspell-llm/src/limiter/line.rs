@@ -1,6 +1,10 @@
 //! What a limiter knows, and its decisions. Nothing here waits.
+//!
+//! Two kinds of limits meet here. *Of the key*: calls in flight, and requests and tokens a minute. *Of one model*: the
+//! wait that it asked for (`Retry-After`), the slow start after it, and the breaker. A call that waits for its model
+//! does not stand in the way of calls of other models behind it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +23,9 @@ use crate::told::{Limits, Told};
 /// Longer than any process lives: what clocks can still be set to.
 const FOR_EVER: Duration = Duration::from_secs(1 << 32);
 
+/// Models that are remembered before those are forgotten of which nothing matters.
+const MOST_MODELS: usize = 64;
+
 /// A call that waits in the line.
 #[derive(Debug)]
 pub(super) struct Joined {
@@ -30,6 +37,7 @@ pub(super) struct Joined {
 
 #[derive(Debug)]
 struct Waiting {
+    model: Arc<str>,
     tokens: u64,
     woken: Arc<Notify>,
 }
@@ -41,6 +49,86 @@ struct Hold {
     until: Instant,
     /// What the provider asked for.
     asked: Instant,
+}
+
+impl Hold {
+    /// A hold that begins now, for as long as a provider asks.
+    fn new(asked: Duration, now: Instant) -> Self {
+        let asked = asked.min(FOR_EVER);
+        Self { until: now + asked.min(LONGEST_WAIT), asked: now + asked }
+    }
+
+    /// How long a call has to wait for it.
+    ///
+    /// # Errors
+    /// When the provider asked for more than is ever waited, or than the call's time allows.
+    fn wait(self, turn: &Turn, whom: &str, now: Instant) -> Result<Duration, Refused> {
+        let asked = self.asked.saturating_duration_since(now);
+        if asked > LONGEST_WAIT || self.until > turn.patience {
+            let limit = format!("the provider asked not to be called{whom} for a while");
+            return Err(Refused::Limit { limit, wait: asked });
+        }
+        Ok(self.until.saturating_duration_since(now))
+    }
+}
+
+/// The hold that is not over.
+fn active(hold: Option<Hold>, now: Instant) -> Option<Hold> {
+    hold.filter(|hold| hold.until > now)
+}
+
+/// Holds for as long as a provider asks, unless a longer hold is active. Returns whether the hold is a new one.
+fn extend(hold: &mut Option<Hold>, asked: Duration, now: Instant) -> bool {
+    let new = Hold::new(asked, now);
+    let is_longer = active(*hold, now).is_none_or(|known| known.asked < new.asked);
+    if is_longer {
+        *hold = Some(new);
+    }
+    is_longer
+}
+
+/// What is known of one model of the key.
+#[derive(Debug)]
+struct ModelState {
+    hold: Option<Hold>,
+    breaker: Breaker,
+    /// Calls that wait in the line.
+    waiting: usize,
+    /// Calls in flight of which nothing was heard yet.
+    unheard: usize,
+    /// How many of those there may be: fewer after the provider had no room, one more after each try that worked.
+    window: usize,
+}
+
+impl Default for ModelState {
+    fn default() -> Self {
+        Self { hold: None, breaker: Breaker::default(), waiting: 0, unheard: 0, window: usize::MAX }
+    }
+}
+
+impl ModelState {
+    /// Whether none of its calls may be sent now, whatever the key's limits say.
+    fn is_blocked(&self, now: Instant) -> bool {
+        active(self.hold, now).is_some() || self.unheard >= self.window
+    }
+
+    /// Holds its calls. After that they begin again one at a time, for those that were held are many. Returns whether
+    /// they are held longer than before.
+    fn hold_for(&mut self, asked: Duration, now: Instant) -> bool {
+        if asked.is_zero() {
+            return false;
+        }
+        self.window = 1;
+        extend(&mut self.hold, asked, now)
+    }
+
+    /// Whether it may be forgotten: nothing in it keeps a call from being sent soon.
+    fn is_idle(&self, now: Instant) -> bool {
+        self.waiting == 0
+            && self.unheard == 0
+            && active(self.hold, now).is_none()
+            && !self.breaker.is_open(now)
+    }
 }
 
 /// Requests and tokens a minute.
@@ -71,15 +159,13 @@ pub(super) struct Gate {
     ours: Rates,
     /// What the provider's headers tell.
     theirs: Rates,
+    /// What the provider's headers ask of all calls of the key.
     hold: Option<Hold>,
-    pub(super) breaker: Breaker,
+    /// By their names. A proxy may be asked for any number of models: those of which nothing matters are forgotten.
+    models: HashMap<Arc<str>, ModelState>,
     /// By the numbers of the calls.
     line: BTreeMap<u64, Waiting>,
     in_flight: usize,
-    /// Those in flight of which nothing was heard yet.
-    unheard: usize,
-    /// How many of those there may be: fewer after the provider had no room, one more after each try that worked.
-    window: usize,
 }
 
 impl Gate {
@@ -89,11 +175,9 @@ impl Gate {
             ours: Rates::default(),
             theirs: Rates::default(),
             hold: None,
-            breaker: Breaker::default(),
+            models: HashMap::new(),
             line: BTreeMap::new(),
             in_flight: 0,
-            unheard: 0,
-            window: usize::MAX,
         };
         gate.tighten(pace, now);
         gate
@@ -120,20 +204,45 @@ impl Gate {
         self.ours.tokens.is_some() || self.theirs.tokens.is_some()
     }
 
-    pub(super) fn join(&mut self, turn: Turn) -> Joined {
+    /// How many models are remembered.
+    #[cfg(test)]
+    pub(super) fn models(&self) -> usize {
+        self.models.len()
+    }
+
+    /// What is known of a model.
+    fn model(&mut self, name: &Arc<str>, now: Instant) -> &mut ModelState {
+        if self.models.len() >= MOST_MODELS && !self.models.contains_key(name) {
+            self.models.retain(|_, model| !model.is_idle(now));
+        }
+        self.models.entry(Arc::clone(name)).or_default()
+    }
+
+    pub(super) fn join(&mut self, turn: &Turn, now: Instant) -> Joined {
         let woken = Arc::new(Notify::new());
-        self.line.insert(turn.number, Waiting { tokens: turn.tokens, woken: Arc::clone(&woken) });
+        self.model(&turn.model, now).waiting += 1;
+        let waiting =
+            Waiting { model: Arc::clone(&turn.model), tokens: turn.tokens, woken: Arc::clone(&woken) };
+        self.line.insert(turn.number, waiting);
         Joined { woken, looked: false }
     }
 
-    pub(super) fn leave(&mut self, number: u64) {
-        self.line.remove(&number);
-        self.wake_first();
+    pub(super) fn leave(&mut self, number: u64, now: Instant) {
+        if let Some(left) = self.line.remove(&number) {
+            let model = self.model(&left.model, now);
+            model.waiting = model.waiting.saturating_sub(1);
+        }
+        self.wake_first(now);
     }
 
-    fn wake_first(&self) {
-        if let Some((_, waiting)) = self.line.first_key_value() {
-            waiting.woken.notify_one();
+    /// Whether a waiting call is kept back by its model, so that others may pass it.
+    fn is_blocked(&self, waiting: &Waiting, now: Instant) -> bool {
+        self.models.get(&waiting.model).is_some_and(|model| model.is_blocked(now))
+    }
+
+    fn wake_first(&self, now: Instant) {
+        if let Some(first) = self.line.values().find(|waiting| !self.is_blocked(waiting, now)) {
+            first.woken.notify_one();
         }
     }
 
@@ -151,15 +260,25 @@ impl Gate {
         joined: &mut Joined,
         now: Instant,
     ) -> Result<Option<Instant>, Refused> {
-        if let Some(wait) = self.breaker.turns_away(now, turn.has_fallback, turn.is_again) {
-            return Err(Refused::Down { failures: self.breaker.failures(), wait });
+        let model = self.model(&turn.model, now);
+        if let Some(wait) = model.breaker.turns_away(now, turn.has_fallback, turn.is_again) {
+            return Err(Refused::Down { failures: model.breaker.failures(), wait });
         }
-        let held = self.held(turn, now)?;
-        let is_first = self.line.first_key_value().is_none_or(|(first, _)| *first >= turn.number);
-        let mut wait = held;
+        if let Some(hold) = active(model.hold, now) {
+            let whom = if turn.model.is_empty() { String::new() } else { format!(" with `{}`", turn.model) };
+            let wait = hold.wait(turn, &whom, now)?;
+            return Ok(Some(now + wait));
+        }
+        let is_slow = model.is_blocked(now);
+        let mut wait = match active(self.hold, now) {
+            Some(hold) => hold.wait(turn, "", now)?,
+            None => Duration::ZERO,
+        };
+        let earlier = || self.line.range(..turn.number).filter(|(_, waiting)| !self.is_blocked(waiting, now));
+        let is_first = earlier().next().is_none();
         if is_first || !joined.looked {
             joined.looked = true;
-            let before = self.line.range(..turn.number).fold((0, 0_u64), |(calls, tokens), (_, waiting)| {
+            let before = earlier().fold((0, 0_u64), |(calls, tokens), (_, waiting)| {
                 (calls + 1, tokens.saturating_add(waiting.tokens))
             });
             let rated = self.rated(turn.tokens, before, now);
@@ -168,26 +287,12 @@ impl Gate {
             }
             wait = wait.max(rated.wait);
         }
-        let is_full = self.in_flight >= self.most() || self.unheard >= self.window;
+        let is_full = is_slow || self.in_flight >= self.most();
         Ok(match is_first && !is_full {
             true => (!wait.is_zero()).then(|| now + wait),
             // Whoever makes room says so.
             false => Some(turn.patience),
         })
-    }
-
-    /// How long no call may be sent.
-    fn held(&mut self, turn: &Turn, now: Instant) -> Result<Duration, Refused> {
-        let Some(hold) = self.hold.filter(|hold| hold.until > now) else {
-            self.hold = None;
-            return Ok(Duration::ZERO);
-        };
-        let asked = hold.asked.saturating_duration_since(now);
-        if asked > LONGEST_WAIT || hold.until > turn.patience {
-            let limit = "the provider asked not to be called for a while".to_owned();
-            return Err(Refused::Limit { limit, wait: asked });
-        }
-        Ok(hold.until - now)
     }
 
     /// What is allowed a minute, by the limit that lets a call wait longest after those before it.
@@ -216,84 +321,95 @@ impl Gate {
             rates.tokens.iter_mut().for_each(|bucket| bucket.take(turn.tokens, now));
         }
         self.in_flight += 1;
-        self.unheard += 1;
-        self.breaker.begin()
+        let model = self.model(&turn.model, now);
+        model.unheard += 1;
+        model.breaker.begin()
     }
 
     /// A call is in flight no more.
-    pub(super) fn ended(&mut self) {
+    pub(super) fn ended(&mut self, now: Instant) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        self.wake_first();
+        self.wake_first(now);
     }
 
-    pub(super) fn worked(&mut self) {
-        self.unheard = self.unheard.saturating_sub(1);
-        self.window = self.window.saturating_add(1);
-        self.breaker.up();
-        self.wake_first();
+    pub(super) fn worked(&mut self, name: &Arc<str>, now: Instant) {
+        let model = self.model(name, now);
+        model.unheard = model.unheard.saturating_sub(1);
+        model.window = model.window.saturating_add(1);
+        model.breaker.up();
+        self.wake_first(now);
     }
 
-    pub(super) fn failed(&mut self, error: &Error, probed: bool, now: Instant) {
+    pub(super) fn failed(&mut self, name: &Arc<str>, error: &Error, probed: bool, now: Instant) {
+        let model = self.model(name, now);
+        let mut wakes = false;
         if matches!(error.kind(), ErrorKind::RateLimited | ErrorKind::Overloaded) {
-            self.window = (self.window.min(self.unheard) / 2).max(1);
+            model.window = (model.window.min(model.unheard) / 2).max(1);
             let asked = error.call().and_then(|call| call.retry_after);
             if let Some(asked) = asked.and_then(|asked| Duration::try_from_secs_f64(asked).ok()) {
-                self.hold_for(asked, now);
+                wakes = model.hold_for(asked, now);
             }
         }
-        self.unheard = self.unheard.saturating_sub(1);
+        model.unheard = model.unheard.saturating_sub(1);
         if is_down(error) {
-            if self.breaker.down(now, probed) {
-                // Those that wait may have somewhere else to go.
-                self.wake_all();
-            }
+            // Those that wait may have somewhere else to go.
+            wakes |= model.breaker.down(now, probed);
         } else if error.call().is_some_and(|call| call.status.is_some()) {
-            self.breaker.up();
+            model.breaker.up();
         } else if probed {
-            self.breaker.learned_nothing();
+            model.breaker.learned_nothing();
         }
-    }
-
-    /// A call ended, and nothing was heard of how it went.
-    pub(super) fn told_nothing(&mut self, probed: bool) {
-        self.unheard = self.unheard.saturating_sub(1);
-        if probed {
-            self.breaker.learned_nothing();
-        }
-    }
-
-    pub(super) fn correct(&mut self, guessed: u64, used: u64) {
-        for bucket in [&mut self.ours.tokens, &mut self.theirs.tokens].into_iter().flatten() {
-            bucket.correct(guessed, used);
-        }
-        self.wake_first();
-    }
-
-    /// Holds all calls for this long. After it they begin again one at a time, for those that were held are many.
-    fn hold_for(&mut self, asked: Duration, now: Instant) {
-        let asked = asked.min(FOR_EVER);
-        if asked.is_zero() {
-            return;
-        }
-        let hold = Hold { until: now + asked.min(LONGEST_WAIT), asked: now + asked };
-        self.window = 1;
-        if self.hold.is_none_or(|known| known.asked < hold.asked) {
-            self.hold = Some(hold);
+        if wakes {
             self.wake_all();
         }
     }
 
-    /// Learns what a provider tells of its limits.
-    pub(super) fn learn(&mut self, limits: &Limits, now: Instant) {
+    /// A call failed, with all its tries.
+    pub(super) fn lost(&mut self, name: &Arc<str>, now: Instant) {
+        self.model(name, now).breaker.lost();
+    }
+
+    /// A call ended, and nothing was heard of how it went.
+    pub(super) fn told_nothing(&mut self, name: &Arc<str>, probed: bool, now: Instant) {
+        let model = self.model(name, now);
+        model.unheard = model.unheard.saturating_sub(1);
+        if probed {
+            model.breaker.learned_nothing();
+        }
+    }
+
+    pub(super) fn correct(&mut self, guessed: u64, used: u64, now: Instant) {
+        for bucket in [&mut self.ours.tokens, &mut self.theirs.tokens].into_iter().flatten() {
+            bucket.correct(guessed, used);
+        }
+        self.wake_first(now);
+    }
+
+    /// Learns what a provider tells of its limits in an answer to a call of this model.
+    ///
+    /// A wait that it asks for (`Retry-After`) is this model's, and so is a limit that is used up in the same answer: it
+    /// says why. Limits in other answers are taken for the key's.
+    pub(super) fn learn(&mut self, name: &Arc<str>, limits: &Limits, now: Instant) {
         learn(&mut self.theirs.requests, limits.requests, now);
         learn(&mut self.theirs.tokens, limits.tokens, now);
-        if let Some(asked) = limits.retry_after {
-            self.hold_for(asked, now);
-        }
         let told = [limits.requests, limits.tokens].into_iter().chain(limits.one_way);
-        if let Some(wait) = told.filter_map(|told| told.wait()).max() {
-            self.hold_for(wait, now);
+        let used_up = told.filter_map(|told| told.wait()).max().unwrap_or_default();
+        let wakes = match limits.retry_after {
+            Some(asked) => self.model(name, now).hold_for(asked.max(used_up), now),
+            None => self.hold_for(used_up, now),
+        };
+        if wakes {
+            self.wake_all();
         }
+    }
+
+    /// Holds all calls of the key, of whatever model. Returns whether they are held longer than before.
+    fn hold_for(&mut self, asked: Duration, now: Instant) -> bool {
+        if asked.is_zero() {
+            return false;
+        }
+        self.models.values_mut().for_each(|model| model.window = 1);
+        extend(&mut self.hold, asked, now)
     }
 }
 

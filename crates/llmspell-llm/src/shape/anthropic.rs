@@ -11,6 +11,7 @@ use super::{Object, Shape, arguments_object, misplaced, named_models, output, pa
 use crate::catalogue;
 use crate::config::ProviderConfig;
 use crate::draft::{Draft, count};
+use crate::model_rules::claude_version;
 use crate::provider::TakesOutput;
 
 pub(super) struct Anthropic;
@@ -185,15 +186,13 @@ fn write(message: &Message, role: &str) -> Result<Vec<Json>> {
 
 /// How the model is told to think. Models before 4.6 take a budget, later ones an effort.
 fn thinking(model: &str, how: Effort) -> Option<Json> {
-    const BY_BUDGET: [&str; 8] =
-        ["claude-3", "-4-5", "-4-1", "-4-0", "opus-4-2", "sonnet-4-2", "haiku-4", "claude-2"];
     let budget = match how {
         Effort::None => return None,
         Effort::Low => 1_024,
         Effort::Medium => 8_000,
         Effort::High => 24_000,
     };
-    Some(if BY_BUDGET.iter().any(|part| model.contains(part)) {
+    Some(if claude_version(model).is_some_and(|version| version < (4, 6)) {
         json!({"type": "enabled", "budget_tokens": budget})
     } else {
         json!({"type": "adaptive", "display": "summarized"})

@@ -52,8 +52,7 @@ impl Shape for OpenAiChat {
             })
             .collect();
         // OpenAI's own reasoning models refuse the old name, and most others do not know the new one.
-        let own = config.base_url.host_str().is_some_and(|host| host.ends_with("openai.com"));
-        let max_tokens = if own { "max_completion_tokens" } else { "max_tokens" };
+        let max_tokens = if config.is_openai() { "max_completion_tokens" } else { "max_tokens" };
         let body = Object::default()
             .set_some("model", request.model.as_deref())
             .set("messages", messages)

@@ -2,16 +2,16 @@
 
 use std::borrow::Cow;
 
-use llmspell_core::chat::{ChatRequest, Effort, FinishReason, Message, ModelInfo, OutputSpec, Part, Role};
+use llmspell_core::chat::{ChatRequest, FinishReason, Message, ModelInfo, OutputSpec, Part, Role};
 use llmspell_core::embed::EmbedRequest;
 use llmspell_core::{Error, ErrorKind, Result};
 use serde_json::{Value as Json, json};
 
 use super::openai::{OpenAiChat, bearer, effort};
 use super::{Object, Shape, arguments_text, misplaced, output, parameters, parts, text};
-use crate::catalogue;
 use crate::config::ProviderConfig;
 use crate::draft::{Draft, count};
+use crate::model_rules;
 use crate::provider::TakesOutput;
 
 pub(super) struct OpenAiResponses;
@@ -40,7 +40,7 @@ impl Shape for OpenAiResponses {
     fn body(&self, config: &ProviderConfig, request: &ChatRequest, stream: bool) -> Result<Json> {
         if !request.stop.is_empty() {
             return Err(Error::new(ErrorKind::Unsupported, "the Responses API knows no `stop` texts")
-                .hint("use the provider `openai`"));
+                .hint("leave `stop` out, or ask a model that is not asked through this API"));
         }
         let mut input = Vec::new();
         for message in &request.messages {
@@ -64,7 +64,10 @@ impl Shape for OpenAiResponses {
             .set_some("instructions", request.system.as_deref())
             .set("input", input)
             .set("store", false)
-            .set_list("include", if thinks(config, request) { vec![SEALED] } else { Vec::new() })
+            .set_list(
+                "include",
+                if model_rules::reasons(config, request) { vec![SEALED] } else { Vec::new() },
+            )
             .set_some("temperature", request.temperature)
             .set_some("top_p", request.top_p)
             .set_some("max_output_tokens", request.max_tokens)
@@ -141,13 +144,6 @@ fn text_format(output: &OutputSpec) -> Json {
 
 /// What holds a thought that only the provider can read: nothing of a response is kept on its side.
 const SEALED: &str = "reasoning.encrypted_content";
-
-/// Whether the model thinks: one that does not refuses to be asked for its thoughts.
-fn thinks(config: &ProviderConfig, request: &ChatRequest) -> bool {
-    let model = request.model.as_deref().unwrap_or_default();
-    let known = || catalogue::find(&config.name, model)?.capabilities;
-    request.reasoning.is_some_and(|how| how != Effort::None) || known().is_some_and(|known| known.reasoning)
-}
 
 /// A message as the items that it is, in its order.
 fn write_message(message: &Message, input: &mut Vec<Json>) -> Result<()> {

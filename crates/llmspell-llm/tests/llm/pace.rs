@@ -8,10 +8,11 @@ use llmspell_core::ErrorKind;
 use llmspell_core::capability::Models;
 use llmspell_core::chat::{ChatRequest, Seconds};
 use llmspell_core::effect::Permit;
+use llmspell_core::embed::EmbedRequest;
 use llmspell_llm::{Client, Mock, Pace, ProviderConfig, RetryPolicy, ShapeKind};
 
 use crate::fault_server::{FaultServer, Script, response};
-use crate::support::{SHAPES, ask, sample, scripts};
+use crate::support::{SHAPES, ask, client, sample, scripts, stream_script};
 
 fn good(headers: &str) -> Script {
     response(200, headers, &sample(ShapeKind::OpenAiChat).whole)
@@ -78,6 +79,65 @@ async fn r2_a_wait_that_is_too_long_is_no_wait_for_anybody() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn r2_a_wait_is_of_the_model_that_asked_for_it_and_lets_a_fallback_pass() {
+    for shape in SHAPES {
+        for streamed in [false, true] {
+            let case = format!("{shape:?} streamed={streamed}");
+            let works = sample(shape);
+            let works =
+                if streamed { stream_script(shape, &works.stream) } else { response(200, "", &works.whole) };
+            let full = response(429, "retry-after: 86400\r\n", "{}");
+            let server = FaultServer::start(scripts(shape, vec![full, works])).await;
+            let client = client(shape, &server.url, |builder| builder);
+            let asking = async |model: &str, fallback: &[&str]| {
+                let fallback = fallback.iter().map(|name| (*name).to_owned()).collect();
+                let request = ChatRequest { model: Some(model.into()), fallback, ..ask() };
+                if streamed { client.ask_stream(request).await.end } else { client.ask_whole(request).await }
+            };
+            let begin = Instant::now();
+            let error = asking("m", &[]).await.unwrap_err();
+            let call = error.call().unwrap();
+            assert_eq!((call.attempts, call.retry_after), (1, Some(86_400.0)), "{case}: {error:?}");
+            asking("n", &[]).await.unwrap();
+            let sent = server.requests().len();
+            let error = asking("m", &[]).await.unwrap_err();
+            assert!(
+                error.message().starts_with("p: the provider asked not to be called with `m`"),
+                "{case}: {error}"
+            );
+            assert_eq!(server.requests().len(), sent, "{case}");
+            let reply = asking("m", &["p/n"]).await.unwrap();
+            assert_eq!((reply.attempts, reply.failed.len()), (1, 1), "{case}: {reply:?}");
+            assert!(begin.elapsed() < Duration::from_secs(5), "{case}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn r2_models_for_vectors_and_for_words_do_not_hold_each_other() {
+    let vectors = response(200, "", r#"{"data": [{"index": 0, "embedding": [1.0]}]}"#);
+    let full = response(429, "retry-after: 86400\r\n", "{}");
+    let server = FaultServer::start(vec![full.clone(), good(""), full, vectors]).await;
+    let client = once(&server.url, "k", Pace::default());
+    let embed = |model: &str| {
+        let model = Some(model.to_owned());
+        let request = EmbedRequest {
+            texts: vec!["x".into()],
+            provider: Some("p".into()),
+            model,
+            ..EmbedRequest::default()
+        };
+        client.embed(Permit::for_test(), request)
+    };
+    assert_eq!(embed("e").await.unwrap_err().call().unwrap().retry_after, Some(86_400.0));
+    client.chat(Permit::for_test(), ask()).await.unwrap();
+    let asked = ChatRequest { model: Some("n".into()), ..ask() };
+    assert!(client.chat(Permit::for_test(), asked).await.is_err());
+    embed("f").await.unwrap();
+    assert_eq!(embed("e").await.unwrap_err().call().unwrap().attempts, 0);
 }
 
 #[tokio::test]

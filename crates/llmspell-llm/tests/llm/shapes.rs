@@ -237,6 +237,63 @@ async fn thought_is_asked_for_as_each_model_takes_it() {
     }
 }
 
+#[tokio::test]
+async fn sampling_parameters_that_a_model_refuses_are_left_out_and_the_reply_says_so() {
+    let never = "p/claude-opus-5 does not take `temperature` and `top_p`: they were left out";
+    let reasoning =
+        "p/claude-haiku-4-5 does not take `temperature` and `top_p` while it reasons: they were left out";
+    for (model, effort, temperature, top_p, warnings) in [
+        ("claude-opus-5", None, Some(0.5), None, &[never][..]),
+        ("claude-opus-5", Some(Effort::High), None, Some(0.9), &[never]),
+        ("claude-opus-5", None, None, None, &[]),
+        ("claude-haiku-4-5", None, Some(0.5), None, &[]),
+        ("claude-haiku-4-5", Some(Effort::Low), Some(0.5), Some(0.9), &[reasoning]),
+    ] {
+        for streamed in [false, true] {
+            let case = format!("{model} {effort:?} {temperature:?} {top_p:?} streamed={streamed}");
+            let sample = sample(ShapeKind::Anthropic);
+            let script = match streamed {
+                true => stream_script(ShapeKind::Anthropic, &sample.stream),
+                false => response(200, "", &sample.whole),
+            };
+            let server = FaultServer::start(vec![script]).await;
+            let client = client(ShapeKind::Anthropic, &server.url, |builder| builder);
+            let model = Some(model.to_owned());
+            // An answer in words only changes the request as well.
+            let output = Some(OutputSpec { schema: json!({"type": "string"}), native: None });
+            let request = ChatRequest { model, temperature, top_p, reasoning: effort, output, ..ask() };
+            let reply = match streamed {
+                true => client.ask_stream(request).await.end.unwrap(),
+                false => client.ask_whole(request).await.unwrap(),
+            };
+            assert_eq!(reply.warnings, warnings, "{case}");
+            let body = body_of(&server.requests()[0]);
+            let sent = (body["temperature"].as_f64(), body["top_p"].as_f64());
+            let expected = if warnings.is_empty() { (temperature, top_p) } else { (None, None) };
+            assert_eq!(sent, expected, "{case}");
+            assert_eq!(body["thinking"].is_object(), effort.is_some(), "{case}");
+            assert!(body["system"].as_str().unwrap().contains("fits this JSON Schema"), "{case}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_fallback_is_asked_for_what_the_first_model_refused() {
+    let sample = sample(ShapeKind::Anthropic);
+    let server = FaultServer::start(vec![response(529, "", "{}"), response(200, "", &sample.whole)]).await;
+    let client =
+        client(ShapeKind::Anthropic, &server.url, |builder| builder.retry(llmspell_llm::RetryPolicy::none()));
+    let request = ChatRequest {
+        model: Some("claude-opus-5".into()),
+        temperature: Some(0.5),
+        fallback: vec!["p/claude-haiku-4-5".into()],
+        ..ask()
+    };
+    let reply = client.ask_whole(request).await.unwrap();
+    let sent: Vec<Json> = server.requests().iter().map(|sent| body_of(sent)["temperature"].clone()).collect();
+    assert_eq!((sent, reply.warnings.len()), (vec![Json::Null, json!(0.5)], 0));
+}
+
 /// A question whose answer must be an object of one field.
 fn asking_for_data() -> ChatRequest {
     let schema = json!({

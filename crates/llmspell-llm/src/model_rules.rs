@@ -1,0 +1,250 @@
+//! What a request to a model depends on: the protocol that its provider has for it, and whether it takes sampling
+//! parameters.
+//!
+//! The catalogue says it of the models that it lists. Catalogues age, so for all others, and where the list is silent,
+//! a rule goes by family and version; a version that is not known yet is taken for one like the newest. The facts are
+//! those of the provider's own API. Whoever only speaks like OpenAI (a gateway, Azure, a server on this machine) gets
+//! chat completions with all that was asked.
+
+use llmspell_core::chat::{ChatRequest, Effort};
+
+use crate::catalogue;
+use crate::config::ProviderConfig;
+use crate::provider::TakesSampling;
+use crate::providers::ShapeKind;
+
+/// A major and a minor version.
+type Version = (u32, u32);
+
+/// The protocol in which a chat goes out.
+///
+/// All calls of a model go the same way, with tools or without, so that its sealed thoughts are carried from turn to
+/// turn.
+pub(crate) fn protocol(config: &ProviderConfig, request: &ChatRequest) -> ShapeKind {
+    if config.shape != ShapeKind::OpenAiChat || !config.is_openai() {
+        return config.shape;
+    }
+    let model = model(request);
+    catalogue::request_facts("openai", model).protocol.unwrap_or_else(|| {
+        if needs_responses(model, request.reasoning) { ShapeKind::OpenAiResponses } else { config.shape }
+    })
+}
+
+/// Whether chat completions refuse function tools: they do while the model reasons, from GPT-5.4 on, and from GPT-5.6 on
+/// models reason unless they are told otherwise.
+fn needs_responses(model: &str, reasoning: Option<Effort>) -> bool {
+    // Models that search by themselves have chat completions alone.
+    let Some(version) = gpt_version(model).filter(|_| !model.contains("-search")) else { return false };
+    version >= (5, 6) || version >= (5, 4) && asks_to_reason(reasoning)
+}
+
+/// Whether the model reasons, and so has thoughts to hand out: one that does not refuses to be asked for them.
+pub(crate) fn reasons(config: &ProviderConfig, request: &ChatRequest) -> bool {
+    let model = model(request);
+    let known = catalogue::find(&config.name, model).and_then(|known| known.capabilities);
+    asks_to_reason(request.reasoning)
+        || known.map_or_else(|| config.is_openai() && reasons_by_default(model), |known| known.reasoning)
+}
+
+/// Whether the model takes `temperature` and `top_p` of this request.
+pub(crate) fn takes_sampling(config: &ProviderConfig, request: &ChatRequest) -> TakesSampling {
+    let model = model(request);
+    let listed = |provider| catalogue::request_facts(provider, model).sampling;
+    match config.shape {
+        ShapeKind::Anthropic => {
+            let takes = listed("anthropic").unwrap_or_else(|| !is_claude_without_sampling(model));
+            match (takes, asks_to_reason(request.reasoning)) {
+                (false, _) => TakesSampling::No,
+                (true, true) => TakesSampling::NotReasoning,
+                (true, false) => TakesSampling::Yes,
+            }
+        }
+        ShapeKind::Gemini if listed("gemini") == Some(false) => TakesSampling::No,
+        ShapeKind::OpenAiChat | ShapeKind::OpenAiResponses if config.is_openai() => {
+            let reasons = match request.reasoning {
+                Some(how) => how != Effort::None,
+                None => listed("openai").map_or_else(|| reasons_by_default(model), |takes| !takes),
+            };
+            if reasons { TakesSampling::NotReasoning } else { TakesSampling::Yes }
+        }
+        _ => TakesSampling::Yes,
+    }
+}
+
+fn model(request: &ChatRequest) -> &str {
+    request.model.as_deref().unwrap_or_default()
+}
+
+fn asks_to_reason(reasoning: Option<Effort>) -> bool {
+    reasoning.is_some_and(|how| how != Effort::None)
+}
+
+/// Whether a model of OpenAI reasons when the request does not say: the `o` series, GPT-5, and again from GPT-5.5 on.
+fn reasons_by_default(model: &str) -> bool {
+    let is_o =
+        model.strip_prefix('o').is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()));
+    is_o || !model.contains("-chat")
+        && gpt_version(model).is_some_and(|version| version == (5, 0) || version >= (5, 5))
+}
+
+/// The version in the name of a GPT model, fine-tuned ones included: (5, 6) of `gpt-5.6-luna`. `gpt-4o` has none.
+fn gpt_version(model: &str) -> Option<Version> {
+    let name = model.strip_prefix("ft:").unwrap_or(model).strip_prefix("gpt-")?;
+    let number = &name[..name.find(['-', ':']).unwrap_or(name.len())];
+    let (major, minor) = number.split_once('.').unwrap_or((number, "0"));
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// Whether a model is a Claude that takes no sampling parameters: Opus from 4.7 on, the others from 5 on.
+fn is_claude_without_sampling(model: &str) -> bool {
+    let last = if model.contains("opus") { (4, 6) } else { (4, u32::MAX) };
+    // One without a version is whatever is newest.
+    model.contains("claude-") && claude_version(model).is_none_or(|version| version > last)
+}
+
+/// The version in the name of a Claude: (4, 7) of `claude-opus-4-7-20260416`, (3, 5) of `claude-3-5-sonnet-latest`.
+pub(crate) fn claude_version(model: &str) -> Option<Version> {
+    let (_, name) = model.split_once("claude-")?;
+    let number = |part: &str| part.parse().ok().filter(|_| part.len() <= 2);
+    let mut parts = name.split(['-', '.', '@']).map(number).skip_while(Option::is_none);
+    Some((parts.next()??, parts.next().flatten().unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ProviderRow;
+
+    const AZURE: &str = "https://me.openai.azure.com/openai/v1";
+
+    fn config(provider: &str) -> ProviderConfig {
+        ProviderConfig::from_row(ProviderRow::find(provider).unwrap())
+    }
+
+    fn asking(model: &str, reasoning: Option<Effort>) -> ChatRequest {
+        ChatRequest { model: Some(model.into()), reasoning, ..ChatRequest::default() }
+    }
+
+    #[test]
+    fn openai_models_that_reason_go_to_responses_at_openais_own_address() {
+        for (model, reasoning, responses) in [
+            ("gpt-4o", None, false),
+            ("gpt-4.1-2025-04-14", None, false),
+            ("gpt-5", None, false),
+            ("gpt-5-mini", Some(Effort::High), false),
+            ("gpt-5.4-mini", None, false),
+            ("gpt-5.4-mini", Some(Effort::None), false),
+            ("gpt-5.4-mini", Some(Effort::Low), true),
+            ("gpt-5.6", None, true),
+            ("gpt-5.6", Some(Effort::None), true),
+            ("gpt-5.6-2026-07-01", None, true),
+            ("gpt-5.6-luna", None, true),
+            ("gpt-6-sol", None, true),
+            // Not listed.
+            ("gpt-6", None, true),
+            ("gpt-6-mini", None, true),
+            ("gpt-6-mini-2026-11-03", None, true),
+            ("gpt-6.2-nano", None, true),
+            ("gpt-10", None, true),
+            ("ft:gpt-6-mini:me::abc", None, true),
+            ("gpt-6-search-api", None, false),
+            ("gpt-6x", None, false),
+            ("o9", None, false),
+            ("text-embedding-9", None, false),
+            // Listed with this protocol alone, as their dated snapshots are.
+            ("gpt-5-codex", None, true),
+            ("o3-pro", None, true),
+            ("o3-pro-2030-01-01", None, true),
+        ] {
+            let request = asking(model, reasoning);
+            let found = protocol(&config("openai"), &request);
+            let expected = if responses { ShapeKind::OpenAiResponses } else { ShapeKind::OpenAiChat };
+            assert_eq!(found, expected, "{model} {reasoning:?}");
+            for url in [AZURE, "http://127.0.0.1:8080/v1", "https://api.openai.com.example.org/v1"] {
+                let elsewhere = config("openai").base_url(url).unwrap();
+                assert_eq!(protocol(&elsewhere, &request), ShapeKind::OpenAiChat, "{model} at {url}");
+            }
+            for url in ["https://eu.api.openai.com/v1", "http://api.openai.com:8080"] {
+                assert_eq!(protocol(&config("openai").base_url(url).unwrap(), &request), expected, "{url}");
+            }
+            assert_eq!(protocol(&config("openrouter"), &request), ShapeKind::OpenAiChat, "{model}");
+            // Who names a protocol gets it.
+            let named = config("openai-responses").base_url(AZURE).unwrap();
+            assert_eq!(protocol(&named, &request), ShapeKind::OpenAiResponses, "{model}");
+        }
+    }
+
+    #[test]
+    fn sampling_parameters_go_to_the_models_that_take_them() {
+        use TakesSampling::{No, NotReasoning, Yes};
+        for (provider, model, reasoning, expected) in [
+            ("anthropic", "claude-3-5-sonnet-latest", None, Yes),
+            ("anthropic", "claude-haiku-4-5", None, Yes),
+            ("anthropic", "claude-haiku-4-5", Some(Effort::None), Yes),
+            ("anthropic", "claude-haiku-4-5", Some(Effort::Low), NotReasoning),
+            ("anthropic", "claude-sonnet-4-6", None, Yes),
+            ("anthropic", "claude-opus-4-6-20260205", None, Yes),
+            ("anthropic", "claude-opus-4-6", Some(Effort::High), NotReasoning),
+            ("anthropic", "claude-sonnet-4-20250514", None, Yes),
+            ("anthropic", "claude-opus-4-7", None, No),
+            ("anthropic", "claude-opus-4-8-20260801", None, No),
+            ("anthropic", "claude-sonnet-5", None, No),
+            ("anthropic", "claude-sonnet-5", Some(Effort::None), No),
+            ("anthropic", "claude-mythos-preview", None, No),
+            // Not listed.
+            ("anthropic", "claude-sonnet-5-20260930", None, No),
+            ("anthropic", "claude-haiku-6", None, No),
+            ("anthropic", "claude-opus-latest", None, No),
+            ("anthropic", "eu.anthropic.claude-opus-5@20260701", None, No),
+            ("anthropic", "kimi-k3", None, Yes),
+            ("gemini", "gemini-2.5-flash", None, Yes),
+            ("gemini", "gemini-3.6-flash", None, No),
+            ("openai", "gpt-4o", None, Yes),
+            ("openai", "gpt-5.4-mini", None, Yes),
+            ("openai", "gpt-5.4-mini", Some(Effort::Low), NotReasoning),
+            ("openai", "gpt-5-chat-latest", None, Yes),
+            ("openai", "gpt-5", None, NotReasoning),
+            ("openai", "o3-2025-04-16", None, NotReasoning),
+            ("openai", "gpt-5.6", None, NotReasoning),
+            ("openai", "gpt-5.6", Some(Effort::None), Yes),
+            ("openai-responses", "gpt-6-mini", None, NotReasoning),
+            ("openrouter", "anthropic/claude-opus-5", Some(Effort::Low), Yes),
+            ("ollama", "gpt-6", Some(Effort::Low), Yes),
+        ] {
+            let request = asking(model, reasoning);
+            let found = takes_sampling(&config(provider), &request);
+            assert_eq!(found, expected, "{provider}/{model} {reasoning:?}");
+        }
+        let elsewhere = config("openai").base_url(AZURE).unwrap();
+        assert_eq!(takes_sampling(&elsewhere, &asking("gpt-6", None)), Yes);
+        let gateway = config("anthropic").base_url("http://127.0.0.1:1").unwrap();
+        assert_eq!(takes_sampling(&gateway, &asking("claude-opus-5", None)), No, "the model is the same");
+    }
+
+    #[test]
+    fn versions_are_read_from_names() {
+        for (model, version) in [
+            ("gpt-5.6-luna", Some((5, 6))),
+            ("gpt-6", Some((6, 0))),
+            ("gpt-4o", None),
+            ("gpt-4-0613", Some((4, 0))),
+            ("gpt-oss-120b", None),
+            ("gpt-99999999999", None),
+            ("gpt-", None),
+            ("gpt-5.", None),
+        ] {
+            assert_eq!(gpt_version(model), version, "{model}");
+        }
+        for (model, version) in [
+            ("claude-opus-4-7-20260416", Some((4, 7))),
+            ("claude-3-5-sonnet-20241022", Some((3, 5))),
+            ("claude-sonnet-4-20250514", Some((4, 0))),
+            ("claude-2.1", Some((2, 1))),
+            ("claude-opus-latest", None),
+            ("claude-", None),
+            ("m", None),
+        ] {
+            assert_eq!(claude_version(model), version, "{model}");
+        }
+    }
+}
