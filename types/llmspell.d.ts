@@ -628,6 +628,8 @@ declare namespace Spell {
         cached?: boolean;
         /** The models that were asked before and failed, and why. */
         failed?: Array<string>;
+        /** What was left out of the request because the model does not take it. */
+        warnings?: Array<string>;
     }
 
     /** How to send a request. */
