@@ -137,7 +137,7 @@ fn a_long_wait_that_one_model_asks_for_holds_no_other_of_its_key() {
             "s.js",
             "const fails = async (...args) => { try { await llm.chat(...args); } catch (error) { return error; } };\n\
              const err = await fails('a', {model: 'openai/full'});\n\
-             if (err.kind !== 'rate_limited' || err.retry_after !== 86400 || err.attempts !== 1) throw err;\n\
+             if (err.kind !== 'rate_limited' || err.retryAfter !== 86400 || err.attempts !== 1) throw err;\n\
              const other = await llm.chat('b', {model: 'openai/free'});\n\
              const instead = await llm.chat('c', {model: 'openai/full', fallback: ['openai/free']});\n\
              const held = await fails('d', {model: 'openai/full'});\n\
