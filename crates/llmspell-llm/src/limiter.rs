@@ -113,7 +113,7 @@ impl Limiter {
     /// At once when it cannot be in time, and when the provider is down.
     pub(crate) async fn pass(self: &Arc<Self>, turn: &Turn) -> Result<Pass, Refused> {
         let joined = self.gate().join(turn, Instant::now());
-        let mut place = Place { limiter: self, joined, number: turn.number };
+        let mut place = Place { limiter: self, joined, turn };
         loop {
             let wait = {
                 let now = Instant::now();
@@ -160,12 +160,12 @@ impl Limiter {
 struct Place<'a> {
     limiter: &'a Limiter,
     joined: Joined,
-    number: u64,
+    turn: &'a Turn,
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.limiter.gate().leave(self.number, Instant::now());
+        self.limiter.gate().leave(self.turn, Instant::now());
     }
 }
 

@@ -37,7 +37,6 @@ pub(super) struct Joined {
 
 #[derive(Debug)]
 struct Waiting {
-    model: Arc<str>,
     tokens: u64,
     woken: Arc<Notify>,
 }
@@ -92,8 +91,8 @@ fn extend(hold: &mut Option<Hold>, asked: Duration, now: Instant) -> bool {
 struct ModelState {
     hold: Option<Hold>,
     breaker: Breaker,
-    /// Calls that wait in the line.
-    waiting: usize,
+    /// Its calls that wait, by their numbers.
+    line: BTreeMap<u64, Waiting>,
     /// Calls in flight of which nothing was heard yet.
     unheard: usize,
     /// How many of those there may be: fewer after the provider had no room, one more after each try that worked.
@@ -102,7 +101,13 @@ struct ModelState {
 
 impl Default for ModelState {
     fn default() -> Self {
-        Self { hold: None, breaker: Breaker::default(), waiting: 0, unheard: 0, window: usize::MAX }
+        Self {
+            hold: None,
+            breaker: Breaker::default(),
+            line: BTreeMap::new(),
+            unheard: 0,
+            window: usize::MAX,
+        }
     }
 }
 
@@ -122,9 +127,14 @@ impl ModelState {
         extend(&mut self.hold, asked, now)
     }
 
+    /// Has its waiting calls look again.
+    fn wake_all(&self) {
+        self.line.values().for_each(|waiting| waiting.woken.notify_one());
+    }
+
     /// Whether it may be forgotten: nothing in it keeps a call from being sent soon.
     fn is_idle(&self, now: Instant) -> bool {
-        self.waiting == 0
+        self.line.is_empty()
             && self.unheard == 0
             && active(self.hold, now).is_none()
             && !self.breaker.is_open(now)
@@ -163,8 +173,6 @@ pub(super) struct Gate {
     hold: Option<Hold>,
     /// By their names. A proxy may be asked for any number of models: those of which nothing matters are forgotten.
     models: HashMap<Arc<str>, ModelState>,
-    /// By the numbers of the calls.
-    line: BTreeMap<u64, Waiting>,
     in_flight: usize,
 }
 
@@ -176,7 +184,6 @@ impl Gate {
             theirs: Rates::default(),
             hold: None,
             models: HashMap::new(),
-            line: BTreeMap::new(),
             in_flight: 0,
         };
         gate.tighten(pace, now);
@@ -220,34 +227,27 @@ impl Gate {
 
     pub(super) fn join(&mut self, turn: &Turn, now: Instant) -> Joined {
         let woken = Arc::new(Notify::new());
-        self.model(&turn.model, now).waiting += 1;
-        let waiting =
-            Waiting { model: Arc::clone(&turn.model), tokens: turn.tokens, woken: Arc::clone(&woken) };
-        self.line.insert(turn.number, waiting);
+        let waiting = Waiting { tokens: turn.tokens, woken: Arc::clone(&woken) };
+        self.model(&turn.model, now).line.insert(turn.number, waiting);
         Joined { woken, looked: false }
     }
 
-    pub(super) fn leave(&mut self, number: u64, now: Instant) {
-        if let Some(left) = self.line.remove(&number) {
-            let model = self.model(&left.model, now);
-            model.waiting = model.waiting.saturating_sub(1);
-        }
+    pub(super) fn leave(&mut self, turn: &Turn, now: Instant) {
+        self.model(&turn.model, now).line.remove(&turn.number);
         self.wake_first(now);
     }
 
-    /// Whether a waiting call is kept back by its model, so that others may pass it.
-    fn is_blocked(&self, waiting: &Waiting, now: Instant) -> bool {
-        self.models.get(&waiting.model).is_some_and(|model| model.is_blocked(now))
+    /// The call that came first of those whose models let them go.
+    fn first(&self, now: Instant) -> Option<(u64, &Waiting)> {
+        let ready = self.models.values().filter(|model| !model.is_blocked(now));
+        let firsts = ready.filter_map(|model| model.line.first_key_value());
+        firsts.map(|(number, waiting)| (*number, waiting)).min_by_key(|(number, _)| *number)
     }
 
     fn wake_first(&self, now: Instant) {
-        if let Some(first) = self.line.values().find(|waiting| !self.is_blocked(waiting, now)) {
-            first.woken.notify_one();
+        if let Some((_, waiting)) = self.first(now) {
+            waiting.woken.notify_one();
         }
-    }
-
-    fn wake_all(&self) {
-        self.line.values().for_each(|waiting| waiting.woken.notify_one());
     }
 
     /// Whether a call may be sent now: `None` if it may, else when to look again if nothing happens before.
@@ -274,11 +274,13 @@ impl Gate {
             Some(hold) => hold.wait(turn, "", now)?,
             None => Duration::ZERO,
         };
-        let earlier = || self.line.range(..turn.number).filter(|(_, waiting)| !self.is_blocked(waiting, now));
-        let is_first = earlier().next().is_none();
+        let is_first = self.first(now).is_none_or(|(first, _)| first >= turn.number);
         if is_first || !joined.looked {
             joined.looked = true;
-            let before = earlier().fold((0, 0_u64), |(calls, tokens), (_, waiting)| {
+            // Calls that their model holds take nothing of the limits for now.
+            let models = self.models.values().filter(|model| active(model.hold, now).is_none());
+            let earlier = models.flat_map(|model| model.line.range(..turn.number));
+            let before = earlier.fold((0, 0_u64), |(calls, tokens), (_, waiting)| {
                 (calls + 1, tokens.saturating_add(waiting.tokens))
             });
             let rated = self.rated(turn.tokens, before, now);
@@ -360,7 +362,8 @@ impl Gate {
             model.breaker.learned_nothing();
         }
         if wakes {
-            self.wake_all();
+            model.wake_all();
+            self.wake_first(now);
         }
     }
 
@@ -394,22 +397,27 @@ impl Gate {
         learn(&mut self.theirs.tokens, limits.tokens, now);
         let told = [limits.requests, limits.tokens].into_iter().chain(limits.one_way);
         let used_up = told.filter_map(|told| told.wait()).max().unwrap_or_default();
-        let wakes = match limits.retry_after {
-            Some(asked) => self.model(name, now).hold_for(asked.max(used_up), now),
+        match limits.retry_after {
+            Some(asked) => {
+                let model = self.model(name, now);
+                if model.hold_for(asked.max(used_up), now) {
+                    model.wake_all();
+                    self.wake_first(now);
+                }
+            }
             None => self.hold_for(used_up, now),
-        };
-        if wakes {
-            self.wake_all();
         }
     }
 
-    /// Holds all calls of the key, of whatever model. Returns whether they are held longer than before.
-    fn hold_for(&mut self, asked: Duration, now: Instant) -> bool {
+    /// Holds all calls of the key, of whatever model.
+    fn hold_for(&mut self, asked: Duration, now: Instant) {
         if asked.is_zero() {
-            return false;
+            return;
         }
         self.models.values_mut().for_each(|model| model.window = 1);
-        extend(&mut self.hold, asked, now)
+        if extend(&mut self.hold, asked, now) {
+            self.models.values().for_each(ModelState::wake_all);
+        }
     }
 }
 
