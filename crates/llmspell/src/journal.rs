@@ -8,6 +8,8 @@ mod pack;
 mod recording;
 mod runs;
 
+use std::collections::BTreeMap;
+
 use llmspell_core::{Map, Permissions};
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +32,10 @@ pub struct RunInfo {
     pub version: Option<String>,
     /// What the spell was, by [`Spell::digest`](crate::Spell::digest).
     pub digest: String,
+    /// The SHA-256 of each module that it looked for, by the path in the spell's folder; `None` where there was no file.
+    /// Only runs that are [kept](crate::Cast::keep) have them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub modules: BTreeMap<String, Option<String>>,
     /// The parameters it was given.
     pub params: Map,
     /// What it was granted.

@@ -1,5 +1,6 @@
 //! One run of a spell, from the outside: what it gets, and the handle that waits for it or stops it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::journal::{Kept, KeptRun, Recorder, Recording, RunInfo, Runs, Unfinish
 use crate::live::{Live, Opened};
 use crate::runtime::Runtime;
 use crate::sink::Collector;
-use crate::spell::Spell;
+use crate::spell::{Spell, SpellModules};
 use crate::storage::Store;
 use crate::tracing::{Traced, Tracer};
 
@@ -191,8 +192,8 @@ impl Cast {
     /// Goes on with a run that did not end well. It has its id, parameters, permissions and model; what it did is not
     /// done again, and what it printed is not handed to the listener again, while the outcome has all of it.
     ///
-    /// The spell has to be the one that ran: where it asks for something else than it did then, the run fails with an
-    /// error of kind `replay`.
+    /// The spell must be the one that ran, which [`KeptRun::same_spell`] checks. If it asks for something else than it did
+    /// then, the run fails with an error of kind `replay`.
     pub fn resume(mut self, runs: &Runs, run: KeptRun, unfinished: Unfinished) -> Self {
         self.take_over(&run.summary.info);
         self.written = Written::Resumed(runs.clone(), Box::new(run), unfinished);
@@ -310,12 +311,14 @@ impl Cast {
     }
 
     /// Where the run's effects are written down, and how many of its lines were heard before.
-    fn written(&mut self) -> Result<(Option<Arc<dyn Journal>>, u64)> {
+    fn written(&mut self, modules: Option<&Arc<SpellModules>>) -> Result<(Option<Arc<dyn Journal>>, u64)> {
+        let modules = modules.cloned();
         let info = || RunInfo {
             run_id: self.run_id.clone(),
             spell: self.spell.name().to_owned(),
             version: self.spell.manifest().version.clone(),
             digest: String::new(),
+            modules: BTreeMap::new(),
             params: self.params.clone(),
             permissions: self.permissions.clone(),
             model: self.model.clone(),
@@ -326,10 +329,10 @@ impl Cast {
             Written::Own(journal) => journal,
             Written::Kept(runs) => {
                 let working_dir = self.runtime.0.working_dir.clone();
-                Arc::new(Kept::new(runs, info(), self.spell.clone(), working_dir))
+                Arc::new(Kept::new(runs, info(), self.spell.clone(), modules, working_dir))
             }
             Written::Resumed(runs, run, unfinished) => {
-                let kept = Kept::resume(runs, *run, self.spell.clone(), unfinished);
+                let kept = Kept::resume(runs, *run, self.spell.clone(), modules, unfinished);
                 let heard = kept.heard();
                 return Ok((Some(Arc::new(kept)), heard));
             }
@@ -347,7 +350,8 @@ impl Cast {
         listener: Option<mpsc::UnboundedSender<Event>>,
     ) -> (Context, Arc<Collector>, Result<()>) {
         let offline = matches!(self.written, Written::Replayed(_));
-        let (journal, heard, written) = match self.written() {
+        let modules = self.spell.modules();
+        let (journal, heard, written) = match self.written(modules.as_ref()) {
             Ok((journal, heard)) => (journal, heard, Ok(())),
             Err(error) => (None, 0, Err(error)),
         };
@@ -415,7 +419,7 @@ impl Cast {
         if let Some(dir) = working_dir {
             builder = builder.working_dir(dir);
         }
-        if let Some(modules) = self.spell.modules() {
+        if let Some(modules) = modules {
             builder = builder.modules(modules);
         }
         (builder.build(), said, written)

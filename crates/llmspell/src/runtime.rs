@@ -1,7 +1,7 @@
 //! What all runs share.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +61,15 @@ impl Runtime {
             working_dir: None,
             stuck: None,
         }
+    }
+
+    /// Loads a spell as [`Spell::load`] does, with the scripts of all engines of this runtime: its digest covers them, and
+    /// it may load them as modules. `Spell::load` knows the engines of this build.
+    ///
+    /// # Errors
+    /// As [`Spell::load`].
+    pub fn load(&self, path: &Path) -> Result<Spell> {
+        Spell::load_for(&self.0.engines.descriptors(), path)
     }
 
     /// Prepares a run of a spell.

@@ -5,21 +5,20 @@ mod digest;
 mod folder;
 mod language;
 mod manifest;
+mod modules;
 mod params;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use llmspell_core::capability::Modules;
-use llmspell_core::{Error, Map, Permissions, Result, Source};
+use llmspell_core::{EngineDescriptor, Error, Map, Permissions, Result, Source};
 
 pub(crate) use folder::Folder;
 pub use language::Language;
 pub use manifest::{LimitsAsked, Manifest, parse_size, parse_span};
+pub(crate) use modules::{ModuleDigests, SpellModules, change};
 pub use params::{ParamSpec, ParamType};
 
-/// Entry files in the order in which they are looked for.
-const ENTRIES: [&str; 5] = ["main.luau", "main.lua", "main.ts", "main.js", "main.mjs"];
 const MANIFEST: &str = "spell.yaml";
 
 /// A spell that is ready to run: its manifest, its entry script and its folder.
@@ -35,6 +34,8 @@ pub struct Spell {
     /// The path it was loaded from.
     origin: Option<PathBuf>,
     folder: Option<Arc<Folder>>,
+    /// The digests that modules must have, when a run is resumed.
+    pinned: ModuleDigests,
 }
 
 impl Spell {
@@ -55,6 +56,7 @@ impl Spell {
             dir: None,
             origin: None,
             folder: None,
+            pinned: ModuleDigests::new(),
         })
     }
 
@@ -69,6 +71,7 @@ impl Spell {
             dir: None,
             origin: None,
             folder: None,
+            pinned: ModuleDigests::new(),
         }
     }
 
@@ -77,7 +80,12 @@ impl Spell {
     /// # Errors
     /// When there is none, its manifest is wrong, or its entry cannot be read. The error names near ones.
     pub fn load(path: &Path) -> Result<Self> {
-        Self::read(path, None)
+        Self::read(path, None, built_in())
+    }
+
+    /// Loads a spell for the files of these engines.
+    pub(crate) fn load_for(engines: &[EngineDescriptor], path: &Path) -> Result<Self> {
+        Self::read(path, None, extensions(engines.iter()))
     }
 
     /// Loads a spell from its folder, with the entry in this language: `main.ts` beside `main.luau`, or what is named as
@@ -86,12 +94,12 @@ impl Spell {
     /// # Errors
     /// As [`load`](Self::load); and when it has no such entry, or is a lone script in another language.
     pub fn load_in(path: &Path, language: Language) -> Result<Self> {
-        Self::read(path, Some(language))
+        Self::read(path, Some(language), built_in())
     }
 
-    fn read(path: &Path, language: Option<Language>) -> Result<Self> {
+    fn read(path: &Path, language: Option<Language>, extensions: Vec<String>) -> Result<Self> {
         let (dir, entry) = if path.is_dir() { (path, None) } else { split(path)? };
-        let folder = Folder::open(dir)?;
+        let mut folder = Folder::open(dir, extensions)?;
         let manifest_text = match entry {
             None => Some(folder.text(MANIFEST)?.unwrap_or_default()),
             Some(_) => None,
@@ -126,6 +134,7 @@ impl Spell {
             return Err(Error::load(format!("there is no {}", dir.join(&entry).display()))
                 .hint(format!("`entry` in {MANIFEST} names a file inside the spell's folder")));
         };
+        folder.add_extension_of(&entry);
         let name = manifest.name.clone().unwrap_or_else(|| stem(path));
         let source = Source::from_reader(entry, text.as_bytes())?;
         Ok(Self {
@@ -137,6 +146,7 @@ impl Spell {
             dir: Some(dir.to_owned()),
             origin: Some(path.to_owned()),
             folder: Some(Arc::new(folder)),
+            pinned: ModuleDigests::new(),
         })
     }
 
@@ -180,10 +190,12 @@ impl Spell {
         &self.asked
     }
 
-    /// The SHA-256, in 64 hexadecimal digits, of all that it can run: its manifest and its entry as they were loaded,
-    /// and every script in its folder as it is now. A lone script's is that of the script alone.
+    /// The SHA-256, in 64 hexadecimal digits, of everything that it can run: its manifest and its entry as they were
+    /// loaded, and every script in its folder. A lone script's is that of the script alone.
     ///
-    /// Who trusts a spell trusts one version of it; this tells versions apart.
+    /// A user who trusts a spell trusts one version of it; this tells versions apart. The first call reads the folder.
+    /// From then on, this spell and its clones load modules only as they were then: one that was changed, created or
+    /// removed later is an error.
     ///
     /// ```
     /// use llmspell::Spell;
@@ -234,9 +246,34 @@ impl Spell {
         params::check(&self.manifest.parameters, given)
     }
 
-    pub(crate) fn modules(&self) -> Option<Arc<dyn Modules>> {
-        self.folder.clone().map(|folder| folder as Arc<dyn Modules>)
+    /// The modules for one run.
+    pub(crate) fn modules(&self) -> Option<Arc<SpellModules>> {
+        let folder = Arc::clone(self.folder.as_ref()?);
+        let mut expected = self.pinned.clone();
+        expected.insert(self.source.name.clone(), Some(digest::sha256(self.source.text.as_bytes())));
+        Some(Arc::new(SpellModules::new(folder, expected)))
     }
+
+    /// The SHA-256 of a module as it is now; `None` where there is none.
+    pub(crate) fn module_digest(&self, path: &str) -> Result<Option<String>> {
+        let content = self.folder.as_ref().map(|folder| folder.module(path)).transpose()?;
+        Ok(content.flatten().map(|content| digest::sha256(&content)))
+    }
+
+    /// The same spell, which loads these modules only as they are here.
+    pub(crate) fn pinned_to(self, modules: ModuleDigests) -> Self {
+        Self { pinned: modules, ..self }
+    }
+}
+
+/// The extensions of the files that engines load.
+fn extensions<'a>(engines: impl Iterator<Item = &'a EngineDescriptor>) -> Vec<String> {
+    engines.flat_map(|engine| engine.extensions).map(|&extension| extension.to_owned()).collect()
+}
+
+/// Those of the engines in this build.
+fn built_in() -> Vec<String> {
+    extensions(llmspell_engines::ENGINES.iter().map(|(descriptor, _)| descriptor))
 }
 
 fn extension(name: &str) -> Option<&str> {

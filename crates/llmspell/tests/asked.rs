@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use llmspell::{Grant, Spell};
+use llmspell::{EngineDescriptor, Grant, Result, Runtime, Spell, Value};
 use tempfile::TempDir;
 
 fn folder(files: &[(&str, &str)]) -> TempDir {
@@ -61,27 +61,175 @@ fn a_link_in_the_folder_lends_its_name_to_no_place_outside() {
     }
 }
 
+/// Every file that an engine may load, and the manifest.
+const FILES: [(&str, &str); 14] = [
+    ("spell.yaml", "name: a"),
+    ("main.luau", "require('./lib/a')"),
+    ("main.ts", "import './lib/a.js'"),
+    ("lib/a.luau", "return 1"),
+    ("lib/b.lua", "return 1"),
+    ("lib/c/init.luau", "return 1"),
+    ("lib/a.js", "export default 1"),
+    ("lib/b.mjs", "export default 1"),
+    ("lib/c.ts", "export default 1"),
+    ("lib/d.mts", "export default 1"),
+    ("lib/e/index.ts", "export default 1"),
+    ("lib/UP.MTS", "export default 1"),
+    (".hidden/f.js", "export default 1"),
+    ("tests/greet.test.mts", "test.case('a', () => {})"),
+];
+
 #[test]
 fn every_change_of_what_can_run_is_another_version() {
-    let files = [("main.luau", "require('./lib/a')"), ("spell.yaml", "name: a"), ("lib/a.luau", "return 1")];
-    let folder = folder(&files);
+    let folder = folder(&FILES);
     let first = digest(folder.path());
     assert!(first.len() == 64 && first.bytes().all(|digit| digit.is_ascii_hexdigit()), "{first}");
-    for (name, text) in [
-        ("main.luau", "require('./lib/b')"),
-        ("spell.yaml", "name: b"),
-        ("lib/a.luau", "return 2"),
-        ("lib/b.luau", ""),
-        (".hidden/c.lua", ""),
-    ] {
-        write(folder.path(), name, text);
-        assert_ne!(digest(folder.path()), first, "{name}");
-        fs::remove_file(folder.path().join(name)).unwrap();
-        for (name, text) in files {
-            write(folder.path(), name, text);
+    for (name, text) in FILES {
+        write(folder.path(), name, &format!("{text} "));
+        assert_ne!(digest(folder.path()), first, "{name} is changed");
+        if name != "main.luau" {
+            fs::remove_file(folder.path().join(name)).unwrap();
+            assert_ne!(digest(folder.path()), first, "{name} is removed");
         }
+        write(folder.path(), name, text);
         assert_eq!(digest(folder.path()), first, "{name} is as it was");
     }
+}
+
+#[test]
+fn every_extension_of_an_engine_counts() {
+    let runtime = Runtime::builder().engine(TOY, || unreachable!("nothing runs")).build().unwrap();
+    for engine in runtime.engines().descriptors() {
+        for extension in engine.extensions {
+            let folder = folder(&[("main.luau", "")]);
+            let digest = || runtime.load(folder.path()).unwrap().digest().unwrap();
+            let first = digest();
+            write(folder.path(), &format!("new.{extension}"), "");
+            assert_ne!(digest(), first, "{extension}");
+        }
+    }
+}
+
+const TOY: EngineDescriptor = EngineDescriptor {
+    name: "toy",
+    language: "Toy",
+    version: "1",
+    extensions: &["toy", "toi"],
+    mime_types: &["text/toy"],
+};
+
+/// A script and its modules.
+type Files = &'static [(&'static str, &'static str)];
+
+const LUAU: Files = &[
+    ("main.luau", "return require('./lib/a')"),
+    ("lib/a.luau", "return 'lib ' .. require('./deep')"),
+    ("lib/deep/init.luau", "return 'deep'"),
+];
+
+const TYPESCRIPT: Files = &[
+    ("main.ts", "import a from './lib/a.mts'; export default a;"),
+    ("lib/a.mts", "import deep from './deep.js'; export default 'lib ' + deep;"),
+    ("lib/deep.ts", "export default 'deep' as string;"),
+];
+
+async fn run(spell: &Spell) -> Result<Value> {
+    let runtime = Runtime::builder().workers(1).build()?;
+    runtime.cast(spell.clone()).start().outcome().await.into_result()
+}
+
+#[tokio::test]
+async fn no_module_runs_that_is_not_as_it_was_in_the_digest() {
+    for files in [LUAU, TYPESCRIPT] {
+        for lone in [false, true] {
+            let folder = folder(files);
+            let path = if lone { folder.path().join(files[0].0) } else { folder.path().to_owned() };
+            let spell = Spell::load(&path).unwrap();
+            spell.digest().unwrap();
+            assert_eq!(run(&spell).await.unwrap(), "lib deep".into());
+            for (name, text) in &files[1..] {
+                write(folder.path(), name, &format!("{text} "));
+                let changed = run(&spell).await;
+                fs::remove_file(folder.path().join(name)).unwrap();
+                let removed = run(&spell).await;
+                write(folder.path(), name, text);
+                if lone {
+                    // Nobody approved its modules: it has no folder and asks for nothing.
+                    assert_eq!(changed.unwrap(), "lib deep".into());
+                    continue;
+                }
+                for (what, result) in [("changed", changed), ("removed", removed)] {
+                    let file = folder.path().join(name);
+                    let expected = format!("{} was {what} after the spell was loaded", file.display());
+                    let error = result.unwrap_err();
+                    assert!(error.is_load() && error.message().ends_with(&expected), "{what}: {error}");
+                }
+                assert_eq!(run(&spell).await.unwrap(), "lib deep".into());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_module_runs_that_was_created_after_the_digest() {
+    let optional = "local ok, found = pcall(require, './new'); return if ok then found else tostring(found)";
+    for (main, text, created) in [
+        // It would be found in the place of what was approved.
+        ("main.luau", "return require('./lib')", "lib.luau"),
+        ("main.ts", "import a from './lib'; export default a;", "lib.js"),
+        ("main.ts", "import a from './lib.js'; export default a;", "lib.js"),
+        ("main.luau", optional, "new.lua"),
+        ("main.ts", "export default await import('./new').catch((e) => e.message);", "new.mjs"),
+    ] {
+        let folder = folder(&[
+            (main, text),
+            ("lib/init.luau", "return 'approved'"),
+            ("lib.ts", "export default 'approved';"),
+        ]);
+        let spell = Spell::load(folder.path()).unwrap();
+        spell.digest().unwrap();
+        write(folder.path(), created, "export default 'created'; return 'created'");
+        let said = match run(&spell).await {
+            Ok(value) => format!("{value:?}"),
+            Err(error) => error.message().to_owned(),
+        };
+        let expected = format!("{created} was created after the spell was loaded");
+        assert!(said.contains(&expected), "{main} {created}: {said}");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_link_to_a_folder_leads_where_it_did() {
+    use std::os::unix::fs::symlink;
+    for (main, text, module) in [
+        ("main.luau", "return require('./lib/x')", "x.luau"),
+        ("main.js", "import x from './lib/x.js'; export default x;", "x.js"),
+    ] {
+        let one = if main == "main.js" { "export default 1" } else { "return 1" };
+        let two = one.replace('1', "2");
+        let (a, b) = (format!("a/{module}"), format!("b/{module}"));
+        let folder = folder(&[(main, text), (&a, one), (&b, &two)]);
+        symlink("a", folder.path().join("lib")).unwrap();
+        let spell = Spell::load(folder.path()).unwrap();
+        spell.digest().unwrap();
+        assert_eq!(run(&spell).await.unwrap(), 1.into());
+        fs::remove_file(folder.path().join("lib")).unwrap();
+        symlink("b", folder.path().join("lib")).unwrap();
+        let error = run(&spell).await.unwrap_err();
+        assert!(error.message().ends_with("was changed after the spell was loaded"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_looks_for_a_bounded_number_of_missing_modules() {
+    let text = "for i = 1, 2000 do local ok, why = pcall(require, './m' .. i)
+                    if not tostring(why):find('there is no module') then return tostring(why) end
+                end";
+    let folder = folder(&[("main.luau", text)]);
+    let said = run(&Spell::load(folder.path()).unwrap()).await.unwrap();
+    let said = said.as_str().unwrap();
+    assert!(said.contains("a run looks for at most 1000 modules that are not there"), "{said}");
 }
 
 #[test]

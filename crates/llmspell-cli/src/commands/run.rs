@@ -206,6 +206,8 @@ impl RunArgs {
             report.note("--allow-asked grants what a spell asks for").iter().for_each(|note| say(note));
             return Ok(());
         }
+        // The answer is for the files as they are now: the digest pins them, even if nothing can be remembered.
+        draft.spell.digest()?;
         let memory = draft.memory.as_ref();
         match question::ask(&draft.spell, &open, memory.is_some(), reader, interrupts).await? {
             Answer::No => return Ok(()),

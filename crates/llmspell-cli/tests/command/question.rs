@@ -210,3 +210,60 @@ fn a_settings_file_cannot_say_where_answers_are_kept() {
     terminal.type_in("n\n");
     assert_eq!(terminal.end(), (0, format!("{}n\nran\n", question(&folder))));
 }
+
+/// In each language, a spell that asks, and the files that it loads.
+const LANGUAGES: [&[(&str, &str)]; 2] = [
+    &[
+        ("web/main.luau", "print('ran', require('./lib/a'))"),
+        ("web/lib/a.luau", "return require('./b')"),
+        ("web/lib/b.lua", "return 'approved'"),
+    ],
+    &[
+        ("web/main.ts", "import a from './lib/a.mts'; console.log('ran', a);"),
+        ("web/lib/a.mts", "import b from './b.js'; export default b;"),
+        ("web/lib/b.ts", "export default 'approved' as string;"),
+    ],
+];
+
+#[test]
+fn always_is_for_every_file_that_the_spell_can_load() {
+    for files in LANGUAGES {
+        let folder = folder(files);
+        folder.write("web/spell.yaml", MANIFEST);
+        answer(&folder, &[], "a\n");
+        let remembered = granted(&folder);
+        assert!(remembered.contains("remembered"), "{remembered}");
+        for (name, text) in files.iter().chain(&[("web/spell.yaml", MANIFEST)]) {
+            folder.write(name, &format!("{text}\n"));
+            assert_eq!(granted(&folder), "{}", "{name} is changed");
+            folder.write(name, text);
+            assert_eq!(granted(&folder), remembered, "{name} is as it was");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_swapped_during_the_question_does_not_run_with_the_grant() {
+    for files in LANGUAGES {
+        for (at, (name, text)) in files.iter().enumerate() {
+            for key in ["y", "a"] {
+                let folder = folder(files);
+                folder.write("web/spell.yaml", MANIFEST);
+                let mut terminal = Terminal::start(&mut folder.command(&["run", "web"]), "");
+                terminal.until("[N]o: ");
+                let swapped = text.replace("'ran'", "'swapped'").replace("approved", "swapped");
+                folder.write(name, &format!("{swapped}\n"));
+                terminal.type_in(&format!("{key}\n"));
+                let (code, screen) = terminal.end();
+                let expected = match at {
+                    // The entry runs as it was when it was read.
+                    0 => (0, "approved\n".to_owned()),
+                    _ => (2, format!("{name} was changed after the spell was loaded")),
+                };
+                assert!(screen.contains(&expected.1) && !screen.contains("swapped"), "{name}: {screen}");
+                assert_eq!(code, expected.0, "{name}: {screen}");
+                assert_eq!(granted(&folder), "{}", "{name}: what was granted for good does not cover it");
+            }
+        }
+    }
+}

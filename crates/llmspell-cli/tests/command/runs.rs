@@ -313,3 +313,44 @@ fn step_names_reach_no_terminal_and_no_recording_unescaped() {
         assert!(!text.contains('\u{202e}'), "{text:?}");
     }
 }
+
+#[test]
+fn a_run_goes_on_only_with_the_modules_that_it_loaded() {
+    let luau = "print(require('./lib'), llm.chat('one')) print(require('./late')) error('stop')";
+    let script = "import lib from './lib.mts'; console.log(lib, await llm.chat('one'));
+                  console.log((await import('./late')).default); throw new Error('stop');";
+    for (entry, text, lib, late, in_front) in [
+        ("main.luau", luau, "lib.luau", "late.lua", "late.luau"),
+        ("main.ts", script, "lib.mts", "late.ts", "late.mjs"),
+    ] {
+        let module = if entry == "main.luau" { "return 'v1'" } else { "export default 'v1'" };
+        for spell in [entry, "."] {
+            let folder = folder(&[(entry, text), (lib, module), (late, module)]);
+            assert_eq!(folder.run(&["run", spell, "-q"]).code, 1);
+            let run = newest(&folder);
+            let goes_on = folder.run(&["runs", "resume", &run, "-q"]);
+            assert_eq!((goes_on.code, goes_on.stdout.as_str()), (1, ""), "{spell}");
+            for (file, now, change) in [
+                (lib, Some("return 'v2'"), "changed"),
+                (late, Some("return 'v2'"), "changed"),
+                (late, None, "removed"),
+                (in_front, Some("return 'v2'"), "created"),
+            ] {
+                match now {
+                    Some(text) => folder.write(file, text),
+                    None => fs::remove_file(folder.path().join(file)).unwrap(),
+                }
+                let error = format!(
+                    "error: {file} was {change} since run {run} began\n\
+                     hint: `llmspell runs resume {run} --changed` goes on with it as it is now\n"
+                );
+                assert_eq!(folder.run(&["runs", "resume", &run]), seen(2, "", &error), "{spell}");
+                match file == in_front {
+                    true => fs::remove_file(folder.path().join(file)).unwrap(),
+                    false => folder.write(file, module),
+                }
+            }
+            assert_eq!(folder.run(&["runs", "resume", &run, "-q"]), goes_on, "{spell}: all is as it was");
+        }
+    }
+}

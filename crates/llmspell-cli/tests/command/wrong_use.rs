@@ -13,7 +13,7 @@ fn a_spell_that_is_not_there_names_a_near_one() {
         (
             "empty",
             "error: empty is not a spell: it has no entry script\n\
-             hint: add one of main.luau, main.lua, main.ts, main.js, main.mjs, or name it as `entry` in spell.yaml\n",
+             hint: add one of main.luau, main.lua, main.ts, main.mts, main.js, main.mjs, or name it as `entry` in spell.yaml\n",
         ),
     ] {
         assert_eq!(folder.run(&["run", spell]), seen(2, "", stderr));

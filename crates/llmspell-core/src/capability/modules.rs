@@ -10,6 +10,6 @@ pub trait Modules: Send + Sync {
     /// `Ok(None)` means that there is no such file there; a path that leads outside is no such file.
     ///
     /// # Errors
-    /// When the file is there but cannot be read as UTF-8 text.
+    /// When the file is there but cannot be read as UTF-8 text, or is not what the user approved.
     fn read(&self, path: &str) -> Result<Option<String>>;
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use llmspell_core::effect::{Effect, EffectPath, End, EntryId, Journal, Lookup};
@@ -12,7 +12,7 @@ use llmspell_core::{Error, ErrorKind, Outcome, Result, Value};
 
 use super::RunInfo;
 use super::runs::{KeptRun, Rows, Runs, Unfinished};
-use crate::spell::Spell;
+use crate::spell::{Spell, SpellModules, change};
 
 /// Keeps what a run does in the database, and answers what it did before it was resumed. The database is opened at the
 /// first effect.
@@ -23,6 +23,7 @@ pub(crate) struct Kept {
     runs: Runs,
     info: RunInfo,
     spell: Spell,
+    modules: Option<Arc<SpellModules>>,
     working_dir: Option<PathBuf>,
     /// The clock's time of the run's beginning, and the same for measuring.
     started: (SystemTime, Instant),
@@ -52,19 +53,32 @@ struct Now {
     next: u64,
     /// The parts that are written.
     parts: HashSet<String>,
+    /// How many modules are written.
+    modules: usize,
 }
 
 impl Kept {
     /// A journal for a run that begins.
-    pub(crate) fn new(runs: Runs, info: RunInfo, spell: Spell, working_dir: Option<PathBuf>) -> Self {
+    pub(crate) fn new(
+        runs: Runs,
+        info: RunInfo,
+        spell: Spell,
+        modules: Option<Arc<SpellModules>>,
+        working_dir: Option<PathBuf>,
+    ) -> Self {
         let started = (SystemTime::now(), Instant::now());
         let (before, now) = (Before::default(), Mutex::default());
-        Self { runs, info, spell, working_dir, started, before, now }
+        Self { runs, info, spell, modules, working_dir, started, before, now }
     }
 
     /// The same, for a run that goes on.
-    pub(crate) fn resume(runs: Runs, run: KeptRun, spell: Spell, unfinished: Unfinished) -> Self {
-        let mut run = run;
+    pub(crate) fn resume(
+        runs: Runs,
+        mut run: KeptRun,
+        spell: Spell,
+        modules: Option<Arc<SpellModules>>,
+        unfinished: Unfinished,
+    ) -> Self {
         let ended = run.effects.iter().map(|effect| effect.began + effect.took.unwrap_or_default());
         let took = ended.max().unwrap_or_default();
         let open: Vec<_> = run.unfinished().map(|effect| effect.path.clone()).collect();
@@ -88,7 +102,7 @@ impl Kept {
             decided.insert(path, End { order: last_order, said: 0, answer });
         }
         let before = Before { recorded, last_order, took, decided, heard };
-        Self { before, ..Self::new(runs, info, spell, working_dir) }
+        Self { before, ..Self::new(runs, info, spell, modules, working_dir) }
     }
 
     /// How many lines the run had printed and logged before it was resumed, and prints again.
@@ -109,23 +123,62 @@ impl Kept {
         self.before.took + self.started.1.elapsed()
     }
 
-    /// Writes down the run itself, at its first effect.
+    /// Writes down the run itself at its first effect, and again when it has looked for more modules since. So a run that
+    /// dies has all modules in its row that could have had a part in its effects.
     fn open(&self, now: &mut Now) -> Result<()> {
-        if now.lock.is_some() {
+        let modules = self.modules.as_ref().map_or(0, |modules| modules.count());
+        if now.lock.is_some() && now.modules == modules {
             return Ok(());
         }
         let id = &self.info.run_id;
-        let lock = self
-            .runs
-            .lock(id)?
-            .ok_or_else(|| Error::new(ErrorKind::Conflict, format!("another process is at run {id}")))?;
+        let lock =
+            match now.lock {
+                Some(_) => None,
+                None => Some(self.runs.lock(id)?.ok_or_else(|| {
+                    Error::new(ErrorKind::Conflict, format!("another process is at run {id}"))
+                })?),
+            };
+        let info = self.info()?;
+        self.rows(now).begin_run(&info, self.spell.origin(), self.working_dir.as_deref(), self.started.0)?;
+        now.lock = now.lock.take().or(lock);
+        now.modules = modules;
+        Ok(())
+    }
+
+    /// What the run was given, with the modules that it has looked for by now.
+    fn info(&self) -> Result<RunInfo> {
         let mut info = self.info.clone();
         if info.digest.is_empty() {
             info.digest = self.spell.digest()?;
         }
-        self.rows(now).begin_run(&info, self.spell.origin(), self.working_dir.as_deref(), self.started.0)?;
-        now.lock = Some(lock);
-        Ok(())
+        if let Some(modules) = &self.modules {
+            for (path, digest) in modules.all()? {
+                // Of a run that goes on with a changed spell, the row has what it began with, as with the digest.
+                info.modules.entry(path).or_insert(digest);
+            }
+        }
+        Ok(info)
+    }
+}
+
+impl KeptRun {
+    /// The spell, if it is the one that ran, to [resume](crate::Cast::resume) the run with: it loads the modules that the
+    /// run had loaded only as they were.
+    ///
+    /// # Errors
+    /// Of kind `conflict` when the spell or such a module has changed; and when a file cannot be read.
+    pub fn same_spell(&self, spell: Spell) -> Result<Spell> {
+        let RunInfo { run_id, digest, modules, .. } = &self.summary.info;
+        let changed = |message: String| Err(Error::new(ErrorKind::Conflict, message));
+        for (path, before) in modules {
+            if let Some(change) = change(before.as_deref(), spell.module_digest(path)?.as_deref()) {
+                return changed(format!("{path} was {change} since run {run_id} began"));
+            }
+        }
+        if spell.digest()? != *digest {
+            return changed(format!("the spell has changed since run {run_id} began"));
+        }
+        Ok(spell.pinned_to(modules.clone()))
     }
 }
 
@@ -167,13 +220,61 @@ impl Journal for Kept {
 
     fn close(&self, outcome: &Outcome, said: u64) -> Result<()> {
         let mut now = self.now();
-        let Some(lock) = now.lock.take() else { return Ok(()) };
-        let ended = self.rows(&mut now).end_run(outcome, said);
+        if now.lock.is_none() {
+            return Ok(());
+        }
+        let modules = self.open(&mut now);
+        let Some(lock) = now.lock.take() else { return modules };
+        let ended = self.rows(&mut now).end_run(outcome, said).and(modules);
         self.runs.unlock(&self.info.run_id, lock);
         ended
     }
 
     fn last_order(&self) -> u64 {
         self.before.last_order
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use llmspell_core::capability::Modules as _;
+    use llmspell_core::effect::Ask;
+
+    use super::*;
+
+    #[expect(clippy::disallowed_methods, reason = "a test lays out its files itself")]
+    #[test]
+    fn a_module_is_in_the_row_before_the_next_effect_begins() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["main.luau", "first.luau", "late.luau"] {
+            std::fs::write(folder.path().join(name), name).unwrap();
+        }
+        let spell = Spell::load(&folder.path().join("main.luau")).unwrap();
+        let modules = spell.modules();
+        let runs = Runs::in_folder(folder.path().join("runs"));
+        let info = RunInfo { run_id: "r".to_owned(), ..RunInfo::default() };
+        let kept = Kept::new(runs.clone(), info, spell, modules.clone(), None);
+        let effect = |count| Effect {
+            path: EffectPath { task: "main".to_owned(), count },
+            ask: Ask {
+                capability: "models".into(),
+                operation: "chat".into(),
+                request: Value::Nil,
+                repeatable: true,
+            },
+        };
+        let modules = modules.unwrap();
+        for (count, (module, known)) in (1..).zip([
+            ("first.luau", ["first.luau"].as_slice()),
+            ("none.luau", &["first.luau", "none.luau"]),
+            ("late.luau", &["first.luau", "late.luau", "none.luau"]),
+        ]) {
+            let found = modules.read(module).unwrap();
+            kept.begin(effect(count)).unwrap();
+            // As a process that dies here leaves it.
+            let stored = runs.find("r").unwrap().summary.info.modules;
+            assert_eq!(stored.keys().collect::<Vec<_>>(), known);
+            assert_eq!(stored[module].is_some(), found.is_some());
+        }
     }
 }

@@ -563,7 +563,7 @@ pub(super) struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// Writes down that the run has begun, or begins again.
+    /// Writes down that the run has begun, begins again, or knows more of itself.
     pub(super) fn begin_run(
         &self,
         info: &RunInfo,
@@ -577,7 +577,7 @@ impl Rows<'_> {
             database.execute(
                 "INSERT INTO run (id, info, path, working_dir, started, model_calls, said)
                  VALUES (?1, ?2, ?3, ?4, ?5, 0, 0)
-                 ON CONFLICT (id) DO UPDATE SET ended = NULL, error = NULL, usage = NULL",
+                 ON CONFLICT (id) DO UPDATE SET info = excluded.info, ended = NULL, error = NULL, usage = NULL",
                 params![self.run, info, text(path), text(working_dir), moment(started)],
             )
         })?;

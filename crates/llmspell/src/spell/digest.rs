@@ -1,13 +1,18 @@
-//! The fingerprint of all that a spell can run.
+//! The fingerprint of everything that a spell can run.
+//!
+//! A [`Snapshot`] has the SHA-256 of each file that an engine could load from the spell's folder. It is taken once for a
+//! loaded spell. The digest that a user approves is made of it, and from then on each module that loads is compared with
+//! it (`modules.rs`), so nothing that changes after the approval runs.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Read as _};
 
 use llmspell_core::{Error, Result};
 use ring::digest::{Context, SHA256};
 
+use super::Spell;
 use super::folder::Folder;
-use super::{ENTRIES, Spell, extension};
 
 /// Files and folders that are looked at.
 const MOST_ENTRIES: usize = 50_000;
@@ -17,90 +22,127 @@ const MOST_BYTES: u64 = 64 << 20;
 
 /// SHA-256 over manifest, entry and the scripts of the folder, as 64 hexadecimal digits.
 pub(super) fn digest(spell: &Spell) -> Result<String> {
-    let mut whole = Fingerprint { context: Context::new(&SHA256), left: MOST_BYTES };
-    // As they were loaded: what is on the disk may have changed since.
-    whole.part("manifest", spell.manifest_text.as_deref().unwrap_or_default().as_bytes());
-    whole.part(&spell.source.name, spell.source.text.as_bytes());
-    // A lone script has the folder of its file, which is not its own.
-    if spell.manifest_text.is_some()
+    let mut whole = Context::new(&SHA256);
+    // As they were loaded: the files may have changed since.
+    add(&mut whole, "manifest", spell.manifest_text.as_deref().unwrap_or_default());
+    add(&mut whole, &spell.source.name, &spell.source.text);
+    // A lone script does not own the folder of its file.
+    if spell.has_own_folder()
         && let Some(folder) = &spell.folder
     {
-        whole.folder(folder)?;
+        let snapshot = folder.snapshot()?;
+        for (path, target) in &snapshot.links {
+            add(&mut whole, path, target);
+        }
+        for (path, digest) in snapshot.files.iter().filter(|(path, _)| **path != spell.source.name) {
+            add(&mut whole, path, digest);
+        }
     }
+    Ok(hex(whole))
+}
+
+/// The SHA-256 of some bytes, in hexadecimal.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    let mut context = Context::new(&SHA256);
+    context.update(bytes);
+    hex(context)
+}
+
+/// Adds a name and what it stands for, each with its length first: two different lists never give the same bytes.
+fn add(context: &mut Context, name: &str, content: &str) {
+    for text in [name, content] {
+        context.update(&(text.len() as u64).to_le_bytes());
+        context.update(text.as_bytes());
+    }
+}
+
+fn hex(context: Context) -> String {
     let mut text = String::new();
-    for byte in whole.context.finish().as_ref() {
+    for byte in context.finish().as_ref() {
         // Writing to a string does not fail.
         let _ = write!(text, "{byte:02x}");
     }
-    Ok(text)
+    text
 }
 
-struct Fingerprint {
-    context: Context,
-    left: u64,
+/// What can be loaded from a folder, as it was at one time.
+#[derive(Debug, Default)]
+pub(super) struct Snapshot {
+    /// The SHA-256 of each loadable file, by its path.
+    files: BTreeMap<String, String>,
+    /// Links to folders inside, with the folder that each one leads to.
+    links: BTreeMap<String, String>,
 }
 
-impl Fingerprint {
-    /// Adds a name and what it stands for, each behind its length: no two lists of parts are the same bytes.
-    fn part(&mut self, name: &str, content: &[u8]) {
-        for bytes in [name.as_bytes(), content] {
-            self.context.update(&(bytes.len() as u64).to_le_bytes());
-            self.context.update(bytes);
-        }
-    }
-
-    /// Adds the scripts of a folder, by name.
-    fn folder(&mut self, folder: &Folder) -> Result<()> {
-        for path in paths(folder)? {
-            // A link that leads outside is no part of the spell: no module is read through it either.
-            let Ok(metadata) = folder.dir.metadata(&path) else { continue };
-            if metadata.is_dir() {
-                // Only a link: what is in it is found where it is, and this is another way there.
-                let place = folder.dir.canonicalize(&path).map_err(failed)?;
-                self.part(&path, place.to_string_lossy().as_bytes());
-            } else if metadata.is_file() && is_script(&path) {
-                let mut content = Vec::new();
-                let file = folder.dir.open(&path).map_err(failed)?;
-                file.take(self.left + 1).read_to_end(&mut content).map_err(failed)?;
-                let read = content.len() as u64;
-                self.left = self.left.checked_sub(read).ok_or_else(too_large)?;
-                self.part(&path, &content);
+impl Snapshot {
+    /// Reads every loadable file beneath a folder.
+    ///
+    /// # Errors
+    /// When one cannot be read, or they are too many or too large.
+    pub(super) fn take(folder: &Folder) -> Result<Self> {
+        let mut snapshot = Self::default();
+        let (mut looked_at, mut left, mut content) = (0, MOST_BYTES, Vec::new());
+        let mut folders = vec![String::new()];
+        while let Some(parent) = folders.pop() {
+            let at = if parent.is_empty() { "." } else { &parent };
+            for entry in folder.dir.read_dir(at).map_err(failed)? {
+                let entry = entry.map_err(failed)?;
+                looked_at += 1;
+                if looked_at > MOST_ENTRIES {
+                    return Err(too_large());
+                }
+                // A script cannot write a name that is not UTF-8.
+                let Ok(name) = entry.file_name().into_string() else { continue };
+                let path = if parent.is_empty() { name } else { format!("{parent}/{name}") };
+                let kind = entry.file_type().map_err(failed)?;
+                if kind.is_dir() {
+                    folders.push(path);
+                } else if kind.is_symlink() && folder.dir.metadata(&path).is_ok_and(|it| it.is_dir()) {
+                    // Its files are found where they are; this is another way to them.
+                    let target = folder.dir.canonicalize(&path).map_err(failed)?;
+                    let target = target.to_string_lossy();
+                    let target = if target == "." { String::new() } else { target.into_owned() };
+                    snapshot.links.insert(path, target);
+                } else if folder.is_loadable(&path)
+                    && let Some(file) = folder.open_module(&path)?
+                {
+                    content.clear();
+                    file.take(left + 1).read_to_end(&mut content).map_err(failed)?;
+                    left = left.checked_sub(content.len() as u64).ok_or_else(too_large)?;
+                    snapshot.files.insert(path, sha256(&content));
+                }
             }
         }
-        Ok(())
+        Ok(snapshot)
     }
-}
 
-/// All that is beneath a folder but the folders in it, sorted. Links are not followed.
-fn paths(folder: &Folder) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    let mut looked_at = 0;
-    let mut folders = vec![String::new()];
-    while let Some(parent) = folders.pop() {
-        let at = if parent.is_empty() { "." } else { &parent };
-        for entry in folder.dir.read_dir(at).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            looked_at += 1;
-            if looked_at > MOST_ENTRIES {
-                return Err(too_large());
+    /// The SHA-256 of the file at a path, which has the SHA-256 `now`; `None` where there was none.
+    pub(super) fn digest_of(&self, path: &str, now: Option<&str>) -> Option<&str> {
+        let path = self.without_links(path);
+        let exact = self.files.get(&path);
+        // Where the file system ignores the case of names, a script may write another one than the folder has.
+        let other_case = || {
+            let lower = path.to_lowercase();
+            let mut same = self.files.iter().filter(|(_, digest)| Some(digest.as_str()) == now);
+            same.find(|(known, _)| known.to_lowercase() == lower).map(|(_, digest)| digest)
+        };
+        exact.or_else(other_case).map(String::as_str)
+    }
+
+    /// The path of the file itself, by the links as they were.
+    fn without_links(&self, path: &str) -> String {
+        let mut real = String::with_capacity(path.len());
+        for part in path.split('/') {
+            if !real.is_empty() {
+                real.push('/');
             }
-            // A name that is not UTF-8 is one that no script can require.
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            let path = if parent.is_empty() { name } else { format!("{parent}/{name}") };
-            if entry.file_type().map_err(failed)?.is_dir() {
-                folders.push(path);
-            } else {
-                found.push(path);
+            real.push_str(part);
+            if let Some(target) = self.links.get(&real) {
+                real.clone_from(target);
             }
         }
+        real
     }
-    found.sort();
-    Ok(found)
-}
-
-/// Whether a file has the extension of a script, as the entries have.
-fn is_script(path: &str) -> bool {
-    ENTRIES.iter().any(|entry| extension(entry) == extension(path))
 }
 
 fn failed(error: io::Error) -> Error {
@@ -112,4 +154,38 @@ fn too_large() -> Error {
         "the spell's folder holds more than {MOST_ENTRIES} files, or more than {} MB of scripts",
         MOST_BYTES >> 20
     ))
+    .hint("keep data and packages outside of the spell's folder")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_path_is_looked_up_by_the_links_and_names_of_the_snapshot() {
+        let snapshot = Snapshot {
+            files: map(&[("a/x.luau", "1"), ("b/x.luau", "2"), ("Up.luau", "3")]),
+            links: map(&[("lib", "a"), ("a/deep", "b"), ("here", "")]),
+        };
+        for (path, now, before) in [
+            ("a/x.luau", Some("1"), Some("1")),
+            ("a/x.luau", Some("2"), Some("1")),
+            ("a/x.luau", None, Some("1")),
+            ("lib/x.luau", Some("2"), Some("1")),
+            ("lib/deep/x.luau", Some("2"), Some("2")),
+            ("here/lib/x.luau", Some("1"), Some("1")),
+            ("none.luau", None, None),
+            ("none.luau", Some("1"), None),
+            // As a file system finds it that ignores case.
+            ("up.luau", Some("3"), Some("3")),
+            ("up.luau", Some("1"), None),
+            ("up.luau", None, None),
+        ] {
+            assert_eq!(snapshot.digest_of(path, now), before, "{path} {now:?}");
+        }
+    }
 }

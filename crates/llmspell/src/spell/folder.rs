@@ -2,13 +2,15 @@
 
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
+use cap_fs_ext::{MetadataExt as _, OpenOptionsSyncExt as _};
 use cap_std::ambient_authority;
-use cap_std::fs::Dir;
-use llmspell_core::capability::Modules;
+use cap_std::fs::{Dir, File, Metadata, OpenOptions};
 use llmspell_core::{Error, MAX_SOURCE, Result};
 
-use super::{ENTRIES, Language, MANIFEST, Manifest};
+use super::digest::Snapshot;
+use super::{Language, MANIFEST, Manifest, extension};
 
 /// What an entry script is called before its extension, where the manifest does not say.
 const MAIN: &str = "main";
@@ -17,45 +19,104 @@ const MAIN: &str = "main";
 pub(crate) struct Folder {
     pub(crate) dir: Dir,
     path: PathBuf,
+    /// The extensions of the files that engines load.
+    extensions: Vec<String>,
+    snapshot: OnceLock<Result<Snapshot>>,
 }
 
 impl Folder {
-    pub(crate) fn open(path: &Path) -> Result<Self> {
+    pub(super) fn open(path: &Path, extensions: Vec<String>) -> Result<Self> {
         let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(|error| {
             Error::load(format!("cannot open {}: {error}", path.display())).with_source(error)
         })?;
-        Ok(Self { dir, path: path.to_owned() })
+        Ok(Self { dir, path: path.to_owned(), extensions, snapshot: OnceLock::new() })
+    }
+
+    /// Makes the files with this script's extension loadable, as the script itself is.
+    pub(super) fn add_extension_of(&mut self, script: &str) {
+        if !self.is_loadable(script) {
+            self.extensions.extend(extension(script).map(str::to_owned));
+        }
+    }
+
+    /// Whether an engine may load a file of this name. Case does not matter, as it does not to some file systems.
+    pub(super) fn is_loadable(&self, path: &str) -> bool {
+        extension(path).is_some_and(|it| self.extensions.iter().any(|known| known.eq_ignore_ascii_case(it)))
+    }
+
+    /// What can be loaded from the folder, as it was when this was first called.
+    ///
+    /// # Errors
+    /// When the folder cannot be read, or holds too much.
+    pub(super) fn snapshot(&self) -> Result<&Snapshot> {
+        self.snapshot.get_or_init(|| Snapshot::take(self)).as_ref().map_err(Clone::clone)
+    }
+
+    /// The snapshot, if there is one.
+    pub(super) fn taken_snapshot(&self) -> Option<&Snapshot> {
+        self.snapshot.get()?.as_ref().ok()
+    }
+
+    /// A path in the folder as the user knows it.
+    pub(super) fn shown(&self, path: &str) -> String {
+        self.path.join(path).display().to_string()
     }
 
     /// The text of a regular file in the folder; `None` when there is none, or when the path leads outside.
     pub(crate) fn text(&self, path: &str) -> Result<Option<String>> {
-        let shown = || self.path.join(path).display().to_string();
-        // Looked at before it is opened: opening a FIFO would wait for a writer.
-        match self.dir.metadata(path) {
-            Ok(metadata) if metadata.is_file() => {}
-            _ => return Ok(None),
+        let Some((file, _)) = self.open_file(path)? else { return Ok(None) };
+        self.content(path, file).and_then(|content| self.as_text(path, content)).map(Some)
+    }
+
+    /// The content of a module; `None` when there is none. A file with a second name, which may be outside of the
+    /// folder, is no module.
+    pub(super) fn module(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        self.open_module(path)?.map(|file| self.content(path, file)).transpose()
+    }
+
+    /// Opens a module.
+    pub(super) fn open_module(&self, path: &str) -> Result<Option<File>> {
+        let found = self.open_file(path)?;
+        Ok(found.and_then(|(file, metadata)| (metadata.nlink() == 1).then_some(file)))
+    }
+
+    fn open_file(&self, path: &str) -> Result<Option<(File, Metadata)>> {
+        // Without `nonblock`, opening a FIFO would wait for a writer.
+        match self.dir.open_with(path, OpenOptions::new().read(true).nonblock(true)) {
+            Ok(file) => {
+                let metadata = file.metadata().map_err(|error| self.unreadable(path, error))?;
+                Ok(metadata.is_file().then_some((file, metadata)))
+            }
+            // Only a regular file inside the folder is missed when it cannot be opened.
+            Err(error) if error.kind() != ErrorKind::NotFound && self.has(path) => {
+                Err(self.unreadable(path, error))
+            }
+            Err(_) => Ok(None),
         }
-        let failed = |error: std::io::Error| {
-            Error::load(format!("cannot read {}: {error}", shown())).with_source(error)
-        };
-        let file = match self.dir.open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(error)),
-        };
-        let mut bytes = Vec::new();
-        file.take(MAX_SOURCE + 1).read_to_end(&mut bytes).map_err(failed)?;
-        if bytes.len() as u64 > MAX_SOURCE {
-            return Err(Error::load(format!("{} is larger than {} MB", shown(), MAX_SOURCE >> 20)));
+    }
+
+    fn content(&self, path: &str, file: File) -> Result<Vec<u8>> {
+        let mut content = Vec::new();
+        file.take(MAX_SOURCE + 1).read_to_end(&mut content).map_err(|error| self.unreadable(path, error))?;
+        if content.len() as u64 > MAX_SOURCE {
+            return Err(Error::load(format!("{} is larger than {} MB", self.shown(path), MAX_SOURCE >> 20)));
         }
-        let text = String::from_utf8(bytes).map_err(|error| {
-            Error::load(format!(
-                "{} is not UTF-8 text, from byte {}",
-                shown(),
-                error.utf8_error().valid_up_to()
-            ))
-        })?;
-        Ok(Some(text))
+        Ok(content)
+    }
+
+    /// The content of a file as text.
+    ///
+    /// # Errors
+    /// When it is not UTF-8; the error names the file.
+    pub(super) fn as_text(&self, path: &str, content: Vec<u8>) -> Result<String> {
+        String::from_utf8(content).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            Error::load(format!("{} is not UTF-8 text, from byte {at}", self.shown(path)))
+        })
+    }
+
+    fn unreadable(&self, path: &str, error: std::io::Error) -> Error {
+        Error::load(format!("cannot read {}: {error}", self.shown(path))).with_source(error)
     }
 
     /// Refuses a path in the folder that a link leads out of it.
@@ -74,19 +135,6 @@ impl Folder {
         }
     }
 
-    /// Whether a file has a second name, which may be outside of the folder.
-    #[cfg(unix)]
-    fn is_linked(&self, path: &str) -> bool {
-        use cap_std::fs::MetadataExt;
-        self.dir.metadata(path).is_ok_and(|metadata| metadata.nlink() > 1)
-    }
-
-    /// Whether a file has a second name; not to be told here.
-    #[cfg(not(unix))]
-    fn is_linked(&self, _: &str) -> bool {
-        false
-    }
-
     /// The entry script: the manifest's, or the first of the usual names; in a language, if one is asked for.
     pub(crate) fn entry(
         &self,
@@ -100,10 +148,14 @@ impl Folder {
         if let Some(entry) = &manifest.entry {
             return Ok(entry.clone());
         }
-        let found = ENTRIES.into_iter().find(|name| self.has(name));
-        found.map(str::to_owned).ok_or_else(|| {
+        let usual: Vec<String> = Language::ALL
+            .into_iter()
+            .flat_map(Language::extensions)
+            .map(|extension| format!("{MAIN}.{extension}"))
+            .collect();
+        usual.iter().find(|name| self.has(name)).cloned().ok_or_else(|| {
             Error::load(format!("{} is not a spell: it has no entry script", dir.display()))
-                .hint(format!("add one of {}, or name it as `entry` in {MANIFEST}", ENTRIES.join(", ")))
+                .hint(format!("add one of {}, or name it as `entry` in {MANIFEST}", usual.join(", ")))
         })
     }
 
@@ -124,12 +176,6 @@ impl Folder {
 
     fn has(&self, path: &str) -> bool {
         self.dir.metadata(path).is_ok_and(|found| found.is_file())
-    }
-}
-
-impl Modules for Folder {
-    fn read(&self, path: &str) -> Result<Option<String>> {
-        if self.is_linked(path) { Ok(None) } else { self.text(path) }
     }
 }
 

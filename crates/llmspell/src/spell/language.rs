@@ -34,3 +34,18 @@ impl Language {
         }
     }
 }
+
+#[cfg(all(test, feature = "js", feature = "luau"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_extensions_of_the_languages_are_those_of_the_engines() {
+        let mut ours: Vec<_> = Language::ALL.into_iter().flat_map(Language::extensions).collect();
+        let engines = llmspell_engines::ENGINES.iter();
+        let mut theirs: Vec<_> = engines.flat_map(|(engine, _)| engine.extensions).copied().collect();
+        ours.sort_unstable();
+        theirs.sort_unstable();
+        assert_eq!(ours, theirs);
+    }
+}

@@ -1,5 +1,6 @@
 //! One run of a spell in a test.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -193,6 +194,7 @@ async fn record(course: &Course, file: &str, world: &World, params: Map, options
         spell: spell.name().to_owned(),
         version: spell.manifest().version.clone(),
         digest: String::new(),
+        modules: BTreeMap::new(),
         params: params.clone(),
         permissions: moved(live.permissions.clone(), &setup.root, Path::new("")),
         model: live.model.clone().or_else(|| spell.manifest().model.clone()),

@@ -104,13 +104,15 @@ impl Again {
             (None, Some(path)) => language::entry_of(path, &run.summary.info.digest)?,
             (None, None) => return conflict("is of a spell that was no file"),
         };
-        if spell.digest()? != run.summary.info.digest && !self.changed {
-            let error =
-                Error::new(ErrorKind::Conflict, format!("the spell has changed since run {id} began"));
-            return Err(
-                error.hint(format!("`llmspell runs resume {id} --changed` goes on with it as it is now"))
-            );
-        }
+        let spell = match self.changed {
+            true => spell,
+            false => run.same_spell(spell).map_err(|error| match error.kind() {
+                ErrorKind::Conflict => {
+                    error.hint(format!("`llmspell runs resume {id} --changed` goes on with it as it is now"))
+                }
+                _ => error,
+            })?,
+        };
         let mut reader = Reader::default();
         let mut interrupts = Interrupts::listen()?;
         let unfinished = match self.unfinished {
