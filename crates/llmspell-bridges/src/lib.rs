@@ -21,6 +21,7 @@ pub mod storage;
 pub mod text;
 pub mod time;
 pub mod tools;
+pub mod unified_diff;
 
 use llmspell_core::Bridge;
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use llmspell_core::bridge::FromArgument;
 use llmspell_core::{Error, Result, Value, from_value};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use similar::TextDiff;
+
+use crate::unified_diff::unified_diff;
 
 /// What can be compared: a text, or what one became.
 #[derive(Debug, JsonSchema)]
@@ -35,7 +36,7 @@ impl FromArgument for TextOrVector {
 }
 
 /// What looking for the shortest difference may take; what is left then is shown as wholly changed.
-const PATIENCE: Duration = Duration::from_millis(150);
+const TIMEOUT: Duration = Duration::from_millis(150);
 
 /// The most bytes of both texts together: their comparison cannot be interrupted.
 const MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -55,9 +56,7 @@ pub(super) fn diff(a: &str, b: &str) -> Result<String> {
             "the texts are too long to compare: {lines} of {MAX_LINES} lines"
         )));
     }
-    let diff = TextDiff::configure().timeout(PATIENCE).diff_lines(a, b);
-    let text = diff.unified_diff().context_radius(3).header("a", "b").to_string();
-    Ok(text)
+    Ok(unified_diff(a, b, ["a", "b"], 3, TIMEOUT))
 }
 
 /// The share of pairs of neighbouring letters that the texts have in common (Dice's coefficient), from 0 to 1.

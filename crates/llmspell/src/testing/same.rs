@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use llmspell_bridges::unified_diff::unified_diff;
 use llmspell_core::replay::Difference;
 use llmspell_core::{Error, ErrorKind, Map, Value};
-use similar::TextDiff;
 
 /// What looking for the shortest difference may take; what is left then is shown as wholly changed.
-const PATIENCE: Duration = Duration::from_millis(500);
+const DIFF_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The most characters of a value that a failure shows.
 const MOST_SHOWN: usize = 400;
@@ -108,8 +108,7 @@ pub(super) fn shown(value: Option<&Value>) -> String {
 
 /// The lines in which two texts differ, with those around them: `-` is expected, `+` was found.
 fn lines(expected: &str, found: &str) -> String {
-    let diff = TextDiff::configure().timeout(PATIENCE).diff_lines(expected, found);
-    diff.unified_diff().context_radius(2).header("expected", "found").to_string()
+    unified_diff(expected, found, ["expected", "found"], 2, DIFF_TIMEOUT)
 }
 
 /// A value as scripts see it: to them, one and 1.0 are the same, as are an empty list and an empty table, and what is
