@@ -8,7 +8,7 @@ use llmspell_core::{CallInfo, Context, Error, ErrorKind, OutputInfo, Result};
 use serde_json::Value as Json;
 
 use crate::fallback::add;
-use crate::schema::{Mismatch, Schema, shown, size};
+use crate::schema::{Schema, ValidationError, shown, size};
 
 /// How often a model is asked, unless it is said otherwise.
 pub(crate) const USUAL_ATTEMPTS: u32 = 3;
@@ -61,19 +61,19 @@ pub async fn extract(
         usage = add(usage, &reply.usage);
         match read_output(&reply, schema) {
             Ok(value) => return Ok(Extracted { value, attempts, usage }),
-            Err(unfit) if unfit.may_repair && attempts < options.attempts => {
-                request.messages.extend(repair_turn(&reply, &unfit.mismatch));
+            Err(invalid) if invalid.may_repair && attempts < options.attempts => {
+                request.messages.extend(repair_turn(&reply, &invalid.error));
             }
-            Err(unfit) => return Err(output_invalid(unfit, reply, attempts, usage)),
+            Err(invalid) => return Err(output_invalid(invalid, reply, attempts, usage)),
         }
     }
 }
 
 /// An answer that does not fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Unfit {
+pub(crate) struct InvalidOutput {
     /// Where, what was expected and what was found.
-    pub(crate) mismatch: Mismatch,
+    pub(crate) error: ValidationError,
     /// Whether it would help to ask again: the model finished its answer, and may answer better.
     pub(crate) may_repair: bool,
 }
@@ -82,10 +82,10 @@ pub(crate) struct Unfit {
 ///
 /// # Errors
 /// When there is none that fits.
-pub(crate) fn read_output(reply: &Reply, schema: &Schema) -> Result<Json, Unfit> {
+pub(crate) fn read_output(reply: &Reply, schema: &Schema) -> Result<Json, InvalidOutput> {
     let unread = |got: String| {
-        let mismatch = Mismatch { path: "$".to_owned(), expected: schema.expected(), got };
-        Err(Unfit { mismatch, may_repair: false })
+        let error = ValidationError { path: "$".to_owned(), expected: schema.expected(), got };
+        Err(InvalidOutput { error, may_repair: false })
     };
     match (reply.finish_reason, reply.tool_calls.first()) {
         (FinishReason::Length, _) => unread("an answer that was cut off at its most tokens".to_owned()),
@@ -94,7 +94,7 @@ pub(crate) fn read_output(reply: &Reply, schema: &Schema) -> Result<Json, Unfit>
         (FinishReason::ToolCalls, Some(call)) if reply.text.is_empty() => {
             unread(format!("a call of the tool `{}`", call.name))
         }
-        _ => read_text(&reply.text, schema).map_err(|mismatch| Unfit { mismatch, may_repair: true }),
+        _ => read_text(&reply.text, schema).map_err(|error| InvalidOutput { error, may_repair: true }),
     }
 }
 
@@ -102,16 +102,16 @@ pub(crate) fn read_output(reply: &Reply, schema: &Schema) -> Result<Json, Unfit>
 ///
 /// # Errors
 /// When nothing in it fits: of what is there, the largest value counts.
-fn read_text(text: &str, schema: &Schema) -> Result<Json, Mismatch> {
+fn read_text(text: &str, schema: &Schema) -> Result<Json, ValidationError> {
     let lenient::Found { values, is_cut } = lenient::find(text);
-    let mut largest: Option<(usize, Mismatch)> = None;
+    let mut largest: Option<(usize, ValidationError)> = None;
     for value in &values {
         match coerce::fit(schema, value.clone()) {
             Ok(value) => return Ok(value),
-            Err(mismatch) => {
+            Err(error) => {
                 let size = size(value);
                 if largest.as_ref().is_none_or(|(most, _)| size > *most) {
-                    largest = Some((size, mismatch));
+                    largest = Some((size, error));
                 }
             }
         }
@@ -126,23 +126,23 @@ fn read_text(text: &str, schema: &Schema) -> Result<Json, Mismatch> {
     let said = text.trim().trim_matches('`').trim();
     match (coerce::fit(schema, said.into()), largest) {
         (Ok(value), _) if !said.is_empty() && !is_cut => Ok(value),
-        (_, Some((_, mismatch))) if !is_cut => Err(mismatch),
+        (_, Some((_, error))) if !is_cut => Err(error),
         _ => {
             let got = match (said.is_empty(), is_cut) {
                 (true, _) => "nothing".to_owned(),
                 (_, true) => format!("JSON that ends too early in {}", shown(&said.into())),
                 _ => format!("no JSON in {}", shown(&said.into())),
             };
-            Err(Mismatch { path: "$".to_owned(), expected: schema.expected(), got })
+            Err(ValidationError { path: "$".to_owned(), expected: schema.expected(), got })
         }
     }
 }
 
 /// What is said to a model whose answer does not fit: the answer, and what is wrong with it.
 #[must_use]
-pub(crate) fn repair_turn(reply: &Reply, mismatch: &Mismatch) -> Vec<Message> {
+pub(crate) fn repair_turn(reply: &Reply, error: &ValidationError) -> Vec<Message> {
     let words = format!(
-        "Your answer does not fit the JSON Schema. {mismatch}\nAnswer again with the whole corrected JSON value, and with nothing else."
+        "Your answer does not fit the JSON Schema. {error}\nAnswer again with the whole corrected JSON value, and with nothing else."
     );
     let answer = (!reply.text.is_empty()).then(|| Message::assistant(&reply.text));
     answer.into_iter().chain([Message::user(words)]).collect()
@@ -150,9 +150,9 @@ pub(crate) fn repair_turn(reply: &Reply, mismatch: &Mismatch) -> Vec<Message> {
 
 /// The error for an answer that does not fit, after so many attempts that used so much.
 #[must_use]
-pub(crate) fn output_invalid(unfit: Unfit, reply: Reply, attempts: u32, usage: Usage) -> Error {
-    let Mismatch { path, expected, got } = unfit.mismatch.clone();
-    let message = format!("the answer does not fit the schema: {}", unfit.mismatch);
+pub(crate) fn output_invalid(invalid: InvalidOutput, reply: Reply, attempts: u32, usage: Usage) -> Error {
+    let ValidationError { path, expected, got } = invalid.error.clone();
+    let message = format!("the answer does not fit the schema: {}", invalid.error);
     let error = Error::new(ErrorKind::OutputInvalid, message)
         .with_output(OutputInfo { path, expected, got, raw: cut(reply.text) })
         .with_call(CallInfo {

@@ -59,6 +59,6 @@ pub use pace::Pace;
 pub use provider::{Attempt, Provider, TakesOutput, TakesSampling, Unanswered};
 pub use providers::{PROVIDERS, ProviderRow, ShapeKind};
 pub use retry::RetryPolicy;
-pub use schema::{Mismatch, Schema};
+pub use schema::{Schema, ValidationError};
 pub use tool::{Tool, ToolKind, cut_result, escaped};
 pub use transport::http_client;

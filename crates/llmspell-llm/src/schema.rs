@@ -1,32 +1,42 @@
-//! Schemas: what a tool takes and what a model's answer must be, as JSON Schema or in a short form.
+//! Schemas: the arguments of a tool and the answer of a model, as JSON Schema or in a shorthand.
 //!
-//! The crate `jsonschema` compiles and checks. What is here is what a host needs beside it: a bound on all that a script
-//! can make large, no reference that leaves the schema, defaults, and an error that names one place.
+//! The validator is our own, since schemas and values come from scripts and models: size, depth, steps and patterns are
+//! bounded, nothing is fetched, and an error names one place. It knows Draft 2020-12, which is the default, 2019-09, 7, 6
+//! and 4, and is tested by the official test suite (`tests/schema_suite.rs`). `format` and `content…` are annotations, and
+//! so is every keyword that no draft knows.
+//!
+//! A schema is read in three steps. `shorthand` expands what is not JSON Schema, `resolve` finds what references may refer
+//! to, and `compile` makes nodes of all subschemas. `validate` applies these nodes to a value.
 
 mod bounds;
+mod compile;
+mod cost;
 mod defaults;
+mod describe;
+mod draft;
+mod equality;
 mod keywords;
-mod mismatch;
-mod short;
-mod work;
+mod number;
+mod pattern;
+mod resolve;
+mod shorthand;
+mod validate;
+mod validation_error;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use jsonschema::{Draft, PatternOptions, Validator};
-use llmspell_core::{Error, Result};
+use llmspell_core::Result;
 use serde_json::Value as Json;
 
 pub(crate) use self::bounds::size;
-pub use self::mismatch::Mismatch;
-pub(crate) use self::mismatch::{Misfit, Step, shown};
-
-/// The most bytes of a compiled pattern.
-const MAX_PATTERN: usize = 1 << 20;
+use self::compile::{Program, ROOT, SchemaError, compile};
+pub use self::validation_error::ValidationError;
+pub(crate) use self::validation_error::{PathStep, Violation, shown};
 
 /// A JSON Schema that is ready to check values. Cheap to clone.
 ///
-/// Scripts write it as JSON Schema or in a short form, in which `?` marks what may be left out:
+/// Scripts write it as JSON Schema or in a shorthand, in which `?` marks what may be left out:
 ///
 /// ```
 /// use llmspell_llm::Schema;
@@ -36,8 +46,8 @@ const MAX_PATTERN: usize = 1 << 20;
 /// let ada = json!({"name": "Ada", "tags": []});
 /// assert_eq!(person.check(ada.clone()).unwrap(), ada);
 ///
-/// let misfit = person.check(json!({"name": "Ada", "age": "old", "tags": []})).unwrap_err();
-/// assert_eq!(misfit.to_string(), r#"$.age: expected integer, got string "old""#);
+/// let error = person.check(json!({"name": "Ada", "age": "old", "tags": []})).unwrap_err();
+/// assert_eq!(error.to_string(), r#"$.age: expected integer, got string "old""#);
 /// # Ok::<(), llmspell_core::Error>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -46,41 +56,36 @@ pub struct Schema(Arc<Inner>);
 struct Inner {
     json: Json,
     /// Compiled when it is first needed.
-    validator: OnceLock<Validator>,
-    /// Whether it says of anything what it is when it is left out.
+    program: OnceLock<Program>,
+    /// Whether it has a default for anything.
     has_defaults: bool,
-    /// Whether more than one schema in it may look at the same value.
-    branches: bool,
 }
 
 impl Schema {
-    /// Reads a schema as scripts write it: JSON Schema, or the short form.
+    /// Reads a schema as scripts write it: JSON Schema, or the shorthand.
     ///
     /// A table is JSON Schema when all its keys are keywords of it and one of them, such as `type` or `properties`, says
-    /// what a value is. Else it is the short form.
+    /// what a value is. Else it is the shorthand.
     ///
     /// # Errors
-    /// When it is neither, refers to what is outside of it, or is larger or deeper than anyone would write.
+    /// When it is neither, refers to what is outside of it, has a pattern that is not supported, or is too large or too
+    /// deep.
     pub fn read(written: &Json) -> Result<Self> {
         bounds::check_size(written)?;
-        if let Some(json) = short::expand(written)? {
+        if let Some(json) = shorthand::expand(written)? {
             return Ok(Self::known(json));
         }
-        bounds::check_structure(written)?;
-        let validator = compile(written).map_err(|error| {
-            Error::argument(format!("the schema: {}", mismatch::of_schema(&error, written)))
-        })?;
+        let program = compile(written)?;
         let schema = Self::known(written.clone());
-        // Only what was compiled is known to be a schema; the work is kept.
-        let _ = schema.0.validator.set(validator);
+        let _ = schema.0.program.set(program);
         Ok(schema)
     }
 
-    /// A JSON Schema that this program wrote: it is known to be right, and compiled only when a value is checked.
+    /// A JSON Schema that this program wrote: it is known to be valid, and compiled only when a value is checked.
     #[must_use]
     pub fn known(json: Json) -> Self {
-        let (has_defaults, branches) = (defaults::has_any(&json), work::branches(&json));
-        Self(Arc::new(Inner { json, validator: OnceLock::new(), has_defaults, branches }))
+        let has_defaults = defaults::has_any(&json);
+        Self(Arc::new(Inner { json, program: OnceLock::new(), has_defaults }))
     }
 
     /// The JSON Schema, as models are shown it.
@@ -92,40 +97,36 @@ impl Schema {
     /// Fills in the defaults and checks.
     ///
     /// # Errors
-    /// Where the value does not fit: the first place in it.
-    pub fn check(&self, mut value: Json) -> Result<Json, Mismatch> {
+    /// When the value does not fit: the first place in it that does not.
+    pub fn check(&self, mut value: Json) -> Result<Json, ValidationError> {
         self.check_in_place(&mut value)?;
         Ok(value)
     }
 
     /// Fills in the defaults and checks, and leaves the value where it is if it does not fit.
-    pub(crate) fn check_in_place(&self, value: &mut Json) -> Result<(), Misfit> {
+    pub(crate) fn check_in_place(&self, value: &mut Json) -> Result<(), Violation> {
         bounds::check_depth(value)?;
         if self.0.has_defaults {
             defaults::fill(&self.0.json, value)?;
         }
-        let work = work::of_check(&self.0.json, value, self.0.branches)?;
-        let validator = self.validator()?;
-        if validator.is_valid(value) {
-            return Ok(());
-        }
-        Err(mismatch::first(validator, &self.0.json, value, work <= work::FEW))
+        let program = self.program().map_err(|error| {
+            let error = llmspell_core::Error::from(error).message().to_owned();
+            Violation::of_root("a schema that can be used".to_owned(), error)
+        })?;
+        validate::validate(program, value)
     }
 
     /// What it is a schema of, in words.
     pub(crate) fn expected(&self) -> String {
-        mismatch::describe(&self.0.json)
+        self.program().map_or_else(|_| "a value".to_owned(), |program| program.describe(ROOT))
     }
 
-    fn validator(&self) -> Result<&Validator, Misfit> {
-        if let Some(validator) = self.0.validator.get() {
-            return Ok(validator);
+    fn program(&self) -> Result<&Program, SchemaError> {
+        if let Some(program) = self.0.program.get() {
+            return Ok(program);
         }
-        let validator = compile(&self.0.json).map_err(|error| {
-            let misfit = mismatch::of_schema(&error, &self.0.json);
-            Misfit::of_all("a schema that can be used".to_owned(), misfit.to_string())
-        })?;
-        Ok(self.0.validator.get_or_init(|| validator))
+        let program = compile(&self.0.json)?;
+        Ok(self.0.program.get_or_init(|| program))
     }
 }
 
@@ -133,16 +134,6 @@ impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.json.fmt(f)
     }
-}
-
-/// Compiles with the engine for patterns whose time is linear, and with nothing to fetch what is referred to.
-fn compile(schema: &Json) -> Result<Validator, jsonschema::ValidationError<'static>> {
-    let patterns = PatternOptions::regex().size_limit(MAX_PATTERN).dfa_size_limit(MAX_PATTERN);
-    let options =
-        jsonschema::options().offline().with_pattern_options(patterns).should_validate_formats(false);
-    let options =
-        if schema.get("$schema").is_some() { options } else { options.with_draft(Draft::Draft202012) };
-    options.build(schema)
 }
 
 #[cfg(test)]

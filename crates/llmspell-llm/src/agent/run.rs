@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::{Agent, AgentEnd, AgentReply, Heard, Listener, in_text};
 use crate::answer::text_of;
-use crate::extract::{USUAL_ATTEMPTS, Unfit, output_invalid, read_output, repair_turn};
+use crate::extract::{InvalidOutput, USUAL_ATTEMPTS, output_invalid, read_output, repair_turn};
 use crate::history::Turn;
 
 /// A run of an agent under way.
@@ -58,7 +58,7 @@ pub(super) async fn run(
 impl Work<'_> {
     async fn all(&mut self, past: &Turn<'_>) -> Result<AgentReply, Halt> {
         let spec = self.agent.spec();
-        let mut unfit = 0;
+        let mut rejected = 0;
         while self.turn < spec.max_turns {
             self.turn += 1;
             let open = self.messages.len() - self.kept;
@@ -83,13 +83,13 @@ impl Work<'_> {
                     self.keep(past)?;
                     return Ok(self.done(reply, output));
                 }
-                Err(misfit) => {
-                    unfit += 1;
-                    if !misfit.may_repair || unfit == USUAL_ATTEMPTS || self.turn == spec.max_turns {
-                        return Err(output_invalid(misfit, reply, unfit, self.cx.spent()).into());
+                Err(invalid) => {
+                    rejected += 1;
+                    if !invalid.may_repair || rejected == USUAL_ATTEMPTS || self.turn == spec.max_turns {
+                        return Err(output_invalid(invalid, reply, rejected, self.cx.spent()).into());
                     }
                     // The answer itself is said already.
-                    self.messages.extend(repair_turn(&reply, &misfit.mismatch).pop());
+                    self.messages.extend(repair_turn(&reply, &invalid.error).pop());
                 }
             }
         }
@@ -100,7 +100,7 @@ impl Work<'_> {
     }
 
     /// The answer as data, where the agent has an `output`; or why it is none.
-    fn output(&self, reply: &Reply) -> Result<Result<Option<Json>, Unfit>> {
+    fn output(&self, reply: &Reply) -> Result<Result<Option<Json>, InvalidOutput>> {
         match &self.agent.spec().output {
             Some(schema) => Ok(read_output(reply, schema).map(Some)),
             None => text_of(reply).map(|_| Ok(None)),

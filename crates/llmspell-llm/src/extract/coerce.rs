@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use crate::schema::{Misfit, Mismatch, Schema, Step, size};
+use crate::schema::{PathStep, Schema, ValidationError, Violation, size};
 
 /// The most places that are made to fit; each is a check of the whole value.
 const MOST_CHANGES: usize = 256;
@@ -16,43 +16,43 @@ const LARGE: usize = 64 << 10;
 ///
 /// # Errors
 /// Where it does not fit whatever is tried.
-pub(super) fn fit(schema: &Schema, mut value: Json) -> Result<Json, Mismatch> {
-    let Err(mut misfit) = schema.check_in_place(&mut value) else { return Ok(value) };
+pub(super) fn fit(schema: &Schema, mut value: Json) -> Result<Json, ValidationError> {
+    let Err(mut violation) = schema.check_in_place(&mut value) else { return Ok(value) };
     let most = if size(&value) > LARGE { FEW_CHANGES } else { MOST_CHANGES };
     for _ in 0..most {
-        let changes = changes(&value, &misfit);
+        let changes = changes(&value, &violation);
         let worked = changes.into_iter().find_map(|change| {
             let mut tried = value.clone();
-            change.make(&mut tried, misfit.path())?;
+            change.make(&mut tried, violation.path())?;
             match schema.check_in_place(&mut tried) {
                 Ok(()) => Some((tried, None)),
-                Err(next) if !next.is_within(&misfit) => Some((tried, Some(next))),
+                Err(next) if !next.is_within(&violation) => Some((tried, Some(next))),
                 Err(_) => None,
             }
         });
         match worked {
             Some((value, None)) => return Ok(value),
-            Some((tried, Some(next))) => (value, misfit) = (tried, next),
+            Some((tried, Some(next))) => (value, violation) = (tried, next),
             None => break,
         }
     }
-    Err(misfit.into())
+    Err(violation.into())
 }
 
-/// What may be done at the place of a misfit.
+/// What may be done at the place of a violation.
 enum Change {
     Set(Json),
     Remove,
 }
 
-fn changes(root: &Json, misfit: &Misfit) -> Vec<Change> {
-    let Some(value) = misfit.path().iter().try_fold(root, |value, step| match step {
-        Step::Field(name) => value.get(name),
-        Step::Item(index) => value.get(index),
+fn changes(root: &Json, violation: &Violation) -> Vec<Change> {
+    let Some(value) = violation.path().iter().try_fold(root, |value, step| match step {
+        PathStep::Field(name) => value.get(name),
+        PathStep::Item(index) => value.get(index),
     }) else {
         return Vec::new();
     };
-    let asks = |kind: &str| misfit.expects(kind);
+    let asks = |kind: &str| violation.expects(kind);
     let mut changes = Vec::new();
     match value {
         Json::String(text) => {
@@ -88,15 +88,15 @@ fn changes(root: &Json, misfit: &Misfit) -> Vec<Change> {
 
 impl Change {
     /// `None` where it cannot be made.
-    fn make(self, root: &mut Json, path: &[Step]) -> Option<()> {
-        let inner = |value, step: &Step| match step {
-            Step::Field(name) => Json::get_mut(value, name),
-            Step::Item(index) => Json::get_mut(value, index),
+    fn make(self, root: &mut Json, path: &[PathStep]) -> Option<()> {
+        let inner = |value, step: &PathStep| match step {
+            PathStep::Field(name) => Json::get_mut(value, name),
+            PathStep::Item(index) => Json::get_mut(value, index),
         };
         match self {
             Self::Set(value) => *path.iter().try_fold(root, inner)? = value,
             Self::Remove => {
-                let (Step::Field(name), around) = path.split_last()? else { return None };
+                let (PathStep::Field(name), around) = path.split_last()? else { return None };
                 around.iter().try_fold(root, inner)?.as_object_mut()?.shift_remove(name)?;
             }
         }

@@ -13,7 +13,7 @@ fn said(text: &str) -> Reply {
 
 /// What is read in an answer, or what is wrong with it.
 fn read(written: Json, text: &str) -> Result<Json, String> {
-    read_output(&said(text), &schema(written)).map_err(|unfit| unfit.mismatch.to_string())
+    read_output(&said(text), &schema(written)).map_err(|invalid| invalid.error.to_string())
 }
 
 #[test]
@@ -107,9 +107,9 @@ fn r18_an_answer_that_is_not_finished_is_not_read() {
         (FinishReason::ToolCalls, "", vec![call], "a call of the tool `add`"),
     ] {
         let reply = Reply { finish_reason: reason, tool_calls: calls, ..said(text) };
-        let unfit = read_output(&reply, &schema(json!({"name": "string"}))).unwrap_err();
-        assert_eq!((unfit.mismatch.got.as_str(), unfit.may_repair), (got, false));
-        let error = output_invalid(unfit, reply, 1, Usage::default());
+        let invalid = read_output(&reply, &schema(json!({"name": "string"}))).unwrap_err();
+        assert_eq!((invalid.error.got.as_str(), invalid.may_repair), (got, false));
+        let error = output_invalid(invalid, reply, 1, Usage::default());
         assert_eq!(error.kind(), ErrorKind::OutputInvalid);
         assert_eq!(error.output().unwrap().path, "$");
         assert_eq!(error.hints().len(), 1, "{reason:?}");
@@ -118,18 +118,18 @@ fn r18_an_answer_that_is_not_finished_is_not_read() {
 
 #[test]
 fn a_repair_turn_carries_the_answer_and_what_is_wrong() {
-    let mismatch = Mismatch { path: "$.age".into(), expected: "integer".into(), got: "nothing".into() };
-    let turn = repair_turn(&said("{}"), &mismatch);
+    let error = ValidationError { path: "$.age".into(), expected: "integer".into(), got: "nothing".into() };
+    let turn = repair_turn(&said("{}"), &error);
     assert_eq!(turn[0], Message::assistant("{}"));
     assert!(turn[1].joined_text().contains("$.age: expected integer, got nothing"));
-    assert_eq!(repair_turn(&said(""), &mismatch).len(), 1);
+    assert_eq!(repair_turn(&said(""), &error).len(), 1);
 }
 
 #[test]
 fn what_an_error_keeps_of_an_answer_is_bounded() {
     let reply = said(&"ü".repeat(100_000));
-    let unfit = read_output(&reply, &schema(json!({"a": "string"}))).unwrap_err();
-    let error = output_invalid(unfit, reply, 3, Usage::default());
+    let invalid = read_output(&reply, &schema(json!({"a": "string"}))).unwrap_err();
+    let error = output_invalid(invalid, reply, 3, Usage::default());
     assert!(error.output().unwrap().raw.len() < 5_000 && error.message().len() < 1_000);
     assert_eq!(error.call().unwrap().attempts, 3);
 }

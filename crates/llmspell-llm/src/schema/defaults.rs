@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use super::bounds::size;
 use super::keywords::{parts, resolve};
-use super::mismatch::{Misfit, shown};
+use super::validation_error::{Violation, shown};
 
 /// The most that filling in may cost, in schemas looked at and bytes put in.
 const MAX_WORK: usize = 1_000_000;
@@ -19,12 +19,12 @@ pub(super) fn has_any(schema: &Json) -> bool {
 
 /// Fills in the defaults of properties, however deep, where it is plain which schema a value has: through `$ref`,
 /// `allOf`, `items`, `prefixItems` and `additionalProperties`, and not through what may be so or not.
-pub(super) fn fill(schema: &Json, value: &mut Json) -> Result<(), Misfit> {
+pub(super) fn fill(schema: &Json, value: &mut Json) -> Result<(), Violation> {
     let mut filling = Filling { root: schema, left: MAX_WORK };
     if filling.fill(schema, value, 0).is_some() {
         return Ok(());
     }
-    Err(Misfit::of_all("a value whose defaults take less work".to_owned(), shown(value)))
+    Err(Violation::of_root("a value whose defaults take less work".to_owned(), shown(value)))
 }
 
 struct Filling<'a> {

@@ -190,6 +190,48 @@ fn the_deepest_that_is_allowed_fits_the_stack() {
     assert_eq!(error.expected, "a value of at most 64 levels");
 }
 
+/// The same for every keyword that applies a schema in place, each of which has frames of its own.
+#[test]
+fn the_deepest_chain_of_each_applicator_fits_the_stack() {
+    type Wrap = fn(Json) -> Json;
+    let wraps: [Wrap; 5] = [
+        |inner| json!({"anyOf": [inner]}),
+        |inner| json!({"allOf": [inner]}),
+        |inner| json!({"if": inner, "then": true}),
+        |inner| json!({"dependentSchemas": {"a": inner}}),
+        |inner| json!({"not": inner, "unevaluatedProperties": true}),
+    ];
+    for wrap in wraps {
+        let mut definitions = serde_json::Map::new();
+        for n in 0..15 {
+            definitions.insert(format!("a{n}"), wrap(json!({"$ref": format!("#/$defs/a{}", n + 1)})));
+        }
+        definitions.insert("a15".into(), json!({"properties": {"a": {"$ref": "#/$defs/a0"}}}));
+        let schema = Schema::read(&json!({"$ref": "#/$defs/a0", "$defs": definitions})).unwrap();
+        let mut deep = json!({});
+        for _ in 1..64 {
+            deep = json!({"a": deep});
+        }
+        let _ = schema.check(deep);
+    }
+}
+
+#[test]
+fn work_that_grows_with_schema_and_value_is_bounded() {
+    // Matching costs by the pattern's size and the text's length.
+    let schema =
+        Schema::read(&json!({"type": "string", "pattern": "^(a{1000}|b{1000}|c{1000}){3}$"})).unwrap();
+    let error = schema.check("a".repeat(1_000_000).into()).unwrap_err();
+    assert_eq!(error.expected, "a value that takes less work to check");
+    // Large lists of constants and of items take linear time.
+    let numbers: Vec<i64> = (0..20_000).collect();
+    let schema = Schema::read(&json!({"items": {"enum": numbers}, "uniqueItems": true})).unwrap();
+    assert!(schema.check(numbers.into()).is_ok());
+    // Groups do not capture, of which the engine would keep each for each state.
+    let groups = "()".repeat(10_000);
+    assert!(Schema::read(&json!({"type": "string", "pattern": groups})).unwrap().check(json!("a")).is_ok());
+}
+
 #[test]
 fn a_check_that_would_not_end_is_refused() {
     // Twice as often at each step: a schema of 40 has 2^40 ways through it.

@@ -3,15 +3,16 @@
 use llmspell_core::{Error, Result};
 use serde_json::{Map, Value as Json, json};
 
+use super::compile::{SchemaError, compile};
 use super::keywords::{REFERENCES, TYPES, is_keyword};
-use super::mismatch::{Path, shown};
+use super::validation_error::{ValuePath, shown};
 
 /// The JSON Schema that the short form stands for; none when it is JSON Schema already.
 pub(super) fn expand(written: &Json) -> Result<Option<Json>> {
     if written.is_boolean() || is_json_schema(written) {
         return Ok(None);
     }
-    let mut path = Path::root();
+    let mut path = ValuePath::root();
     let Form { schema, optional } = form(written, &mut path)?;
     Ok(Some(if optional { or_null(schema) } else { schema }))
 }
@@ -22,7 +23,7 @@ struct Form {
     optional: bool,
 }
 
-fn form(written: &Json, path: &mut Path) -> Result<Form> {
+fn form(written: &Json, path: &mut ValuePath) -> Result<Form> {
     let needed = |schema| Ok(Form { schema, optional: false });
     match written {
         Json::String(words) => word(words, path),
@@ -35,10 +36,9 @@ fn form(written: &Json, path: &mut Path) -> Result<Form> {
             needed(json!({"type": "array", "items": item}))
         }
         Json::Object(_) if is_json_schema(written) => {
-            super::bounds::check_structure(written)?;
-            super::compile(written).map_err(|error| {
-                let misfit = super::mismatch::of_schema(&error, written);
-                Error::argument(format!("the schema at {path}: {misfit}"))
+            compile(written).map_err(|error| match error {
+                SchemaError::Invalid(error) => Error::argument(format!("the schema at {path}: {error}")),
+                error => error.into(),
             })?;
             needed(written.clone())
         }
@@ -48,7 +48,7 @@ fn form(written: &Json, path: &mut Path) -> Result<Form> {
     }
 }
 
-fn object(fields: &Map<String, Json>, path: &mut Path) -> Result<Json> {
+fn object(fields: &Map<String, Json>, path: &mut ValuePath) -> Result<Json> {
     let mut properties = Map::new();
     let mut required = Vec::new();
     for (name, written) in fields {
@@ -84,7 +84,7 @@ fn object(fields: &Map<String, Json>, path: &mut Path) -> Result<Json> {
 }
 
 /// A type, several of them, or the words that a text may be.
-fn word(written: &str, path: &Path) -> Result<Form> {
+fn word(written: &str, path: &ValuePath) -> Result<Form> {
     let (words, optional) = match written.trim().strip_suffix('?') {
         Some(words) => (words, true),
         None => (written.trim(), false),
@@ -103,7 +103,7 @@ fn word(written: &str, path: &Path) -> Result<Form> {
     Ok(Form { schema, optional })
 }
 
-fn unknown(path: &Path, written: &str) -> Error {
+fn unknown(path: &ValuePath, written: &str) -> Error {
     let known = TYPES.iter().chain(&["any"]);
     let near = known.clone().max_by(|a, b| strsim::jaro(a, written).total_cmp(&strsim::jaro(b, written)));
     let error = wrong(path, "a type (string, integer, number, boolean, object, array, any)", &written.into());
@@ -113,7 +113,7 @@ fn unknown(path: &Path, written: &str) -> Error {
     }
 }
 
-fn wrong(path: &Path, expected: &str, written: &Json) -> Error {
+fn wrong(path: &ValuePath, expected: &str, written: &Json) -> Error {
     Error::argument(format!("the schema at {path}: expected {expected}, got {}", shown(written)))
 }
 

@@ -1,0 +1,353 @@
+//! Errors that say where a value does not fit its schema, what would fit there, and what is there.
+
+use std::fmt;
+
+use serde_json::Value as Json;
+
+/// The most letters of a value, or of a name, that are shown.
+const MAX_SHOWN: usize = 80;
+
+/// The most alternatives that are named.
+pub(super) const MAX_NAMED: usize = 10;
+
+/// Where a value does not fit its schema: the first such place, by order in the value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValidationError {
+    /// The place as JSONPath has it, such as `$.items[2].name`; arrays count from 0.
+    pub path: String,
+    /// What would fit there.
+    pub expected: String,
+    /// The type and the value that are there, cut to 80 letters; `nothing` where it is left out.
+    pub got: String,
+}
+
+impl fmt::Display for ValidationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: expected {}, got {}", self.path, self.expected, self.got)
+    }
+}
+
+impl std::error::Error for ValidationError {}
+
+/// A place in a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ValuePath(Vec<PathStep>);
+
+/// A field's name or an item's number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PathStep {
+    Field(String),
+    Item(usize),
+}
+
+impl From<&str> for PathStep {
+    fn from(name: &str) -> Self {
+        Self::Field(name.to_owned())
+    }
+}
+
+impl From<usize> for PathStep {
+    fn from(index: usize) -> Self {
+        Self::Item(index)
+    }
+}
+
+impl ValuePath {
+    pub(super) fn root() -> Self {
+        Self(Vec::new())
+    }
+
+    /// The path of names and numbers in a value.
+    pub(super) fn of(value: &Json, steps: &[&str]) -> Self {
+        let mut here = Some(value);
+        let steps = steps.iter().map(|step| match (here, step.parse()) {
+            (Some(Json::Array(items)), Ok(index)) => {
+                here = items.get(index);
+                PathStep::Item(index)
+            }
+            (around, _) => {
+                here = around.and_then(|around| around.get(step));
+                PathStep::from(*step)
+            }
+        });
+        Self(steps.collect())
+    }
+
+    /// Goes one step in, for as long as the function runs.
+    pub(super) fn within<R>(&mut self, step: impl Into<PathStep>, inside: impl FnOnce(&mut Self) -> R) -> R {
+        self.0.push(step.into());
+        let result = inside(self);
+        self.0.pop();
+        result
+    }
+}
+
+impl fmt::Display for ValuePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("$")?;
+        self.0.iter().try_for_each(|step| match step {
+            PathStep::Item(index) => write!(f, "[{index}]"),
+            PathStep::Field(name) if is_plain(name) => write!(f, ".{name}"),
+            PathStep::Field(name) => write!(f, "[{}]", as_json(&Json::from(name.as_str()))),
+        })
+    }
+}
+
+fn is_plain(name: &str) -> bool {
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    name.len() <= MAX_SHOWN
+        && name.chars().all(is_letter)
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+        && !name.is_empty()
+}
+
+/// A value's type and the value: `string "abc"`.
+pub(crate) fn shown(value: &Json) -> String {
+    let kind = match value {
+        Json::Null => return "null".to_owned(),
+        Json::Bool(_) => "boolean",
+        Json::Number(number) if number.is_f64() => "number",
+        Json::Number(_) => "integer",
+        Json::String(_) => "string",
+        Json::Array(_) => "array",
+        Json::Object(_) => "object",
+    };
+    format!("{kind} {}", as_json(value))
+}
+
+/// A value as JSON, cut; no more of it is written than is shown.
+pub(super) fn as_json(value: &Json) -> String {
+    struct Cut(Vec<u8>);
+    impl std::io::Write for Cut {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.extend_from_slice(bytes);
+            // A letter has at most four bytes.
+            if self.0.len() > 4 * (MAX_SHOWN + 1) {
+                Err(std::io::ErrorKind::WriteZero.into())
+            } else {
+                Ok(bytes.len())
+            }
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut text = Cut(Vec::new());
+    let _ = match value {
+        // Written in one piece otherwise, however long it is.
+        Json::String(long) if long.len() > 4 * MAX_SHOWN => {
+            serde_json::to_writer(&mut text, &long[..long.floor_char_boundary(4 * MAX_SHOWN)])
+        }
+        value => serde_json::to_writer(&mut text, value),
+    };
+    let text = String::from_utf8_lossy(&text.0);
+    match text.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.into_owned(),
+    }
+}
+
+/// A place while a value is validated: a list of steps on the stack.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    outer: Option<&'a Place<'a>>,
+    step: PlaceStep<'a>,
+    /// How many places are around it in the value that has the same order.
+    index: usize,
+    depth: usize,
+}
+
+#[derive(Clone, Copy)]
+enum PlaceStep<'a> {
+    Field(&'a str),
+    Item,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn root() -> Self {
+        Self { outer: None, step: PlaceStep::Item, index: 0, depth: 0 }
+    }
+
+    /// A field, by its number among the fields of the object.
+    pub(super) fn field(&'a self, index: usize, name: &'a str) -> Self {
+        Self { outer: Some(self), step: PlaceStep::Field(name), index, depth: self.depth + 1 }
+    }
+
+    /// A field that is not there: it comes after all that are.
+    pub(super) fn missing_field(&'a self, name: &'a str) -> Self {
+        self.field(usize::MAX, name)
+    }
+
+    pub(super) fn item(&'a self, index: usize) -> Self {
+        Self { outer: Some(self), step: PlaceStep::Item, index, depth: self.depth + 1 }
+    }
+
+    pub(super) fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// From the outermost step to this one.
+    fn steps(&self) -> Vec<(usize, PlaceStep<'a>)> {
+        let mut steps = Vec::with_capacity(self.depth);
+        let mut here = *self;
+        while let Some(outer) = here.outer {
+            steps.push((here.index, here.step));
+            here = *outer;
+        }
+        steps.reverse();
+        steps
+    }
+}
+
+/// A place in a value that does not fit, and its order among such places.
+#[derive(Debug)]
+pub(crate) struct Violation {
+    order: Vec<usize>,
+    path: ValuePath,
+    expected: String,
+    got: String,
+}
+
+impl Violation {
+    /// One of the value as a whole.
+    pub(super) fn of_root(expected: String, got: String) -> Self {
+        Self { order: Vec::new(), path: ValuePath::root(), expected, got }
+    }
+
+    /// How one gets to its place.
+    pub(crate) fn path(&self) -> &[PathStep] {
+        &self.path.0
+    }
+
+    /// Whether it is where another is, or deeper.
+    pub(crate) fn is_within(&self, other: &Self) -> bool {
+        self.path.0.starts_with(&other.path.0)
+    }
+
+    /// Whether a value of this type is expected.
+    pub(crate) fn expects(&self, kind: &str) -> bool {
+        self.expected.split([' ', ',']).any(|word| word == kind) && !self.expected.contains('"')
+    }
+
+    pub(super) fn into_expected(self) -> String {
+        self.expected
+    }
+}
+
+impl From<Violation> for ValidationError {
+    fn from(violation: Violation) -> Self {
+        Self { path: violation.path.to_string(), expected: violation.expected, got: violation.got }
+    }
+}
+
+/// What a violation says of the alternative that it is found in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Discriminates {
+    /// `type`.
+    ByType,
+    /// `const` or `enum`.
+    ByConstant,
+    No,
+}
+
+/// What is wrong with a value: the first violation, and as much of the others as says which alternative was meant.
+pub(super) struct Report {
+    /// The depth of the value that is validated.
+    depth: usize,
+    count: usize,
+    first: Option<Violation>,
+    /// What would fit where the value itself has another type, or is another constant.
+    here: Option<String>,
+    /// Whether a field of the value should be another constant.
+    is_told_apart: bool,
+}
+
+impl Report {
+    pub(super) fn new(place: &Place<'_>) -> Self {
+        Self { depth: place.depth(), count: 0, first: None, here: None, is_told_apart: false }
+    }
+
+    /// Adds a violation. It is put into words only when it is needed.
+    pub(super) fn add(
+        &mut self,
+        place: &Place<'_>,
+        discriminates: Discriminates,
+        expected: impl Fn() -> String,
+        got: impl FnOnce() -> String,
+    ) {
+        self.count += 1;
+        if discriminates != Discriminates::No && place.depth() == self.depth && self.here.is_none() {
+            self.here = Some(expected());
+        }
+        self.is_told_apart |= discriminates == Discriminates::ByConstant && place.depth() == self.depth + 1;
+        let steps = place.steps();
+        let is_first =
+            self.first.as_ref().is_none_or(|first| steps.iter().map(|(index, _)| index).lt(&first.order));
+        if is_first {
+            let path = steps.iter().map(|(index, step)| match step {
+                PlaceStep::Field(name) => PathStep::from(*name),
+                PlaceStep::Item => PathStep::Item(*index),
+            });
+            let path = ValuePath(path.collect());
+            let order = steps.iter().map(|(index, _)| *index).collect();
+            self.first = Some(Violation { order, path, expected: expected(), got: got() });
+        }
+    }
+
+    /// Adds what is wrong with alternatives that all fail. The one that was meant speaks for them: where it fails deeper
+    /// than at the value itself, that says more than that none of them fits.
+    pub(super) fn add_alternatives(&mut self, place: &Place<'_>, value: &Json, alternatives: Vec<Self>) {
+        let mut meant = None;
+        let mut here = Vec::new();
+        for alternative in alternatives {
+            if let Some(expected) = alternative.here {
+                here.push(expected);
+            } else if let Some(violation) = alternative.first {
+                // One that a constant tells apart was not meant; of the others, the one with the least amiss was.
+                let rank = (alternative.is_told_apart, alternative.count);
+                if meant.as_ref().is_none_or(|(least, _)| rank < *least) {
+                    meant = Some((rank, violation));
+                }
+            }
+        }
+        here.dedup();
+        match meant {
+            Some((_, violation)) => {
+                self.count += 1;
+                if self.first.as_ref().is_none_or(|first| violation.order < first.order) {
+                    self.first = Some(violation);
+                }
+            }
+            None if here.is_empty() => {
+                self.add(place, Discriminates::No, || "one of the alternatives".to_owned(), || shown(value));
+            }
+            None => self.add(place, Discriminates::No, || list(&here, "or"), || shown(value)),
+        }
+    }
+
+    pub(super) fn into_first(self) -> Option<Violation> {
+        self.first
+    }
+}
+
+pub(super) fn count(how: &str, limit: u64, what: &str) -> String {
+    format!("{how} {limit} {what}{}", if limit == 1 { "" } else { "s" })
+}
+
+pub(super) fn one_of(options: &[Json]) -> String {
+    let options: Vec<_> = options.iter().take(MAX_NAMED + 1).map(as_json).collect();
+    match options.as_slice() {
+        [one] => one.clone(),
+        options => format!("one of {}", list(options, "or")),
+    }
+}
+
+/// `a, b or c`; `a, b, …` where there are too many.
+pub(super) fn list(words: &[String], last: &str) -> String {
+    match words {
+        [] => "a value".to_owned(),
+        [one] => one.clone(),
+        words if words.len() > MAX_NAMED => format!("{}, …", words[..MAX_NAMED].join(", ")),
+        [first @ .., end] => format!("{} {last} {end}", first.join(", ")),
+    }
+}
