@@ -216,35 +216,59 @@ fn refused_or(folder: &Dir, name: &str, error: io::Error) -> Fault {
     look(folder, name).err().unwrap_or_else(|| error.into())
 }
 
-/// What a name stands for, the link that it may be not followed.
+/// What a name stands for. A link is refused, not followed.
 fn look(folder: &Dir, name: &str) -> Outcome<Found> {
-    match folder.symlink_metadata(name) {
-        Ok(metadata) if metadata.is_dir() => Ok(Found::Folder(metadata)),
-        Ok(metadata) if is_lone_file(&metadata) => Ok(Found::File(metadata)),
-        Ok(_) => Err(Fault::Refused),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Found::Nothing),
-        Err(error) => Err(error.into()),
+    loop {
+        let metadata = match folder.symlink_metadata(name) {
+            Ok(metadata) if metadata.is_dir() => return Ok(Found::Folder(metadata)),
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+            Err(error) => return Err(error.into()),
+        };
+        match names_of(&metadata) {
+            Names::None => {}
+            Names::One => return Ok(Found::File(metadata)),
+            Names::Refused => return Err(Fault::Refused),
+        }
     }
 }
 
-/// Whether it is a file with no other name, which might be outside.
-fn is_lone_file(metadata: &Metadata) -> bool {
-    metadata.is_file() && metadata.nlink() == 1
+/// How many names a file has.
+enum Names {
+    /// It was removed or replaced after it was found by its name: that name means something else by now.
+    None,
+    One,
+    /// Several, one of which may be outside, or it is no file.
+    Refused,
+}
+
+fn names_of(metadata: &Metadata) -> Names {
+    match metadata.nlink() {
+        0 if metadata.is_file() => Names::None,
+        1 if metadata.is_file() => Names::One,
+        _ => Names::Refused,
+    }
 }
 
 /// Opens a file that is there, and judges it by its handle. What is no file is not opened at all, for to open some
 /// devices is to use them; and if it becomes one meanwhile, opening does not wait for it.
 fn open_file(folder: &Dir, name: &str, options: &mut OpenOptions) -> Outcome<(File, Metadata)> {
-    match look(folder, name)? {
-        Found::File(_) => {}
-        Found::Folder(_) => return Err(Fault::Folder),
-        Found::Nothing => return Err(Fault::Missing),
+    loop {
+        match look(folder, name)? {
+            Found::File(_) => {}
+            Found::Folder(_) => return Err(Fault::Folder),
+            Found::Nothing => return Err(Fault::Missing),
+        }
+        let file = folder
+            .open_with(name, options.follow(FollowSymlinks::No).nonblock(true))
+            .map_err(|error| refused_or(folder, name, error))?;
+        let metadata = file.metadata()?;
+        match names_of(&metadata) {
+            Names::None => {}
+            Names::One => return Ok((file, metadata)),
+            Names::Refused => return Err(Fault::Refused),
+        }
     }
-    let file = folder
-        .open_with(name, options.follow(FollowSymlinks::No).nonblock(true))
-        .map_err(|error| refused_or(folder, name, error))?;
-    let metadata = file.metadata()?;
-    if is_lone_file(&metadata) { Ok((file, metadata)) } else { Err(Fault::Refused) }
 }
 
 /// What is in a folder, by name, without what is refused or cannot be named.

@@ -1,25 +1,26 @@
 //! Storage under kill -9, and under several processes at once. `ROUNDS=200` tries for longer.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use llmspell::{Event, Runtime, Spell};
+use llmspell::{Event, Spell};
 
-use crate::world::World;
+use crate::world::{World, permissions, runtime};
 
-/// Where the child finds its script, and the folder for its storage.
+/// Where the child finds its script, and the world that it runs in.
 const SCRIPT: &str = "LLMSPELL_TEST_SCRIPT";
 const ROOT: &str = "LLMSPELL_TEST_ROOT";
 
 #[test]
 #[ignore = "the process that the other tests start: it runs a script and shows at once what that prints"]
 fn child() {
-    let (script, root) = (std::env::var(SCRIPT).unwrap(), std::env::var_os(ROOT).unwrap());
-    let runtime = Runtime::builder().workers(1).storage(root).build().unwrap();
+    let (script, root) = (std::env::var(SCRIPT).unwrap(), PathBuf::from(std::env::var_os(ROOT).unwrap()));
+    let runtime = runtime(&root);
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio.block_on(async {
-        let (run, mut events) =
-            runtime.cast(Spell::from_source("test.luau", script).unwrap()).start_with_events();
+        let cast = runtime.cast(Spell::from_source("test.luau", script).unwrap());
+        let (run, mut events) = cast.permissions(permissions(&root)).start_with_events();
         // The events end when the run is gone.
         let outcome = tokio::spawn(run.outcome());
         let mut stdout = std::io::stdout();
@@ -33,11 +34,11 @@ fn child() {
     });
 }
 
-fn start(world: &World, script: &str) -> Child {
+pub(crate) fn start(world: &World, script: &str) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "kill::child", "--ignored", "--nocapture", "--test-threads=1"])
         .env(SCRIPT, script)
-        .env(ROOT, world.path("storage"))
+        .env(ROOT, world.path(""))
         .stdout(Stdio::piped())
         .spawn()
         .unwrap()

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 #![expect(clippy::disallowed_methods, reason = "tests make the world that a spell must not leave")]
 
+mod concurrent;
 mod jail;
 mod kill;
 mod race;

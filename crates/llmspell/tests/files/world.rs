@@ -36,24 +36,21 @@ impl World {
 
     /// The same with so many bytes of memory.
     pub(crate) fn run_within(&self, memory: u64, script: &str) -> Outcome {
-        let granted = || [self.path("granted")].into_iter().collect();
-        let permissions = Permissions { read: granted(), write: granted(), ..Permissions::default() };
-        self.start(script, permissions, memory)
+        self.start(luau(script), permissions(self.folder.path()), memory)
+    }
+
+    /// Runs a spell in any language.
+    pub(crate) fn run_spell(&self, spell: Spell) -> Outcome {
+        self.start(spell, permissions(self.folder.path()), 512 << 20)
     }
 
     /// Runs a script with other permissions.
     pub(crate) fn run_with(&self, script: &str, permissions: Permissions) -> Outcome {
-        self.start(script, permissions, 512 << 20)
+        self.start(luau(script), permissions, 512 << 20)
     }
 
-    fn start(&self, script: &str, permissions: Permissions, memory: u64) -> Outcome {
-        let runtime = Runtime::builder()
-            .workers(1)
-            .working_dir(self.folder.path())
-            .storage(self.path("storage"))
-            .build()
-            .unwrap();
-        let cast = runtime.cast(Spell::from_source("test.luau", script).unwrap()).permissions(permissions);
+    fn start(&self, spell: Spell, permissions: Permissions, memory: u64) -> Outcome {
+        let cast = runtime(self.folder.path()).cast(spell).permissions(permissions);
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         tokio.block_on(cast.limits(|limits| limits.memory = memory).start().outcome())
     }
@@ -127,6 +124,21 @@ impl World {
             }
         }
     }
+}
+
+fn luau(script: &str) -> Spell {
+    Spell::from_source("test.luau", script).unwrap()
+}
+
+/// A runtime that works in a world's folder.
+pub(crate) fn runtime(folder: &Path) -> Runtime {
+    Runtime::builder().workers(1).working_dir(folder).storage(folder.join("storage")).build().unwrap()
+}
+
+/// A spell may read and write `granted`.
+pub(crate) fn permissions(folder: &Path) -> Permissions {
+    let granted = || [folder.join("granted")].into_iter().collect();
+    Permissions { read: granted(), write: granted(), ..Permissions::default() }
 }
 
 pub(crate) fn names(folder: &Path) -> Vec<String> {
