@@ -10,6 +10,7 @@ mod dry_run;
 mod environment;
 mod examples;
 mod fallback;
+mod hostile;
 mod interrupt;
 #[cfg(unix)]
 mod killed;

@@ -44,6 +44,7 @@ const TEMPERATE: &[(i32, &str)] = &[
     (0, "local s = ('x'):rep(1e5) for i = 1, 100 do console.read_line(s) end"),
     (1, "error(('\\255'):rep(2.5e7))"),
     (1, "error({message = ('\\255'):rep(2.5e7)})"),
+    (1, "local t = table.create(2e6) t[2e6] = 1 json.encode(t)"),
     (0, "pcall(error, ('\\255'):rep(4e7), 0)"),
     (2, "require(('\\1'):rep(4e7))"),
     (1, "return llm.conversation()[('\\255'):rep(3e7)]"),

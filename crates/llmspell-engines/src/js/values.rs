@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use llmspell_core::{Callback, MAX_DEPTH, Map, Method, Result, Value};
+use rquickjs::atom::PredefinedAtom;
 use rquickjs::object::{Filter, Property};
 use rquickjs::{Array, Ctx, Object, String as JsString, TypedArray, Value as JsValue};
 
@@ -199,14 +200,31 @@ impl<'js> Reader<'_, 'js> {
     }
 
     fn list(&mut self, array: &Array<'js>) -> Crossing<Value> {
-        let length = array.len();
-        self.charge(TABLE.saturating_add(length.saturating_mul(size_of::<Value>())))?;
-        let mut items = Vec::with_capacity(length);
+        let length = self.length(array)?;
+        self.charge(TABLE)?;
+        // Nothing is reserved: only items that were read show that the length is true.
+        let mut items = Vec::new();
         for at in 0..length {
+            self.charge(size_of::<Value>())?;
             let item = array.get(at).map_err(|error| self.failed(error))?;
             items.push(self.read(item).map_err(|trouble| trouble.within(|| Step::Index(at)))?);
         }
         Ok(Value::List(items))
+    }
+
+    /// How many items an array claims to have. `Array::len` panics past `i32::MAX`.
+    fn length(&self, array: &Array<'js>) -> Crossing<usize> {
+        // What an item takes in the VM at least, unless it is a hole.
+        const ITEM: u64 = 16;
+        let most = (self.host.cx.meter().limits().memory / ITEM) as f64;
+        let length: f64 =
+            array.as_object().get(PredefinedAtom::Length).map_err(|error| self.failed(error))?;
+        if length > most {
+            return Err(Trouble::misfit(format!(
+                "the array claims {length} items, more than the memory limit allows"
+            )));
+        }
+        Ok(length as usize)
     }
 
     /// Its own fields; one that is undefined is not there.

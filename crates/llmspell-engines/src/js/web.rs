@@ -20,6 +20,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
+/// The most random bytes of one call, as in browsers.
+const MAX_RANDOM: f64 = 65_536.0;
+
 /// Adds the primitives.
 pub(super) fn add<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, object: &Object<'js>) -> rquickjs::Result<()> {
     add_waiting(host, ctx, object)?;
@@ -41,7 +44,9 @@ pub(super) fn add<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, object: &Object<'js>) ->
     object.set("changeUrl", Function::new(ctx.clone(), change)?)?;
     let shared = Rc::clone(host);
     let random = move |ctx: Ctx<'js>, count: f64| {
-        let bytes = shared.scope().random().list(count as usize);
+        // `web.js` refuses more by name, but asks an object of the script, whose answers may change.
+        let count = count.clamp(0.0, MAX_RANDOM) as usize;
+        let bytes = shared.scope().random().list(count);
         TypedArray::new(ctx.clone(), bytes.map_err(|error| throw(&shared, &ctx, error))?)
     };
     object.set("randomBytes", Function::new(ctx.clone(), random)?)

@@ -127,12 +127,10 @@ impl Reader<'_> {
         }
         self.ancestors.push(pointer);
         let mut entries = Entries::default();
-        let length = table.raw_len();
-        if length == 0 && self.is_promise(table) {
+        if table.raw_len() == 0 && self.is_promise(table) {
             return Err(Trouble::misfit("a promise cannot leave the script: `:await()` gives its value"));
         }
-        self.charge(TABLE.saturating_add(length.saturating_mul(size_of::<Value>())))?;
-        entries.list.reserve(length);
+        self.charge(TABLE)?;
         let mut trouble = None;
         let walked = table.for_each::<LuaValue, LuaValue>(|key, value| {
             self.entry(table, &mut entries, key, value).map_err(|found| {
@@ -168,7 +166,9 @@ impl Reader<'_> {
                     .filter(|index| *index > 0)
                     .ok_or_else(|| Trouble::misfit(format!("{index} cannot be a key: lists begin at 1")))?;
                 let value = self.read(value).map_err(|trouble| trouble.within(|| Step::Index(index)))?;
+                // Nothing is reserved: `table.create(n)` with an item at its end has the length `n`, and one item.
                 if index == entries.list.len() + 1 {
+                    self.charge(size_of::<Value>())?;
                     entries.list.push(value);
                 } else {
                     self.charge(size_of::<(usize, Value)>())?;

@@ -81,6 +81,28 @@ fn what_cannot_leave_names_its_path() {
     assert_eq!(shown(&thrown), "main.js:1:38: no [runtime]");
 }
 
+#[test]
+fn a_length_that_an_array_claims_is_not_believed() {
+    let cases = [
+        ("a.length = 2 ** 31", "2147483648"),
+        ("a.length = 2 ** 32 - 1", "4294967295"),
+        ("a[2 ** 32 - 2] = 1", "4294967295"),
+    ];
+    for (change, items) in cases {
+        let error = fails(&format!("const a = []; {change}; export default [a]"));
+        let expected = format!(
+            "the result[0]: the array claims {items} items, more than the memory limit allows [argument]"
+        );
+        assert_eq!(shown(&error), expected, "{change}");
+    }
+    // Holes are nothing, as many as there is memory for.
+    assert_eq!(eval("const a = []; a.length = 2; export default a"), Value::List(vec![Value::Nil; 2]));
+    assert_eq!(
+        eval("export default (class extends Array { get length() { return 2 ** 31 } }).of(1)"),
+        Value::List(vec![1.into()])
+    );
+}
+
 struct Midnight;
 
 impl llmspell_core::capability::Clock for Midnight {

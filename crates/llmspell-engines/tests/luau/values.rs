@@ -1,6 +1,6 @@
 //! Values in and out of the VM.
 
-use llmspell_core::{Bridge, Map, Method, Value};
+use llmspell_core::{Bridge, Limits, Map, Method, Value};
 use proptest::prelude::*;
 
 use crate::harness::{Stage, eval, fails, shown};
@@ -62,6 +62,15 @@ fn what_cannot_leave_names_its_path() {
         assert_eq!(shown(&fails(script)), expected, "{script}");
     }
     assert!(fails(deep).message().ends_with("[1]: tables are nested more than 128 deep"));
+}
+
+#[test]
+fn a_table_takes_memory_of_the_host_for_its_items_and_not_for_its_length() {
+    // The VM takes 48 MB for it; as many items of the host would take 96 MB.
+    let stage = Stage::limited(Limits { memory: 100 << 20, ..Limits::default() });
+    let error = stage.eval("local t = table.create(3000000) t[3000000] = 1 return t").unwrap_err();
+    let expected = "the result: the list has a hole: there is an item 3000000, and none at 1";
+    assert_eq!(error.message(), expected);
 }
 
 #[test]
