@@ -1,14 +1,24 @@
-//! TypeScript to JavaScript: its types are blanked out where they stand, so that every line and column stays. Types are
-//! never checked. What of TypeScript is no type but makes code of its own, such as `enum`, is refused.
+//! TypeScript to JavaScript: types are blanked out where they stand, so that every line and column stays. Types are never
+//! checked.
+//!
+//! A source is either right or refused. Right means what `tsc` with `isolatedModules` makes of it:
+//!
+//! 1. `oxc_parser` reads the source, and `oxc_semantic` finds which imports are used as values.
+//! 2. [`blank`] blanks the types, and refuses what makes code of its own, such as `enum`.
+//! 3. [`erase`] reads the result again and compares it with the source. If JavaScript reads it differently, the source
+//!    is refused.
 
 mod blank;
+mod erase;
 
 use std::thread;
 
 use llmspell_core::{Diagnostic, Source};
 use oxc_allocator::Allocator;
-use oxc_parser::Parser;
-use oxc_span::SourceType;
+use oxc_diagnostics::Diagnostics;
+use oxc_parser::{Parser, ParserReturn};
+use oxc_semantic::SemanticBuilder;
+use oxc_span::{SourceType, Span};
 
 use super::compile::{diagnostic, position};
 
@@ -51,19 +61,65 @@ pub(super) fn strip(source: &Source) -> Result<String, Diagnostic> {
 
 fn read(text: &str) -> Result<String, Mistake> {
     let allocator = Allocator::default();
-    let parsed = Parser::new(&allocator, text, SourceType::ts().with_module(true)).parse();
-    if let Some(first) = parsed.diagnostics.iter().next() {
-        let label = first.labels.iter().next();
-        let start = label.map_or(0, |label| label.offset() as usize);
-        let width = label.map_or(1, |label| label.len() as usize);
-        return Err((
-            start,
-            start + width,
-            first.message.to_string(),
-            first.help.as_ref().map(ToString::to_string),
-        ));
+    let mut source = parse(&allocator, text, SourceType::ts().with_module(true));
+    if let Some(mistake) = first(&source.diagnostics) {
+        let jsx = first(&parse(&allocator, text, SourceType::tsx()).diagnostics).is_none();
+        let message = "JSX is not supported".to_owned();
+        return Err(if jsx {
+            (mistake.0, mistake.1, message, Some("call a function".to_owned()))
+        } else {
+            mistake
+        });
     }
-    blank::types(text, &parsed.program)
+    let blanked = {
+        let found = SemanticBuilder::new_compiler().build(&source.program);
+        if let Some(mistake) = first(&found.diagnostics) {
+            return Err(mistake);
+        }
+        blank::types(text, &source.program, found.semantic.scoping())?
+    };
+    let mut again = parse(&allocator, &blanked.text, SourceType::mjs());
+    let differs = match first(&again.diagnostics) {
+        Some((at, ..)) => Some(same_letter(&blanked.text, at, text)),
+        None => erase::difference(
+            &allocator,
+            (&mut source.program, &blanked.removed),
+            (&mut again.program, &blanked.zeros),
+        ),
+    };
+    match differs {
+        Some(span) => Err(not_blankable(span, &blanked.assertions)),
+        None => Ok(blanked.text),
+    }
+}
+
+fn parse<'a>(allocator: &'a Allocator, text: &'a str, kind: SourceType) -> ParserReturn<'a> {
+    Parser::new(allocator, text, kind).parse()
+}
+
+fn first(diagnostics: &Diagnostics) -> Option<Mistake> {
+    let first = diagnostics.iter().next()?;
+    let label = first.labels.iter().next();
+    let start = label.map_or(0, |label| label.offset() as usize);
+    let width = label.map_or(1, |label| label.len() as usize);
+    Some((start, start + width, first.message.to_string(), first.help.as_ref().map(ToString::to_string)))
+}
+
+/// The letter of the source that stands where one of its blanked text does. They have as many letters, not as many bytes.
+fn same_letter(blanked: &str, at: usize, source: &str) -> Span {
+    let letters = blanked[..blanked.floor_char_boundary(at)].chars().count();
+    let (at, letter) = source.char_indices().nth(letters).unwrap_or((source.len(), ' '));
+    Span::new(at as u32, (at + letter.len_utf8()) as u32)
+}
+
+/// Names the type whose blank changes how the code at a place is read.
+fn not_blankable(differs: Span, assertions: &[(Span, &'static str)]) -> Mistake {
+    let touches = |span: Span| span.start <= differs.end && differs.start <= span.end;
+    let (place, name) =
+        assertions.iter().copied().find(|(span, _)| touches(*span)).unwrap_or((differs, "its types"));
+    let message = format!("without {name} this would be other code: the types here cannot be taken out");
+    let hint = "put parentheses around the value with its type, or end the statement with a semicolon";
+    (place.start as usize, place.end as usize, message, Some(hint.to_owned()))
 }
 
 fn shown(source: &Source, (start, end, message, help): Mistake) -> Diagnostic {

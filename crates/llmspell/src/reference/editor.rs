@@ -19,7 +19,7 @@ const TSCONFIG: &str = r#"{
         "allowImportingTsExtensions": true,
         "allowJs": true,
         "erasableSyntaxOnly": true,
-        "verbatimModuleSyntax": true,
+        "isolatedModules": true,
         "strict": true,
         "skipLibCheck": true,
         "noEmit": true

@@ -1,59 +1,212 @@
 //! Blanks types out of a source.
+//!
+//! A blank can change how JavaScript reads what is left, above all where a line ends without a semicolon:
+//!
+//! | TypeScript | blanked alone it reads as | so the blank holds |
+//! |---|---|---|
+//! | `a as T` ↵ `(b)`, `x = 1` ↵ `private [k]` | `a(b)`, `1[k]` | `;` |
+//! | `return <T>` ↵ `a`, `throw <T>` ↵ `a` | `return; a` | `0,` |
+//! | `() => <T>{ a: 1 }`, `yield <T>` ↵ `a` | a block; `yield; a` | `0\|\|` |
+//! | `(a): T` ↵ `=> a`, `async <T>` ↵ `(a) => a` | an error | the parenthesis |
+//!
+//! What still reads differently, `a + b as T * c` for one, is found afterwards by [`super::erase`] and refused.
+
+use std::collections::HashSet;
+use std::iter;
 
 use oxc_ast::ast::{
-    ArrowFunctionExpression, Class, ClassElement, Declaration, ExportAllDeclaration,
-    ExportDefaultDeclaration, ExportDefaultDeclarationKind, ExportFromDeclaration, ExportNamedDeclaration,
-    ExportSpecifier, FormalParameter, Function, FunctionType, ImportDeclaration, ImportDeclarationSpecifier,
-    MethodDefinition, MethodDefinitionType, Program, PropertyDefinition, PropertyDefinitionType, PropertyKey,
-    Statement, TSAsExpression, TSInstantiationExpression, TSNonNullExpression, TSSatisfiesExpression,
-    TSThisParameter, TSTypeAnnotation, TSTypeAssertion, TSTypeParameterDeclaration,
-    TSTypeParameterInstantiation, VariableDeclarator,
+    AccessorProperty, AccessorPropertyType, ArrowFunctionBody, ArrowFunctionExpression, AssignmentExpression,
+    AssignmentTarget, AssignmentTargetWithDefault, Class, ClassBody, ClassElement, Comment, Declaration,
+    Decorator, ExportAllDeclaration, ExportDefaultDeclaration, ExportDefaultDeclarationKind,
+    ExportFromDeclaration, ExportNamedDeclaration, ExportSpecifier, Expression, ExpressionStatement,
+    FormalParameter, Function, FunctionType, ImportDeclaration, ImportDeclarationSpecifier, MethodDefinition,
+    MethodDefinitionType, ModuleExportName, Program, PropertyDefinition, PropertyDefinitionType, PropertyKey,
+    ReturnStatement, Statement, TSAsExpression, TSInstantiationExpression, TSNamespaceDeclaration,
+    TSNamespaceDeclarationBody, TSNonNullExpression, TSSatisfiesExpression, TSThisParameter,
+    TSTypeAnnotation, TSTypeAssertion, TSTypeParameterDeclaration, TSTypeParameterInstantiation,
+    ThrowStatement, VariableDeclarator, YieldExpression,
 };
 use oxc_ast_visit::{Visit, walk};
+use oxc_semantic::Scoping;
 use oxc_span::{GetSpan, Span};
+use oxc_syntax::symbol::SymbolId;
 
 use super::Mistake;
 
-/// The source with spaces in place of its types.
-pub(super) fn types<'a>(text: &'a str, program: &Program<'a>) -> Result<String, Mistake> {
-    let mut blanker = Blanker { text, blanks: Vec::new(), puts: Vec::new(), mistake: None };
+/// A source without its types.
+pub(super) struct Blanked {
+    pub(super) text: String,
+    /// Where in the source the statements, class elements and specifiers begin that are gone.
+    pub(super) removed: HashSet<u32>,
+    /// Where in the text a `0` stands that was put there.
+    pub(super) zeros: HashSet<u32>,
+    /// The type assertions of the source, each with its name.
+    pub(super) assertions: Vec<(Span, &'static str)>,
+}
+
+/// Blanks the types of a program, whose names are resolved in `scoping`.
+///
+/// # Errors
+/// When something in it is not only a type.
+pub(super) fn types<'a>(text: &'a str, program: &Program<'a>, scoping: &Scoping) -> Result<Blanked, Mistake> {
+    let mut blanker = Blanker {
+        text,
+        comments: &program.comments,
+        scoping,
+        blanks: Vec::new(),
+        puts: Vec::new(),
+        fillers: Vec::new(),
+        ends: Vec::new(),
+        removed: HashSet::new(),
+        assertions: Vec::new(),
+        depth: 0,
+        mistake: None,
+    };
     blanker.visit_program(program);
-    match blanker.mistake {
+    match blanker.mistake.take() {
         Some(mistake) => Err(mistake),
         None => Ok(blanker.finish()),
     }
 }
 
-struct Blanker<'a> {
+/// Where a blanked type assertion changes what the code after it is.
+#[derive(Clone, Copy)]
+enum Hazard {
+    /// Where the first line ends the expression.
+    LineEnd,
+    /// Where a brace begins a block.
+    Block,
+    /// Where a brace begins a block, and some words a declaration.
+    Statement,
+}
+
+struct Blanker<'a, 'p> {
     text: &'a str,
+    comments: &'p [Comment],
+    scoping: &'p Scoping,
     /// What is blanked out: from one byte to another. They may overlap.
     blanks: Vec<(usize, usize)>,
-    /// Letters that are put in the place of others.
-    puts: Vec<(usize, char)>,
+    /// Texts that are written over what is blanked out.
+    puts: Vec<(usize, &'static str)>,
+    /// Places where a `0` and an operator make what follows a part of an expression, if they are blanked out and the
+    /// hazard is there.
+    fillers: Vec<(usize, Hazard, &'static str)>,
+    /// Where statements and fields end without a semicolon.
+    ends: Vec<usize>,
+    removed: HashSet<u32>,
+    assertions: Vec<(Span, &'static str)>,
+    /// The statements around the one that is looked at.
+    depth: usize,
     mistake: Option<Mistake>,
 }
 
-impl Blanker<'_> {
-    fn finish(mut self) -> String {
-        self.blanks.sort_unstable();
+impl Blanker<'_, '_> {
+    fn finish(mut self) -> Blanked {
+        let blanks = merged(std::mem::take(&mut self.blanks));
+        self.put_semicolons(&blanks);
+        self.put_fillers(&blanks);
         self.puts.sort_unstable();
-        let mut puts = self.puts.into_iter().peekable();
-        let mut blanks = self.blanks.into_iter().peekable();
-        let mut out = String::with_capacity(self.text.len());
-        let mut until = 0;
+        let mut puts = self.puts.iter().peekable();
+        let mut put = "".chars();
+        let mut blanks = blanks.into_iter().peekable();
+        let (mut out, mut zeros) = (String::with_capacity(self.text.len()), HashSet::new());
         for (at, letter) in self.text.char_indices() {
-            while let Some((_, end)) = blanks.next_if(|(start, _)| *start <= at) {
-                until = until.max(end);
+            while blanks.next_if(|(_, end)| *end <= at).is_some() {}
+            let blank = blanks.peek().is_some_and(|(start, _)| *start <= at);
+            while let Some((_, text)) = puts.next_if(|(start, _)| *start <= at) {
+                put = text.chars();
             }
-            let put = puts.next_if(|(place, _)| *place == at).map(|(_, letter)| letter);
-            let ends_line = matches!(letter, '\n' | '\r' | '\u{2028}' | '\u{2029}');
-            out.push(match put {
-                Some(put) => put,
-                None if at < until && !ends_line => ' ',
-                None => letter,
-            });
+            let letter = match blank && !is_line_end(letter) {
+                true => put.next().unwrap_or(' '),
+                false => letter,
+            };
+            if blank && letter == '0' {
+                zeros.insert(out.len() as u32);
+            }
+            out.push(letter);
         }
-        out
+        Blanked { text: out, removed: self.removed, zeros, assertions: self.assertions }
+    }
+
+    /// Ends with a semicolon what a line end behind its blanked end has ended.
+    fn put_semicolons(&mut self, blanks: &[(usize, usize)]) {
+        for &end in &self.ends {
+            let Ok(found) = blanks.binary_search_by_key(&end, |blank| blank.1) else { continue };
+            let next = self.code(end, self.text.len()).find(|(_, letter)| !letter.is_whitespace());
+            let ends_by_line =
+                next.is_some_and(|(at, letter)| letter != '}' && self.text[end..at].contains(is_line_end));
+            if ends_by_line {
+                self.puts.push((blanks[found].0, ";"));
+            }
+        }
+    }
+
+    fn put_fillers(&mut self, blanks: &[(usize, usize)]) {
+        let moved: HashSet<usize> = self.puts.iter().map(|(at, _)| *at).collect();
+        for &(start, hazard, operator) in &self.fillers {
+            let found = &blanks[blanks.partition_point(|blank| blank.1 <= start)..];
+            let Some(&(_, end)) = found.first().filter(|blank| blank.0 <= start) else { continue };
+            // What was moved into the blank is code.
+            if moved.contains(&start) {
+                continue;
+            }
+            let rest = self.text[end..].trim_start();
+            let begins = |word: &str| {
+                rest.strip_prefix(word).is_some_and(|rest| !rest.starts_with(|it: char| it.is_alphanumeric()))
+            };
+            let found = match hazard {
+                Hazard::LineEnd => self.text[start..self.text.len() - rest.len()].contains(is_line_end),
+                Hazard::Block => rest.starts_with('{'),
+                Hazard::Statement => {
+                    rest.starts_with('{') || ["function", "class", "async"].into_iter().any(begins)
+                }
+            };
+            // The operator must fit between two line ends.
+            let mut places = self.text[start..end].char_indices().skip(1);
+            let place = places.find(|(at, _)| {
+                let mut there = self.text[start + at..end].chars().take(operator.len());
+                there.by_ref().filter(|letter| !is_line_end(*letter)).count() == operator.len()
+            });
+            if let Some((at, _)) = place.filter(|_| found) {
+                self.puts.push((start, "0"));
+                self.puts.push((start + at, operator));
+            }
+        }
+    }
+
+    /// The letters between two places that are not in a comment.
+    fn code(&self, start: usize, end: usize) -> impl Iterator<Item = (usize, char)> {
+        let mut comments =
+            self.comments[self.comments.partition_point(|it| it.span.end as usize <= start)..].iter();
+        let mut comment = comments.next();
+        let text = self.text.get(start..end).unwrap_or_default();
+        text.char_indices().map(move |(at, letter)| (start + at, letter)).filter(move |(at, _)| {
+            while comment.is_some_and(|it| it.span.end as usize <= *at) {
+                comment = comments.next();
+            }
+            comment.is_none_or(|it| (it.span.start as usize) > *at)
+        })
+    }
+
+    fn find(&self, start: u32, end: u32, letter: char) -> Option<u32> {
+        self.code(start as usize, end as usize).find(|found| found.1 == letter).map(|(at, _)| at as u32)
+    }
+
+    /// The words between two places, where only words, brackets and comments are.
+    fn words(&self, start: u32, end: u32) -> Vec<(u32, &str)> {
+        let mut words: Vec<(usize, usize)> = Vec::new();
+        for (at, letter) in self.code(start as usize, end as usize) {
+            match words.last_mut() {
+                _ if !letter.is_ascii_alphanumeric() => {}
+                Some(word) if word.1 == at => word.1 += 1,
+                _ => words.push((at, at + 1)),
+            }
+        }
+        words.into_iter().map(|(start, end)| (start as u32, &self.text[start..end])).collect()
+    }
+
+    fn has_line_end(&self, start: u32, end: u32) -> bool {
+        self.text.get(start as usize..end as usize).unwrap_or_default().contains(is_line_end)
     }
 
     fn blank(&mut self, start: u32, end: u32) {
@@ -64,49 +217,45 @@ impl Blanker<'_> {
         self.blank(span.start, span.end);
     }
 
-    /// Blanks a whole statement. A semicolon stays, so that the lines around it do not run together.
-    fn blank_statement(&mut self, span: Span) {
+    fn put(&mut self, at: u32, text: &'static str) {
+        self.puts.push((at as usize, text));
+    }
+
+    /// Blanks a whole statement or class element. A semicolon stays, so that the lines around it do not run together.
+    fn remove(&mut self, span: Span) {
+        self.removed.insert(span.start);
         self.blank_span(span);
-        self.puts.push((span.start as usize, ';'));
+        self.put(span.start, ";");
     }
 
-    /// Blanks with the comma that follows.
-    fn blank_item(&mut self, span: Span) {
-        let rest = &self.text[span.end as usize..];
-        let space = rest.len() - rest.trim_start().len();
-        let comma = if rest[space..].starts_with(',') { space + 1 } else { 0 };
-        self.blank(span.start, span.end + comma as u32);
-    }
-
-    fn between(&self, start: u32, end: u32) -> &str {
-        self.text.get(start as usize..end as usize).unwrap_or_default()
+    /// Blanks one of a list, with the comma that follows.
+    fn remove_item(&mut self, span: Span) {
+        self.removed.insert(span.start);
+        let next = self.code(span.end as usize, self.text.len()).find(|(_, letter)| !letter.is_whitespace());
+        let end = next.filter(|(_, letter)| *letter == ',').map_or(span.end, |(at, _)| at as u32 + 1);
+        self.blank_span(span);
+        self.blank(end - 1, end);
     }
 
     /// Blanks the first of some letters between two places.
     fn blank_letter(&mut self, start: u32, end: u32, letter: char) {
-        if let Some(at) = self.between(start, end).find(letter) {
-            self.blank(start + at as u32, start + at as u32 + 1);
+        if let Some(at) = self.find(start, end, letter) {
+            self.blank(at, at + 1);
         }
     }
 
-    /// Blanks words between two places, where only words and comments are.
     fn blank_words(&mut self, start: u32, end: u32, words: &[&str]) {
-        let text = self.between(start, end);
-        let mut found = Vec::new();
-        let mut from = 0;
-        while let Some(at) = text[from..].find(|letter: char| letter.is_ascii_alphabetic()) {
-            let word = from + at;
-            let length = text[word..]
-                .find(|letter: char| !letter.is_alphanumeric() && letter != '_')
-                .unwrap_or(text.len() - word);
-            if words.contains(&&text[word..word + length]) {
-                found.push((start + word as u32, start + (word + length) as u32));
-            }
-            from = word + length;
-        }
+        let found = self.words(start, end).into_iter().filter(|(_, word)| words.contains(word));
+        let found: Vec<_> = found.map(|(at, word)| (at, at + word.len() as u32)).collect();
         for (start, end) in found {
             self.blank(start, end);
         }
+    }
+
+    fn assertion(&mut self, name: &'static str, whole: Span, value: Span) {
+        self.assertions.push((whole, name));
+        self.blank(whole.start, value.start);
+        self.blank(value.end, whole.end);
     }
 
     fn refuse(&mut self, span: Span, what: &str, instead: &str) {
@@ -129,12 +278,94 @@ impl Blanker<'_> {
     /// The end of a member's name, with the bracket of one that is computed.
     fn key_end(&self, key: &PropertyKey<'_>, computed: bool) -> u32 {
         let end = key.span().end;
-        let bracket = if computed { self.text[end as usize..].find(']').map_or(0, |at| at + 1) } else { 0 };
-        end + bracket as u32
+        match computed {
+            true => self.find(end, self.text.len() as u32, ']').map_or(end, |at| at + 1),
+            false => end,
+        }
+    }
+
+    /// Blanks the parentheses around the type assertion of a name that is assigned to. Between parentheses, it would
+    /// not give its name to a function.
+    fn blank_target_parentheses(&mut self, whole: Span, target: &AssignmentTarget<'_>) {
+        let Some(Expression::Identifier(name)) =
+            target.get_expression().map(Expression::get_inner_expression)
+        else {
+            return;
+        };
+        // Outside of the assertion itself, so that no type is looked at.
+        let span = target.span();
+        let before: Vec<_> = self.code(whole.start as usize, name.span.start as usize).collect();
+        let after = self.code(span.end as usize, self.text.len()).take_while(|(_, letter)| *letter != '=');
+        for (at, _) in
+            before.into_iter().chain(after.collect::<Vec<_>>()).filter(|it| matches!(it.1, '(' | ')'))
+        {
+            self.blank(at as u32, at as u32 + 1);
+        }
+        if let Some(inner) = target.get_expression() {
+            self.blank_inner_parentheses(inner);
+        }
+    }
+
+    fn blank_inner_parentheses(&mut self, expression: &Expression<'_>) {
+        if let Expression::ParenthesizedExpression(it) = expression {
+            self.blank(it.span.start, it.span.start + 1);
+            self.blank(it.span.end - 1, it.span.end);
+        }
+        let inner = match expression {
+            Expression::ParenthesizedExpression(it) => &it.expression,
+            Expression::TSAsExpression(it) => &it.expression,
+            Expression::TSSatisfiesExpression(it) => &it.expression,
+            Expression::TSNonNullExpression(it) => &it.expression,
+            Expression::TSTypeAssertion(it) => &it.expression,
+            _ => return,
+        };
+        self.blank_inner_parentheses(inner);
+    }
+
+    /// Whether a module may see this name at run time.
+    fn is_value(&self, symbol: SymbolId) -> bool {
+        let flags = self.scoping.symbol_flags(symbol);
+        flags.can_be_referenced_by_value() && !flags.is_ambient()
+    }
+
+    /// Whether an imported name is used, and not in types alone.
+    fn is_used(&self, specifier: &ImportDeclarationSpecifier<'_>) -> bool {
+        let is_type =
+            matches!(specifier, ImportDeclarationSpecifier::ImportSpecifier(it) if it.import_kind.is_type());
+        let symbol = specifier.local().symbol_id.get();
+        !is_type
+            && symbol.is_none_or(|it| self.scoping.get_resolved_references(it).any(|used| used.is_value()))
+    }
+
+    fn exports_type(&self, specifier: &ExportSpecifier<'_>) -> bool {
+        let ModuleExportName::IdentifierReference(name) = &specifier.local else {
+            return specifier.export_kind.is_type();
+        };
+        let reference = name.reference_id.get().map(|it| self.scoping.get_reference(it));
+        let symbol = reference.and_then(|it| it.symbol_id());
+        specifier.export_kind.is_type() || symbol.is_some_and(|it| !self.is_value(it))
     }
 }
 
-impl<'a> Visit<'a> for Blanker<'a> {
+/// Spans in order, as few as there can be.
+fn merged(mut spans: Vec<(usize, usize)>) -> Vec<(usize, usize)> {
+    spans.retain(|(start, end)| start < end);
+    spans.sort_unstable();
+    let mut merged: Vec<(usize, usize)> = Vec::new();
+    for (start, end) in spans {
+        match merged.last_mut() {
+            Some(last) if start <= last.1 => last.1 = last.1.max(end),
+            _ => merged.push((start, end)),
+        }
+    }
+    merged
+}
+
+fn is_line_end(letter: char) -> bool {
+    matches!(letter, '\n' | '\r' | '\u{2028}' | '\u{2029}')
+}
+
+impl<'a> Visit<'a> for Blanker<'a, '_> {
     fn visit_ts_type_annotation(&mut self, it: &TSTypeAnnotation<'a>) {
         self.blank_span(it.span);
     }
@@ -148,32 +379,66 @@ impl<'a> Visit<'a> for Blanker<'a> {
     }
 
     fn visit_ts_this_parameter(&mut self, it: &TSThisParameter<'a>) {
-        self.blank_item(it.span);
+        self.remove_item(it.span);
     }
 
     fn visit_ts_as_expression(&mut self, it: &TSAsExpression<'a>) {
-        self.blank(it.expression.span().end, it.span.end);
+        self.assertion("`as`", it.span, it.expression.span());
         self.visit_expression(&it.expression);
     }
 
     fn visit_ts_satisfies_expression(&mut self, it: &TSSatisfiesExpression<'a>) {
-        self.blank(it.expression.span().end, it.span.end);
+        self.assertion("`satisfies`", it.span, it.expression.span());
         self.visit_expression(&it.expression);
     }
 
     fn visit_ts_non_null_expression(&mut self, it: &TSNonNullExpression<'a>) {
-        self.blank(it.expression.span().end, it.span.end);
-        self.visit_expression(&it.expression);
-    }
-
-    fn visit_ts_instantiation_expression(&mut self, it: &TSInstantiationExpression<'a>) {
-        self.blank_span(it.type_arguments.span);
+        self.assertion("`!`", it.span, it.expression.span());
         self.visit_expression(&it.expression);
     }
 
     fn visit_ts_type_assertion(&mut self, it: &TSTypeAssertion<'a>) {
-        self.blank(it.span.start, it.expression.span().start);
+        self.assertion("`<…>`", it.span, it.expression.span());
         self.visit_expression(&it.expression);
+    }
+
+    fn visit_ts_instantiation_expression(&mut self, it: &TSInstantiationExpression<'a>) {
+        self.assertion("`<…>`", it.span, it.expression.span());
+        self.visit_expression(&it.expression);
+    }
+
+    fn visit_assignment_expression(&mut self, it: &AssignmentExpression<'a>) {
+        self.blank_target_parentheses(it.span, &it.left);
+        walk::walk_assignment_expression(self, it);
+    }
+
+    fn visit_assignment_target_with_default(&mut self, it: &AssignmentTargetWithDefault<'a>) {
+        self.blank_target_parentheses(it.span, &it.binding);
+        walk::walk_assignment_target_with_default(self, it);
+    }
+
+    fn visit_expression_statement(&mut self, it: &ExpressionStatement<'a>) {
+        self.fillers.push((it.span.start as usize, Hazard::Statement, ","));
+        walk::walk_expression_statement(self, it);
+    }
+
+    fn visit_return_statement(&mut self, it: &ReturnStatement<'a>) {
+        if let Some(argument) = &it.argument {
+            self.fillers.push((argument.span().start as usize, Hazard::LineEnd, ","));
+        }
+        walk::walk_return_statement(self, it);
+    }
+
+    fn visit_throw_statement(&mut self, it: &ThrowStatement<'a>) {
+        self.fillers.push((it.argument.span().start as usize, Hazard::LineEnd, ","));
+        walk::walk_throw_statement(self, it);
+    }
+
+    fn visit_yield_expression(&mut self, it: &YieldExpression<'a>) {
+        if let Some(argument) = &it.argument {
+            self.fillers.push((argument.span().start as usize, Hazard::LineEnd, "||"));
+        }
+        walk::walk_yield_expression(self, it);
     }
 
     fn visit_formal_parameter(&mut self, it: &FormalParameter<'a>) {
@@ -197,14 +462,29 @@ impl<'a> Visit<'a> for Blanker<'a> {
     }
 
     fn visit_arrow_function_expression(&mut self, it: &ArrowFunctionExpression<'a>) {
-        // No line may end before the arrow: the bracket of the parameters moves there.
+        // No line may end between `async`, or `return`, and the parameters: their parenthesis moves up.
+        if let Some(types) = &it.type_parameters
+            && self.has_line_end(types.span.start, it.params.span.start)
+        {
+            self.blank(it.params.span.start, it.params.span.start + 1);
+            self.put(types.span.start, "(");
+        }
+        // Nor before the arrow: their other parenthesis moves down.
         if let Some(returned) = &it.return_type
-            && self.between(it.params.span.end, returned.span.end).contains('\n')
+            && self.has_line_end(it.params.span.end, returned.span.end)
         {
             self.blank(it.params.span.end - 1, it.params.span.end);
-            self.puts.push((returned.span.end as usize - 1, ')'));
+            let last = self.text.floor_char_boundary(returned.span.end as usize - 1);
+            self.put(last as u32, ")");
+        }
+        if !matches!(it.body, ArrowFunctionBody::FunctionBody(_)) {
+            self.fillers.push((it.body.span().start as usize, Hazard::Block, "||"));
         }
         walk::walk_arrow_function_expression(self, it);
+    }
+
+    fn visit_decorator(&mut self, it: &Decorator<'a>) {
+        self.refuse(it.span, "a decorator", "a call of the function");
     }
 
     fn visit_class(&mut self, it: &Class<'a>) {
@@ -213,13 +493,16 @@ impl<'a> Visit<'a> for Blanker<'a> {
             self.blank_words(it.span.start, end, &["abstract"]);
         }
         if let (Some(first), Some(last)) = (it.implements.first(), it.implements.last()) {
-            let before = &self.text[..first.span.start as usize];
-            let word = before.rfind("implements").unwrap_or(before.len());
-            self.blank(word as u32, last.span.end);
+            let from = it.type_parameters.as_ref().map(|it| it.span.end);
+            let from = from.into_iter().chain(it.id.as_ref().map(|it| it.span.end));
+            let from = from.chain(it.heritage.as_ref().map(|it| it.expression.span().end));
+            let from = from.chain(it.heritage.iter().flat_map(|it| &it.type_arguments).map(|it| it.span.end));
+            let words = self.words(from.max().unwrap_or(it.span.start), first.span.start);
+            if let Some((at, _)) = words.into_iter().find(|(_, word)| *word == "implements") {
+                self.blank(at, last.span.end);
+            }
         }
-        for decorator in &it.decorators {
-            self.refuse(decorator.span, "a decorator", "a call of the function");
-        }
+        self.visit_decorators(&it.decorators);
         if let Some(heritage) = &it.heritage {
             self.visit_class_heritage(heritage);
         }
@@ -229,19 +512,42 @@ impl<'a> Visit<'a> for Blanker<'a> {
         self.visit_class_body(&it.body);
     }
 
+    fn visit_class_body(&mut self, it: &ClassBody<'a>) {
+        for (element, before) in it.body.iter().zip(iter::once(None).chain(it.body.iter().map(Some))) {
+            let span = element.span();
+            self.ends.push(span.end as usize);
+            let open = before.is_some_and(|before| {
+                matches!(before, ClassElement::PropertyDefinition(_))
+                    && !self.text[..before.span().end as usize].ends_with(';')
+            });
+            let blanked = self.blanks.len();
+            self.visit_class_element(element);
+            // A modifier that ended the field before it.
+            if open && self.blanks[blanked..].iter().any(|(start, _)| *start == span.start as usize) {
+                self.put(span.start, ";");
+            }
+        }
+    }
+
     fn visit_class_element(&mut self, it: &ClassElement<'a>) {
         match it {
-            ClassElement::TSIndexSignature(signature) => self.blank_statement(signature.span),
-            ClassElement::AccessorProperty(property) => {
-                self.refuse(property.span, "an accessor field", "a getter and a setter");
-            }
+            ClassElement::TSIndexSignature(signature) => self.remove(signature.span),
             it => walk::walk_class_element(self, it),
+        }
+    }
+
+    fn visit_accessor_property(&mut self, it: &AccessorProperty<'a>) {
+        match it.r#type {
+            AccessorPropertyType::TSAbstractAccessorProperty => self.remove(it.span),
+            AccessorPropertyType::AccessorProperty => {
+                self.refuse(it.span, "an accessor field", "a getter and a setter");
+            }
         }
     }
 
     fn visit_method_definition(&mut self, it: &MethodDefinition<'a>) {
         if it.value.body.is_none() || it.r#type == MethodDefinitionType::TSAbstractMethodDefinition {
-            self.blank_statement(it.span);
+            self.remove(it.span);
             return;
         }
         self.blank_modifiers(it.span.start, &it.key);
@@ -254,7 +560,7 @@ impl<'a> Visit<'a> for Blanker<'a> {
 
     fn visit_property_definition(&mut self, it: &PropertyDefinition<'a>) {
         if it.declare || it.r#type == PropertyDefinitionType::TSAbstractPropertyDefinition {
-            self.blank_statement(it.span);
+            self.remove(it.span);
             return;
         }
         self.blank_modifiers(it.span.start, &it.key);
@@ -275,90 +581,95 @@ impl<'a> Visit<'a> for Blanker<'a> {
 
     fn visit_statement(&mut self, it: &Statement<'a>) {
         let span = it.span();
+        if self.depth > 0 && it.is_module_declaration() {
+            let message = "`import` and `export` stand at the top of a module".to_owned();
+            self.mistake.get_or_insert((span.start as usize, span.end as usize, message, None));
+        }
+        self.depth += 1;
+        self.ends.push(span.end as usize);
+        let is_type = match it {
+            Statement::ExportDeclaration(export) => is_type(&export.declaration),
+            Statement::TSNamespaceExportDeclaration(_) => true,
+            it => it.as_declaration().is_some_and(is_type),
+        };
+        match is_type {
+            true => self.remove(span),
+            false => walk::walk_statement(self, it),
+        }
+        if let Statement::TSExportAssignment(it) = it {
+            self.refuse(it.span, "`export =`", "`export default`");
+        }
+        self.depth -= 1;
+    }
+
+    fn visit_declaration(&mut self, it: &Declaration<'a>) {
+        let span = it.span();
         match it {
-            Statement::TSTypeAliasDeclaration(_)
-            | Statement::TSInterfaceDeclaration(_)
-            | Statement::TSExternalModuleDeclaration(_)
-            | Statement::TSGlobalDeclaration(_)
-            | Statement::TSNamespaceExportDeclaration(_) => self.blank_statement(span),
-            Statement::TSEnumDeclaration(it) if it.declare => self.blank_statement(span),
-            Statement::TSNamespaceDeclaration(it) if it.declare => self.blank_statement(span),
-            Statement::VariableDeclaration(it) if it.declare => self.blank_statement(span),
-            Statement::ClassDeclaration(it) if it.declare => self.blank_statement(span),
-            Statement::FunctionDeclaration(it) if it.declare || is_signature(it) => {
-                self.blank_statement(span)
-            }
-            Statement::TSEnumDeclaration(_) => {
+            Declaration::TSEnumDeclaration(_) => {
                 self.refuse(span, "an enum", "`const Colour = { Red: \"red\" } as const`");
             }
-            Statement::TSNamespaceDeclaration(_) => self.refuse(span, "a namespace", "a module of its own"),
-            Statement::TSImportEqualsDeclaration(_) => self.refuse(span, "`import =`", "`import … from`"),
-            Statement::TSExportAssignment(_) => self.refuse(span, "`export =`", "`export default`"),
-            Statement::ExportDeclaration(export) if is_declared(&export.declaration) => {
-                self.blank_statement(span)
-            }
-            Statement::ExportDeclaration(export) => match &export.declaration {
-                Declaration::TSEnumDeclaration(_) => {
-                    self.refuse(span, "an enum", "`const Colour = { Red: \"red\" } as const`");
-                }
-                Declaration::TSNamespaceDeclaration(_) => {
-                    self.refuse(span, "a namespace", "a module of its own");
-                }
-                _ => walk::walk_statement(self, it),
-            },
-            it => walk::walk_statement(self, it),
+            Declaration::TSNamespaceDeclaration(_) => self.refuse(span, "a namespace", "a module of its own"),
+            Declaration::TSImportEqualsDeclaration(_) => self.refuse(span, "`import =`", "`import … from`"),
+            it => walk::walk_declaration(self, it),
         }
     }
 
     fn visit_import_declaration(&mut self, it: &ImportDeclaration<'a>) {
-        if it.import_kind.is_type() {
-            self.blank_statement(it.span);
+        let Some(specifiers) = &it.specifiers else { return };
+        if it.import_kind.is_type() || !specifiers.iter().any(|specifier| self.is_used(specifier)) {
+            self.remove(it.span);
             return;
         }
-        for specifier in it.specifiers.iter().flatten() {
-            if let ImportDeclarationSpecifier::ImportSpecifier(specifier) = specifier
-                && specifier.import_kind.is_type()
-            {
-                self.blank_item(specifier.span);
+        for specifier in specifiers.iter().filter(|specifier| !self.is_used(specifier)).collect::<Vec<_>>() {
+            let span = specifier.span();
+            self.remove_item(span);
+            if let ImportDeclarationSpecifier::ImportNamespaceSpecifier(_) = specifier {
+                // Only a default import may be left, and the comma behind it.
+                self.blank_letter(specifiers[0].span().end, span.start, ',');
             }
         }
     }
 
     fn visit_export_named_declaration(&mut self, it: &ExportNamedDeclaration<'a>) {
-        if it.export_kind.is_type() {
-            self.blank_statement(it.span);
-        } else {
-            walk::walk_export_named_declaration(self, it);
+        match it.export_kind.is_type() {
+            true => self.remove(it.span),
+            false => walk::walk_export_named_declaration(self, it),
         }
     }
 
     fn visit_export_from_declaration(&mut self, it: &ExportFromDeclaration<'a>) {
-        if it.export_kind.is_type() {
-            self.blank_statement(it.span);
-        } else {
-            walk::walk_export_from_declaration(self, it);
+        match it.export_kind.is_type() || it.specifiers.iter().all(|it| it.export_kind.is_type()) {
+            true => self.remove(it.span),
+            false => walk::walk_export_from_declaration(self, it),
         }
     }
 
     fn visit_export_specifier(&mut self, it: &ExportSpecifier<'a>) {
-        if it.export_kind.is_type() {
-            self.blank_item(it.span);
+        if self.exports_type(it) {
+            self.remove_item(it.span);
         }
     }
 
     fn visit_export_all_declaration(&mut self, it: &ExportAllDeclaration<'a>) {
         if it.export_kind.is_type() {
-            self.blank_statement(it.span);
+            self.remove(it.span);
         }
     }
 
     fn visit_export_default_declaration(&mut self, it: &ExportDefaultDeclaration<'a>) {
-        match &it.declaration {
-            ExportDefaultDeclarationKind::TSInterfaceDeclaration(_) => self.blank_statement(it.span),
-            ExportDefaultDeclarationKind::FunctionDeclaration(function) if is_signature(function) => {
-                self.blank_statement(it.span);
+        let symbol =
+            |name: Option<oxc_syntax::reference::ReferenceId>| self.scoping.get_reference(name?).symbol_id();
+        let is_type = match &it.declaration {
+            ExportDefaultDeclarationKind::TSInterfaceDeclaration(_) => true,
+            ExportDefaultDeclarationKind::FunctionDeclaration(function) => is_signature(function),
+            ExportDefaultDeclarationKind::Identifier(name) => {
+                symbol(name.reference_id.get()).is_some_and(|it| !self.is_value(it))
             }
-            _ => walk::walk_export_default_declaration(self, it),
+            _ => false,
+        };
+        match is_type {
+            true => self.remove(it.span),
+            false => walk::walk_export_default_declaration(self, it),
         }
     }
 }
@@ -369,18 +680,36 @@ fn is_signature(function: &Function<'_>) -> bool {
 }
 
 /// Whether it is nothing but a type.
-fn is_declared(declaration: &Declaration<'_>) -> bool {
+fn is_type(declaration: &Declaration<'_>) -> bool {
     match declaration {
         Declaration::TSTypeAliasDeclaration(_)
         | Declaration::TSInterfaceDeclaration(_)
         | Declaration::TSExternalModuleDeclaration(_)
         | Declaration::TSGlobalDeclaration(_) => true,
         Declaration::TSEnumDeclaration(it) => it.declare,
-        Declaration::TSNamespaceDeclaration(it) => it.declare,
+        Declaration::TSNamespaceDeclaration(it) => it.declare || holds_types(it),
         Declaration::VariableDeclaration(it) => it.declare,
         Declaration::ClassDeclaration(it) => it.declare,
         Declaration::FunctionDeclaration(it) => it.declare || is_signature(it),
-        Declaration::TSImportEqualsDeclaration(_) => false,
+        Declaration::TSImportEqualsDeclaration(it) => it.import_kind.is_type(),
+    }
+}
+
+/// Whether a namespace has only types, and so is not there at run time.
+fn holds_types(namespace: &TSNamespaceDeclaration<'_>) -> bool {
+    match &namespace.body {
+        TSNamespaceDeclarationBody::TSNamespaceDeclaration(inner) => holds_types(inner),
+        TSNamespaceDeclarationBody::TSModuleBlock(block) => block.body.iter().all(|statement| {
+            let declaration = match statement {
+                Statement::ExportDeclaration(it) => Some(&it.declaration),
+                it => it.as_declaration(),
+            };
+            match declaration {
+                Some(Declaration::TSTypeAliasDeclaration(_) | Declaration::TSInterfaceDeclaration(_)) => true,
+                Some(Declaration::TSNamespaceDeclaration(inner)) => holds_types(inner),
+                _ => false,
+            }
+        }),
     }
 }
 

@@ -1,10 +1,13 @@
-//! The types as TypeScript's own compiler takes them: all that is written in JavaScript and TypeScript here fits them, and
-//! what is wrong does not.
+//! TypeScript as its compilers take it: scripts fit the types that `llmspell types` writes, and a script in TypeScript
+//! does what the compilers' output does (`references.rs`).
 //!
-//! The compiler is the one of `tools/typescript`, which `npm ci` installs beneath the target folder when it is first
-//! wanted.
+//! `tools/typescript` pins the compilers. `npm ci` installs them in the target folder when a test first needs them.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 #![expect(clippy::disallowed_methods, reason = "starts the compiler and lays out what it reads")]
+
+mod cases;
+mod generate;
+mod references;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -17,8 +20,8 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-/// The compiler's script, installed as the lock file says.
-fn compiler() -> PathBuf {
+/// The folder with the compilers, installed as the lock file says.
+fn compilers() -> PathBuf {
     let (tools, place) =
         (repository().join("tools/typescript"), Path::new(env!("CARGO_TARGET_TMPDIR")).join("typescript"));
     fs::create_dir_all(&place).unwrap();
@@ -36,7 +39,7 @@ fn compiler() -> PathBuf {
         assert!(npm.status.success(), "npm ci: {}", String::from_utf8_lossy(&npm.stderr));
         fs::copy(wanted, installed).unwrap();
     }
-    place.join("node_modules/typescript/bin/tsc")
+    place
 }
 
 /// A folder with what `llmspell types` writes.
@@ -53,7 +56,8 @@ fn folder() -> TempDir {
 /// What the compiler says of a project.
 fn check(project: &Path) -> String {
     let ran = Command::new("node")
-        .args([compiler().as_os_str(), "--pretty".as_ref(), "false".as_ref(), "--project".as_ref()])
+        .arg(compilers().join("node_modules/typescript/bin/tsc"))
+        .args(["--pretty".as_ref(), "false".as_ref(), "--project".as_ref()])
         .arg(project)
         .current_dir(project.parent().unwrap())
         .output()

@@ -1,0 +1,4 @@
+import { log } from './log.ts'
+
+log.push('types')
+export type T = number
