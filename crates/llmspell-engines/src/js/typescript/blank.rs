@@ -744,10 +744,13 @@ mod tests {
             ("type A = string\ninterface B { c: A }\n[1]", ";              \n;                   \n[1]"),
             ("export type A = 1; export interface B {}", ";                  ;                    "),
             (
-                "import type { A } from './a'; import { type B, c, type D } from './b'",
-                ";                             import {         c,        } from './b'",
+                "import type { A } from './a'; import { type B, c, type D } from './b'; c()",
+                ";                             import {         c,        } from './b'; c()",
             ),
-            ("export type { A }; export { type B, c }", ";                  export {         c }"),
+            (
+                "export type { A }; let c; export { type B, c }",
+                ";                  let c; export {         c }",
+            ),
             (
                 "declare const x: number; declare function f(): void; declare class C {}",
                 ";                        ;                           ;                 ",
@@ -759,7 +762,7 @@ mod tests {
             ),
             ("try {} catch (e: unknown) {}", "try {} catch (e         ) {}"),
             ("for (const x of y as number[]) {}", "for (const x of y            ) {}"),
-            ("(x as any) = 1; (x!).y = 2; x!.y!()", "(x       ) = 1; (x ).y = 2; x .y ()"),
+            ("(x as any) = 1; (x!).y = 2; x!.y!()", " x         = 1; (x ).y = 2; x .y ()"),
             (
                 "abstract class A<T> extends B<T> implements C, D<T> { }",
                 "         class A    extends B                       { }",
@@ -780,6 +783,14 @@ mod tests {
             ("let é: 'ü' = 'ü'; let s = `${x as T}`", "let é      = 'ü'; let s = `${x     }`"),
             ("const x = { a: 1 } as const", "const x = { a: 1 }         "),
             ("label: for (;;) { a ? b : c }", "label: for (;;) { a ? b : c }"),
+            ("x = y as T\n(z)", "x = y;    \n(z)"),
+            ("function f() { return <T>\n1 }", "function f() { return 0, \n1 }"),
+            ("() => <T>{ a: 1 }", "() => 0||{ a: 1 }"),
+            ("const f = async <T>\n(x: T) => x", "const f = async (  \n x   ) => x"),
+            ("class A { a = 1\nprivate ['b'] = 2 }", "class A { a = 1\n;       ['b'] = 2 }"),
+            ("class A { get: T\nx() {} }", "class A { get;  \nx() {} }"),
+            ("let x; (x as T) = () => {}", "let x;  x       = () => {}"),
+            ("import { T } from './a'; let x: T", ";                        let x   "),
         ];
         for (typed, plain) in cases {
             let stripped =
@@ -795,7 +806,7 @@ mod tests {
             ("enum A { B }", "a.ts:1:1: an enum is not just a type: it makes code, which types here do not"),
             (
                 "\nexport enum A { B }",
-                "a.ts:2:1: an enum is not just a type: it makes code, which types here do not",
+                "a.ts:2:8: an enum is not just a type: it makes code, which types here do not",
             ),
             (
                 "namespace A { export const b = 1 }",
@@ -807,6 +818,11 @@ mod tests {
             ),
             ("export = 1", "a.ts:1:1: `export =` is not just a type: it makes code, which types here do not"),
             ("let x: = 1", "a.ts:1:8: Unexpected token"),
+            (
+                "let é: 'ü'\nlet x = -é as T ** 2",
+                "a.ts:2:9: without `as` this would be other code: the types here cannot be taken out",
+            ),
+            ("let x = <div>text</div>", "a.ts:1:24: JSX is not supported"),
         ];
         for (typed, said) in cases {
             let found = strip(&Source::new("a.ts", typed)).unwrap_err();
