@@ -3,6 +3,7 @@
 //!
 //! The inputs are the table of `cases.rs` and programs of `generate.rs`. To generate others, set `TYPESCRIPT_SEED`, and
 //! `TYPESCRIPT_PROGRAMS` for their number.
+#![allow(clippy::print_stdout, reason = "prints the seed and the counts")]
 
 use std::collections::BTreeMap;
 use std::env;
@@ -23,7 +24,7 @@ type Program = BTreeMap<&'static str, String>;
 /// What a program came to.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Result {
+enum ProgramResult {
     /// Its default export.
     Value(serde_json::Value),
     /// The name of the error that it threw.
@@ -31,7 +32,7 @@ enum Result {
     Refused(String),
 }
 
-impl Result {
+impl ProgramResult {
     fn is_refused(&self) -> bool {
         matches!(self, Self::Refused(_))
     }
@@ -40,9 +41,9 @@ impl Result {
 /// What a program came to by each compiler.
 #[derive(Debug, Deserialize)]
 struct References {
-    esbuild: Result,
-    oxc: Result,
-    tsc: Result,
+    esbuild: ProgramResult,
+    oxc: ProgramResult,
+    tsc: ProgramResult,
 }
 
 fn program(body: &str) -> Program {
@@ -79,7 +80,7 @@ fn by_compilers(programs: &[Program]) -> Vec<References> {
 }
 
 /// Runs programs as spells.
-fn by_us(programs: &[Program]) -> Vec<Result> {
+fn by_us(programs: &[Program]) -> Vec<ProgramResult> {
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let runtime = Runtime::builder().build().unwrap();
     let run = |program: &Program| {
@@ -89,9 +90,9 @@ fn by_us(programs: &[Program]) -> Vec<Result> {
         }
         let spell = Spell::load(folder.path()).unwrap();
         match tokio.block_on(runtime.cast(spell).start().outcome()).into_result() {
-            Ok(value) => Result::Value(serde_json::to_value(value).unwrap()),
-            Err(error) if *error.kind() == ErrorKind::Syntax => Result::Refused(error.to_string()),
-            Err(error) => Result::Threw(error.message().split(':').next().unwrap().to_owned()),
+            Ok(value) => ProgramResult::Value(serde_json::to_value(value).unwrap()),
+            Err(error) if *error.kind() == ErrorKind::Syntax => ProgramResult::Refused(error.to_string()),
+            Err(error) => ProgramResult::Threw(error.message().split(':').next().unwrap().to_owned()),
         }
     };
     programs.iter().map(run).collect()
@@ -109,7 +110,7 @@ fn the_table_does_what_compilers_say() {
         let agree = by.esbuild == by.oxc && by.oxc == by.tsc;
         let right = match expected {
             Expected::Same => ours == by.esbuild && ours == by.oxc,
-            Expected::Refused(why) => matches!(&ours, Result::Refused(said) if said.contains(why)),
+            Expected::Refused(why) => matches!(&ours, ProgramResult::Refused(said) if said.contains(why)),
             Expected::Disputed(_) => !agree && ours == by.tsc,
         };
         if !right {
@@ -122,14 +123,14 @@ fn the_table_does_what_compilers_say() {
 
 #[test]
 fn generated_programs_do_what_compilers_say_or_are_refused() {
-    let (seed, count) = (setting("TYPESCRIPT_SEED", 13), setting("TYPESCRIPT_PROGRAMS", 600));
+    let (seed, count) = (setting("TYPESCRIPT_SEED", 13), setting("TYPESCRIPT_PROGRAMS", 700));
     println!("TYPESCRIPT_SEED={seed} TYPESCRIPT_PROGRAMS={count}");
     let bodies: Vec<String> =
         (0..count).map(|number| Generator::new(seed.wrapping_add(number)).program()).collect();
     let programs: Vec<Program> = bodies.iter().map(|body| program(body)).collect();
     let (mut inputs, mut refused, mut disputed, mut wrong) = (0, 0, 0, Vec::new());
     for (number, (by, ours)) in by_compilers(&programs).into_iter().zip(by_us(&programs)).enumerate() {
-        let compiled: Vec<&Result> =
+        let compiled: Vec<&ProgramResult> =
             [&by.esbuild, &by.oxc].into_iter().filter(|it| !it.is_refused()).collect();
         // Not TypeScript.
         if compiled.is_empty() && ours.is_refused() {

@@ -822,7 +822,7 @@ mod tests {
                 "let é: 'ü'\nlet x = -é as T ** 2",
                 "a.ts:2:9: without `as` this would be other code: the types here cannot be taken out",
             ),
-            ("let x = <div>text</div>", "a.ts:1:24: JSX is not supported"),
+            ("let x = <div>text</div>", "a.ts:1:19: JSX is not supported"),
         ];
         for (typed, said) in cases {
             let found = strip(&Source::new("a.ts", typed)).unwrap_err();
