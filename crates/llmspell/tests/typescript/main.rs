@@ -57,7 +57,7 @@ fn folder() -> TempDir {
 fn check(project: &Path) -> String {
     let ran = Command::new("node")
         .arg(compilers().join("node_modules/typescript/bin/tsc"))
-        .args(["--pretty".as_ref(), "false".as_ref(), "--project".as_ref()])
+        .args(["--pretty", "false", "--project"])
         .arg(project)
         .current_dir(project.parent().unwrap())
         .output()

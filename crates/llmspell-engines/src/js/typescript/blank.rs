@@ -59,13 +59,14 @@ pub(super) fn types<'a>(text: &'a str, program: &Program<'a>, scoping: &Scoping)
         ends: Vec::new(),
         removed: HashSet::new(),
         assertions: Vec::new(),
+        asserted: HashSet::new(),
         depth: 0,
         mistake: None,
     };
     blanker.visit_program(program);
     match blanker.mistake.take() {
         Some(mistake) => Err(mistake),
-        None => Ok(blanker.finish()),
+        None => blanker.finish(),
     }
 }
 
@@ -95,15 +96,20 @@ struct Blanker<'a, 'p> {
     ends: Vec<usize>,
     removed: HashSet<u32>,
     assertions: Vec<(Span, &'static str)>,
+    /// Where a value with `as` or `satisfies` ends.
+    asserted: HashSet<usize>,
     /// The statements around the one that is looked at.
     depth: usize,
     mistake: Option<Mistake>,
 }
 
 impl Blanker<'_, '_> {
-    fn finish(mut self) -> Blanked {
+    fn finish(mut self) -> Result<Blanked, Mistake> {
         let blanks = merged(std::mem::take(&mut self.blanks));
         self.put_semicolons(&blanks);
+        if let Some(mistake) = self.mistake {
+            return Err(mistake);
+        }
         self.put_fillers(&blanks);
         self.puts.sort_unstable();
         let mut puts = self.puts.iter().peekable();
@@ -125,7 +131,7 @@ impl Blanker<'_, '_> {
             }
             out.push(letter);
         }
-        Blanked { text: out, removed: self.removed, zeros, assertions: self.assertions }
+        Ok(Blanked { text: out, removed: self.removed, zeros, assertions: self.assertions })
     }
 
     /// Ends with a semicolon what a line end behind its blanked end has ended.
@@ -135,6 +141,14 @@ impl Blanker<'_, '_> {
             let next = self.code(end, self.text.len()).find(|(_, letter)| !letter.is_whitespace());
             let ends_by_line =
                 next.is_some_and(|(at, letter)| letter != '}' && self.text[end..at].contains(is_line_end));
+            // `oxc_parser` ends `a < b as T` at a line that begins with `-`; tsc and esbuild do not.
+            let goes_on = next.is_some_and(|(at, _)| is_operator(&self.text[at..]));
+            if ends_by_line && goes_on && self.asserted.contains(&end) {
+                let message = "the next line goes on with this value, in spite of its type".to_owned();
+                let hint =
+                    "end the statement with a semicolon, or put parentheses around the value with its type";
+                self.mistake.get_or_insert((blanks[found].0, end, message, Some(hint.to_owned())));
+            }
             if ends_by_line {
                 self.puts.push((blanks[found].0, ";"));
             }
@@ -361,6 +375,14 @@ fn merged(mut spans: Vec<(usize, usize)>) -> Vec<(usize, usize)> {
     merged
 }
 
+/// Whether a text begins with an operator between two values.
+fn is_operator(text: &str) -> bool {
+    let unary = ["++", "--", "=>"].into_iter().any(|it| text.starts_with(it));
+    !unary
+        && (text.starts_with("!=")
+            || text.starts_with(['+', '-', '*', '/', '%', '<', '>', '&', '|', '^', '?', '=']))
+}
+
 fn is_line_end(letter: char) -> bool {
     matches!(letter, '\n' | '\r' | '\u{2028}' | '\u{2029}')
 }
@@ -383,11 +405,13 @@ impl<'a> Visit<'a> for Blanker<'a, '_> {
     }
 
     fn visit_ts_as_expression(&mut self, it: &TSAsExpression<'a>) {
+        self.asserted.insert(it.span.end as usize);
         self.assertion("`as`", it.span, it.expression.span());
         self.visit_expression(&it.expression);
     }
 
     fn visit_ts_satisfies_expression(&mut self, it: &TSSatisfiesExpression<'a>) {
+        self.asserted.insert(it.span.end as usize);
         self.assertion("`satisfies`", it.span, it.expression.span());
         self.visit_expression(&it.expression);
     }
