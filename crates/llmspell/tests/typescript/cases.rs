@@ -52,6 +52,7 @@ pub(crate) const CASES: &[(&str, Expected)] = &[
     ("let x: any = f\n(1)", Same),
     ("let x: any = f as any\n(1)", Same),
     ("let x!: any\n(f)(2)", Same),
+    ("let x: import('x').Y\n(f)(2)", Same),
     ("let x: typeof f\n<any>(f)", Same),
     ("let x\n<any>(f)", Same),
     ("let x\n<any>[f]", Same),

@@ -99,7 +99,6 @@ impl Generator {
             "readonly $T[]",
             "(a: $T) => $T",
             "<X>(a: X) => X",
-            "import('x').Y",
             "{ [key: string]: $T }",
             "A<\n$T\n>",
             "[a: $T]",

@@ -111,7 +111,10 @@ fn the_table_does_what_compilers_say() {
         let right = match expected {
             Expected::Same => ours == by.esbuild && ours == by.oxc,
             Expected::Refused(why) => matches!(&ours, ProgramResult::Refused(said) if said.contains(why)),
-            Expected::Disputed(_) => !agree && ours == by.tsc,
+            Expected::Disputed(why) => {
+                println!("as tsc alone says: {body:?} ({why})");
+                !agree && ours == by.tsc
+            }
         };
         if !right {
             wrong.push(format!("{body}\n    {ours:?}\n    {by:?}"));
