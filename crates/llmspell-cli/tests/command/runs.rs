@@ -295,8 +295,13 @@ fn step_names_reach_no_terminal_and_no_recording_unescaped() {
     // Nobody answers, so the request is in doubt when the run is resumed.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("url=http://{}/", silent.local_addr().unwrap());
-    folder
-        .write("post.luau", &spell.replace(r#"storage.write("key", "value")"#, "http.post(params.url, 'x')"));
+    folder.write(
+        "post.luau",
+        &spell.replace(
+            r#"storage.write("key", "value")"#,
+            "http.post(params.url, 'x', {timeout = 0.2}) while true do end",
+        ),
+    );
     assert_eq!(
         folder.run(&["run", "post.luau", "-q", "--allow-net=127.0.0.1", "--timeout=1s", &url]).code,
         5
