@@ -642,6 +642,8 @@ declare namespace Spell {
         json?: any;
         /** The most seconds it may take, redirects and the whole answer included; 60 unless it says otherwise. */
         timeout?: number | null;
+        /** Whether the request may be sent again when the run is resumed. It carries a header `Idempotency-Key`, the same each time, by which the server tells a repetition; without one, a `POST` is never sent twice. */
+        idempotent?: boolean;
         /** Is called with each piece of the body as it comes. Returning `false` stops quietly, a text with that as the error. */
         onChunk?: ((...values: any[]) => any) | null;
     }
@@ -786,6 +788,8 @@ declare namespace Spell {
         timeout?: number | null;
         /** Whether redirects are followed; they are unless it says otherwise. */
         follow?: boolean;
+        /** Whether the request may be sent again when the run is resumed. It carries a header `Idempotency-Key`, the same each time, by which the server tells a repetition; without one, a `POST` is never sent twice. */
+        idempotent?: boolean;
     }
 
     /** Looks after calls whose answers go to callbacks, such as those of `llm.chat_async`. */

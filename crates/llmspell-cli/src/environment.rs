@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use llmspell::{Error, Result, Runs, Source};
+use llmspell::{Error, Result, RunStore, Source, SqliteStore};
 
 const FILE: &str = ".env";
 
@@ -62,9 +63,9 @@ pub(crate) fn state_folder() -> Option<PathBuf> {
     state.filter(|path| path.is_absolute()).map(|path| path.join("llmspell"))
 }
 
-/// The runs that are kept for this user.
-pub(crate) fn runs() -> Option<Runs> {
-    state_folder().map(|folder| Runs::in_folder(folder.join("runs")))
+/// The store of this user's runs.
+pub(crate) fn run_store() -> Option<Arc<dyn RunStore>> {
+    state_folder().map(|folder| Arc::new(SqliteStore::in_folder(folder.join("runs"))) as _)
 }
 
 /// Works in this folder from now on, as the run did that is to go on: its paths and its `.env` are relative to it.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -16,19 +17,23 @@ use crate::error::Result;
 use crate::outcome::LogLevel;
 use crate::value::{Map, Value};
 
-/// Keeps answers by what was asked.
+/// Keeps the answers of models by their requests.
 pub trait Cache: Send + Sync {
-    /// The answer to a request; `None` when there is none, or only one that is older.
+    /// The answer to a request; `None` when there is none, or only an older one.
     ///
     /// # Errors
-    /// When what is kept cannot be read.
-    fn find(&self, request: &Value, max_age: Option<Duration>) -> Result<Option<Value>>;
+    /// When the cache cannot be read.
+    fn find<'a>(
+        &'a self,
+        request: &'a Value,
+        max_age: Option<Duration>,
+    ) -> BoxFuture<'a, Result<Option<Value>>>;
 
-    /// Keeps an answer in the place of an older one.
+    /// Keeps an answer, in place of an older one.
     ///
     /// # Errors
-    /// When it cannot be written.
-    fn keep(&self, request: &Value, answer: &Value) -> Result<()>;
+    /// When the cache cannot be written.
+    fn keep<'a>(&'a self, request: &'a Value, answer: &'a Value) -> BoxFuture<'a, Result<()>>;
 }
 
 /// Whether a request may be answered from the cache: `true`, or the most seconds that the answer may be old.
@@ -107,9 +112,9 @@ impl Place {
     }
 
     /// The answer that is kept. It costs nothing. A cache that cannot be read is as if it were empty.
-    pub(crate) fn find(&self) -> Result<Option<Reply>> {
-        let found =
-            self.cache.find(&self.key, self.max_age).and_then(|found| found.map(from_value).transpose());
+    pub(crate) async fn find(&self) -> Result<Option<Reply>> {
+        let found = self.cache.find(&self.key, self.max_age).await;
+        let found = found.and_then(|found| found.map(from_value).transpose());
         let reply: Option<Reply> = match found {
             Ok(reply) => reply,
             Err(error) => {
@@ -126,12 +131,13 @@ impl Place {
     }
 
     /// Keeps an answer, if it is whole and of the model that was asked.
-    pub(crate) fn keep(&self, reply: &Reply) -> Result<()> {
+    pub(crate) async fn keep(&self, reply: &Reply) -> Result<()> {
         let is_whole = matches!(reply.finish_reason, FinishReason::Stop | FinishReason::ToolCalls);
         if !is_whole || !reply.failed.is_empty() {
             return Ok(());
         }
-        match to_value(reply).and_then(|reply| self.cache.keep(&self.key, &reply)) {
+        let reply = to_value(reply)?;
+        match self.cache.keep(&self.key, &reply).await {
             Ok(()) => Ok(()),
             Err(error) => self.warn("written", &error),
         }

@@ -22,6 +22,7 @@ use crate::capability::{
     GatedStorage, Models, Modules, Net, Progress, Random, Storage,
 };
 use crate::chat::Usage;
+use crate::commit::CommitPoint;
 use crate::effect::{Journal, Task};
 use crate::error::{Error, Result};
 use crate::held::Held;
@@ -29,7 +30,7 @@ use crate::limits::{Limits, Meter};
 use crate::outcome::{LogEntry, LogLevel, Outcome};
 use crate::permission::Permissions;
 use crate::trace::EffectEvent;
-use crate::turn::Turns;
+use crate::turn::{Next, Turns};
 use crate::value::{Map, Value};
 
 /// The spell that runs, as it may know itself.
@@ -78,6 +79,11 @@ pub enum Event {
 pub trait Sink: Send + Sync {
     /// Takes one event.
     fn emit(&self, event: Event);
+
+    /// Waits until all events so far can be seen: a question must not appear before the lines above it.
+    fn flushed(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 struct Silent;
@@ -287,6 +293,11 @@ impl Context {
         self.run.sink.emit(event);
     }
 
+    /// Waits until all events so far can be seen.
+    pub(crate) fn flushed(&self) -> BoxFuture<'static, ()> {
+        self.run.sink.flushed()
+    }
+
     /// Logs a line, charged to the `output` limit.
     ///
     /// # Errors
@@ -404,15 +415,38 @@ impl Context {
     /// whether a call was told that it waits in vain for room in its budget. For the engine's session.
     #[must_use]
     pub fn next_turn(&self) -> bool {
-        self.run.turns.next() || self.run.meter.purse().give_up()
+        match self.run.turns.next() {
+            Next::Released => true,
+            Next::NotDurable => false,
+            Next::Empty => self.run.meter.purse().give_up(),
+        }
     }
 
-    /// Writes down in the journal what the run came to.
+    /// Records the outcome in the journal; it is durable at the returned point.
     ///
     /// # Errors
     /// When the journal cannot be written.
-    pub fn close(&self, outcome: &Outcome) -> Result<()> {
+    pub fn close(&self, outcome: &Outcome) -> Result<CommitPoint> {
         self.run.journal.close(outcome, self.said())
+    }
+
+    /// Waits until the journal's records up to this point are durable.
+    ///
+    /// # Errors
+    /// When the journal cannot be written.
+    pub async fn recorded(&self, point: CommitPoint) -> Result<()> {
+        match self.run.turns.commits() {
+            Some(commits) => commits.reached(point).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The same, and blocks the thread.
+    ///
+    /// # Errors
+    /// When the journal cannot be written.
+    pub fn wait_recorded(&self, point: CommitPoint) -> Result<()> {
+        self.run.turns.commits().map_or(Ok(()), |commits| commits.wait(point))
     }
 
     /// What is wrong with the journal, or with a replay from it, when that ended the run: no script may go on by itself

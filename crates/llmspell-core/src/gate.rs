@@ -1,24 +1,36 @@
-//! The gate: every touch of the world passes here.
+//! The gate: every effect passes here.
 //!
-//! In order: may the run still act, was it done before, the real thing, write it down, and wait for its turn at the
-//! script. Permission comes first, in the capability's own gated view, which knows it.
+//! An effect is one touch of the world: a model call, a request, a file, the clock. The capability's own gated view has
+//! checked its permission. Then, in this order:
+//!
+//! 1. The run may still act: it is not cancelled and no limit is reached.
+//! 2. The effect gets its number, which with its task is its [path](crate::effect::EffectPath).
+//! 3. The journal is asked. If it has an answer, that is the answer, and the world is left alone.
+//! 4. If the effect is not idempotent, its start is made durable before it happens (write-ahead).
+//! 5. It happens, by a [`Permit`] that only this module makes.
+//! 6. Its answer draws its place in the order of all answers and is recorded. It reaches the script when it is its
+//!    [turn](crate::turn) and its record is durable.
+//!
+//! An answer that arrives in parts ([`Chunks`]) passes steps 1 to 5 once and step 6 with each part. Parts are recorded
+//! as they arrive, and a crash loses at most those that no later record depends on.
 
 use std::pin::Pin;
 use std::task::{self, Poll, ready};
 
-use futures_util::stream::{self, BoxStream, Stream, StreamExt};
+use futures_util::stream::{self, BoxStream, StreamExt};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
+use crate::commit::CommitPoint;
 use crate::context::Context;
 use crate::convert::{from_value, to_value};
-use crate::effect::{Ask, Effect, End, Entry, EntryId, Lookup, Permit};
+use crate::effect::{Ask, Effect, End, EntryId, Lookup, Permit};
 use crate::error::{Error, ErrorKind, Result};
-use crate::held::Held;
-use crate::turn::{InTurn, Turn};
+use crate::stream_record::{StreamEnd, StreamRecord};
+use crate::turn::Turn;
 
 impl Context {
-    /// The gate for what waits for its answer.
+    /// The gate for an effect that waits for its answer.
     pub(crate) async fn gate<T, F>(&self, ask: Ask, live: impl FnOnce(Permit) -> F) -> Result<T>
     where
         T: Serialize + DeserializeOwned,
@@ -26,21 +38,22 @@ impl Context {
     {
         match self.begin(ask)? {
             (Lookup::Recorded(end), _) => {
-                self.turns().wait(end.order).await;
+                self.release(self.turns().wait(end.order)).await?;
                 from_value(end.answer?)
             }
             (Lookup::NeverEnded, permit) => Err(self.never_ended(&permit).await),
-            (Lookup::Live(entry), permit) => {
+            (Lookup::Live { entry, start, .. }, permit) => {
+                self.durable(start).await?;
                 let result = self.until_cancelled(live(permit)).await;
                 if let Some(turn) = self.finish(entry, &result)? {
-                    turn.await;
+                    self.release(turn).await?;
                 }
                 result
             }
         }
     }
 
-    /// The gate for what does not wait.
+    /// The gate for an effect that does not wait, such as a look at the clock. It is always repeatable.
     pub(crate) fn gate_now<T>(&self, ask: Ask, live: impl FnOnce(Permit) -> Result<T>) -> Result<T>
     where
         T: Serialize + DeserializeOwned,
@@ -48,7 +61,7 @@ impl Context {
         match self.begin(ask)? {
             (Lookup::Recorded(end), _) => from_value(end.answer?),
             (Lookup::NeverEnded, permit) => Err(self.break_off(beyond_the_end(&permit))),
-            (Lookup::Live(entry), permit) => {
+            (Lookup::Live { entry, .. }, permit) => {
                 let result = live(permit);
                 self.finish(entry, &result)?;
                 result
@@ -58,8 +71,9 @@ impl Context {
 
     pub(crate) fn begin(&self, ask: Ask) -> Result<(Lookup, Permit)> {
         self.meter().state()?;
+        self.check_journal()?;
         let path = self.task().next_effect();
-        let permit = Permit::new(path.clone(), self.meter().deadline());
+        let permit = Permit::new(&self.spell().run_id, path.clone(), self.meter().deadline());
         let lookup = self.journal().begin(Effect { path, ask }).map_err(|error| self.break_off(error))?;
         Ok((lookup, permit))
     }
@@ -68,8 +82,8 @@ impl Context {
         self.cancellation().run_until_cancelled(live).await.unwrap_or_else(|| Err(Error::cancelled()))
     }
 
-    /// Writes down what an effect came to, and returns the wait for its turn. What the end of the run cut off came to
-    /// nothing: a run that is resumed does it again.
+    /// Records the answer of an effect, and returns the wait until the script may have it. What the end of the run cut
+    /// off has no answer: a run that is resumed does it again.
     pub(crate) fn finish<T: Serialize>(&self, entry: EntryId, result: &Result<T>) -> Result<Option<Turn>> {
         if !self.journal().keeps() {
             return Ok(None);
@@ -80,9 +94,46 @@ impl Context {
             Err(error) => Err(error.clone()),
         };
         let order = self.turns().draw();
+        let point = self.record(entry, order, answer)?;
+        Ok(Some(self.turns().wait_committed(order, point)))
+    }
+
+    fn record(&self, entry: EntryId, order: u64, answer: Result<crate::Value>) -> Result<CommitPoint> {
         let end = End { order, said: self.said(), answer };
-        self.journal().finish(entry, end).map_err(|error| self.break_off(error))?;
-        Ok(Some(self.turns().wait(order)))
+        self.journal().finish(entry, end).map_err(|error| self.break_off(error))
+    }
+
+    /// Waits until a record is durable.
+    ///
+    /// # Errors
+    /// When the journal cannot be written, which ends the run.
+    pub(crate) async fn durable(&self, point: CommitPoint) -> Result<()> {
+        match self.turns().commits() {
+            Some(commits) => {
+                self.until_cancelled(commits.reached(point)).await.map_err(|error| match error.is_final() {
+                    true => error,
+                    false => self.break_off(error),
+                })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for a turn.
+    ///
+    /// # Errors
+    /// When the journal cannot be written, which ends the run.
+    pub(crate) async fn release(&self, turn: Turn) -> Result<()> {
+        turn.await;
+        self.check_journal()
+    }
+
+    /// Ends the run when its journal's writer has failed: nothing that it does now would be recorded.
+    fn check_journal(&self) -> Result<()> {
+        match self.turns().commits().and_then(|commits| commits.failure()) {
+            Some(error) => Err(self.break_off(error.clone())),
+            None => Ok(()),
+        }
     }
 
     async fn never_ended(&self, permit: &Permit) -> Error {
@@ -96,134 +147,144 @@ fn beyond_the_end(permit: &Permit) -> Error {
     Error::new(ErrorKind::Replay, message).hint("record it anew with `--record`")
 }
 
-/// What came of an answer in pieces, as the journal keeps it.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Record<H, P> {
-    /// What came before the pieces.
-    head: H,
-    /// Its place in the [order](End::order) of the run, as each piece has one.
-    opened: u64,
-    pub(crate) pieces: Vec<(u64, P)>,
-    /// The end: with what went wrong, if anything did. Absent when nobody waited for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    end: Option<(u64, Option<Error>)>,
+/// A part of an answer that arrives in parts.
+pub(crate) trait Chunk: Serialize + DeserializeOwned + Send + Unpin + 'static {
+    /// Whether it is the last one of a whole answer.
+    fn is_last(&self) -> bool;
 }
 
-impl Entry {
-    /// What went wrong, if anything did: with the effect, or with its answer in the middle.
-    #[must_use]
-    pub fn error(&self) -> Option<Error> {
-        match &self.end.as_ref()?.answer {
-            Err(error) => Some(error.clone()),
-            Ok(answer) if self.effect.ask.operation == "stream" => {
-                from_value::<(u64, Option<Error>)>(answer.get("end")?.clone()).ok()?.1
-            }
-            Ok(_) => None,
-        }
-    }
+/// A chunk, or the end of them.
+type Item<C> = Option<Result<C>>;
+
+/// Where chunks come from.
+enum ChunkSource<C> {
+    /// The world. They draw their numbers as they arrive.
+    Live(BoxStream<'static, Result<C>>),
+    /// The journal, with their numbers. An item without a number happens now.
+    Recorded(BoxStream<'static, (Option<u64>, Item<C>)>),
+    /// Nowhere: no more is waited for.
+    Closed,
 }
 
-struct Recording<H, P> {
-    entry: EntryId,
-    record: Record<H, P>,
-    /// What the pieces take.
-    held: Held,
-}
-
-/// A part of an answer that comes in parts.
-pub(crate) trait Piece: Serialize + DeserializeOwned + Clone + Send + Unpin + 'static {
-    /// The bytes that it takes.
-    fn weight(&self) -> u64;
-}
-
-/// A piece, or the end of them.
-type Item<P> = Option<Result<P>>;
-
-/// An answer that comes in pieces, behind the gate. Its end without an error says that it is whole. Dropping it ends
-/// the effect: what was seen of it is what it came to.
-pub(crate) struct Pieces<H: Serialize, P: Piece> {
+/// An answer that arrives in chunks, behind the gate. Its end without an error says that it is whole. Dropping it ends
+/// the effect with the chunks that have arrived.
+pub(crate) struct Chunks<C: Chunk> {
     cx: Context,
-    items: InTurn<BoxStream<'static, (u64, Item<P>)>, Item<P>>,
-    /// What is to be written down; `None` when it came from there, or nothing is kept.
-    recording: Option<Recording<H, P>>,
+    source: ChunkSource<C>,
+    /// The item that has arrived and waits for its turn.
+    next: Option<(Turn, Item<C>)>,
+    /// The entry to record; `None` when the answer comes from the journal, is recorded to its end, or nothing is kept.
+    entry: Option<EntryId>,
     ended: bool,
 }
 
-impl<H: Serialize + DeserializeOwned + Clone, P: Piece> Pieces<H, P> {
-    /// The gate for an answer in pieces; returns what came before them as well.
-    pub(crate) async fn open<F>(cx: &Context, ask: Ask, live: impl FnOnce(Permit) -> F) -> Result<(H, Self)>
+impl<C: Chunk> Chunks<C> {
+    /// The gate for an answer in chunks; returns what came before them as well.
+    pub(crate) async fn open<H, F>(
+        cx: &Context,
+        ask: Ask,
+        live: impl FnOnce(Permit) -> F,
+    ) -> Result<(H, Self)>
     where
-        F: Future<Output = Result<(H, BoxStream<'static, Result<P>>)>>,
+        H: Serialize + DeserializeOwned,
+        F: Future<Output = Result<(H, BoxStream<'static, Result<C>>)>>,
     {
         let turns = cx.turns();
-        let new = |items, recording| Self {
-            cx: cx.clone(),
-            items: InTurn::new(turns, items),
-            recording,
-            ended: false,
-        };
+        let new = |source, entry| Self { cx: cx.clone(), source, next: None, entry, ended: false };
         match cx.begin(ask)? {
             (Lookup::Recorded(End { order, answer: Err(error), .. }), _) => {
-                turns.wait(order).await;
+                cx.release(turns.wait(order)).await?;
                 Err(error)
             }
             (Lookup::Recorded(End { answer: Ok(answer), .. }), permit) => {
-                let Record { head, opened, pieces, end } = from_value::<Record<H, P>>(answer)?;
-                turns.wait(opened).await;
-                let pieces = stream::iter(pieces).map(|(order, piece)| (order, Some(Ok(piece))));
+                let StreamRecord { head, opened, chunks, end } = from_value::<StreamRecord<H, C>>(answer)?;
+                cx.release(turns.wait(opened)).await?;
                 let waiting = cx.clone();
                 let end = stream::once(async move {
                     match end {
-                        Some((order, error)) => (order, error.map(Err)),
-                        None => (0, Some(Err(waiting.never_ended(&permit).await))),
+                        Some((order, error)) => (Some(order), error.map(Err)),
+                        None => (Some(0), Some(Err(waiting.never_ended(&permit).await))),
                     }
                 });
-                Ok((head, new(pieces.chain(end).boxed(), None)))
+                Ok((head, new(ChunkSource::Recorded(recorded(chunks).chain(end).boxed()), None)))
             }
             (Lookup::NeverEnded, permit) => Err(cx.never_ended(&permit).await),
-            (Lookup::Live(entry), permit) => match cx.until_cancelled(live(permit)).await {
-                Ok((head, pieces)) => {
-                    let (keeps, opened) = (cx.journal().keeps(), turns.draw());
-                    turns.wait(opened).await;
-                    let numbers = std::sync::Arc::clone(turns);
-                    let items = pieces.map(Some).chain(stream::iter([None]));
-                    let items = items.map(move |item| (numbers.draw(), item)).boxed();
-                    let recording = match keeps {
-                        true => {
-                            let record = Record { head: head.clone(), opened, pieces: Vec::new(), end: None };
-                            Some(Recording { entry, record, held: cx.hold(0)? })
+            (Lookup::Live { entry, arrived: Some(arrived), .. }, _) => {
+                let StreamRecord { head, opened, chunks, .. } = from_value::<StreamRecord<H, C>>(arrived)?;
+                cx.release(turns.wait(opened)).await?;
+                // The error has no number yet: what the script did with the last chunk may still have to happen, and comes
+                // before it.
+                let end = stream::iter([(None, Some(Err(interrupted())))]);
+                let source = ChunkSource::Recorded(recorded(chunks).chain(end).boxed());
+                Ok((head, new(source, Some(entry))))
+            }
+            (Lookup::Live { entry, start, arrived: None }, permit) => {
+                cx.durable(start).await?;
+                match cx.until_cancelled(live(permit)).await {
+                    Ok((head, chunks)) => {
+                        let (keeps, opened) = (cx.journal().keeps(), turns.draw());
+                        if keeps {
+                            cx.part(entry, opened, &head)?;
                         }
-                        false => None,
-                    };
-                    Ok((head, new(items, recording)))
-                }
-                Err(error) => {
-                    if let Some(turn) = cx.finish::<Record<H, P>>(entry, &Err(error.clone()))? {
-                        turn.await;
+                        cx.release(turns.wait(opened)).await?;
+                        Ok((head, new(ChunkSource::Live(chunks), keeps.then_some(entry))))
                     }
-                    Err(error)
+                    Err(error) => {
+                        if let Some(turn) = cx.finish::<()>(entry, &Err(error.clone()))? {
+                            cx.release(turn).await?;
+                        }
+                        Err(error)
+                    }
                 }
-            },
+            }
         }
     }
-}
 
-impl<H: Serialize, P: Piece> Pieces<H, P> {
-    /// The next piece; after an error, or the end, there is none.
-    pub(crate) fn poll(&mut self, task: &mut task::Context<'_>) -> Poll<Option<Result<P>>> {
+    /// The next chunk; after an error, or the end, there is none.
+    pub(crate) fn poll(&mut self, task: &mut task::Context<'_>) -> Poll<Option<Result<C>>> {
         if self.ended {
             return Poll::Ready(None);
         }
-        let (order, item) = ready!(Pin::new(&mut self.items).poll_next(task)).unwrap_or((0, None));
-        let result = match &item {
-            Some(Ok(piece)) => self.keep(order, piece),
-            Some(Err(error)) => self.end(Some((order, Some(error.clone())))),
-            None => self.end(Some((order, None))),
+        let (turn, _) = match &mut self.next {
+            Some(next) => next,
+            None => match ready!(self.arrive(task)) {
+                Ok(next) => self.next.insert(next),
+                Err(error) => {
+                    self.ended = true;
+                    return Poll::Ready(Some(Err(error)));
+                }
+            },
         };
-        Poll::Ready(match result {
+        ready!(Pin::new(turn).poll(task));
+        let item = self.next.take().and_then(|(_, item)| item);
+        self.ended = !matches!(item, Some(Ok(_)));
+        Poll::Ready(match self.cx.check_journal() {
             Ok(()) => item,
             Err(error) => Some(Err(error)),
         })
+    }
+
+    /// Takes in the next item and records it.
+    fn arrive(&mut self, task: &mut task::Context<'_>) -> Poll<Result<(Turn, Item<C>)>> {
+        let (recorded, item) = match &mut self.source {
+            ChunkSource::Live(chunks) => (None, ready!(chunks.poll_next_unpin(task))),
+            ChunkSource::Recorded(items) => ready!(items.poll_next_unpin(task)).unwrap_or((Some(0), None)),
+            ChunkSource::Closed => (Some(0), None),
+        };
+        let order = recorded.unwrap_or_else(|| self.cx.turns().draw());
+        let point = match (&item, self.entry.filter(|_| recorded.is_none())) {
+            (_, None) => Ok(CommitPoint::REACHED),
+            (Some(Ok(chunk)), Some(entry)) => {
+                let is_last = chunk.is_last();
+                self.cx.part(entry, order, chunk).and_then(|()| match is_last {
+                    true => self.end(order, None),
+                    false => Ok(CommitPoint::REACHED),
+                })
+            }
+            (Some(Err(error)), _) => self.end(order, Some((order, Some(error.clone())))),
+            (None, _) => self.end(order, Some((order, None))),
+        };
+        Poll::Ready(point.map(|point| (self.cx.turns().wait_committed(order, point), item)))
     }
 
     /// Ends the effect: no more is waited for.
@@ -231,37 +292,49 @@ impl<H: Serialize, P: Piece> Pieces<H, P> {
     /// # Errors
     /// When the journal cannot be written.
     pub(crate) fn close(&mut self) -> Result<()> {
-        self.end(None)
-    }
-
-    fn keep(&mut self, order: u64, piece: &P) -> Result<()> {
-        if let Some(recording) = &mut self.recording {
-            recording.held.grow(piece.weight())?;
-            recording.record.pieces.push((order, piece.clone()));
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, end: Option<(u64, Option<Error>)>) -> Result<()> {
         self.ended = true;
-        self.items = InTurn::new(self.cx.turns(), stream::empty().boxed());
-        let Some(mut recording) = self.recording.take() else { return Ok(()) };
-        if self.cx.meter().state().is_err() {
-            // The end of the run cut it off.
-            return Ok(());
+        self.next = None;
+        self.source = ChunkSource::Closed;
+        match self.entry {
+            Some(_) => self.end(self.cx.turns().draw(), None).map(drop),
+            None => Ok(()),
         }
-        recording.record.end = end;
-        self.cx.finish(recording.entry, &Ok(recording.record)).map(drop)
+    }
+
+    /// Records the end, once.
+    fn end(&mut self, order: u64, end: Option<(u64, Option<Error>)>) -> Result<CommitPoint> {
+        let Some(entry) = self.entry.take() else { return Ok(CommitPoint::REACHED) };
+        // What the end of the run cuts off has no end.
+        let is_cut_off = matches!(&end, Some((_, Some(error))) if error.is_final());
+        if is_cut_off || self.cx.meter().state().is_err() {
+            return Ok(CommitPoint::REACHED);
+        }
+        self.cx.record(entry, order, Ok(to_value(&StreamEnd { end })?))
     }
 }
 
-impl<H: Serialize, P: Piece> Drop for Pieces<H, P> {
+/// Recorded chunks with their numbers.
+fn recorded<C: Chunk>(
+    chunks: Vec<(u64, C)>,
+) -> impl stream::Stream<Item = (Option<u64>, Item<C>)> + Send + 'static {
+    stream::iter(chunks).map(|(order, chunk)| (Some(order), Some(Ok(chunk))))
+}
+
+fn interrupted() -> Error {
+    let message = "the run died while this answer arrived; what had arrived was delivered again";
+    Error::new(ErrorKind::StreamInterrupted, message)
+        .hint("`llmspell runs resume` asks for the whole answer again")
+}
+
+impl Context {
+    fn part(&self, entry: EntryId, order: u64, part: &impl Serialize) -> Result<()> {
+        self.journal().part(entry, order, to_value(part)?).map_err(|error| self.break_off(error))
+    }
+}
+
+impl<C: Chunk> Drop for Chunks<C> {
     fn drop(&mut self) {
         // A journal that cannot be written says so at the next effect.
-        if let Some(recording) = self.recording.take()
-            && self.cx.meter().state().is_ok()
-        {
-            let _ = self.cx.finish(recording.entry, &Ok(recording.record));
-        }
+        let _ = self.close();
     }
 }

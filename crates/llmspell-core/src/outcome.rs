@@ -54,7 +54,9 @@ pub struct LogEntry {
 }
 
 impl LogEntry {
-    pub(crate) fn now() -> f64 {
+    /// The time, in seconds since 1970, as [`time`](Self::time) has it.
+    #[must_use]
+    pub fn now() -> f64 {
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
     }
 }

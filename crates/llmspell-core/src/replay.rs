@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
+use crate::commit::CommitPoint;
 use crate::effect::{Ask, Effect, EffectPath, End, Entry, EntryId, Journal, Lookup};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::Value;
@@ -182,7 +183,11 @@ impl Journal for Replay {
         Ok(entry.end.clone().map_or(Lookup::NeverEnded, Lookup::Recorded))
     }
 
-    fn finish(&self, _: EntryId, _: End) -> Result<()> {
+    fn part(&self, _: EntryId, _: u64, _: Value) -> Result<()> {
+        Err(Error::internal("a replay has touched the world"))
+    }
+
+    fn finish(&self, _: EntryId, _: End) -> Result<CommitPoint> {
         Err(Error::internal("a replay has touched the world"))
     }
 

@@ -149,14 +149,14 @@ impl Context {
         let (lookup, _permit) = within.begin(Ask::new("spell", "step", &name)?)?;
         let value = match lookup {
             Lookup::Recorded(end) => {
-                self.turns().wait(end.order).await;
+                self.release(self.turns().wait(end.order)).await?;
                 let taken: Taken = from_value(end.answer?)?;
                 self.say_again(taken.said).await?;
                 taken.value
             }
             // In a recording, it failed or was cut off: what it did is recorded.
             Lookup::NeverEnded => work(within.clone()).await?,
-            Lookup::Live(entry) => {
+            Lookup::Live { entry, .. } => {
                 let value = work(within.clone()).await?;
                 if !value.is_data() {
                     return Err(Error::argument(format!(
@@ -165,7 +165,7 @@ impl Context {
                 }
                 let taken = Ok(Taken { value, said: said() });
                 if let Some(turn) = self.finish(entry, &taken)? {
-                    turn.await;
+                    self.release(turn).await?;
                 }
                 taken?.value
             }

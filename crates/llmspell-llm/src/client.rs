@@ -278,7 +278,7 @@ impl Client {
 
     async fn chat_now(self, permit: Permit, request: ChatRequest) -> Result<Reply> {
         let time = self.time(&permit, &request);
-        let mut chain = Chain::new(&self, request)?;
+        let mut chain = Chain::new(&self, &permit, request)?;
         loop {
             match self.call(&chain, time).chat(chain.attempt()).await {
                 Ok(reply) => return Ok(chain.served(reply)),
@@ -304,7 +304,7 @@ impl Client {
         pieces: &mpsc::Sender<Result<Delta>>,
     ) -> Result<Option<Reply>> {
         let time = self.time(permit, &request);
-        let mut chain = Chain::new(self, request)?;
+        let mut chain = Chain::new(self, permit, request)?;
         let mut handed = false;
         loop {
             match self.call(&chain, time).stream(chain.attempt(), pieces, &mut handed).await {

@@ -1,11 +1,11 @@
 //! What a request falls back on when the model that was asked cannot answer.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
 use llmspell_core::capability::{ModelRef, Models};
 use llmspell_core::chat::{ChatRequest, Content, Part, Reply, Usage};
+use llmspell_core::effect::Permit;
 use llmspell_core::{Error, ErrorKind, Result};
 
 use crate::call::Time;
@@ -19,6 +19,8 @@ pub(crate) struct Chain<'a> {
     client: &'a Client,
     /// The one that is asked now.
     entry: &'a Entry,
+    /// The same for each try, and for the whole call when its run is resumed.
+    idempotency_key: String,
     fitted: Fitted,
     rest: VecDeque<ModelRef>,
     failed: Vec<Failed>,
@@ -45,7 +47,7 @@ struct Failed {
 impl<'a> Chain<'a> {
     /// # Errors
     /// When a model is named that cannot be used, be it the last to be asked.
-    pub(crate) fn new(client: &'a Client, mut request: ChatRequest) -> Result<Self> {
+    pub(crate) fn new(client: &'a Client, permit: &Permit, mut request: ChatRequest) -> Result<Self> {
         let entry = named(client.entries(), request.provider.as_deref().unwrap_or_default())?;
         let names = std::mem::take(&mut request.fallback);
         let mut rest: VecDeque<ModelRef> = VecDeque::new();
@@ -56,7 +58,9 @@ impl<'a> Chain<'a> {
                 rest.push_back(found);
             }
         }
-        Ok(Self { client, entry, fitted: fit(entry, request), rest, failed: Vec::new() })
+        let idempotency_key = permit.idempotency_key();
+        let fitted = fit(entry, request, &idempotency_key);
+        Ok(Self { client, entry, idempotency_key, fitted, rest, failed: Vec::new() })
     }
 
     /// The provider to ask now.
@@ -93,7 +97,9 @@ impl<'a> Chain<'a> {
         }
         request.provider = Some(next.provider);
         request.model = Some(next.model);
-        self.fitted = fit(self.entry, request);
+        // The provider may be the same one, and the request is another one.
+        let key = format!("{}-{}", self.idempotency_key, self.failed.len());
+        self.fitted = fit(self.entry, request, &key);
         Ok(())
     }
 
@@ -138,10 +144,7 @@ impl<'a> Chain<'a> {
 }
 
 /// Fits a request to the model that it names: says in words what its answer must be, and leaves out what it refuses.
-fn fit(entry: &Entry, given: ChatRequest) -> Fitted {
-    // Unguessable is not needed, only that no two calls share one.
-    let number = RandomState::new().build_hasher().finish();
-    let idempotency_key = format!("llmspell-{number:016x}").into();
+fn fit(entry: &Entry, given: ChatRequest, idempotency_key: &str) -> Fitted {
     let mut told = told(entry, &given);
     let warning = refused_sampling(entry, &given);
     if warning.is_some() {
@@ -152,7 +155,11 @@ fn fit(entry: &Entry, given: ChatRequest) -> Fitted {
         Some(told) => (told, Some(given)),
         None => (given, None),
     };
-    Fitted { attempt: Attempt { request: Arc::new(request), idempotency_key }, given, warning }
+    Fitted {
+        attempt: Attempt { request: Arc::new(request), idempotency_key: idempotency_key.into() },
+        given,
+        warning,
+    }
 }
 
 /// What to tell the user when the model refuses the sampling parameters that the request has. One text for each model,

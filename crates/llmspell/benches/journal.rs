@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use llmspell::llm::{Client, Mock};
-use llmspell::{Cast, Recording, Runs, Runtime, Spell};
+use llmspell::{Cast, OnUnavailable, Recording, RunStore, Runtime, Spell, SqliteStore};
 use nix::sys::resource::{UsageWho, getrusage};
 
 /// Calls in a run.
@@ -27,7 +27,7 @@ fn main() {
     let models = Client::builder().mock(Mock::new().forgetful()).build().expect("a client with a mock");
     let runtime = Runtime::builder().workers(1).models(Arc::new(models)).build().expect("a runtime");
     let spell = Spell::from_source("calls.luau", SPELL).expect("a spell");
-    let runs = Runs::in_folder(folder.path().join("runs"));
+    let store: Arc<dyn RunStore> = Arc::new(SqliteStore::in_folder(folder.path().join("runs")));
     let recording = folder.path().join("run.jsonl");
     let cast = |calls: u32| {
         runtime.cast(spell.clone()).param("calls", i64::from(calls)).limits(|limits| {
@@ -40,7 +40,7 @@ fn main() {
     for _ in 0..ROUNDS {
         none.push(cost(cast(CALLS)));
         recorded.push(cost(cast(CALLS).record(&recording)));
-        kept.push(cost(cast(CALLS).keep(&runs)));
+        kept.push(cost(cast(CALLS).in_store(&store, OnUnavailable::Fail)));
     }
     let [none, recorded, kept] = [none, recorded, kept].map(|costs| median(costs) / CALLS);
     println!("{CALLS} calls of the mock, medians of {ROUNDS}, cpu a call:");

@@ -1,12 +1,10 @@
-//! Journals that outlast their run: recordings, in a file that a person can read, and the runs of this machine, in a
-//! database.
+//! What runs did: the journal that records a run into a [store](crate::store), and recordings, which a person can read.
 
-mod answers;
+pub(crate) mod blobs;
 mod compare;
-mod kept;
-mod pack;
-mod recording;
-mod runs;
+pub(crate) mod recording;
+mod run_journal;
+mod writer;
 
 use std::collections::BTreeMap;
 
@@ -14,10 +12,11 @@ use llmspell_core::{Map, Permissions};
 use serde::{Deserialize, Serialize};
 
 pub use compare::{Change, compare};
-pub(crate) use kept::Kept;
-pub(crate) use recording::Recorder;
 pub use recording::Recording;
-pub use runs::{DamagedRun, KeptEffect, KeptRun, RunList, RunState, RunSummary, Runs, Unfinished};
+pub use run_journal::InDoubt;
+pub(crate) use run_journal::RunJournal;
+pub use writer::OnUnavailable;
+pub(crate) use writer::{Queue, Writer};
 
 /// What a run was given: what it takes to play it again.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -33,7 +32,7 @@ pub struct RunInfo {
     /// What the spell was, by [`Spell::digest`](crate::Spell::digest).
     pub digest: String,
     /// The SHA-256 of each module that it looked for, by the path in the spell's folder; `None` where there was no file.
-    /// Only runs that are [kept](crate::Cast::keep) have them.
+    /// Only runs in a [store](crate::Cast::in_store) have them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub modules: BTreeMap<String, Option<String>>,
     /// The parameters it was given.

@@ -28,16 +28,14 @@ mod runtime;
 mod sink;
 mod spell;
 mod storage;
+pub mod store;
 pub mod testing;
 mod tracing;
 mod warm;
 mod watchdog;
 mod worker;
 
-pub use journal::{
-    Change, DamagedRun, KeptEffect, KeptRun, Recording, RunInfo, RunList, RunState, RunSummary, Runs,
-    Unfinished, compare,
-};
+pub use journal::{Change, InDoubt, OnUnavailable, Recording, RunInfo, compare};
 pub use live::Live;
 pub use llmspell_core::*;
 pub use llmspell_llm as llm;
@@ -45,4 +43,8 @@ pub use net::Sockets;
 pub use run::{Cast, Events, Run};
 pub use runtime::{Runtime, RuntimeBuilder};
 pub use spell::{Language, LimitsAsked, Manifest, ParamSpec, ParamType, Spell, parse_size, parse_span};
+pub use store::{
+    Claim, DamagedRun, Lease, MemoryStore, NewRun, Record, RecordSink, RunList, RunState, RunStore,
+    RunSummary, SqliteStore, StoredEffect, StoredRun,
+};
 pub use tracing::{Otlp, OtlpConfig, TracedRun, Tracer};

@@ -9,7 +9,7 @@ use llmspell_core::{
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use crate::run::{Prepared, data, outcome};
+use crate::run::{Prepared, data, outcome_now};
 use crate::sink::Collector;
 use crate::warm::Kind;
 use crate::worker::Desk;
@@ -178,7 +178,7 @@ impl Live {
     /// Ends the session and returns what it came to: the value, the output and logs, and what it used.
     #[must_use]
     pub fn finish(self, value: Value) -> Outcome {
-        outcome(&self.cx, &self.said, Ok(value))
+        outcome_now(&self.cx, &self.said, Ok(value))
     }
 
     /// Stops what the session is doing; it is of no use afterwards.

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use llmspell_core::capability::{Console, Models, Net};
+use llmspell_core::commit::CommitPoint;
 use llmspell_core::effect::Journal;
 use llmspell_core::{
     Bridge, Context, Error, ErrorKind, Event, Limits, Map, Outcome, Permissions, Result, Source, SpellInfo,
@@ -14,12 +16,13 @@ use llmspell_llm::Client;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::files::Disk;
-use crate::journal::{Kept, KeptRun, Recorder, Recording, RunInfo, Runs, Unfinished};
+use crate::journal::{InDoubt, OnUnavailable, Queue, Recording, RunInfo, RunJournal};
 use crate::live::{Live, Opened};
 use crate::runtime::Runtime;
 use crate::sink::Collector;
 use crate::spell::{Spell, SpellModules};
 use crate::storage::Store;
+use crate::store::{Lease, NewRun, RecordingFile, RunStore, StoredRun};
 use crate::tracing::{Traced, Tracer};
 
 /// A spell about to run, and what it gets: no parameters, no permissions, the default limits under the manifest's.
@@ -66,8 +69,8 @@ enum Written {
     #[default]
     Nowhere,
     Own(Arc<dyn Journal>),
-    Kept(Runs),
-    Resumed(Runs, Box<KeptRun>, Unfinished),
+    Kept(Arc<dyn RunStore>, OnUnavailable),
+    Resumed(Arc<dyn RunStore>, Lease, Box<StoredRun>, InDoubt),
     Recorded(PathBuf),
     Replayed(Box<Recording>),
 }
@@ -77,7 +80,7 @@ impl std::fmt::Debug for Written {
         f.write_str(match self {
             Self::Nowhere => "Nowhere",
             Self::Own(_) => "Own",
-            Self::Kept(_) => "Kept",
+            Self::Kept(..) => "Kept",
             Self::Resumed(..) => "Resumed",
             Self::Recorded(_) => "Recorded",
             Self::Replayed(_) => "Replayed",
@@ -183,24 +186,33 @@ impl Cast {
         self
     }
 
-    /// Has effects kept among the runs of this machine, so that the run can be looked at, and resumed when it dies.
-    pub fn keep(mut self, runs: &Runs) -> Self {
-        self.written = Written::Kept(runs.clone());
+    /// Keeps the run in a store, so that it can be looked at, and resumed when it fails or its process dies. It is created
+    /// there at its first effect.
+    pub fn in_store(mut self, store: &Arc<dyn RunStore>, on_unavailable: OnUnavailable) -> Self {
+        self.written = Written::Kept(Arc::clone(store), on_unavailable);
         self
     }
 
-    /// Goes on with a run that did not end well. It has its id, parameters, permissions and model; what it did is not
-    /// done again, and what it printed is not handed to the listener again, while the outcome has all of it.
+    /// Goes on with a run that did not succeed, which was [claimed](RunStore::claim) and [loaded](RunStore::load). It has
+    /// its id, parameters, permissions and model; what it did is not done again, and what it printed is not handed to the
+    /// listener again, while the outcome has all of it.
     ///
-    /// The spell must be the one that ran, which [`KeptRun::same_spell`] checks. If it asks for something else than it did
+    /// The spell must be the one that ran, which [`StoredRun::same_spell`] checks. If it asks for something else than it did
     /// then, the run fails with an error of kind `replay`.
-    pub fn resume(mut self, runs: &Runs, run: KeptRun, unfinished: Unfinished) -> Self {
+    pub fn resume(
+        mut self,
+        store: &Arc<dyn RunStore>,
+        lease: Lease,
+        run: StoredRun,
+        in_doubt: InDoubt,
+    ) -> Self {
         self.take_over(&run.summary.info);
-        self.written = Written::Resumed(runs.clone(), Box::new(run), unfinished);
+        self.written = Written::Resumed(Arc::clone(store), lease, Box::new(run), in_doubt);
         self
     }
 
-    /// Records the run into this file, which is written when the run ends.
+    /// Records the run into this file, which is complete when the run has ended; until then, what it has done is in
+    /// `FILE.partial`.
     pub fn record(mut self, file: impl Into<PathBuf>) -> Self {
         self.written = Written::Recorded(file.into());
         self
@@ -275,7 +287,7 @@ impl Cast {
                         Err(error) => (Err(error), None),
                     };
                     let ended_well = result.is_ok();
-                    let outcome = outcome(&cx, &ended, result);
+                    let outcome = outcome(&cx, &ended, result).await;
                     // Whoever starts the next run when this one has ended finds its VM.
                     let left = match opened {
                         Some(opened) if ended_well => opened.retire(),
@@ -293,7 +305,7 @@ impl Cast {
             Ok(()) => run,
             Err(error) => {
                 let (sender, receiver) = oneshot::channel();
-                let _ = sender.send(outcome(&cx, &said, Err(error)));
+                let _ = sender.send(outcome_now(&cx, &said, Err(error)));
                 Run { cx, said, outcome: receiver, detached: false }
             }
         }
@@ -310,10 +322,52 @@ impl Cast {
         Live::open(prepared, cx, said).await
     }
 
-    /// Where the run's effects are written down, and how many of its lines were heard before.
-    fn written(&mut self, modules: Option<&Arc<SpellModules>>) -> Result<(Option<Arc<dyn Journal>>, u64)> {
+    /// Where the run's effects are recorded.
+    fn written(
+        &mut self,
+        listener: Option<mpsc::UnboundedSender<Event>>,
+        modules: Option<&Arc<SpellModules>>,
+    ) -> (Arc<Collector>, Result<Option<Arc<dyn Journal>>>) {
+        let shown_before = match &self.written {
+            Written::Resumed(_, _, run, _) => run.lines_shown(),
+            _ => 0,
+        };
+        let said = Arc::new(Collector::new(listener.clone(), shown_before));
+        // A listener that went away has heard enough.
+        let show = Box::new(move |event| drop(listener.as_ref().map(|listener| listener.send(event))));
+        let writer = self.runtime.0.journal_writer.clone();
+        let written = std::mem::take(&mut self.written);
         let modules = modules.cloned();
-        let info = || RunInfo {
+        let recorded = |queue: Arc<Queue>, journal: RunJournal| {
+            said.through(queue);
+            Ok(Some(Arc::new(journal) as Arc<dyn Journal>))
+        };
+        let journal = match written {
+            Written::Nowhere => Ok(None),
+            Written::Own(journal) => Ok(Some(journal)),
+            Written::Replayed(recording) => Ok(Some(Arc::new(recording.into_replay()) as Arc<dyn Journal>)),
+            Written::Kept(store, on_unavailable) => {
+                let queue =
+                    Queue::new(store, writer, self.new_run(), self.spell.clone(), on_unavailable, show);
+                recorded(Arc::clone(&queue), RunJournal::new(queue, modules))
+            }
+            Written::Recorded(file) => {
+                let (file, spell) = (Arc::new(RecordingFile::new(file)), self.spell.clone());
+                let queue = Queue::new(file, writer, self.new_run(), spell, OnUnavailable::Fail, show);
+                recorded(Arc::clone(&queue), RunJournal::new(queue, None).recording())
+            }
+            Written::Resumed(store, lease, run, in_doubt) => {
+                let queue = Queue::claimed(store, writer, lease, show);
+                RunJournal::resume(Arc::clone(&queue), *run, modules, in_doubt)
+                    .and_then(|journal| recorded(queue, journal))
+            }
+        };
+        (said, journal)
+    }
+
+    /// The run as its store gets it, but for the digest of its spell.
+    fn new_run(&self) -> NewRun {
+        let info = RunInfo {
             run_id: self.run_id.clone(),
             spell: self.spell.name().to_owned(),
             version: self.spell.manifest().version.clone(),
@@ -324,25 +378,9 @@ impl Cast {
             model: self.model.clone(),
             fallback: self.fallback.clone(),
         };
-        let written: Arc<dyn Journal> = match std::mem::take(&mut self.written) {
-            Written::Nowhere => return Ok((None, 0)),
-            Written::Own(journal) => journal,
-            Written::Kept(runs) => {
-                let working_dir = self.runtime.0.working_dir.clone();
-                Arc::new(Kept::new(runs, info(), self.spell.clone(), modules, working_dir))
-            }
-            Written::Resumed(runs, run, unfinished) => {
-                let kept = Kept::resume(runs, *run, self.spell.clone(), modules, unfinished);
-                let heard = kept.heard();
-                return Ok((Some(Arc::new(kept)), heard));
-            }
-            Written::Recorded(file) => {
-                let info = RunInfo { digest: self.spell.digest()?, ..info() };
-                Arc::new(Recorder::new(info, file))
-            }
-            Written::Replayed(recording) => Arc::new(recording.into_replay()),
-        };
-        Ok((Some(written), 0))
+        let path = self.spell.origin().map(std::path::Path::to_owned);
+        let working_dir = self.runtime.0.working_dir.clone();
+        NewRun { info, path, working_dir, started: SystemTime::now() }
     }
 
     fn context(
@@ -351,11 +389,11 @@ impl Cast {
     ) -> (Context, Arc<Collector>, Result<()>) {
         let offline = matches!(self.written, Written::Replayed(_));
         let modules = self.spell.modules();
-        let (journal, heard, written) = match self.written(modules.as_ref()) {
-            Ok((journal, heard)) => (journal, heard, Ok(())),
-            Err(error) => (None, 0, Err(error)),
+        let (said, journal) = self.written(listener, modules.as_ref());
+        let (journal, written) = match journal {
+            Ok(journal) => (journal, Ok(())),
+            Err(error) => (None, Err(error)),
         };
-        let said = Arc::new(Collector::new(listener, heard));
         let shared = &self.runtime.0;
         let stage = self.stage.take();
         let dir = match &stage {
@@ -456,7 +494,29 @@ pub(crate) struct Prepared {
     pub(crate) params: Value,
 }
 
-pub(crate) fn outcome(cx: &Context, said: &Collector, result: Result<Value>) -> Outcome {
+/// The outcome of a run, once its journal is durable.
+pub(crate) async fn outcome(cx: &Context, said: &Collector, result: Result<Value>) -> Outcome {
+    let (mut outcome, closed) = close(cx, said, result);
+    let durable = match closed {
+        Ok(point) => cx.recorded(point).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = durable {
+        outcome.error.get_or_insert(error);
+    }
+    outcome
+}
+
+/// The same for a caller that cannot wait: the thread is blocked meanwhile.
+pub(crate) fn outcome_now(cx: &Context, said: &Collector, result: Result<Value>) -> Outcome {
+    let (mut outcome, closed) = close(cx, said, result);
+    if let Err(error) = closed.and_then(|point| cx.wait_recorded(point)) {
+        outcome.error.get_or_insert(error);
+    }
+    outcome
+}
+
+fn close(cx: &Context, said: &Collector, result: Result<Value>) -> (Outcome, Result<CommitPoint>) {
     let result = cx.broken().map_or(result, |error| Err(error.clone()));
     let (value, error) = match result.and_then(data) {
         Ok(value) => (value, None),
@@ -464,7 +524,7 @@ pub(crate) fn outcome(cx: &Context, said: &Collector, result: Result<Value>) -> 
     };
     let said = said.take();
     let meter = cx.meter();
-    let mut outcome = Outcome {
+    let outcome = Outcome {
         run_id: cx.spell().run_id.clone(),
         spell: cx.spell().name.clone(),
         value,
@@ -477,10 +537,8 @@ pub(crate) fn outcome(cx: &Context, said: &Collector, result: Result<Value>) -> 
         logs: said.logs,
         output: said.output,
     };
-    if let Err(error) = cx.close(&outcome) {
-        outcome.error.get_or_insert(error);
-    }
-    outcome
+    let closed = cx.close(&outcome);
+    (outcome, closed)
 }
 
 /// A value that may leave the run: functions and host objects die with it.
@@ -511,7 +569,7 @@ impl Run {
     pub async fn outcome(mut self) -> Outcome {
         match (&mut self.outcome).await {
             Ok(outcome) => outcome,
-            Err(_) => outcome(&self.cx, &self.said, Err(Error::internal("the worker lost the run"))),
+            Err(_) => outcome(&self.cx, &self.said, Err(Error::internal("the worker lost the run"))).await,
         }
     }
 

@@ -12,6 +12,7 @@ use llmspell_core::{Bridge, BridgeSet, Engine, EngineDescriptor, EngineRegistry,
 use tokio::sync::Semaphore;
 
 use crate::clock::{SystemClock, SystemRandom};
+use crate::journal::Writer;
 use crate::live::Live;
 use crate::net::Sockets;
 use crate::run::Cast;
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) storage: Option<PathBuf>,
     pub(crate) working_dir: Option<PathBuf>,
     pub(crate) workers: Workers,
+    pub(crate) journal_writer: Writer,
     /// For this many sessions.
     pub(crate) room: Option<Arc<Semaphore>>,
 }
@@ -163,7 +165,7 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Gives spells a cache for the answers of models, such as [`Runs`](crate::Runs). A request is answered from there
+    /// Gives spells a cache for the answers of models, such as a [`RunStore`](crate::RunStore). A request is answered from there
     /// only when the script says that it may be.
     pub fn cache(mut self, cache: Arc<dyn Cache>) -> Self {
         self.cache = Some(cache);
@@ -263,6 +265,7 @@ impl RuntimeBuilder {
             random: self.random.unwrap_or_else(|| Arc::new(SystemRandom)),
             storage: self.storage,
             working_dir: self.working_dir,
+            journal_writer: Writer::default(),
             workers: Workers::new(workers, Watchdog::new(self.stuck)),
             room: self.max_open.map(|most| Arc::new(Semaphore::new(most))),
         })))

@@ -1,10 +1,14 @@
 //! Keeps what a run says for its outcome, and hands it on to whoever listens.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use futures_util::future::BoxFuture;
 use llmspell_core::{Event, LogEntry, Sink};
 use tokio::sync::mpsc;
+
+use crate::journal::Queue;
+use crate::store::Record;
 
 #[derive(Debug, Default)]
 pub(crate) struct Said {
@@ -16,24 +20,40 @@ pub(crate) struct Said {
 pub(crate) struct Collector {
     said: Mutex<Said>,
     listener: Option<mpsc::UnboundedSender<Event>>,
-    /// How many lines the listener has heard from this run before it was resumed.
-    heard: AtomicU64,
+    /// How many lines the run has printed and logged.
+    lines: AtomicU64,
+    /// How many of them were shown before the run was resumed.
+    shown_before: u64,
+    /// The queue of the run's journal: a line is shown only when the journal knows of it.
+    journal: OnceLock<Arc<Queue>>,
 }
 
 impl Collector {
-    pub(crate) fn new(listener: Option<mpsc::UnboundedSender<Event>>, heard: u64) -> Self {
-        Self { said: Mutex::default(), listener, heard: AtomicU64::new(heard) }
+    pub(crate) fn new(listener: Option<mpsc::UnboundedSender<Event>>, shown_before: u64) -> Self {
+        Self { listener, shown_before, ..Self::default() }
     }
 
-    /// Whether it is a line that the listener has heard.
-    fn is_known(&self, event: &Event) -> bool {
-        let less = |heard: u64| heard.checked_sub(1);
-        matches!(event, Event::Output { .. } | Event::Log(_))
-            && self.heard.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    /// From now on, lines pass the journal.
+    pub(crate) fn through(&self, journal: Arc<Queue>) {
+        // A run has one journal.
+        let _ = self.journal.set(journal);
     }
 
     pub(crate) fn take(&self) -> Said {
         std::mem::take(&mut self.said.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn show(&self, event: Event, line: Option<u64>) {
+        match self.journal.get().filter(|journal| journal.is_open()) {
+            // A journal that cannot be written ends the run at its next effect.
+            Some(journal) => drop(journal.show(event, line.map(Record::Lines))),
+            None => {
+                if let Some(listener) = &self.listener {
+                    // A listener that went away has heard enough.
+                    let _ = listener.send(event);
+                }
+            }
+        }
     }
 }
 
@@ -50,12 +70,21 @@ impl Sink for Collector {
             | Event::Effect(_) => {}
         }
         drop(said);
-        if self.is_known(&event) {
-            return;
+        if !matches!(event, Event::Output { .. } | Event::Log(_)) {
+            return self.show(event, None);
         }
-        if let Some(listener) = &self.listener {
-            // A listener that went away has heard enough.
-            let _ = listener.send(event);
+        let line = self.lines.fetch_add(1, Ordering::Relaxed) + 1;
+        if line > self.shown_before {
+            self.show(event, Some(line));
         }
+    }
+
+    fn flushed(&self) -> BoxFuture<'static, ()> {
+        let journal = self.journal.get().cloned();
+        Box::pin(async move {
+            if let Some(journal) = journal {
+                journal.all_shown().await;
+            }
+        })
     }
 }

@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use llmspell_core::commit::{CommitPoint, Commits};
 use llmspell_core::effect::{Effect, End, Entry, EntryId, Journal, Lookup, NoJournal};
 use llmspell_core::trace::{EffectEvent, EffectStage};
-use llmspell_core::{Error, Event, Outcome, Result, Sink, SpellInfo};
+use llmspell_core::{Error, Event, Outcome, Parts, Result, Sink, SpellInfo, Value};
 
-use crate::journal::KeptEffect;
 use crate::sink::Collector;
+use crate::store::StoredEffect;
 
 pub use otlp::{Otlp, OtlpConfig};
 
@@ -27,7 +28,7 @@ pub trait Tracer: fmt::Debug + Send + Sync {
     }
 
     /// An effect has ended; one that is `recorded` did before the run was resumed or played again.
-    fn ended(&self, effect: &KeptEffect, recorded: bool);
+    fn ended(&self, effect: &StoredEffect, recorded: bool);
 
     /// The run has ended.
     fn closed(&self, run: &TracedRun<'_>) {
@@ -45,7 +46,7 @@ pub struct TracedRun<'a> {
     /// What it came to.
     pub outcome: &'a Outcome,
     /// What its end cut off.
-    pub unfinished: Vec<KeptEffect>,
+    pub unfinished: Vec<StoredEffect>,
 }
 
 impl Tracer for Collector {
@@ -53,7 +54,7 @@ impl Tracer for Collector {
         self.emit(Event::Effect(EffectEvent::of(effect)));
     }
 
-    fn ended(&self, effect: &KeptEffect, recorded: bool) {
+    fn ended(&self, effect: &StoredEffect, recorded: bool) {
         let stage = if recorded { EffectStage::Recorded } else { EffectStage::Ended };
         let took = effect.took.filter(|_| !recorded).map(|took| took.as_secs_f64());
         self.emit(Event::Effect(EffectEvent::ended(&effect.entry, stage, took)));
@@ -77,6 +78,7 @@ struct Open {
     entry: EntryId,
     effect: Effect,
     began: Duration,
+    parts: Parts,
 }
 
 impl Traced {
@@ -94,9 +96,9 @@ impl Traced {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, effect: Effect, began: Duration, end: End, recorded: bool) {
+    fn tell(&self, entry: Entry, began: Duration, recorded: bool) {
         let took = Some(self.started.1.elapsed().saturating_sub(began));
-        let kept = KeptEffect { entry: Entry { effect, end: Some(end) }, began, took };
+        let kept = StoredEffect { entry, parts: Parts::default(), began, took };
         self.tracers.iter().for_each(|tracer| tracer.ended(&kept, recorded));
     }
 }
@@ -106,34 +108,48 @@ impl Journal for Traced {
         let began = self.started.1.elapsed();
         match self.journal.begin(effect.clone())? {
             Lookup::Recorded(end) => {
-                self.tell(effect, began, end.clone(), true);
+                self.tell(Entry { effect, end: Some(end.clone()) }, began, true);
                 Ok(Lookup::Recorded(end))
             }
             Lookup::NeverEnded => Ok(Lookup::NeverEnded),
-            Lookup::Live(entry) => {
+            Lookup::Live { entry, start, arrived } => {
                 self.tracers.iter().for_each(|tracer| tracer.began(&effect));
                 let number = self.next.fetch_add(1, Ordering::Relaxed);
-                self.open().insert(number, Open { entry, effect, began });
-                Ok(Lookup::Live(EntryId(number)))
+                self.open().insert(number, Open { entry, effect, began, parts: Parts::default() });
+                Ok(Lookup::Live { entry: EntryId(number), start, arrived })
             }
         }
     }
 
-    fn finish(&self, entry: EntryId, end: End) -> Result<()> {
-        let Open { entry, effect, began } = self
+    fn part(&self, entry: EntryId, order: u64, part: Value) -> Result<()> {
+        let entry = {
+            let mut open = self.open();
+            let effect = open.get_mut(&entry.0);
+            let effect =
+                effect.ok_or_else(|| Error::internal(format!("the trace has no effect {}", entry.0)))?;
+            effect.parts.push(order, part.clone());
+            effect.entry
+        };
+        self.journal.part(entry, order, part)
+    }
+
+    fn finish(&self, entry: EntryId, end: End) -> Result<CommitPoint> {
+        let Open { entry, effect, began, parts } = self
             .open()
             .remove(&entry.0)
             .ok_or_else(|| Error::internal(format!("the trace has no effect {}", entry.0)))?;
-        self.journal.finish(entry, end.clone())?;
-        self.tell(effect, began, end, false);
-        Ok(())
+        let point = self.journal.finish(entry, end.clone())?;
+        let whole = parts.into_entry(Entry { effect, end: Some(end) });
+        self.tell(whole, began, false);
+        Ok(point)
     }
 
-    fn close(&self, outcome: &Outcome, said: u64) -> Result<()> {
+    fn close(&self, outcome: &Outcome, said: u64) -> Result<CommitPoint> {
         let mut unfinished: Vec<_> = std::mem::take(&mut *self.open()).into_values().collect();
         unfinished.sort_by_key(|open| open.began);
-        let unfinished = unfinished.into_iter().map(|Open { effect, began, .. }| KeptEffect {
+        let unfinished = unfinished.into_iter().map(|Open { effect, began, .. }| StoredEffect {
             entry: Entry { effect, end: None },
+            parts: Parts::default(),
             began,
             took: None,
         });
@@ -141,6 +157,10 @@ impl Journal for Traced {
         let run = TracedRun { spell, started, outcome, unfinished: unfinished.collect() };
         self.tracers.iter().for_each(|tracer| tracer.closed(&run));
         self.journal.close(outcome, said)
+    }
+
+    fn commits(&self) -> Option<Arc<Commits>> {
+        self.journal.commits()
     }
 
     fn last_order(&self) -> u64 {

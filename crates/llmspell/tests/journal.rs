@@ -8,15 +8,27 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use llmspell::capability::{ModelListing, ModelRef, Models, ProviderInfo};
 use llmspell::chat::{ChatRequest, Delta, Reply, Usage};
 use llmspell::effect::Permit;
 use llmspell::{
-    Cast, Error, ErrorKind, Event, Outcome, Permissions, Recording, Result, RunState, Runs, Runtime, Spell,
-    Unfinished,
+    Cast, Claim, Error, ErrorKind, Event, InDoubt, Lease, OnUnavailable, Outcome, Permissions, Recording,
+    Result, RunState, RunStore, Runtime, Spell, SqliteStore, StoredRun,
 };
+
+/// What a store answers; a store in a folder is never waited for.
+fn wait_for<T>(answer: BoxFuture<'_, Result<T>>) -> Result<T> {
+    answer.now_or_never().unwrap()
+}
+
+/// Takes a run over to go on with it.
+fn claim(store: &Arc<dyn RunStore>, id: &str) -> (Lease, StoredRun) {
+    let run = wait_for(store.load(id)).unwrap();
+    (wait_for(store.claim(id, Claim::IfFree)).unwrap(), run)
+}
 
 /// Answers each call after another while, and counts them.
 #[derive(Default)]
@@ -246,8 +258,8 @@ fn a_run_that_failed_goes_on_where_it_was() {
         .storage(folder.path().join("storage"))
         .build()
         .unwrap();
-    let runs = Runs::in_folder(folder.path().join("runs"));
-    assert!(runs.list().unwrap().runs.is_empty());
+    let store: Arc<dyn RunStore> = Arc::new(SqliteStore::in_folder(folder.path().join("runs")));
+    assert!(wait_for(store.list()).unwrap().runs.is_empty());
     let permissions = Permissions {
         net: "127.0.0.1".parse().map(|rule| llmspell::Grant::Only(vec![rule])).unwrap(),
         ..Permissions::default()
@@ -260,39 +272,40 @@ fn a_run_that_failed_goes_on_where_it_was() {
             .permissions(permissions.clone())
             .limits(|limits| limits.cpu = Duration::from_millis(200))
     };
-    let (died, heard) = listen(cast(&spell).keep(&runs));
+    let (died, heard) = listen(cast(&spell).in_store(&store, OnUnavailable::Fail));
     assert_eq!(died.error.as_ref().unwrap().kind().as_str(), "limit.cpu");
     assert_eq!(heard, "begin\nhalf\nmore\n");
 
-    let kept = runs.find(&died.run_id[..9]).unwrap();
+    assert_eq!(wait_for(store.resolve(&died.run_id[..9])).unwrap(), died.run_id);
+    let (lease, kept) = claim(&store, &died.run_id);
     assert_eq!(kept.summary.state, RunState::Failed);
     assert_eq!(kept.summary.info.spell, "steps");
-    assert_eq!(kept.unfinished().count(), 0);
+    assert_eq!(kept.in_doubt().count(), 0);
     let did: Vec<_> = kept.effects.iter().map(|effect| effect.entry.effect.path.to_string()).collect();
     assert_eq!(did, ["main#1", "main#2", "main#3", "main#4"]);
 
     // The same spell with the loop's end changed is answered the same.
     let quick = Spell::from_source("steps.luau", script.replace("params.spin", "1")).unwrap();
-    let (done, heard) = listen(runtime.cast(quick).resume(&runs, kept, Unfinished::Fail));
+    let (done, heard) = listen(runtime.cast(quick).resume(&store, lease, kept, InDoubt::Fail));
     assert!(done.error.is_none(), "{:?}", done.error);
     assert_eq!(heard, "end\n", "what was printed is not printed again");
     assert_eq!(done.output, "begin\nhalf\nmore\nend\n");
     assert_eq!(done.value, vec!["0: question".into(), "0: question\n".into()].into());
     assert_eq!((done.run_id, models.count()), (died.run_id, 1));
     assert_eq!(counter.seen(), HashMap::from([("/one".to_owned(), 1), ("/two".to_owned(), 1)]));
-    let summary = &runs.list().unwrap().runs[0];
+    let summary = &wait_for(store.list()).unwrap().runs[0];
     assert_eq!((summary.state, summary.model_calls), (RunState::Done, 1));
-    assert_eq!(runs.remove([summary.info.run_id.as_str()]).unwrap(), 1);
-    assert!(runs.list().unwrap().runs.is_empty());
+    assert_eq!(wait_for(store.remove(&[summary.info.run_id.clone()])).unwrap(), 1);
+    assert!(wait_for(store.list()).unwrap().runs.is_empty());
 }
 
 #[test]
 fn a_run_without_effects_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
-    let runs = Runs::in_folder(folder.path().join("runs"));
+    let store: Arc<dyn RunStore> = Arc::new(SqliteStore::in_folder(folder.path().join("runs")));
     let spell = Spell::from_source("quiet.luau", "print('hello') return 1").unwrap();
     let runtime = Runtime::builder().build().unwrap();
-    wait(runtime.cast(spell).keep(&runs)).into_result().unwrap();
+    wait(runtime.cast(spell).in_store(&store, OnUnavailable::Fail)).into_result().unwrap();
     assert!(!folder.path().join("runs").exists());
 }
 
@@ -304,13 +317,15 @@ fn a_conversation_takes_as_much_again_for_twice_the_turns() {
             for turn = 1, params.turns do c:send('turn ' .. turn .. (' and some more words'):rep(20)) end";
         let spell = Spell::from_source("talk.luau", script).unwrap();
         let runtime = Runtime::builder().models(Arc::new(Shuffled::default())).build().unwrap();
-        let runs = Runs::in_folder(folder.path().join("runs"));
+        let store: Arc<dyn RunStore> = Arc::new(SqliteStore::in_folder(folder.path().join("runs")));
         let file = folder.path().join("run.jsonl");
         let turns = i64::try_from(turns).unwrap();
-        wait(runtime.cast(spell.clone()).param("turns", turns).keep(&runs)).into_result().unwrap();
+        wait(runtime.cast(spell.clone()).param("turns", turns).in_store(&store, OnUnavailable::Fail))
+            .into_result()
+            .unwrap();
         wait(runtime.cast(spell).param("turns", turns).record(&file)).into_result().unwrap();
         // The last connection that is closed leaves all in one file.
-        drop(runs);
+        drop(store);
         drop(runtime);
         let database = folder.path().join("runs/runs.db");
         (std::fs::metadata(database).unwrap().len(), std::fs::metadata(file).unwrap().len())
@@ -417,12 +432,12 @@ fn what_failed_last_is_tried_again_and_what_was_lived_through_is_not() {
         return "done"
     "#;
     let spell = Spell::from_source("tries.luau", script).unwrap();
-    let runs = Runs::in_folder(folder.path().join("runs"));
-    let (failed, heard) = listen(runtime.cast(spell.clone()).keep(&runs));
+    let store: Arc<dyn RunStore> = Arc::new(SqliteStore::in_folder(folder.path().join("runs")));
+    let (failed, heard) = listen(runtime.cast(spell.clone()).in_store(&store, OnUnavailable::Fail));
     assert_eq!(failed.error.unwrap().kind(), ErrorKind::Overloaded);
     assert_eq!(heard, "begin\nlived through\toverloaded\n0: an easy one\n");
-    let kept = runs.find(&failed.run_id).unwrap();
-    let (done, heard) = listen(runtime.cast(spell).resume(&runs, kept, Unfinished::Fail));
+    let (lease, kept) = claim(&store, &failed.run_id);
+    let (done, heard) = listen(runtime.cast(spell).resume(&store, lease, kept, InDoubt::Fail));
     assert_eq!((well(done).value, heard.as_str()), ("done".into(), "1: another hard question\n"));
     assert_eq!(models.inner.count(), 2);
 }
@@ -450,8 +465,8 @@ fn a_named_step_is_not_taken_again_even_when_the_spell_has_changed_around_it() {
         return plan[1]
     "#;
     let spell = Spell::from_source("steps.luau", script).unwrap();
-    let runs = Runs::in_folder(folder.path().join("runs"));
-    let (failed, heard) = listen(runtime.cast(spell.clone()).keep(&runs));
+    let store: Arc<dyn RunStore> = Arc::new(SqliteStore::in_folder(folder.path().join("runs")));
+    let (failed, heard) = listen(runtime.cast(spell.clone()).in_store(&store, OnUnavailable::Fail));
     assert_eq!(heard, "planning\nplanned\t0: one\t1: two\nworking\t1\nfailed\toverloaded\nworking\t2\n");
     assert_eq!(failed.model_calls, 4);
     // Another effect stands before it now, and its function would not do.
@@ -459,9 +474,9 @@ fn a_named_step_is_not_taken_again_even_when_the_spell_has_changed_around_it() {
         .replace("local plan", "print('new', type(time.now()))\nlocal plan")
         .replace("llm.chat(\"one\")", "error(\"not again\")");
     let changed = Spell::from_source("steps.luau", changed).unwrap();
-    let kept = runs.find(&failed.run_id).unwrap();
-    assert_eq!(kept.unfinished().count(), 0);
-    let done = wait(runtime.cast(changed).resume(&runs, kept, Unfinished::Fail));
+    let (lease, kept) = claim(&store, &failed.run_id);
+    assert_eq!(kept.in_doubt().count(), 0);
+    let done = wait(runtime.cast(changed).resume(&store, lease, kept, InDoubt::Fail));
     let done = well(done);
     let output = "new\tnumber\nplanning\nplanned\t0: one\t1: two\nworking\t1\nfailed\tnil\n2: hard\n";
     assert_eq!((done.value, done.output.as_str()), ("0: one".into(), output));

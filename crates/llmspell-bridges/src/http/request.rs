@@ -41,6 +41,9 @@ pub struct RequestOptions {
     json: Option<Value>,
     /// The most seconds it may take, redirects and the whole answer included; 60 unless it says otherwise.
     timeout: Option<Seconds>,
+    /// Whether the request may be sent again when the run is resumed. It carries a header `Idempotency-Key`, the same
+    /// each time, by which the server tells a repetition; without one, a `POST` is never sent twice.
+    idempotent: bool,
     /// Is called with each piece of the body as it comes. Returning `false` stops quietly, a text with that as the
     /// error.
     on_chunk: Option<Callback>,
@@ -73,6 +76,10 @@ pub struct WholeRequest {
     /// Whether redirects are followed; they are unless it says otherwise.
     #[serde(default = "yes")]
     follow: bool,
+    /// Whether the request may be sent again when the run is resumed. It carries a header `Idempotency-Key`, the same
+    /// each time, by which the server tells a repetition; without one, a `POST` is never sent twice.
+    #[serde(default)]
+    idempotent: bool,
 }
 
 fn get() -> String {
@@ -85,10 +92,14 @@ fn yes() -> bool {
 
 impl WholeRequest {
     pub(super) fn into_request(self, cx: &Context) -> Result<HttpRequest> {
-        let Self { url, method, headers, query, body, json, timeout, follow } = self;
+        let Self { url, method, headers, query, body, json, timeout, follow, idempotent } = self;
         let mut request = HttpRequest::new(method, url);
         request.follow = follow;
-        RequestOptions { headers, query, json, timeout, on_chunk: None }.apply(cx, &mut request, body)?;
+        RequestOptions { headers, query, json, timeout, idempotent, on_chunk: None }.apply(
+            cx,
+            &mut request,
+            body,
+        )?;
         Ok(request)
     }
 }
@@ -112,6 +123,7 @@ impl RequestOptions {
         if let Some(timeout) = self.timeout {
             request.timeout = timeout.duration();
         }
+        request.idempotent = self.idempotent;
         let body = match (body, self.json) {
             (Some(_), Some(_)) => {
                 return Err(Error::argument("a request has a body or `json`, and not both"));

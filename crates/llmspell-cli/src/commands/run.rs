@@ -138,7 +138,7 @@ impl RunArgs {
             () = interrupts.next() => return Err(Error::cancelled()),
         };
         screen.notice(notice);
-        let cache = if self.no_journal { None } else { environment::runs() };
+        let cache = if self.no_journal { None } else { environment::run_store() };
         let journal = match self.record {
             Some(file) => Written::To(file),
             None => cache.clone().map_or(Written::Nowhere, Written::Kept),

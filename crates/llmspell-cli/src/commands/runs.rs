@@ -6,8 +6,10 @@ mod prune;
 mod resume;
 mod show;
 
+use std::sync::Arc;
+
 use clap::{Args, Subcommand};
-use llmspell::{Error, Result, Runs};
+use llmspell::{Error, Result, RunStore, StoredRun};
 
 pub(crate) use self::resume::Again;
 use crate::environment;
@@ -38,22 +40,30 @@ enum Command {
 impl RunsArgs {
     pub(crate) async fn execute(self, report: &Report) -> Result<Exit> {
         match self.command {
-            None => self.list.execute(report),
-            Some(Command::Show(args)) => args.execute(report),
+            None => self.list.execute(report).await,
+            Some(Command::Show(args)) => args.execute(report).await,
             Some(Command::Resume(args)) => args.execute(report).await,
-            Some(Command::Diff(args)) => args.execute(),
-            Some(Command::Prune(args)) => args.execute(report),
+            Some(Command::Diff(args)) => args.execute().await,
+            Some(Command::Prune(args)) => args.execute(report).await,
         }
     }
 }
 
-/// The runs of this user.
+/// The store of this user's runs.
 ///
 /// # Errors
-/// When there is no folder for them.
-fn kept() -> Result<Runs> {
-    environment::runs().ok_or_else(|| {
+/// When there is no folder for it.
+fn store() -> Result<Arc<dyn RunStore>> {
+    environment::run_store().ok_or_else(|| {
         Error::config("there is no folder to keep runs in")
             .hint("set XDG_STATE_HOME, or HOME, to a whole path")
     })
+}
+
+/// A run by its id, or the beginning of it.
+///
+/// # Errors
+/// When there is none, or more than one, or it is damaged.
+async fn find(store: &dyn RunStore, id: &str) -> Result<StoredRun> {
+    store.load(&store.resolve(id).await?).await
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{Folder, Seen, finish, folder};
+use crate::support::{Folder, Seen, finish, folder, read_request};
 
 /// How often the process is killed, and what of that is as much as another language needs.
 const KILLS: u32 = 200;
@@ -175,8 +175,8 @@ fn look(folder: &Folder, run: &str) -> &'static str {
     let finished = appended.filter(|it| !it["took"].is_null()).count();
     let lines = fs::read_to_string(folder.path().join("log.txt")).unwrap_or_default().lines().count();
     match lines - finished {
-        0 => "--unfinished=repeat",
-        1 => "--unfinished=done",
+        0 => "--in-doubt=repeat",
+        1 => "--in-doubt=done",
         more => panic!("{more} lines more than were written down"),
     }
 }
@@ -260,4 +260,160 @@ fn kill_and_resume(file: &str, spell: &str, most: u32) -> String {
     }
     assert!(asked_again <= kills);
     format!("{kills} kills of {runs} runs: {asked_again} orders asked for again, {undecided} questions")
+}
+
+/// A stream with an effect and a printed line for each chunk.
+const STREAM: &str = r#"
+local text = ""
+for chunk in llm.stream("count") do
+    text ..= chunk
+    local err = fs.append("log.txt", `{chunk}\n`)
+    if err then error(err) end
+    print(chunk)
+end
+return text
+"#;
+
+/// The same in JavaScript.
+const STREAM_JAVASCRIPT: &str = r#"
+let text = "";
+for await (const chunk of llm.stream("count")) {
+    text += chunk;
+    await fs.append("log.txt", `${chunk}\n`);
+    console.log(chunk);
+}
+export default text;
+"#;
+
+/// The chunks of each streamed answer.
+const CHUNKS: u32 = 10;
+
+/// A provider that streams the same answer each time, a chunk every few milliseconds, and counts the idempotency keys.
+fn streaming_provider() -> (String, Arc<Mutex<HashMap<String, u32>>>) {
+    let asked = Arc::<Mutex<HashMap<String, u32>>>::default();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let counted = Arc::clone(&asked);
+    thread::spawn(move || {
+        for socket in listener.incoming() {
+            let (socket, counted) = (socket.unwrap(), Arc::clone(&counted));
+            // Whoever was killed has gone.
+            thread::spawn(move || stream_answer(socket, &counted));
+        }
+    });
+    (format!("http://{address}/v1"), asked)
+}
+
+fn stream_answer(mut socket: TcpStream, asked: &Mutex<HashMap<String, u32>>) -> std::io::Result<()> {
+    let (head, _) = read_request(&mut socket);
+    let key = head.lines().find_map(|line| line.strip_prefix("idempotency-key: ")).unwrap();
+    *asked.lock().unwrap().entry(key.to_owned()).or_default() += 1;
+    write!(socket, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")?;
+    let event = |delta: &str, finish: &str| {
+        let choice = format!(r#"{{"index":0,"delta":{delta},"finish_reason":{finish}}}"#);
+        format!(r#"data: {{"id":"1","model":"m","choices":[{choice}]}}"#)
+    };
+    for number in 1..=CHUNKS {
+        write!(socket, "{}\n\n", event(&format!(r#"{{"content":"{number}"}}"#), "null"))?;
+        socket.flush()?;
+        thread::sleep(Duration::from_millis(3));
+    }
+    write!(socket, "{}\n\ndata: [DONE]\n\n", event("{}", r#""stop""#))
+}
+
+#[test]
+fn a_stream_with_effects_survives_kills() {
+    eprintln!("{}", kill_streams("stream.luau", STREAM, FEW_KILLS));
+}
+
+#[test]
+fn a_stream_with_effects_survives_kills_in_javascript() {
+    eprintln!("{}", kill_streams("stream.js", STREAM_JAVASCRIPT, FEW_KILLS));
+}
+
+/// Kills runs of a spell that streams, and resumes each until it has succeeded.
+fn kill_streams(file: &str, spell: &str, most: u32) -> String {
+    let (url, asked) = streaming_provider();
+    let provider = |folder: &Folder, words: &[&str]| {
+        let mut command = folder.command(words);
+        command.env_remove("MOCK_LLM").env("OPENAI_BASE_URL", &url).env("OPENAI_MODEL", "m");
+        command
+    };
+    let begin = |folder: &Folder| {
+        folder.write(file, spell);
+        provider(folder, &["run", file, "-q", "--allow-write=."])
+    };
+    let undisturbed = folder(&[]);
+    let started = Instant::now();
+    let whole_text = finish(&mut begin(&undisturbed));
+    let whole = started.elapsed();
+    let lines: String = (1..=CHUNKS).map(|number| format!("{number}\n")).collect();
+    let value: String = (1..=CHUNKS).map(|number| number.to_string()).collect();
+    assert_eq!((whole_text.code, whole_text.stdout), (0, format!("{lines}{value}\n")));
+    asked.lock().unwrap().clear();
+
+    let mut random = 7_u64;
+    let mut moment = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        whole.mul_f64(f64::from(u32::try_from(random >> 33).unwrap()) / f64::from(u32::MAX >> 1))
+    };
+    let (mut kills, mut runs, mut begun, mut interrupted) = (0, 0, 0, 0);
+    while kills < most {
+        let folder = folder(&[]);
+        let mut next = begin(&folder);
+        begun += 1;
+        let mut printed = String::new();
+        loop {
+            let (seen, stdout) = kill_and_read(next, moment());
+            printed.push_str(&stdout);
+            let listed = folder.run(&["runs", "--output=json"]).stdout;
+            let known: Value = serde_json::from_str(&listed).unwrap();
+            let run = known[0]["run_id"].as_str().map(str::to_owned);
+            next = match (seen, run) {
+                (Some(0), _) => break,
+                (Some(75), Some(run)) => {
+                    provider(&folder, &["runs", "resume", &run, "-q", look(&folder, &run)])
+                }
+                // The stream failed, for the process was killed in the middle of it.
+                (Some(6), Some(run)) => {
+                    interrupted += 1;
+                    provider(&folder, &["runs", "resume", &run, "-q"])
+                }
+                (None, Some(run)) => {
+                    kills += 1;
+                    provider(&folder, &["runs", "resume", &run, "-q"])
+                }
+                (None, None) => {
+                    // Nothing is recorded yet, so this is another run.
+                    kills += 1;
+                    begun += 1;
+                    printed.clear();
+                    begin(&folder)
+                }
+                (Some(code), _) => panic!("exit {code}: {printed}"),
+            };
+        }
+        runs += 1;
+        assert_eq!(fs::read_to_string(folder.path().join("log.txt")).unwrap(), lines, "each chunk once");
+        // A kill may lose printed lines, and no line is printed twice.
+        let shown: Vec<u32> =
+            printed.lines().filter_map(|line| line.parse().ok()).filter(|n| *n <= CHUNKS).collect();
+        assert!(shown.is_sorted_by(|one, next| one < next), "{shown:?}");
+        // However often a run is resumed, its call carries the same key.
+        assert!(asked.lock().unwrap().len() <= begun, "{asked:?}");
+    }
+    format!("{kills} kills of {runs} runs, {interrupted} streams interrupted")
+}
+
+/// Lets a command run for so long and kills it. Returns its exit code if it ended before, and what it printed.
+fn kill_and_read(mut command: Command, moment: Duration) -> (Option<i32>, String) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let until = Instant::now() + moment;
+    while Instant::now() < until && child.try_wait().unwrap().is_none() {
+        thread::yield_now();
+    }
+    let code = child.try_wait().unwrap().map(|status| status.code().unwrap());
+    child.kill().unwrap();
+    let output = child.wait_with_output().unwrap();
+    (code, String::from_utf8_lossy(&output.stdout).into_owned())
 }

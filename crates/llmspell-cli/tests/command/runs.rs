@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::process::Stdio;
 
 use serde_json::Value;
 
@@ -358,4 +359,33 @@ fn a_run_goes_on_only_with_the_modules_that_it_loaded() {
             assert_eq!(folder.run(&["runs", "resume", &run, "-q"]), goes_on, "{spell}: all is as it was");
         }
     }
+}
+
+#[test]
+fn a_state_folder_that_cannot_be_written_is_a_warning() {
+    // A file stands where the folder would be.
+    let folder = folder(&[("spell.luau", "print(llm.chat('hi')) print(llm.chat('ho'))"), (".state", "")]);
+    let ran = folder.run(&["run", "spell.luau", "-q"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "mock: hi\nmock: ho\n"));
+    let warning = "warning: this run is not recorded and cannot be resumed: cannot create the folder ";
+    assert!(ran.stderr.starts_with(warning) && ran.stderr.lines().count() == 1, "{}", ran.stderr);
+}
+
+#[test]
+fn of_two_resumes_at_once_one_goes_on() {
+    let folder = folder(&[("spell.luau", SPELL)]);
+    let run = stopped(&folder);
+    let resume = || folder.command(&["runs", "resume", &run, "--timeout=2s", "-q"]);
+    let mut first = resume().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // The run shows as running as soon as the first resume has claimed it.
+    let claimed = || {
+        let listed: Value = serde_json::from_str(&folder.run(&["runs", "--output=json"]).stdout).unwrap();
+        listed[0]["state"] == "running"
+    };
+    while !claimed() {
+        assert!(first.try_wait().unwrap().is_none(), "the first resume ends by its limit of time only");
+    }
+    let refused = finish(&mut resume());
+    assert_eq!(refused, seen(2, "", &format!("error: run {run} is under way\n")));
+    assert_eq!(first.wait().unwrap().code(), Some(5));
 }

@@ -43,8 +43,14 @@ impl GatedConsole<'_> {
         })?;
         self.0.meter().charge_output(prompt.len() as u64)?;
         let ask = Ask::new("console", "read_line", &prompt)?;
-        self.0.gate(ask, |permit| console.read_line(permit, prompt)).await
+        let flushed = self.0.flushed();
+        let live = |permit| async move {
+            flushed.await;
+            console.read_line(permit, prompt).await
+        };
+        self.0.gate(ask, live).await
     }
+
     /// Shows how far a work of `total` steps has come, charged to the `output` limit. Nothing is journalled: what is
     /// shown answers nothing.
     ///

@@ -232,7 +232,7 @@ impl GatedFiles<'_> {
     /// When it was not granted, or cannot be written.
     pub async fn append(&self, path: &str, bytes: Vec<u8>) -> Result<()> {
         let (files, covered) = (self.capability()?, self.covered(path, Access::Write)?);
-        let ask = Ask::new("files", "append", &Written::new(path, &bytes))?.once();
+        let ask = Ask::new("files", "append", &Written::new(path, &bytes))?.once(Value::Nil);
         self.0.gate(ask, |permit| files.append(covered.permit(permit), bytes)).await
     }
 
@@ -285,7 +285,9 @@ impl GatedFiles<'_> {
     pub async fn remove(&self, path: &str) -> Result<()> {
         let (files, covered) = (self.capability()?, self.covered(path, Access::Write)?);
         self.0
-            .gate(Ask::new("files", "remove", &path)?.once(), |permit| files.remove(covered.permit(permit)))
+            .gate(Ask::new("files", "remove", &path)?.once(Value::Nil), |permit| {
+                files.remove(covered.permit(permit))
+            })
             .await
     }
 

@@ -4,7 +4,7 @@ mod embed;
 
 use std::collections::HashSet;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{self, Poll, ready};
 
 use futures_util::future::BoxFuture;
@@ -20,8 +20,9 @@ use crate::convert::from_value;
 use crate::effect::{Ask, Entry, Permit};
 use crate::embed::{EmbedRequest, Embeddings};
 use crate::error::{Error, ErrorKind, Result};
-use crate::gate::{self, Pieces, Record};
+use crate::gate::{self, Chunks};
 use crate::outcome::LogLevel;
+use crate::stream_record::StreamRecord;
 use crate::value::Map;
 
 /// A provider and the model it is to use.
@@ -228,12 +229,16 @@ impl<'a> GatedModels<'a> {
         let live = async |permit| {
             let (models, mut request) = self.resolved(request)?;
             let place = Place::of(self.0, &request)?;
-            if let Some(reply) = place.as_ref().map(Place::find).transpose()?.flatten() {
+            if let Some(place) = &place
+                && let Some(reply) = place.find().await?
+            {
                 return Ok(reply);
             }
             self.0.set_aside(&mut call, models, &mut request).await?;
             let reply = models.chat(permit, request).await?;
-            place.map_or(Ok(()), |place| place.keep(&reply))?;
+            if let Some(place) = place {
+                place.keep(&reply).await?;
+            }
             Ok(reply)
         };
         let result: Result<Reply> = self.0.gate(ask, live).await;
@@ -267,7 +272,9 @@ impl<'a> GatedModels<'a> {
         let live = async |permit| {
             let (models, mut request) = self.resolved(request)?;
             let place = Place::of(self.0, &request)?;
-            if let Some(reply) = place.as_ref().map(Place::find).transpose()?.flatten() {
+            if let Some(place) = &place
+                && let Some(reply) = place.find().await?
+            {
                 return Ok((NoHead {}, in_pieces(reply).map(|piece| piece.map(Kept)).boxed()));
             }
             self.0.set_aside(&mut call, models, &mut request).await?;
@@ -278,7 +285,7 @@ impl<'a> GatedModels<'a> {
             };
             Ok((NoHead {}, pieces.map(|piece| piece.map(Kept)).boxed()))
         };
-        let opened = Pieces::open(self.0, ask, live).await;
+        let opened = Chunks::open(self.0, ask, live).await;
         if !opened.as_ref().is_err_and(Error::is_final) {
             // From here on, the stream settles.
             call.settled();
@@ -351,8 +358,8 @@ impl Entry {
         match (&*self.effect.ask.capability, &*self.effect.ask.operation) {
             ("models", "chat") => from_value(answer.clone()).ok(),
             ("models", "stream") => {
-                let record: Record<NoHead, Kept> = from_value(answer.clone()).ok()?;
-                record.pieces.into_iter().rev().find_map(|(_, delta)| match delta {
+                let record: StreamRecord<NoHead, Kept> = from_value(answer.clone()).ok()?;
+                record.chunks.into_iter().rev().find_map(|(_, delta)| match delta {
                     Kept(Delta::End { reply }) => Some(*reply),
                     _ => None,
                 })
@@ -372,13 +379,17 @@ fn in_pieces(reply: Reply) -> BoxStream<'static, Result<Delta>> {
 
 /// The same pieces, of which what they come to is kept.
 fn kept(pieces: BoxStream<'static, Result<Delta>>, place: Place) -> BoxStream<'static, Result<Delta>> {
+    let place = Arc::new(place);
     let keep = move |piece: Result<Delta>| {
-        if let Ok(Delta::End { reply }) = &piece {
-            place.keep(reply)?;
+        let place = Arc::clone(&place);
+        async move {
+            if let Ok(Delta::End { reply }) = &piece {
+                place.keep(reply).await?;
+            }
+            piece
         }
-        piece
     };
-    pieces.map(keep).boxed()
+    pieces.then(keep).boxed()
 }
 
 /// Nothing comes before the pieces of an answer.
@@ -413,21 +424,16 @@ impl<'de> Deserialize<'de> for Kept {
     }
 }
 
-impl gate::Piece for Kept {
-    fn weight(&self) -> u64 {
-        let text = match &self.0 {
-            Delta::Text { text } => text.len(),
-            Delta::End { reply } => reply.text.len(),
-            _ => 0,
-        };
-        (size_of::<Self>() + text) as u64
+impl gate::Chunk for Kept {
+    fn is_last(&self) -> bool {
+        matches!(self.0, Delta::End { .. })
     }
 }
 
 /// An answer that arrives in pieces. Dropping it cancels the call.
 pub struct ReplyStream {
     cx: Context,
-    pieces: Pieces<NoHead, Kept>,
+    pieces: Chunks<Kept>,
     /// What is set aside for it.
     call: Option<Call>,
     text: String,

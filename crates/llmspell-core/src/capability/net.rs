@@ -30,6 +30,8 @@ pub use self::stream::HttpStream;
 /// The most bytes of a body that is taken in whole, after it was unpacked.
 pub const MAX_BODY: usize = 10 * 1024 * 1024;
 
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
 /// How long a request may take when it does not say so.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -83,6 +85,9 @@ pub struct HttpRequest {
     pub timeout: Duration,
     /// Whether a redirect is followed; else it is the answer.
     pub follow: bool,
+    /// Whether the request may be sent again when a run is resumed: it carries the effect's
+    /// [key](Permit::idempotency_key) in the header `Idempotency-Key`, by which the server tells a repetition.
+    pub idempotent: bool,
 }
 
 impl HttpRequest {
@@ -97,6 +102,7 @@ impl HttpRequest {
             body: Bytes::new(),
             timeout: TIMEOUT,
             follow: true,
+            idempotent: false,
         }
     }
 }
@@ -131,6 +137,8 @@ struct Asked<'a> {
     #[serde(with = "data")]
     body: &'a Bytes,
     follow: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    idempotent: bool,
 }
 
 /// The network behind the gate.
@@ -189,6 +197,7 @@ struct Call {
     outgoing: Outgoing,
     timeout: Duration,
     follow: bool,
+    idempotent: bool,
 }
 
 impl Call {
@@ -204,24 +213,36 @@ impl Call {
         }
         let target = Target::new(url, &cx.permissions().net)?;
         let outgoing = Outgoing { method, headers: request.headers, body: request.body };
-        Ok(Self { target, outgoing, timeout: request.timeout, follow: request.follow })
+        let HttpRequest { timeout, follow, idempotent, .. } = request;
+        Ok(Self { target, outgoing, timeout, follow, idempotent })
     }
 
     fn ask(&self, operation: &'static str) -> Result<Ask> {
         let Outgoing { method, headers, body } = &self.outgoing;
         let url = self.target.url().as_str();
         // As RFC 9110, section 9.2.2 has it, and with the header by which a server knows a repetition.
-        let repeatable = matches!(&**method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE")
-            || headers.get("idempotency-key").is_some();
+        let repeatable = self.idempotent
+            || matches!(&**method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE")
+            || headers.get(IDEMPOTENCY_KEY).is_some();
         let ask = Ask::new(
             "net",
             operation,
-            &Asked { method, url, headers: headers.redacted(), body, follow: self.follow },
+            &Asked {
+                method,
+                url,
+                headers: headers.redacted(),
+                body,
+                follow: self.follow,
+                idempotent: self.idempotent,
+            },
         )?;
         Ok(Ask { repeatable, ..ask })
     }
 
-    async fn go(self, cx: &Context, net: &dyn Net, permit: &Permit) -> Result<journey::Arrived> {
+    async fn go(mut self, cx: &Context, net: &dyn Net, permit: &Permit) -> Result<journey::Arrived> {
+        if self.idempotent && self.outgoing.headers.get(IDEMPOTENCY_KEY).is_none() {
+            self.outgoing.headers.set(IDEMPOTENCY_KEY, &permit.idempotency_key())?;
+        }
         let patience = journey::Patience::new(self.timeout, permit);
         let grant = &cx.permissions().net;
         Journey { net, grant, permit, patience, follow: self.follow }.go(self.target, self.outgoing).await

@@ -105,7 +105,8 @@ impl GatedStorage<'_> {
     /// When there is no storage, it cannot be written, or the quota is spent.
     pub async fn replace(&self, key: String, was: Option<String>, value: String) -> Result<bool> {
         let storage = self.for_key(&key)?;
-        let ask = Ask::new("storage", "replace", &change(&key, was.as_deref(), &value))?.once();
+        let ask =
+            Ask::new("storage", "replace", &change(&key, was.as_deref(), &value))?.once(Value::Bool(true));
         self.0.gate(ask, |permit| storage.replace(permit, key, was, value)).await
     }
 
@@ -171,7 +172,7 @@ impl GatedStorage<'_> {
     /// When it cannot be written, or the quota is spent.
     pub async fn append(&self, path: &str, bytes: Vec<u8>) -> Result<()> {
         let (storage, inner) = (self.capability()?, inner(path)?);
-        let ask = Ask::new("storage", "append", &Written::new(path, &bytes))?.once();
+        let ask = Ask::new("storage", "append", &Written::new(path, &bytes))?.once(Value::Nil);
         self.0.gate(ask, |permit| storage.append(permit, inner, bytes)).await
     }
 
@@ -205,7 +206,9 @@ impl GatedStorage<'_> {
             return Err(missing(path));
         }
         self.0
-            .gate(Ask::new("storage", "remove", &path)?.once(), |permit| storage.remove(permit, inner))
+            .gate(Ask::new("storage", "remove", &path)?.once(Value::Nil), |permit| {
+                storage.remove(permit, inner)
+            })
             .await
     }
 

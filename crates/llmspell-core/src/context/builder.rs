@@ -196,7 +196,7 @@ impl ContextBuilder {
             permissions: self.permissions,
             meter: Meter::new(self.limits),
             cancellation: CancellationToken::new(),
-            turns: Arc::new(Turns::after(journal.last_order())),
+            turns: Arc::new(Turns::after(journal.last_order(), journal.commits())),
             journal,
             sink: self.sink,
             world: self.world,

@@ -1,20 +1,23 @@
 //! A recording: what a run did, in a file of JSON Lines.
 //!
-//! The first line says what was run. Then comes a line for each effect, by its place in the spell, so that two recordings
-//! of one spell can be compared line by line; large parts stand before the first effect that has them.
+//! The first line says what was run. Each further line is an effect, ordered by its path in the spell, so that two
+//! recordings of one spell can be compared line by line. Large parts come before the first effect that has them.
+//!
+//! While the run lasts, lines are appended to `FILE.partial` in the order in which things happen. There, the start of an
+//! effect, the parts of its answer and its end may be lines of their own. A partial file can be replayed as well.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use llmspell_core::effect::{Ask, Effect, EffectPath, End, Entry, EntryId, Journal, Lookup, MemoryJournal};
+use indexmap::IndexMap;
+use llmspell_core::effect::{Ask, Effect, EffectPath, End, Entry};
 use llmspell_core::replay::Replay;
-use llmspell_core::{Error, ErrorKind, Map, Outcome, Result, Value, from_value};
-
+use llmspell_core::{Error, Map, Parts, Result, Value, from_value};
 use serde::{Deserialize, Serialize};
 
 use super::RunInfo;
-use super::pack::{Parts, damaged, json, pack, pack_answer, read};
+use super::blobs::{Blob, BlobSink, Blobs, damaged, json, pack, pack_answer, read};
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -67,45 +70,25 @@ impl Recording {
             let why = format!("it has version {}, and this llmspell reads {VERSION}", head.llmspell);
             return Err(damaged(&why).hint("use another llmspell, or record it anew"));
         }
-        let mut parts = HashMap::new();
-        let info = head.info;
-        let mut entries = Vec::new();
+        let mut reader = RecordingReader::default();
         for (number, line) in lines {
-            entry(line, &mut parts)
-                .map(|entry| entries.extend(entry))
-                .map_err(|error| error.prefixed(format_args!("line {}: ", number + 1)))?;
+            reader.line(line).map_err(|error| error.prefixed(format_args!("line {}: ", number + 1)))?;
         }
-        Ok(Self { info, entries })
+        Ok(Self { info: head.info, entries: reader.entries() })
     }
 
-    /// The text of the recording.
+    /// The text of the recording, in the order of the spell.
     ///
     /// # Errors
-    /// When something in it cannot be written down.
+    /// When something in it cannot be written as JSON.
     pub fn text(&self) -> Result<String> {
-        let mut out = Written::default();
-        let head = json(&Head { llmspell: VERSION, info: self.info.clone() })?;
-        let _ = writeln!(out.text, "{head}");
+        let mut out = RecordingText::begin(&self.info)?;
         let mut entries: Vec<_> = self.entries.iter().collect();
         entries.sort_by(|a, b| place(&a.effect.path).cmp(&place(&b.effect.path)));
-        for Entry { effect: Effect { path, ask }, end } in entries {
-            let request = pack(&ask.request, &mut out)?;
-            let (at, operation) = (path.to_string(), format!("{}.{}", ask.capability, ask.operation));
-            let mut line =
-                format!(r#"{{"at":{},"ask":{},"request":{request}"#, json(&at)?, json(&operation)?);
-            if !ask.repeatable {
-                line.push_str(r#","once":true"#);
-            }
-            if let Some(End { order, said, answer }) = end {
-                let (name, value) = match answer {
-                    Ok(value) => ("answer", pack_answer(value, &mut out)?),
-                    Err(error) => ("error", pack_answer(&llmspell_core::to_value(error)?, &mut out)?),
-                };
-                let _ = write!(line, r#","order":{order},"said":{said},"{name}":{value}"#);
-            }
-            let _ = writeln!(out.text, "{line}}}");
+        for Entry { effect, end } in entries {
+            out.effect(effect, end.as_ref())?;
         }
-        Ok(out.text)
+        Ok(out.take())
     }
 
     pub(crate) fn into_replay(self) -> Replay {
@@ -128,50 +111,133 @@ pub(super) fn place(path: &EffectPath) -> (&str, Vec<u32>, u32) {
     (root, parts.map(|number| number.parse().unwrap_or(0)).collect(), path.count)
 }
 
-#[derive(Default)]
-struct Written {
+/// Writes the lines of a recording.
+#[derive(Debug, Default)]
+pub(crate) struct RecordingText {
     text: String,
-    parts: HashSet<String>,
+    blobs: HashSet<String>,
 }
 
-impl Parts for Written {
-    fn has(&mut self, hash: &str) -> bool {
-        !self.parts.insert(hash.to_owned())
+impl RecordingText {
+    /// The first line.
+    pub(crate) fn begin(info: &RunInfo) -> Result<Self> {
+        let head = json(&Head { llmspell: VERSION, info: info.clone() })?;
+        Ok(Self { text: head + "\n", blobs: HashSet::new() })
     }
 
-    fn keep(&mut self, hash: String, part: String) {
-        let _ = writeln!(self.text, r#"{{"part":"{hash}","value":{part}}}"#);
+    /// The lines since this was last called.
+    pub(crate) fn take(&mut self) -> String {
+        std::mem::take(&mut self.text)
+    }
+
+    /// The start of an effect, with its end when that is known.
+    pub(crate) fn effect(&mut self, effect: &Effect, end: Option<&End>) -> Result<()> {
+        let Effect { path, ask } = effect;
+        let request = pack(&ask.request, self)?;
+        let (at, operation) =
+            (json(&path.to_string())?, json(&format!("{}.{}", ask.capability, ask.operation))?);
+        let once = if ask.repeatable { "" } else { r#","once":true"# };
+        let end = end.map(|end| self.end_fields(end)).transpose()?.unwrap_or_default();
+        let _ = writeln!(self.text, r#"{{"at":{at},"ask":{operation},"request":{request}{once}{end}}}"#);
+        Ok(())
+    }
+
+    /// A part of the answer of an effect whose start has been written.
+    pub(crate) fn part(&mut self, path: &EffectPath, order: u64, part: &Value) -> Result<()> {
+        let (at, part) = (json(&path.to_string())?, pack_answer(part, self)?);
+        let _ = writeln!(self.text, r#"{{"at":{at},"order":{order},"chunk":{part}}}"#);
+        Ok(())
+    }
+
+    /// The end of an effect whose start has been written.
+    pub(crate) fn end(&mut self, path: &EffectPath, end: &End) -> Result<()> {
+        let (at, end) = (json(&path.to_string())?, self.end_fields(end)?);
+        let _ = writeln!(self.text, r#"{{"at":{at}{end}}}"#);
+        Ok(())
+    }
+
+    fn end_fields(&mut self, End { order, said, answer }: &End) -> Result<String> {
+        let (name, value) = match answer {
+            Ok(value) => ("answer", pack_answer(value, self)?),
+            Err(error) => ("error", pack_answer(&llmspell_core::to_value(error)?, self)?),
+        };
+        Ok(format!(r#","order":{order},"said":{said},"{name}":{value}"#))
     }
 }
 
-/// Reads one line: an entry, or a part for later ones.
-fn entry(line: &str, parts: &mut HashMap<String, String>) -> Result<Option<Entry>> {
-    /// What stands before a part; behind it is the end of the line's map.
-    const PART: usize = r#"{"part":"0123456789abcdef0123456789abcdef","value":"#.len();
-    if line.starts_with(r#"{"part":""#) {
-        let hash = line.get(9..41).ok_or_else(|| damaged("a part has no hash"))?;
-        let part = line.get(PART..line.len() - 1).ok_or_else(|| damaged("a part is cut"))?;
-        parts.insert(hash.to_owned(), part.to_owned());
-        return Ok(None);
+impl BlobSink for RecordingText {
+    const TAKES_BYTES: bool = false;
+
+    fn keep(&mut self, hash: &str, blob: Blob<'_>) -> Result<()> {
+        if self.blobs.insert(hash.to_owned()) {
+            let value = match blob {
+                Blob::Text(text) => json(text)?,
+                Blob::Link(link) => link.to_owned(),
+                Blob::Bytes(_) => return Err(Error::internal("a recording holds no bytes")),
+            };
+            let _ = writeln!(self.text, r#"{{"part":"{hash}","value":{value}}}"#);
+        }
+        Ok(())
     }
-    let line: Value = serde_json::from_str(line).map_err(|error| damaged(&error.to_string()))?;
-    let Value::Map(mut line) = line else { return Err(damaged("it is no effect")) };
-    let path = text(&line, "at")?.parse()?;
-    let (capability, operation) =
-        text(&line, "ask")?.split_once('.').ok_or_else(|| damaged("`ask` is no `capability.operation`"))?;
-    let (capability, operation) = (capability.to_owned().into(), operation.to_owned().into());
-    let repeatable = line.get("once") != Some(&Value::Bool(true));
-    let (order, said) = (number(&line, "order"), number(&line, "said").unwrap_or(0));
-    let request = read(line.swap_remove("request").unwrap_or_default(), parts)?;
-    let answer = match (line.swap_remove("answer"), line.swap_remove("error")) {
-        (Some(value), None) => Some(Ok(read(value, parts)?)),
-        (None, Some(error)) => Some(Err(from_value::<Error>(read(error, parts)?)?)),
-        (None, None) => None,
-        (Some(_), Some(_)) => return Err(damaged("an effect has an answer and an error")),
-    };
-    let end = order.zip(answer).map(|(order, answer)| End { order, said, answer });
-    let ask = Ask { capability, operation, request, repeatable };
-    Ok(Some(Entry { effect: Effect { path, ask }, end }))
+}
+
+/// Puts the lines of a recording together.
+#[derive(Default)]
+struct RecordingReader {
+    blobs: Blobs,
+    /// In the order of the lines in which they start.
+    effects: IndexMap<EffectPath, (Entry, Parts)>,
+}
+
+impl RecordingReader {
+    fn line(&mut self, line: &str) -> Result<()> {
+        let value: Value = serde_json::from_str(line).map_err(|error| damaged(&error.to_string()))?;
+        let Value::Map(mut line) = value else { return Err(damaged("it is no effect")) };
+        if let Some(hash) = line.get("part") {
+            let hash = hash.as_str().ok_or_else(|| damaged("a part has no hash"))?.to_owned();
+            let blob = match line.swap_remove("value") {
+                Some(Value::Str(text)) => text,
+                Some(link) => json(&link)?,
+                None => return Err(damaged("a part has no value")),
+            };
+            self.blobs.insert(hash, blob.into_bytes());
+            return Ok(());
+        }
+        let path: EffectPath = text(&line, "at")?.parse()?;
+        if line.contains_key("ask") {
+            let (capability, operation) = text(&line, "ask")?
+                .split_once('.')
+                .ok_or_else(|| damaged("`ask` is no `capability.operation`"))?;
+            let (capability, operation) = (capability.to_owned().into(), operation.to_owned().into());
+            let repeatable = line.get("once") != Some(&Value::Bool(true));
+            let request = read(line.swap_remove("request").unwrap_or_default(), &self.blobs)?;
+            let ask = Ask { capability, operation, request, repeatable, if_done: None };
+            let entry = Entry { effect: Effect { path: path.clone(), ask }, end: None };
+            self.effects.insert(path.clone(), (entry, Parts::default()));
+        }
+        let order = number(&line, "order");
+        let (entry, parts) = self
+            .effects
+            .get_mut(&path)
+            .ok_or_else(|| damaged(&format!("{path} ends and has not started")))?;
+        if let Some(part) = line.swap_remove("chunk") {
+            parts.push(order.unwrap_or(0), read(part, &self.blobs)?);
+            return Ok(());
+        }
+        let answer = match (line.swap_remove("answer"), line.swap_remove("error")) {
+            (Some(value), None) => Ok(read(value, &self.blobs)?),
+            (None, Some(error)) => Err(from_value::<Error>(read(error, &self.blobs)?)?),
+            (None, None) => return Ok(()),
+            (Some(_), Some(_)) => return Err(damaged("an effect has an answer and an error")),
+        };
+        let said = number(&line, "said").unwrap_or(0);
+        entry.end = order.map(|order| End { order, said, answer });
+        Ok(())
+    }
+
+    fn entries(self) -> Vec<Entry> {
+        self.effects.into_values().map(|(entry, parts)| parts.into_entry(entry)).collect()
+    }
 }
 
 fn text<'a>(line: &'a Map, name: &str) -> Result<&'a str> {
@@ -182,43 +248,6 @@ fn number(line: &Map, name: &str) -> Option<u64> {
     match line.get(name) {
         Some(Value::Int(number)) => u64::try_from(*number).ok(),
         _ => None,
-    }
-}
-
-/// A journal that is written to a file when the run has ended.
-pub(crate) struct Recorder {
-    info: RunInfo,
-    file: PathBuf,
-    journal: MemoryJournal,
-}
-
-impl Recorder {
-    pub(crate) fn new(info: RunInfo, file: PathBuf) -> Self {
-        Self { info, file, journal: MemoryJournal::default() }
-    }
-}
-
-impl Journal for Recorder {
-    fn begin(&self, effect: Effect) -> Result<Lookup> {
-        self.journal.begin(effect)
-    }
-
-    fn finish(&self, entry: EntryId, end: End) -> Result<()> {
-        self.journal.finish(entry, end)
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "the user names the file, no spell does")]
-    fn close(&self, _: &Outcome, _: u64) -> Result<()> {
-        let recording = Recording { info: self.info.clone(), entries: self.journal.entries() };
-        let text = recording.text()?;
-        // Beside it first, so that an older recording is whole until this one is.
-        let mut beside = self.file.clone().into_os_string();
-        beside.push(".new");
-        let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &self.file));
-        written.map_err(|error| {
-            let message = format!("cannot write the recording {}: {error}", self.file.display());
-            Error::new(ErrorKind::Io, message).with_source(error)
-        })
     }
 }
 
@@ -272,7 +301,10 @@ mod tests {
                 "{\"llmspell\":1}\n\n{\"at\":\"main#x\"}",
                 "line 3: the journal is damaged: `main#x` is no place",
             ),
-            ("{\"llmspell\":1}\n{\"part\":\"", "line 2: the journal is damaged: a part has no hash"),
+            (
+                "{\"llmspell\":1}\n{\"part\":\"",
+                "line 2: the journal is damaged: EOF while parsing a string at line 1 column 9",
+            ),
             (
                 "{\"llmspell\":1}\n[1",
                 "line 2: the journal is damaged: EOF while parsing a list at line 1 column 2",

@@ -4,6 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use llmspell_core::commit::CommitPoint;
 use llmspell_core::effect::{
     Answer, Ask, Effect, EffectPath, End, Entry, EntryId, Journal, Lookup, MemoryJournal,
 };
@@ -195,10 +196,10 @@ impl Journal for Staged {
                 let line = lock(&self.input).pop_front();
                 return Ok(self.answer(Ok(line.map_or(Value::Nil, Value::from))));
             }
-            ("models", _) if self.models => return Ok(Lookup::Live(SCRIPTED)),
-            ("net", _) if self.net => return Ok(Lookup::Live(SCRIPTED)),
+            ("models", _) if self.models => return Ok(Lookup::live(SCRIPTED)),
+            ("net", _) if self.net => return Ok(Lookup::live(SCRIPTED)),
             // What is scripted takes its time, and so must what is measured by it.
-            ("clock", "sleep") if self.models || self.net => return Ok(Lookup::Live(SCRIPTED)),
+            ("clock", "sleep") if self.models || self.net => return Ok(Lookup::live(SCRIPTED)),
             _ => {}
         }
         match &self.rest {
@@ -218,9 +219,16 @@ impl Journal for Staged {
         }
     }
 
-    fn finish(&self, entry: EntryId, end: End) -> Result<()> {
+    fn part(&self, entry: EntryId, order: u64, part: Value) -> Result<()> {
         match &self.rest {
-            _ if entry == SCRIPTED => Ok(()),
+            Rest::Record(journal) if entry != SCRIPTED => journal.part(entry, order, part),
+            _ => Ok(()),
+        }
+    }
+
+    fn finish(&self, entry: EntryId, end: End) -> Result<CommitPoint> {
+        match &self.rest {
+            _ if entry == SCRIPTED => Ok(CommitPoint::REACHED),
             Rest::Record(journal) => journal.finish(entry, end),
             Rest::Replay { .. } | Rest::Missing(_) => Err(Error::internal("a test has touched the world")),
         }
@@ -240,15 +248,19 @@ pub(super) struct HandsOff;
 impl Journal for HandsOff {
     fn begin(&self, effect: Effect) -> Result<Lookup> {
         if matches!(&*effect.ask.capability, "clock" | "random") {
-            return Ok(Lookup::Live(SCRIPTED));
+            return Ok(Lookup::live(SCRIPTED));
         }
         let message = format!("a test does no {} itself: what is live is off", named(&effect.ask));
         let error = Error::new(ErrorKind::Unsupported, message).hint("`test.run` runs the spell, which may");
         Ok(Lookup::Recorded(End { order: 0, said: 0, answer: Err(error) }))
     }
 
-    fn finish(&self, _: EntryId, _: End) -> Result<()> {
+    fn part(&self, _: EntryId, _: u64, _: Value) -> Result<()> {
         Ok(())
+    }
+
+    fn finish(&self, _: EntryId, _: End) -> Result<CommitPoint> {
+        Ok(CommitPoint::REACHED)
     }
 
     fn keeps(&self) -> bool {

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use self::span::{Attribute, Span, Trace};
 use super::{TracedRun, Tracer};
-use crate::journal::KeptEffect;
+use crate::store::StoredEffect;
 
 /// The most spans of one run that are kept; the run itself and its tasks come on top.
 const MOST_SPANS: usize = 50_000;
@@ -212,11 +212,11 @@ struct Scope {
 #[derive(Debug)]
 struct RunTracer {
     shared: Arc<Shared>,
-    effects: Mutex<Vec<KeptEffect>>,
+    effects: Mutex<Vec<StoredEffect>>,
 }
 
 impl Tracer for RunTracer {
-    fn ended(&self, effect: &KeptEffect, recorded: bool) {
+    fn ended(&self, effect: &StoredEffect, recorded: bool) {
         let mut effects = lock(&self.effects);
         if !recorded && effects.len() < MOST_SPANS {
             effects.push(effect.clone());

@@ -32,6 +32,10 @@ fn respond(request: &str) -> Vec<u8> {
         "/cut" => b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nonly this".to_vec(),
         "/moved" => answer(302, "location: /json\r\n", ""),
         "/nonsense" => b"this is no HTTP\r\n\r\n".to_vec(),
+        "/key" => {
+            let key = request.lines().find_map(|line| line.strip_prefix("idempotency-key: "));
+            answer(200, "", key.unwrap_or("no key"))
+        }
         "/many" => answer(200, &"x: y\r\n".repeat(200), ""),
         _ => answer(200, "", request.lines().next().unwrap_or_default()),
     }
@@ -58,6 +62,15 @@ async fn a_script_sees_of_the_web_what_the_reference_says() {
         ("return http.delete(url .. '/echo')", "DELETE /echo HTTP/1.1"),
         ("return http.put(url .. '/echo', 'body')", "PUT /echo HTTP/1.1"),
         ("return http.get(url .. '/packed')", "unpacked"),
+        ("return http.post(url .. '/key', 'order')", "no key"),
+        (
+            "local key = http.post(url .. '/key', 'order', {idempotent = true}) return `{#key} {key:sub(1, 9)}`",
+            "41 llmspell-",
+        ),
+        (
+            "return http.post(url .. '/key', 'x', {idempotent = true, headers = {['Idempotency-Key'] = 'mine'}})",
+            "mine",
+        ),
         ("return http.get(url .. '/moved')", r#"{"names":["Ada"]}"#),
         ("return http.get(url .. '/bytes')", "a\u{fffd}b"),
         (
@@ -111,7 +124,7 @@ async fn a_script_sees_of_the_web_what_the_reference_says() {
         ),
         (
             "local ok, e = pcall(http.get, url, {timout = 1}) return `{ok} {e}`",
-            "false http.luau:2: argument 2 (`options`): `RequestOptions` has no field `timout`; it has `headers`, `query`, `json`, `timeout`, `on_chunk`",
+            "false http.luau:2: argument 2 (`options`): `RequestOptions` has no field `timout`; it has `headers`, `query`, `json`, `timeout`, `idempotent`, `on_chunk`",
         ),
         (
             "local text = '' local body, e = http.get(url .. '/packed', {on_chunk = function(t) text ..= t end}) return `{text}|{body}|{e}`",

@@ -10,8 +10,8 @@ use clap::Args;
 use llmspell::capability::Models;
 use llmspell::llm;
 use llmspell::{
-    Cast, Error, Event, KeptRun, Limits, Map, Outcome, Permissions, Recording, Result, Runs, Runtime, Spell,
-    Unfinished, parse_size, parse_span,
+    Cast, Error, Event, InDoubt, Lease, Limits, Map, OnUnavailable, Outcome, Permissions, Recording, Result,
+    RunStore, Runtime, Spell, StoredRun, parse_size, parse_span,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -127,7 +127,7 @@ pub(crate) struct Plan {
     /// The models to call; a replay needs none.
     pub(crate) models: Option<Arc<dyn Models>>,
     /// What keeps answers of models that may serve again.
-    pub(crate) cache: Option<Runs>,
+    pub(crate) cache: Option<Arc<dyn RunStore>>,
     pub(crate) reader: Reader,
     pub(crate) interrupts: Interrupts,
 }
@@ -139,7 +139,13 @@ pub(crate) enum Start {
     /// At the beginning of a recorded one.
     Replay(Box<Recording>),
     /// Where it ended before.
-    Resume { runs: Runs, run: Box<KeptRun>, unfinished: Unfinished, fallback: Option<Vec<String>> },
+    Resume {
+        store: Arc<dyn RunStore>,
+        lease: Lease,
+        run: Box<StoredRun>,
+        in_doubt: InDoubt,
+        fallback: Option<Vec<String>>,
+    },
 }
 
 /// What a run is given that has not begun yet.
@@ -155,7 +161,7 @@ pub(crate) struct New {
 pub(crate) enum Written {
     Nowhere,
     To(PathBuf),
-    Kept(Runs),
+    Kept(Arc<dyn RunStore>),
 }
 
 /// How a run ended for the command.
@@ -171,10 +177,10 @@ enum Ended {
 /// # Errors
 /// When the run cannot be started, or stdout cannot be written.
 pub(crate) async fn perform(plan: Result<Plan>, screen: &mut Screen<'_>, report: &Report) -> Result<Exit> {
-    let (ended, runs, is_replay) = match plan {
+    let (ended, store, is_replay) = match plan {
         Ok(plan) => {
-            let (runs, is_replay) = (plan.runs(), matches!(plan.start, Start::Replay(_)));
-            (plan.run(screen).await?, runs, is_replay)
+            let (store, is_replay) = (plan.store(), matches!(plan.start, Start::Replay(_)));
+            (plan.run(screen).await?, store, is_replay)
         }
         Err(error) => (failed(error), None, false),
     };
@@ -204,8 +210,8 @@ pub(crate) async fn perform(plan: Result<Plan>, screen: &mut Screen<'_>, report:
     };
     let exit = report.fail(error);
     if can_go_on(error)
-        && let Some(runs) = runs
-        && runs.holds(&outcome.run_id)?
+        && let Some(store) = store
+        && store.resolve(&outcome.run_id).await.is_ok()
     {
         let run = short(&outcome.run_id);
         let note = report.note(&format!("`llmspell runs resume {run}` goes on where it stopped"));
@@ -253,13 +259,13 @@ impl Plan {
     }
 
     /// Where the run is kept.
-    fn runs(&self) -> Option<Runs> {
+    fn store(&self) -> Option<Arc<dyn RunStore>> {
         match &self.start {
             Start::New(new) => match &new.journal {
-                Written::Kept(runs) => Some(runs.clone()),
+                Written::Kept(store) => Some(Arc::clone(store)),
                 Written::Nowhere | Written::To(_) => None,
             },
-            Start::Resume { runs, .. } => Some(runs.clone()),
+            Start::Resume { store, .. } => Some(Arc::clone(store)),
             Start::Replay(_) => None,
         }
     }
@@ -274,7 +280,7 @@ impl Plan {
             .console(Arc::new(console))
             .on_stuck(PATIENCE, move |error| end_soon(&stuck, error));
         if let Some(cache) = self.cache {
-            builder = builder.cache(Arc::new(cache));
+            builder = builder.cache(cache);
         }
         if let Some(models) = self.models {
             builder = builder.models(models);
@@ -324,12 +330,12 @@ impl Start {
                 match journal {
                     Written::Nowhere => cast,
                     Written::To(file) => cast.record(file),
-                    Written::Kept(runs) => cast.keep(&runs),
+                    Written::Kept(store) => cast.in_store(&store, OnUnavailable::Warn),
                 }
             }
             Self::Replay(recording) => cast.replay(*recording),
-            Self::Resume { runs, run, unfinished, fallback } => {
-                let cast = cast.resume(&runs, *run, unfinished);
+            Self::Resume { store, lease, run, in_doubt, fallback } => {
+                let cast = cast.resume(&store, lease, *run, in_doubt);
                 match fallback {
                     Some(models) => cast.fallback(models),
                     None => cast,

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use clap::Args;
 use llmspell::effect::Entry;
-use llmspell::{Recording, Result, Runs, compare};
+use llmspell::{Recording, Result, RunStore, compare};
 
-use super::kept;
+use super::{find, store};
 use crate::args::Format;
 use crate::exit::Exit;
 use crate::stdout::{print, print_json};
@@ -30,9 +30,10 @@ pub(super) struct DiffArgs {
 }
 
 impl DiffArgs {
-    pub(super) fn execute(&self) -> Result<Exit> {
-        let runs = kept()?;
-        let changes = compare(&entries(&runs, &self.first)?, &entries(&runs, &self.second)?)?;
+    pub(super) async fn execute(&self) -> Result<Exit> {
+        let store = store()?;
+        let first = entries(&*store, &self.first).await?;
+        let changes = compare(&first, &entries(&*store, &self.second).await?)?;
         let printed = match self.output {
             Format::Json => print_json(&changes)?,
             Format::Text => {
@@ -52,10 +53,10 @@ impl DiffArgs {
     }
 }
 
-fn entries(runs: &Runs, named: &str) -> Result<Vec<Entry>> {
+async fn entries(store: &dyn RunStore, named: &str) -> Result<Vec<Entry>> {
     let file = Path::new(named);
     if file.is_file() {
         return Ok(Recording::read(file)?.entries);
     }
-    Ok(runs.find(named)?.effects.into_iter().map(|effect| effect.entry).collect())
+    Ok(find(store, named).await?.effects.into_iter().map(|effect| effect.entry).collect())
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use llmspell::{DamagedRun, Error, Result, RunList, RunState, RunSummary};
 use serde::Serialize;
 
-use super::kept;
+use super::store;
 use crate::args::Format;
 use crate::commands::run::perform::short;
 use crate::exit::Exit;
@@ -27,8 +27,8 @@ pub(super) struct ListArgs {
 }
 
 impl ListArgs {
-    pub(super) fn execute(&self, report: &Report) -> Result<Exit> {
-        let RunList { mut runs, damaged } = kept()?.list()?;
+    pub(super) async fn execute(&self, report: &Report) -> Result<Exit> {
+        let RunList { mut runs, damaged } = store()?.list().await?;
         let all = runs.len();
         runs.truncate(self.limit);
         let printed = match self.output {

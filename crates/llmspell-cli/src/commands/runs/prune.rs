@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::Args;
 use llmspell::{Result, RunList, parse_span};
 
-use super::kept;
+use super::store;
 use crate::exit::Exit;
 use crate::report::{Report, say};
 
@@ -28,18 +28,24 @@ pub(super) struct PruneArgs {
 }
 
 impl PruneArgs {
-    pub(super) fn execute(&self, report: &Report) -> Result<Exit> {
-        let runs = kept()?;
+    pub(super) async fn execute(&self, report: &Report) -> Result<Exit> {
+        let store = store()?;
         let chosen = match self.runs.as_slice() {
-            [] => self.old(&runs.list()?),
-            named => named.iter().map(|run| runs.resolve(run)).collect::<Result<Vec<_>>>()?,
+            [] => self.old(&store.list().await?),
+            named => {
+                let mut chosen = Vec::new();
+                for run in named {
+                    chosen.push(store.resolve(run).await?);
+                }
+                chosen
+            }
         };
-        let removed = runs.remove(chosen.iter().map(String::as_str))?;
+        let removed = store.remove(&chosen).await?;
         let busy = chosen.len() - removed;
         let answers = match (self.runs.is_empty(), self.all) {
             (false, _) => 0,
-            (true, true) => runs.remove_answers(Duration::ZERO)?,
-            (true, false) => runs.remove_answers(self.older_than)?,
+            (true, true) => store.remove_answers(Duration::ZERO).await?,
+            (true, false) => store.remove_answers(self.older_than).await?,
         };
         let plural = |count| if count == 1 { "" } else { "s" };
         let mut text = format!("{removed} run{} removed", plural(removed));

@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use llmspell::{Error, ErrorKind, KeptRun, Result, RunState, Spell, Unfinished};
+use llmspell::{Claim, Error, ErrorKind, InDoubt, Result, RunState, Spell, StoredRun};
 
-use super::kept;
+use super::{find, store};
 use crate::commands::run::perform::{Conduct, Plan, Start, perform};
 use crate::connect::{self, Connected, Wanted};
 use crate::console::{Question, Reader};
@@ -38,9 +39,10 @@ pub(super) struct ResumeArgs {
 /// How a run goes on.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Again {
-    /// What to do about what was under way when the run ended, and must not be done twice, without a question
+    /// What to do, without a question, about effects in doubt: those that are not idempotent and were under way when the
+    /// run ended
     #[arg(long, value_enum)]
-    unfinished: Option<Choice>,
+    in_doubt: Option<Choice>,
     /// Go on though the spell has changed; where it asks for something else than it did, the run fails
     #[arg(long)]
     changed: bool,
@@ -49,18 +51,18 @@ pub(crate) struct Again {
     spell: Option<Spell>,
 }
 
-/// What may be said of an effect that nobody knows of.
+/// What to do about an effect in doubt.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Choice {
-    /// It happened: leave it at that
+    /// It has happened: go on without doing it again
     Done,
-    /// It did not happen: do it now
+    /// It has not happened: do it now
     Repeat,
-    /// Tell the spell, which fails if it is not prepared for that
+    /// Raise an error in the spell, which may handle it
     Fail,
 }
 
-impl From<Choice> for Unfinished {
+impl From<Choice> for InDoubt {
     fn from(choice: Choice) -> Self {
         match choice {
             Choice::Done => Self::Done,
@@ -89,8 +91,8 @@ impl Again {
     /// # Errors
     /// When it cannot go on: it runs, its spell has changed, or what was under way is not decided.
     pub(crate) async fn plan(self, run: &str, conduct: Conduct, screen: &mut Screen<'_>) -> Result<Plan> {
-        let runs = kept()?;
-        let run = runs.find(run)?;
+        let store = store()?;
+        let run = find(&*store, run).await?;
         let id = &run.summary.info.run_id;
         let conflict = |what: &str| Err(Error::new(ErrorKind::Conflict, format!("run {id} {what}")));
         if run.summary.state == RunState::Running {
@@ -115,7 +117,7 @@ impl Again {
         };
         let mut reader = Reader::default();
         let mut interrupts = Interrupts::listen()?;
-        let unfinished = match self.unfinished {
+        let in_doubt = match self.in_doubt {
             Some(choice) => choice.into(),
             None => decide(&run, &mut reader, &mut interrupts).await?,
         };
@@ -130,17 +132,18 @@ impl Again {
             () = interrupts.next() => return Err(Error::cancelled()),
         };
         screen.notice(notice);
-        let cache = Some(runs.clone());
-        let start = Start::Resume { runs, run: Box::new(run), unfinished, fallback };
+        let lease = store.claim(&run.summary.info.run_id, Claim::IfFree).await?;
+        let cache = Some(Arc::clone(&store));
+        let start = Start::Resume { store, lease, run: Box::new(run), in_doubt, fallback };
         let (limits, trace) = (conduct.limits, conduct.trace.trace());
         Ok(Plan { spell, start, limits, trace, models: Some(models), cache, reader, interrupts })
     }
 }
 
 /// Asks the user about what was under way, where there is such a thing and a user.
-async fn decide(run: &KeptRun, reader: &mut Reader, interrupts: &mut Interrupts) -> Result<Unfinished> {
+async fn decide(run: &StoredRun, reader: &mut Reader, interrupts: &mut Interrupts) -> Result<InDoubt> {
     let mut open = String::new();
-    for effect in run.unfinished() {
+    for effect in run.in_doubt() {
         let request = serde_json::to_string(&effect.ask.request).unwrap_or_default();
         // Writing to a string does not fail.
         let _ = write!(
@@ -153,12 +156,12 @@ async fn decide(run: &KeptRun, reader: &mut Reader, interrupts: &mut Interrupts)
         );
     }
     if open.is_empty() {
-        return Ok(Unfinished::default());
+        return Ok(InDoubt::default());
     }
     let told = format!("nobody knows whether this happened when the run ended:{open}");
     let undecided = || {
         let hint =
-            "look, and say --unfinished=done, --unfinished=repeat, or --unfinished=fail to tell the spell";
+            "look, and say --in-doubt=done, --in-doubt=repeat, or --in-doubt=fail to let the spell handle it";
         Err(Error::new(ErrorKind::Interrupted, &told).hint(hint))
     };
     if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
@@ -177,8 +180,8 @@ async fn decide(run: &KeptRun, reader: &mut Reader, interrupts: &mut Interrupts)
         line = line => line.ok().and_then(Result::ok).flatten(),
     };
     match line.as_deref().map(|line| line.trim().to_lowercase()).as_deref() {
-        Some("y" | "yes") => Ok(Unfinished::Done),
-        Some("n" | "no") => Ok(Unfinished::Repeat),
+        Some("y" | "yes") => Ok(InDoubt::Done),
+        Some("n" | "no") => Ok(InDoubt::Repeat),
         _ => undecided(),
     }
 }

@@ -6,11 +6,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use llmspell::trace::{EffectEvent, EffectStage};
-use llmspell::{KeptEffect, KeptRun, Result, RunSummary, Value};
+use llmspell::{Result, RunSummary, StoredEffect, StoredRun, Value};
 use serde::Serialize;
 
-use super::kept;
 use super::list::state;
+use super::{find, store};
 use crate::args::Format;
 use crate::exit::Exit;
 use crate::figures;
@@ -29,8 +29,8 @@ pub(super) struct ShowArgs {
 }
 
 impl ShowArgs {
-    pub(super) fn execute(&self, report: &Report) -> Result<Exit> {
-        let run = kept()?.find(&self.run)?;
+    pub(super) async fn execute(&self, report: &Report) -> Result<Exit> {
+        let run = find(&*store()?, &self.run).await?;
         match self.output {
             Format::Json => print_json(&Whole::of(&run)),
             Format::Text => print(&report.safe_out(&text(&run))),
@@ -62,7 +62,7 @@ struct Done<'a> {
 }
 
 impl<'a> Whole<'a> {
-    fn of(run: &'a KeptRun) -> Self {
+    fn of(run: &'a StoredRun) -> Self {
         let effects = run.effects.iter().map(|done| {
             let answer = done.entry.end.as_ref().map(|end| end.answer.as_ref());
             Done {
@@ -79,12 +79,12 @@ impl<'a> Whole<'a> {
     }
 }
 
-fn operation(done: &KeptEffect) -> String {
+fn operation(done: &StoredEffect) -> String {
     let ask = &done.entry.effect.ask;
     format!("{}.{}", ask.capability, ask.operation)
 }
 
-fn text(run: &KeptRun) -> String {
+fn text(run: &StoredRun) -> String {
     let summary = &run.summary;
     let mut text = String::new();
     let mut row = |name: &str, value: &str| {
@@ -122,17 +122,17 @@ fn text(run: &KeptRun) -> String {
 /// A task of the run: what it did and the tasks that it started.
 #[derive(Default)]
 struct Task<'a> {
-    effects: Vec<&'a KeptEffect>,
+    effects: Vec<&'a StoredEffect>,
     tasks: BTreeMap<&'a str, Task<'a>>,
 }
 
 enum Branch<'t, 'a> {
-    Effect(&'a KeptEffect),
+    Effect(&'a StoredEffect),
     Task(&'a str, &'t Task<'a>),
 }
 
 impl<'a> Task<'a> {
-    fn tree(effects: &'a [KeptEffect]) -> Self {
+    fn tree(effects: &'a [StoredEffect]) -> Self {
         let mut root = Self::default();
         for effect in effects {
             let mut task = &mut root;
@@ -174,7 +174,7 @@ impl<'a> Task<'a> {
 }
 
 /// What happened, what it came to and how long it took, in a line.
-fn line(done: &KeptEffect) -> String {
+fn line(done: &StoredEffect) -> String {
     let took = done.took.map(|took| took.as_secs_f64());
     let line = figures::effect(&EffectEvent::ended(&done.entry, EffectStage::Ended, took));
     if done.entry.end.is_none() { format!("{line}  never ended") } else { line }

@@ -11,7 +11,7 @@ use super::{HttpHead, MAX_BODY};
 use crate::context::Context;
 use crate::effect::{Ask, Permit};
 use crate::error::{Error, ErrorKind, Result};
-use crate::gate::{self, Pieces};
+use crate::gate::{self, Chunks};
 use crate::held::Held;
 
 /// The most bytes of a body that is handed out in pieces: what a day's log has, and not what never ends.
@@ -56,9 +56,10 @@ fn too_large(most: u64) -> Error {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Piece(#[serde(with = "data")] Bytes);
 
-impl gate::Piece for Piece {
-    fn weight(&self) -> u64 {
-        self.0.len() as u64
+impl gate::Chunk for Piece {
+    /// The connection says when a body has ended.
+    fn is_last(&self) -> bool {
+        false
     }
 }
 
@@ -66,7 +67,7 @@ impl gate::Piece for Piece {
 pub struct HttpStream {
     cx: Context,
     head: HttpHead,
-    pieces: Pieces<HttpHead, Piece>,
+    pieces: Chunks<Piece>,
 }
 
 impl HttpStream {
@@ -82,7 +83,7 @@ impl HttpStream {
                 Ok((head, count(body).boxed()))
             }
         };
-        let (head, pieces) = Pieces::open(cx, ask, live).await?;
+        let (head, pieces) = Chunks::open(cx, ask, live).await?;
         Ok(Self { cx: cx.clone(), head, pieces })
     }
 

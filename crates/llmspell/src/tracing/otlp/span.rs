@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::names;
-use crate::journal::KeptEffect;
+use crate::store::StoredEffect;
 use crate::tracing::TracedRun;
 
 /// A task's first beginning and last end, since the run began.
@@ -127,7 +127,7 @@ impl<'a> Trace<'a> {
     }
 
     /// Takes the times of an effect into those of its task and of the tasks above it, but for the run itself.
-    pub(super) fn note_tasks(&self, effect: &KeptEffect, tasks: &mut BTreeMap<String, Times>) {
+    pub(super) fn note_tasks(&self, effect: &StoredEffect, tasks: &mut BTreeMap<String, Times>) {
         let (began, ended) = (effect.began, self.end(effect));
         let mut task = &*effect.entry.effect.path.task;
         while task != "main" {
@@ -138,7 +138,7 @@ impl<'a> Trace<'a> {
     }
 
     /// The span of an effect.
-    pub(super) fn effect(&self, effect: &KeptEffect) -> Span {
+    pub(super) fn effect(&self, effect: &StoredEffect) -> Span {
         let EffectPath { task, count } = &effect.entry.effect.path;
         let ask = &effect.entry.effect.ask;
         let operation = format!("{}.{}", ask.capability, ask.operation);
@@ -161,7 +161,7 @@ impl<'a> Trace<'a> {
         span
     }
 
-    fn model(&self, span: &mut Span, effect: &KeptEffect, operation: &str) {
+    fn model(&self, span: &mut Span, effect: &StoredEffect, operation: &str) {
         span.kind = SpanKind::Client as u8;
         span.add(Attribute::text(names::GEN_AI_OPERATION_NAME, "chat"));
         let request: ChatRequest = from_value(effect.entry.effect.ask.request.clone()).unwrap_or_default();
@@ -205,7 +205,7 @@ impl<'a> Trace<'a> {
         usage.iter().for_each(|usage| span.usage(usage));
     }
 
-    fn http(&self, span: &mut Span, effect: &KeptEffect) {
+    fn http(&self, span: &mut Span, effect: &StoredEffect) {
         span.kind = SpanKind::Client as u8;
         let request = &effect.entry.effect.ask.request;
         let text = |name: &str| request.get(name).and_then(Value::as_str);
@@ -225,7 +225,7 @@ impl<'a> Trace<'a> {
         }
     }
 
-    fn end(&self, effect: &KeptEffect) -> Duration {
+    fn end(&self, effect: &StoredEffect) -> Duration {
         effect.took.map_or(self.run.outcome.duration, |took| effect.began + took)
     }
 

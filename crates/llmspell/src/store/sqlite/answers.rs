@@ -1,18 +1,33 @@
-//! Answers of models that may serve again, beside the runs that asked for them first.
+//! Cached answers of models, beside the runs that asked for them first.
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
+use futures_util::future::BoxFuture;
 use llmspell_core::cache::Cache;
 use llmspell_core::{Result, Value};
 use ring::digest::{SHA256, digest};
 use rusqlite::{OptionalExtension as _, params};
 
-use super::pack::{damaged, json};
-use super::runs::{Runs, moment};
+use super::{SqliteStore, moment};
+use crate::journal::blobs::{damaged, json};
 
-impl Cache for Runs {
-    fn find(&self, request: &Value, max_age: Option<Duration>) -> Result<Option<Value>> {
+impl Cache for SqliteStore {
+    fn find<'a>(
+        &'a self,
+        request: &'a Value,
+        max_age: Option<Duration>,
+    ) -> BoxFuture<'a, Result<Option<Value>>> {
+        Box::pin(async move { self.find_answer(request, max_age) })
+    }
+
+    fn keep<'a>(&'a self, request: &'a Value, answer: &'a Value) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.keep_answer(request, answer) })
+    }
+}
+
+impl SqliteStore {
+    fn find_answer(&self, request: &Value, max_age: Option<Duration>) -> Result<Option<Value>> {
         let oldest = max_age.map_or(i64::MIN, since);
         let hash = hash(request)?;
         let found: Option<String> = self
@@ -26,7 +41,7 @@ impl Cache for Runs {
         found.map(|text| serde_json::from_str(&text).map_err(|error| damaged(&error.to_string()))).transpose()
     }
 
-    fn keep(&self, request: &Value, answer: &Value) -> Result<()> {
+    fn keep_answer(&self, request: &Value, answer: &Value) -> Result<()> {
         let (hash, answer) = (hash(request)?, json(answer)?);
         self.write(|database| {
             database
@@ -38,14 +53,8 @@ impl Cache for Runs {
         })?;
         Ok(())
     }
-}
 
-impl Runs {
-    /// Removes the answers in the cache that are older for good, and returns how many there were.
-    ///
-    /// # Errors
-    /// When the journal cannot be written.
-    pub fn remove_answers(&self, age: Duration) -> Result<usize> {
+    pub(super) fn remove_old_answers(&self, age: Duration) -> Result<usize> {
         if self.read(|_| Ok(()))?.is_none() {
             return Ok(0);
         }
@@ -92,29 +101,28 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_found_by_what_was_asked_and_not_by_how_it_was_written() {
+    fn an_answer_is_found_by_its_request_however_that_was_written() {
         let folder = tempfile::tempdir().unwrap();
-        let runs = Runs::in_folder(folder.path());
-        let cache: &dyn Cache = &runs;
+        let store = SqliteStore::in_folder(folder.path());
         let (request, answer) =
             (of(&value!({"a": {"x": 1, "y": [1, 2]}, "b": 2})), of(&value!({"text": "x"})));
-        assert_eq!(cache.find(&request, None).unwrap(), None);
-        assert_eq!(runs.remove_answers(Duration::ZERO).unwrap(), 0);
+        assert_eq!(store.find_answer(&request, None).unwrap(), None);
+        assert_eq!(store.remove_old_answers(Duration::ZERO).unwrap(), 0);
         assert!(folder.path().read_dir().unwrap().next().is_none(), "a look makes no database");
-        cache.keep(&request, &answer).unwrap();
+        store.keep_answer(&request, &answer).unwrap();
         let same = of(&value!({"b": 2, "a": {"y": [1, 2], "x": 1}}));
         let other = of(&value!({"b": 2, "a": {"y": [2, 1], "x": 1}}));
-        assert_eq!(cache.find(&same, None).unwrap(), Some(answer.clone()));
-        assert_eq!(cache.find(&other, None).unwrap(), None);
-        assert_eq!(cache.find(&request, Some(Duration::MAX)).unwrap(), Some(answer));
+        assert_eq!(store.find_answer(&same, None).unwrap(), Some(answer.clone()));
+        assert_eq!(store.find_answer(&other, None).unwrap(), None);
+        assert_eq!(store.find_answer(&request, Some(Duration::MAX)).unwrap(), Some(answer));
         let newer = of(&value!({"text": "y"}));
-        cache.keep(&same, &newer).unwrap();
-        assert_eq!(cache.find(&request, Some(Duration::from_secs(3_600))).unwrap(), Some(newer));
-        runs.write(|database| database.execute("UPDATE answer SET kept = kept - 10000", [])).unwrap();
-        assert_eq!(cache.find(&request, Some(Duration::from_secs(9))).unwrap(), None, "it is too old");
-        assert!(cache.find(&request, Some(Duration::from_secs(3_600))).unwrap().is_some());
-        assert_eq!(runs.remove_answers(Duration::from_secs(3_600)).unwrap(), 0);
-        assert_eq!(runs.remove_answers(Duration::from_secs(9)).unwrap(), 1);
-        assert_eq!(cache.find(&request, None).unwrap(), None);
+        store.keep_answer(&same, &newer).unwrap();
+        assert_eq!(store.find_answer(&request, Some(Duration::from_secs(3_600))).unwrap(), Some(newer));
+        store.write(|database| database.execute("UPDATE answer SET kept = kept - 10000", [])).unwrap();
+        assert_eq!(store.find_answer(&request, Some(Duration::from_secs(9))).unwrap(), None, "it is too old");
+        assert!(store.find_answer(&request, Some(Duration::from_secs(3_600))).unwrap().is_some());
+        assert_eq!(store.remove_old_answers(Duration::from_secs(3_600)).unwrap(), 0);
+        assert_eq!(store.remove_old_answers(Duration::from_secs(9)).unwrap(), 1);
+        assert_eq!(store.find_answer(&request, None).unwrap(), None);
     }
 }

@@ -1,0 +1,166 @@
+//! How far a journal's records are durable.
+//!
+//! A journal may hand its records to a writer on another thread. Then a record is queued first and durable later, and
+//! the run must not act on it in between: a non-idempotent effect starts only when its start is durable (write-ahead),
+//! and an answer reaches the script only when it is durable, or a crash could lose an effect that the script has seen.
+//! [`Commits`] connects the two threads. The journal gives each record a [`CommitPoint`], its place in the queue; the
+//! writer commits records in that order and [advances](Commits::advance) past them; the run waits for the points it
+//! depends on.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Poll, Waker};
+
+use crate::error::{Error, Result};
+
+/// A record's place in its journal's queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommitPoint(u64);
+
+impl CommitPoint {
+    /// The point of a record that nobody has to wait for.
+    pub const REACHED: Self = Self(0);
+
+    /// The point of the next record.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// How far the writer of a journal has come. Shared by the run and the writer.
+#[derive(Debug, Default)]
+pub struct Commits {
+    reached: AtomicU64,
+    failure: OnceLock<Error>,
+    waiting: Mutex<Vec<(CommitPoint, Waker)>>,
+    changed: Condvar,
+}
+
+impl Commits {
+    /// Says that all records up to this point are durable.
+    pub fn advance(&self, to: CommitPoint) {
+        let mut waiting = self.lock();
+        self.reached.fetch_max(to.0, Ordering::Release);
+        let (ready, rest) = std::mem::take(&mut *waiting).into_iter().partition(|(point, _)| *point <= to);
+        *waiting = rest;
+        self.changed.notify_all();
+        drop(waiting);
+        wake(ready);
+    }
+
+    /// Says that the writer has failed: nothing more becomes durable, and nobody waits any longer. The first failure
+    /// counts.
+    pub fn fail(&self, error: Error) {
+        let mut waiting = self.lock();
+        let _ = self.failure.set(error);
+        let ready = std::mem::take(&mut *waiting);
+        self.changed.notify_all();
+        drop(waiting);
+        wake(ready);
+    }
+
+    /// Why the writer failed.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Error> {
+        self.failure.get()
+    }
+
+    /// Whether there is nothing to wait for at this point: it is durable, or the writer has failed.
+    #[must_use]
+    pub fn is_settled(&self, point: CommitPoint) -> bool {
+        self.reached.load(Ordering::Acquire) >= point.0 || self.failure.get().is_some()
+    }
+
+    /// Wakes this waker when there is nothing to wait for at this point; says whether that is so already.
+    pub(crate) fn wake_at(&self, point: CommitPoint, waker: &Waker) -> bool {
+        if self.is_settled(point) {
+            return true;
+        }
+        let mut waiting = self.lock();
+        // Looked at again under the lock, which the writer takes before it wakes anybody.
+        if self.is_settled(point) {
+            return true;
+        }
+        match waiting.iter_mut().find(|(at, known)| *at == point && known.will_wake(waker)) {
+            Some((_, known)) => known.clone_from(waker),
+            None => waiting.push((point, waker.clone())),
+        }
+        false
+    }
+
+    /// Waits until the records up to this point are durable.
+    ///
+    /// # Errors
+    /// Why the writer failed.
+    pub async fn reached(&self, point: CommitPoint) -> Result<()> {
+        std::future::poll_fn(|task| match self.wake_at(point, task.waker()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+        self.result(point)
+    }
+
+    /// The same, and blocks the thread.
+    ///
+    /// # Errors
+    /// Why the writer failed.
+    pub fn wait(&self, point: CommitPoint) -> Result<()> {
+        let mut waiting = self.lock();
+        while !self.is_settled(point) {
+            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(waiting);
+        self.result(point)
+    }
+
+    fn result(&self, point: CommitPoint) -> Result<()> {
+        match self.failure.get() {
+            Some(error) if self.reached.load(Ordering::Acquire) < point.0 => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(CommitPoint, Waker)>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wake(ready: Vec<(CommitPoint, Waker)>) {
+    ready.into_iter().for_each(|(_, waker)| waker.wake());
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn a_point_is_settled_when_the_writer_has_passed_it_or_failed() {
+        let commits = Commits::default();
+        let (first, second) = (CommitPoint::REACHED.next(), CommitPoint::REACHED.next().next());
+        assert!(commits.is_settled(CommitPoint::REACHED) && !commits.is_settled(first));
+        let mut wait = Box::pin(commits.reached(first));
+        assert!((&mut wait).now_or_never().is_none());
+        commits.advance(first);
+        wait.now_or_never().unwrap().unwrap();
+        assert!(!commits.is_settled(second));
+        commits.fail(Error::runtime("disk full"));
+        commits.fail(Error::runtime("disk gone"));
+        commits.reached(first).now_or_never().unwrap().unwrap();
+        assert_eq!(commits.wait(second).unwrap_err().message(), "disk full");
+    }
+
+    #[test]
+    fn a_blocked_thread_goes_on_when_its_point_is_reached() {
+        let commits = Commits::default();
+        let point = CommitPoint::REACHED.next();
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| commits.wait(point));
+            commits.advance(point);
+            waits.join().unwrap().unwrap();
+        });
+    }
+}

@@ -1,0 +1,333 @@
+//! The thread that writes journals.
+//!
+//! A run hands records to its [`Queue`] and goes on; the writer appends them to the store in batches. While one batch is
+//! being written the next one fills, so a busy run needs few commits, and a run with one record at a time waits for no
+//! timer. Many runs share one writer.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use llmspell_core::commit::{CommitPoint, Commits};
+use llmspell_core::{Error, ErrorKind, Event, LogEntry, LogLevel, Map, Result};
+use tokio::sync::{Notify, mpsc};
+
+use crate::spell::Spell;
+use crate::store::{Lease, NewRun, Record, RecordSink};
+
+/// The most bytes of records that wait in one queue. Whoever adds more waits for the writer.
+const MOST_WAITING: usize = 4 << 20;
+
+/// A handle of the writer. Cheap to clone; the thread starts with the first record and ends with the last handle.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Writer(Arc<Mutex<Option<mpsc::UnboundedSender<Arc<Queue>>>>>);
+
+impl Writer {
+    /// Has the writer look at a queue.
+    fn notify(&self, queue: &Arc<Queue>) -> Result<()> {
+        let mut sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let sender = match &mut *sender {
+            Some(sender) => sender,
+            none => none.insert(start()?),
+        };
+        sender.send(Arc::clone(queue)).map_err(|_| Error::internal("the journal writer has ended"))
+    }
+}
+
+fn start() -> Result<mpsc::UnboundedSender<Arc<Queue>>> {
+    let (sender, mut queues) = mpsc::unbounded_channel::<Arc<Queue>>();
+    let failed = |error: std::io::Error| {
+        Error::new(ErrorKind::Io, format!("cannot start the journal writer: {error}")).with_source(error)
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(failed)?;
+    let run = move || {
+        runtime.block_on(async {
+            while let Some(queue) = queues.recv().await {
+                // Stores that wait for a network serve other runs meanwhile.
+                tokio::spawn(queue.write());
+            }
+        });
+    };
+    thread::Builder::new().name("journal".into()).spawn(run).map_err(failed)?;
+    Ok(sender)
+}
+
+/// What happens when the store cannot create a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnUnavailable {
+    /// The run fails at its first effect.
+    Fail,
+    /// A warning is logged, and the run goes on without a journal.
+    Warn,
+}
+
+/// The records of one run on their way to its store, and the events that may be seen only after them.
+pub(crate) struct Queue {
+    store: Arc<dyn RecordSink>,
+    writer: Writer,
+    commits: Arc<Commits>,
+    on_unavailable: OnUnavailable,
+    /// Takes an event that may be seen now.
+    listener: Box<dyn Fn(Event) + Send + Sync>,
+    state: Mutex<State>,
+    /// Events have been shown.
+    shown: Notify,
+}
+
+struct State {
+    run: RunLease,
+    records: Vec<Record>,
+    bytes: usize,
+    /// Events that wait, each until the records before it are durable.
+    events: Vec<(CommitPoint, Event)>,
+    last: CommitPoint,
+    /// Whether the writer has this queue, or was notified of it.
+    is_scheduled: bool,
+    /// Whether the run is given up when all is written.
+    is_abandoned: bool,
+}
+
+/// The run's place in the store.
+#[derive(Debug, Clone)]
+enum RunLease {
+    /// It is created with its first record, with the digest of its spell.
+    New(Arc<(NewRun, Spell)>),
+    Owned(Arc<Lease>),
+    /// There is nothing to write to.
+    Off,
+}
+
+/// What the writer does next with a queue.
+enum Step {
+    Write(RunLease, Vec<Record>, CommitPoint),
+    Release(Arc<Lease>),
+    Nothing,
+}
+
+impl Queue {
+    /// A queue for a run that begins: nothing is created before the first record.
+    pub(crate) fn new(
+        store: Arc<dyn RecordSink>,
+        writer: Writer,
+        run: NewRun,
+        spell: Spell,
+        on_unavailable: OnUnavailable,
+        listener: Box<dyn Fn(Event) + Send + Sync>,
+    ) -> Arc<Self> {
+        Self::with(store, writer, RunLease::New(Arc::new((run, spell))), on_unavailable, listener)
+    }
+
+    /// A queue for a run that goes on.
+    pub(crate) fn claimed(
+        store: Arc<dyn RecordSink>,
+        writer: Writer,
+        lease: Lease,
+        listener: Box<dyn Fn(Event) + Send + Sync>,
+    ) -> Arc<Self> {
+        Self::with(store, writer, RunLease::Owned(Arc::new(lease)), OnUnavailable::Fail, listener)
+    }
+
+    fn with(
+        store: Arc<dyn RecordSink>,
+        writer: Writer,
+        run: RunLease,
+        on_unavailable: OnUnavailable,
+        listener: Box<dyn Fn(Event) + Send + Sync>,
+    ) -> Arc<Self> {
+        let state = State {
+            run,
+            records: Vec::new(),
+            bytes: 0,
+            events: Vec::new(),
+            last: CommitPoint::REACHED,
+            is_scheduled: false,
+            is_abandoned: false,
+        };
+        let (commits, state) = (Arc::default(), Mutex::new(state));
+        Arc::new(Self { store, writer, commits, on_unavailable, listener, state, shown: Notify::new() })
+    }
+
+    pub(crate) fn commits(&self) -> &Arc<Commits> {
+        &self.commits
+    }
+
+    /// Whether the run is in the store, or will be with what has been added.
+    pub(crate) fn is_open(&self) -> bool {
+        let state = self.state();
+        !matches!(state.run, RunLease::New(_)) || state.last > CommitPoint::REACHED
+    }
+
+    /// Adds a record that nobody waits for: it is written with the next one that somebody does.
+    pub(crate) fn add_lazily(self: &Arc<Self>, record: Record, bytes: usize) -> Result<CommitPoint> {
+        self.add_record(record, bytes, false)
+    }
+
+    /// Adds a record and has it written.
+    pub(crate) fn add(self: &Arc<Self>, record: Record, bytes: usize) -> Result<CommitPoint> {
+        self.add_record(record, bytes, true)
+    }
+
+    fn add_record(self: &Arc<Self>, record: Record, bytes: usize, at_once: bool) -> Result<CommitPoint> {
+        let mut state = self.state();
+        let is_full = state.bytes > MOST_WAITING;
+        if is_full && !matches!(state.run, RunLease::Off) {
+            let last = state.last;
+            self.schedule(&mut state)?;
+            drop(state);
+            self.commits.wait(last)?;
+            state = self.state();
+        }
+        state.last = state.last.next();
+        let last = state.last;
+        if matches!(state.run, RunLease::Off) {
+            self.commits.advance(last);
+            return Ok(last);
+        }
+        state.records.push(record);
+        state.bytes += bytes;
+        if at_once {
+            self.schedule(&mut state)?;
+        }
+        Ok(last)
+    }
+
+    fn schedule(self: &Arc<Self>, state: &mut State) -> Result<()> {
+        if !state.is_scheduled {
+            self.writer.notify(self)?;
+            state.is_scheduled = true;
+        }
+        Ok(())
+    }
+
+    /// Shows an event once all records so far are durable, after all earlier events. `record` is written first.
+    pub(crate) fn show(self: &Arc<Self>, event: Event, record: Option<Record>) -> Result<()> {
+        let after = match record {
+            Some(record) => self.add(record, 0)?,
+            None => CommitPoint::REACHED,
+        };
+        let mut state = self.state();
+        let after = after.max(state.events.last().map_or(CommitPoint::REACHED, |(last, _)| *last));
+        match state.events.is_empty() && self.commits.is_settled(after) {
+            true => (self.listener)(event),
+            false => state.events.push((after, event)),
+        }
+        Ok(())
+    }
+
+    /// Waits until all events so far have been shown.
+    pub(crate) async fn all_shown(&self) {
+        loop {
+            let shown = self.shown.notified();
+            if self.state().events.is_empty() {
+                return;
+            }
+            shown.await;
+        }
+    }
+
+    /// Writes what waits, until nothing does.
+    async fn write(self: Arc<Self>) {
+        loop {
+            match self.next_step() {
+                Step::Write(run, records, point) => {
+                    let appended = self.append(run, &records).await;
+                    self.show_until(point);
+                    match appended {
+                        Ok(()) => self.commits.advance(point),
+                        Err(error) => self.commits.fail(error),
+                    }
+                }
+                Step::Release(lease) => {
+                    // When it fails, the run counts as owned until this process ends.
+                    let _ = self.store.release(&lease).await;
+                    return;
+                }
+                Step::Nothing => return,
+            }
+        }
+    }
+
+    fn next_step(&self) -> Step {
+        let mut state = self.state();
+        if !state.records.is_empty() {
+            state.bytes = 0;
+            return Step::Write(state.run.clone(), std::mem::take(&mut state.records), state.last);
+        }
+        state.is_scheduled = false;
+        match state.is_abandoned {
+            true => match std::mem::replace(&mut state.run, RunLease::Off) {
+                RunLease::Owned(lease) => Step::Release(lease),
+                RunLease::New(_) | RunLease::Off => Step::Nothing,
+            },
+            false => Step::Nothing,
+        }
+    }
+
+    /// Shows the events that waited for records up to this point. It happens before anybody is woken, so that neither the
+    /// end of the run nor a question overtakes them, and under the lock, so that no later event does.
+    fn show_until(&self, point: CommitPoint) {
+        let mut state = self.state();
+        let ready = state.events.partition_point(|(after, _)| *after <= point);
+        state.events.drain(..ready).for_each(|(_, event)| (self.listener)(event));
+        drop(state);
+        self.shown.notify_waiters();
+    }
+
+    async fn append(&self, run: RunLease, records: &[Record]) -> Result<()> {
+        let lease = match run {
+            RunLease::Owned(lease) => lease,
+            RunLease::Off => return Ok(()),
+            RunLease::New(new) => {
+                let (mut run, spell) = (new.0.clone(), &new.1);
+                run.info.digest = spell.digest()?;
+                match self.store.create(&run).await {
+                    Ok(lease) => {
+                        let lease = Arc::new(lease);
+                        self.state().run = RunLease::Owned(Arc::clone(&lease));
+                        lease
+                    }
+                    Err(error)
+                        if self.on_unavailable == OnUnavailable::Warn && error.kind() == ErrorKind::Io =>
+                    {
+                        self.state().run = RunLease::Off;
+                        (self.listener)(Event::Log(unavailable(&run, &error)));
+                        return Ok(());
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        self.store.append(&lease, records).await
+    }
+
+    /// Gives the run up when all that was added is written, so that it can be claimed. A run that has ended is given up
+    /// already.
+    pub(crate) fn abandon(self: &Arc<Self>) {
+        let mut state = self.state();
+        if matches!(state.run, RunLease::Owned(_)) || !state.records.is_empty() {
+            state.is_abandoned = true;
+            // Nobody is left to hear of a failure.
+            let _ = self.schedule(&mut state);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn unavailable(run: &NewRun, error: &Error) -> LogEntry {
+    LogEntry {
+        time: LogEntry::now(),
+        level: LogLevel::Warn,
+        message: format!("this run is not recorded and cannot be resumed: {}", error.message()),
+        fields: Map::new(),
+        spell: run.info.spell.clone(),
+        run_id: run.info.run_id.clone(),
+    }
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").field("store", &self.store).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,269 @@
+//! A run store in memory: for tests, and for programs that want to look at runs while they last.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::BoxFuture;
+use llmspell_core::cache::Cache;
+use llmspell_core::effect::{Effect, EffectPath, End, Entry};
+use llmspell_core::{Error, ErrorKind, Parts, Result, Value};
+
+use super::{
+    Claim, Lease, NewRun, Record, RecordSink, RunList, RunState, RunStore, RunSummary, StoredEffect,
+    StoredRun, fenced, no_such_run, owned,
+};
+
+/// Keeps runs and cached answers for as long as it lives.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    runs: Mutex<HashMap<String, MemoryRun>>,
+    answers: Mutex<Vec<CachedAnswer>>,
+}
+
+#[derive(Debug)]
+struct MemoryRun {
+    new: NewRun,
+    epoch: u64,
+    is_owned: bool,
+    ended: Option<SystemTime>,
+    error: Option<Error>,
+    usage: Option<llmspell_core::chat::Usage>,
+    model_calls: u64,
+    lines: u64,
+    effects: Vec<StoredEffect>,
+    places: HashMap<EffectPath, usize>,
+}
+
+#[derive(Debug)]
+struct CachedAnswer {
+    request: Value,
+    answer: Value,
+    kept: SystemTime,
+}
+
+impl MemoryStore {
+    fn runs(&self) -> MutexGuard<'_, HashMap<String, MemoryRun>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answers(&self) -> MutexGuard<'_, Vec<CachedAnswer>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl MemoryRun {
+    fn summary(&self) -> RunSummary {
+        let seconds =
+            |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        RunSummary {
+            info: self.new.info.clone(),
+            path: self.new.path.clone(),
+            working_dir: self.new.working_dir.clone(),
+            state: match (self.ended, &self.error) {
+                (Some(_), None) => RunState::Done,
+                (Some(_), Some(_)) => RunState::Failed,
+                (None, _) if self.is_owned => RunState::Running,
+                (None, _) => RunState::Died,
+            },
+            started: seconds(self.new.started),
+            ended: self.ended.map(seconds),
+            error: self.error.clone(),
+            usage: self.usage.clone(),
+            model_calls: self.model_calls,
+            lines: self.lines,
+        }
+    }
+
+    fn add(&mut self, record: &Record) {
+        match record {
+            Record::Started { effect, began } => self.put(effect, *began, None),
+            Record::Part { path, order, part } => {
+                if let Some(effect) = self.effect(path) {
+                    effect.parts.push(*order, part.clone());
+                }
+            }
+            Record::Ended { path, ended, end } => {
+                if let Some(effect) = self.effect(path) {
+                    effect.took = Some(ended.saturating_sub(effect.began));
+                    effect.entry.end = Some(end.clone());
+                }
+            }
+            Record::Done { effect, began, ended, end } => {
+                self.put(effect, *began, Some((*ended, end.clone())))
+            }
+            Record::Modules(modules) => {
+                for (path, digest) in modules {
+                    self.new.info.modules.entry(path.clone()).or_insert_with(|| digest.clone());
+                }
+            }
+            Record::Lines(lines) => self.lines = *lines,
+            Record::Closed { at, error, usage, model_calls, lines } => {
+                (self.ended, self.is_owned) = (Some(*at), false);
+                self.error.clone_from(error);
+                (self.usage, self.model_calls) = (Some(usage.clone()), *model_calls);
+                self.lines = self.lines.max(*lines);
+            }
+        }
+    }
+
+    fn put(&mut self, effect: &Effect, began: Duration, end: Option<(Duration, End)>) {
+        let (took, end) = match end {
+            Some((ended, end)) => (Some(ended.saturating_sub(began)), Some(end)),
+            None => (None, None),
+        };
+        let entry = Entry { effect: effect.clone(), end };
+        let stored = StoredEffect { entry, parts: Parts::default(), began, took };
+        match self.effect(&effect.path) {
+            Some(known) => *known = stored,
+            None => {
+                self.places.insert(effect.path.clone(), self.effects.len());
+                self.effects.push(stored);
+            }
+        }
+    }
+
+    fn effect(&mut self, path: &EffectPath) -> Option<&mut StoredEffect> {
+        self.effects.get_mut(*self.places.get(path)?)
+    }
+}
+
+impl Cache for MemoryStore {
+    fn find<'a>(
+        &'a self,
+        request: &'a Value,
+        max_age: Option<Duration>,
+    ) -> BoxFuture<'a, Result<Option<Value>>> {
+        let oldest = max_age.and_then(|age| SystemTime::now().checked_sub(age));
+        let answers = self.answers();
+        let found = answers.iter().find(|known| known.request == *request);
+        let found = found.filter(|known| oldest.is_none_or(|oldest| known.kept >= oldest));
+        Box::pin(std::future::ready(Ok(found.map(|known| known.answer.clone()))))
+    }
+
+    fn keep<'a>(&'a self, request: &'a Value, answer: &'a Value) -> BoxFuture<'a, Result<()>> {
+        let mut answers = self.answers();
+        answers.retain(|known| known.request != *request);
+        let (request, answer) = (request.clone(), answer.clone());
+        answers.push(CachedAnswer { request, answer, kept: SystemTime::now() });
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+impl RecordSink for MemoryStore {
+    fn create<'a>(&'a self, run: &'a NewRun) -> BoxFuture<'a, Result<Lease>> {
+        Box::pin(async move {
+            let id = &run.info.run_id;
+            let mut runs = self.runs();
+            if runs.contains_key(id) {
+                let message = format!("there is a run with the id {id} already");
+                return Err(Error::new(ErrorKind::Conflict, message));
+            }
+            let new = MemoryRun {
+                new: run.clone(),
+                epoch: 1,
+                is_owned: true,
+                ended: None,
+                error: None,
+                usage: None,
+                model_calls: 0,
+                lines: 0,
+                effects: Vec::new(),
+                places: HashMap::new(),
+            };
+            runs.insert(id.clone(), new);
+            Ok(Lease { run_id: id.clone(), epoch: 1 })
+        })
+    }
+
+    fn append<'a>(&'a self, lease: &'a Lease, records: &'a [Record]) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let mut runs = self.runs();
+            let run = runs.get_mut(&lease.run_id).filter(|run| run.epoch == lease.epoch);
+            let run = run.ok_or_else(|| fenced(lease))?;
+            records.iter().for_each(|record| run.add(record));
+            Ok(())
+        })
+    }
+
+    fn release<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let mut runs = self.runs();
+            if let Some(run) = runs.get_mut(&lease.run_id).filter(|run| run.epoch == lease.epoch) {
+                run.is_owned = false;
+            }
+            Ok(())
+        })
+    }
+}
+
+impl RunStore for MemoryStore {
+    fn claim<'a>(&'a self, id: &'a str, claim: Claim) -> BoxFuture<'a, Result<Lease>> {
+        Box::pin(async move {
+            let mut runs = self.runs();
+            let run = runs.get_mut(id).ok_or_else(|| no_such_run(id))?;
+            if run.is_owned && claim == Claim::IfFree {
+                return Err(owned(id));
+            }
+            run.epoch += 1;
+            (run.is_owned, run.ended, run.error, run.usage) = (true, None, None, None);
+            Ok(Lease { run_id: id.to_owned(), epoch: run.epoch })
+        })
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<RunList>> {
+        Box::pin(async move {
+            let mut runs: Vec<_> = self.runs().values().map(MemoryRun::summary).collect();
+            runs.sort_by(|a, b| {
+                b.started.total_cmp(&a.started).then_with(|| b.info.run_id.cmp(&a.info.run_id))
+            });
+            Ok(RunList { runs, damaged: Vec::new() })
+        })
+    }
+
+    fn resolve<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<String>> {
+        Box::pin(async move {
+            let runs = self.runs();
+            let mut found = runs.keys().filter(|known| !id.is_empty() && known.starts_with(id));
+            match (found.next(), found.next()) {
+                (Some(found), None) => Ok(found.clone()),
+                (None, _) => Err(no_such_run(id)),
+                _ => Err(Error::new(ErrorKind::Conflict, format!("more than one run begins with `{id}`"))),
+            }
+        })
+    }
+
+    fn load<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<StoredRun>> {
+        Box::pin(async move {
+            let runs = self.runs();
+            let run = runs.get(id).ok_or_else(|| no_such_run(id))?;
+            let effects = run.effects.iter().cloned().map(|mut effect| {
+                if effect.entry.end.is_some() {
+                    effect.entry = std::mem::take(&mut effect.parts).into_entry(effect.entry);
+                }
+                effect
+            });
+            let mut effects: Vec<_> = effects.collect();
+            effects.sort_by_key(|effect| effect.began);
+            Ok(StoredRun { summary: run.summary(), effects })
+        })
+    }
+
+    fn remove<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Result<usize>> {
+        Box::pin(async move {
+            let mut runs = self.runs();
+            let before = runs.len();
+            runs.retain(|id, run| run.is_owned || !ids.contains(id));
+            Ok(before - runs.len())
+        })
+    }
+
+    fn remove_answers(&self, age: Duration) -> BoxFuture<'_, Result<usize>> {
+        let newest = SystemTime::now().checked_sub(age);
+        let mut answers = self.answers();
+        let before = answers.len();
+        answers.retain(|known| newest.is_none_or(|newest| known.kept > newest));
+        let removed = before - answers.len();
+        Box::pin(std::future::ready(Ok(removed)))
+    }
+}

@@ -1,0 +1,395 @@
+//! The run store in a SQLite database, and the answer cache beside it.
+//!
+//! One process writes at a time, and a commit takes some 60 µs. Batches that hold a [`Record::Started`] are synced to the
+//! disk (`synchronous = FULL`), so that a power failure cannot forget a request that was sent; all others survive the end
+//! of the process and not a power failure (`NORMAL`), which loses at most the last of them and damages nothing.
+//!
+//! Each process locks one file beside the database for as long as it lives, and writes the file's name into the runs that
+//! it owns. A run whose file is not locked has lost its owner, however that ended.
+
+mod answers;
+mod owner;
+mod rows;
+mod write;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::BoxFuture;
+use llmspell_core::{Error, ErrorKind, Result};
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use self::owner::{Owner, is_alive};
+use self::rows::{SUMMARY, StoredRow, lossy_id};
+use super::{
+    Claim, DamagedRun, JOURNAL_FORMAT, Lease, NewRun, Record, RecordSink, RunList, RunStore, StoredRun,
+    no_such_run, owned,
+};
+use crate::database::Kind;
+use crate::journal::blobs::{damaged, json};
+
+/// Times of a run are milliseconds since 1970, times of an effect microseconds since its run began.
+const JOURNAL: Kind = Kind {
+    name: "the journal of runs",
+    // `LMSJ`.
+    application: 0x4C4D_534A,
+    steps: &[
+        "
+        CREATE TABLE run (
+            id TEXT NOT NULL PRIMARY KEY,
+            info TEXT NOT NULL,
+            path TEXT,
+            working_dir TEXT,
+            started BIGINT NOT NULL,
+            ended BIGINT,
+            error TEXT,
+            usage TEXT,
+            model_calls BIGINT NOT NULL,
+            said BIGINT NOT NULL
+        );
+        CREATE TABLE effect (
+            run TEXT NOT NULL REFERENCES run (id) ON DELETE CASCADE,
+            task TEXT NOT NULL,
+            number BIGINT NOT NULL,
+            capability TEXT NOT NULL,
+            operation TEXT NOT NULL,
+            request TEXT NOT NULL,
+            repeatable SMALLINT NOT NULL,
+            began BIGINT NOT NULL,
+            ended BIGINT,
+            place BIGINT,
+            said BIGINT,
+            answer TEXT,
+            error TEXT,
+            PRIMARY KEY (run, task, number)
+        );
+        CREATE TABLE part (
+            run TEXT NOT NULL REFERENCES run (id) ON DELETE CASCADE,
+            hash TEXT NOT NULL,
+            value TEXT NOT NULL,
+            PRIMARY KEY (run, hash)
+        );
+    ",
+        "
+        CREATE TABLE answer (
+            hash TEXT NOT NULL PRIMARY KEY,
+            kept BIGINT NOT NULL,
+            value TEXT NOT NULL
+        );
+    ",
+        // Owners and epochs, answers in parts, and blobs that runs share. Until here, a run had its own large parts, each
+        // as JSON: texts as strings, links of lists as objects.
+        "
+        ALTER TABLE run ADD COLUMN epoch BIGINT NOT NULL DEFAULT 1;
+        ALTER TABLE run ADD COLUMN owner TEXT;
+        ALTER TABLE run ADD COLUMN format BIGINT NOT NULL DEFAULT 1;
+        CREATE TABLE part_of_answer (
+            run TEXT NOT NULL REFERENCES run (id) ON DELETE CASCADE,
+            task TEXT NOT NULL,
+            number BIGINT NOT NULL,
+            place BIGINT NOT NULL,
+            value TEXT NOT NULL,
+            PRIMARY KEY (run, task, number, place)
+        ) WITHOUT ROWID;
+        CREATE TABLE blob (
+            hash TEXT NOT NULL PRIMARY KEY,
+            value BLOB NOT NULL,
+            used BIGINT NOT NULL
+        );
+        CREATE TABLE run_blob (
+            run TEXT NOT NULL REFERENCES run (id) ON DELETE CASCADE,
+            hash TEXT NOT NULL,
+            PRIMARY KEY (run, hash)
+        ) WITHOUT ROWID;
+        CREATE INDEX run_of_blob ON run_blob (hash);
+        INSERT OR IGNORE INTO blob SELECT hash,
+            CAST(CASE WHEN value LIKE '\"%' AND json_valid(value) THEN json_extract(value, '$') ELSE value END AS BLOB), 0
+            FROM part;
+        INSERT INTO run_blob SELECT run, hash FROM part;
+        DROP TABLE part;
+    ",
+    ],
+    hint: "move the file away to begin a new journal",
+};
+
+/// How long a blob that no run uses is kept: a run that begins soon may have it again.
+const BLOB_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A run store in a folder of this machine. Cheap to clone; nothing is opened or created before it is needed.
+#[derive(Debug, Clone)]
+pub struct SqliteStore(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    folder: PathBuf,
+    database: Mutex<Option<Connection>>,
+    owner: OnceLock<Owner>,
+}
+
+impl SqliteStore {
+    /// The store in this folder, an absolute path, which is created when the first run is.
+    #[must_use]
+    pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
+        Self(Arc::new(Inner { folder: folder.into(), database: Mutex::default(), owner: OnceLock::new() }))
+    }
+
+    /// Reads the database, if there is one.
+    fn read<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<Option<T>> {
+        if !self.file().exists() {
+            return Ok(None);
+        }
+        self.write(|database| ask(database)).map(Some)
+    }
+
+    /// Changes the database, which is created if need be.
+    fn write<T>(&self, change: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T> {
+        let mut database = self.open()?;
+        let database = database.as_mut().ok_or_else(|| Error::internal("the journal is not open"))?;
+        change(database).map_err(|error| JOURNAL.failed(error))
+    }
+
+    fn open(&self) -> Result<MutexGuard<'_, Option<Connection>>> {
+        let mut database = self.0.database.lock().unwrap_or_else(PoisonError::into_inner);
+        if database.is_none() {
+            private_folder(&self.0.folder)?;
+            *database = Some(JOURNAL.open(&self.file())?);
+        }
+        Ok(database)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.folder.join("runs.db")
+    }
+
+    /// The name under which this process owns runs.
+    fn owner(&self) -> Result<&str> {
+        if self.0.owner.get().is_none() {
+            private_folder(&self.0.folder)?;
+            // Another thread may have been first; its file stays locked, and this one goes.
+            let _ = self.0.owner.set(Owner::new(&self.0.folder)?);
+        }
+        self.0.owner.get().map(Owner::name).ok_or_else(|| Error::internal("this process owns no runs"))
+    }
+
+    /// Whether the owner of a run lives. One without a name has given the run up.
+    fn lives(&self, owner: Option<&str>) -> bool {
+        owner.is_some_and(|name| match self.0.owner.get() {
+            Some(own) if own.name() == name => true,
+            _ => is_alive(&self.0.folder, name),
+        })
+    }
+
+    fn create_run(&self, run: &NewRun) -> Result<Lease> {
+        let owner = self.owner()?;
+        let NewRun { info, path, working_dir, started } = run;
+        let text = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
+        let info_json = json(info)?;
+        let created = self.write(|database| {
+            database.execute(
+                "INSERT INTO run (id, info, path, working_dir, started, model_calls, said, epoch, owner, format)
+                 VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, 1, ?6, ?7) ON CONFLICT DO NOTHING",
+                params![info.run_id, info_json, text(path), text(working_dir), moment(*started), owner, JOURNAL_FORMAT],
+            )
+        })?;
+        match created {
+            1 => Ok(Lease { run_id: info.run_id.clone(), epoch: 1 }),
+            _ => Err(Error::new(
+                ErrorKind::Conflict,
+                format!("there is a run with the id {} already", info.run_id),
+            )),
+        }
+    }
+
+    fn claim_run(&self, id: &str, claim: Claim) -> Result<Lease> {
+        let owner = self.owner()?;
+        let claimed = self.write(|database| {
+            let change = database.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let found = change
+                .query_row("SELECT epoch, owner, format FROM run WHERE id = ?1", [id], |row| {
+                    Ok((row.get::<_, i64>(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, i64>(2)?))
+                })
+                .optional()?;
+            let Some((epoch, before, format)) = found else { return Ok(Err(no_such_run(id))) };
+            if format > JOURNAL_FORMAT {
+                let message = format!("run {id} was made by a newer llmspell");
+                return Ok(Err(Error::new(ErrorKind::Unsupported, message).hint("resume it with that one")));
+            }
+            if claim == Claim::IfFree && self.lives(before.as_deref()) {
+                return Ok(Err(owned(id)));
+            }
+            change.execute(
+                "UPDATE run SET epoch = ?2, owner = ?3, ended = NULL, error = NULL, usage = NULL WHERE id = ?1",
+                params![id, epoch + 1, owner],
+            )?;
+            change.commit()?;
+            Ok(Ok(Lease { run_id: id.to_owned(), epoch: unsigned(epoch + 1) }))
+        })?;
+        claimed
+    }
+
+    fn release_run(&self, lease: &Lease) -> Result<()> {
+        self.write(|database| {
+            let sql = "UPDATE run SET owner = NULL WHERE id = ?1 AND epoch = ?2";
+            database.execute(sql, params![lease.run_id, signed(lease.epoch)]).map(drop)
+        })
+    }
+
+    fn list_runs(&self) -> Result<RunList> {
+        let rows = self.read(|database| {
+            let mut statement = database.prepare(&format!("{SUMMARY} ORDER BY started DESC, id DESC"))?;
+            statement.query_map([], |row| Ok(StoredRow::of(row)))?.collect::<Result<Vec<_>, _>>()
+        })?;
+        let mut list = RunList::default();
+        for StoredRow { id, started, columns } in rows.unwrap_or_default() {
+            let read = columns.map_err(|error| damaged(&error.to_string()));
+            match read.and_then(|columns| columns.summary(|owner| self.lives(owner))) {
+                Ok(summary) => list.runs.push(summary),
+                Err(error) => list.damaged.push(DamagedRun { id, started, error }),
+            }
+        }
+        Ok(list)
+    }
+
+    fn resolve_id(&self, id: &str) -> Result<String> {
+        if id.is_empty() {
+            return Err(no_such_run(id));
+        }
+        let ids = self.read(|database| {
+            let sql = "SELECT id FROM run WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id LIMIT 2";
+            database.prepare(sql)?.query_map([id], |row| Ok(lossy_id(row)))?.collect::<Result<Vec<_>, _>>()
+        })?;
+        let mut ids = ids.unwrap_or_default();
+        match (ids.pop(), ids.pop()) {
+            (Some(found), None) => Ok(found),
+            (None, _) => Err(no_such_run(id)),
+            _ => Err(Error::new(ErrorKind::Conflict, format!("more than one run begins with `{id}`"))),
+        }
+    }
+
+    fn load_run(&self, id: &str) -> Result<StoredRun> {
+        let row = self.read(|database| {
+            let sql = format!("{SUMMARY} WHERE id = ?1");
+            database.query_row(&sql, [id], |row| Ok(StoredRow::of(row))).optional()
+        })?;
+        let row = row.flatten().ok_or_else(|| no_such_run(id))?;
+        let read = || {
+            let columns = row.columns.map_err(|error| damaged(&error.to_string()))?;
+            let summary = columns.summary(|owner| self.lives(owner))?;
+            Ok(StoredRun {
+                summary,
+                effects: self.read(|database| rows::effects(database, id))?.unwrap_or(Ok(Vec::new()))?,
+            })
+        };
+        read().map_err(|error: Error| match error.kind() {
+            ErrorKind::Replay => error
+                .prefixed(format_args!("run {id}: "))
+                .hint(format!("other runs are not affected; `llmspell runs prune {id}` removes this one")),
+            _ => error,
+        })
+    }
+
+    fn remove_runs(&self, ids: &[String]) -> Result<usize> {
+        if !self.file().exists() {
+            return Ok(0);
+        }
+        let mut removed = 0;
+        for id in ids {
+            removed += self.write(|database| {
+                let change = database.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+                // A damaged id or owner may not be text.
+                let owner: Option<Option<String>> = change
+                    .query_row("SELECT owner FROM run WHERE CAST(id AS TEXT) = ?1", [id], |row| {
+                        Ok(row.get(0).unwrap_or_default())
+                    })
+                    .optional()?;
+                if self.lives(owner.flatten().as_deref()) {
+                    return Ok(0);
+                }
+                for table in ["effect", "part_of_answer", "run_blob"] {
+                    change.execute(&format!("DELETE FROM {table} WHERE run = ?1"), [id])?;
+                }
+                let removed = change.execute("DELETE FROM run WHERE CAST(id AS TEXT) = ?1", [id])?;
+                change.commit()?;
+                Ok(removed)
+            })?;
+        }
+        if removed > 0 {
+            let unused = moment(SystemTime::now().checked_sub(BLOB_AGE).unwrap_or(SystemTime::UNIX_EPOCH));
+            self.write(|database| {
+                database.execute(
+                    "DELETE FROM blob WHERE used <= ?1 AND NOT EXISTS (SELECT 1 FROM run_blob WHERE run_blob.hash = blob.hash)",
+                    [unused],
+                )?;
+                database.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
+            })?;
+        }
+        Ok(removed)
+    }
+}
+
+impl RecordSink for SqliteStore {
+    fn create<'a>(&'a self, run: &'a NewRun) -> BoxFuture<'a, Result<Lease>> {
+        Box::pin(async move { self.create_run(run) })
+    }
+
+    fn append<'a>(&'a self, lease: &'a Lease, records: &'a [Record]) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.append_records(lease, records) })
+    }
+
+    fn release<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.release_run(lease) })
+    }
+}
+
+impl RunStore for SqliteStore {
+    fn claim<'a>(&'a self, id: &'a str, claim: Claim) -> BoxFuture<'a, Result<Lease>> {
+        Box::pin(async move { self.claim_run(id, claim) })
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<RunList>> {
+        Box::pin(async move { self.list_runs() })
+    }
+
+    fn resolve<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<String>> {
+        Box::pin(async move { self.resolve_id(id) })
+    }
+
+    fn load<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<StoredRun>> {
+        Box::pin(async move { self.load_run(id) })
+    }
+
+    fn remove<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Result<usize>> {
+        Box::pin(async move { self.remove_runs(ids) })
+    }
+
+    fn remove_answers(&self, age: Duration) -> BoxFuture<'_, Result<usize>> {
+        Box::pin(async move { self.remove_old_answers(age) })
+    }
+}
+
+/// Creates a folder for the user alone: prompts are private.
+fn private_folder(path: &Path) -> Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(|error| {
+        let message = format!("cannot create the folder {}: {error}", path.display());
+        Error::new(ErrorKind::Io, message).with_source(error)
+    })
+}
+
+/// A time, in milliseconds since 1970.
+fn moment(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}

@@ -1,0 +1,57 @@
+//! Which process owns a run: a hint, and never a fence.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use llmspell_core::{Error, ErrorKind, Result};
+
+/// A file that this process has locked for as long as it lives. The operating system unlocks it however the process ends.
+#[derive(Debug)]
+pub(super) struct Owner {
+    name: String,
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Owner {
+    /// A new owner, with a file of its own in this folder.
+    pub(super) fn new(folder: &Path) -> Result<Self> {
+        let name = uuid::Uuid::now_v7().simple().to_string();
+        let path = file(folder, &name);
+        let failed = |error| {
+            let message = format!("cannot lock {}: {error}", path.display());
+            Error::new(ErrorKind::Io, message).with_source(error)
+        };
+        let lock = File::options().create_new(true).write(true).open(&path).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { name, path, _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(failed(std::io::ErrorKind::WouldBlock.into())),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        // A file that stays does no harm: nobody has locked it.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Whether the process with this owner's name lives.
+pub(super) fn is_alive(folder: &Path, name: &str) -> bool {
+    // The name comes from the database, so a damaged one must not name a file elsewhere.
+    if !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return false;
+    }
+    let file = File::options().write(true).open(file(folder, name));
+    file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
+fn file(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.lock"))
+}

@@ -1,0 +1,203 @@
+//! Appends records to a run.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use llmspell_core::effect::{Effect, EffectPath, End};
+use llmspell_core::{Error, Result, to_value};
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use super::{JOURNAL, SqliteStore, moment, signed};
+use crate::journal::RunInfo;
+use crate::journal::blobs::{Blob, BlobSink, damaged, json, pack, pack_answer};
+use crate::store::{Lease, Record, fenced};
+
+impl SqliteStore {
+    pub(super) fn append_records(&self, lease: &Lease, records: &[Record]) -> Result<()> {
+        let mut guard = self.open()?;
+        let database = guard.as_mut().ok_or_else(|| Error::internal("the journal is not open"))?;
+        // Only a non-idempotent effect has a start that the run waits for. Losing it to a power failure would repeat it.
+        let is_write_ahead =
+            |record: &Record| matches!(record, Record::Started { effect, .. } if !effect.ask.repeatable);
+        if !records.iter().any(is_write_ahead) {
+            return append(database, lease, records);
+        }
+        let sync = |database: &Connection, mode: &str| {
+            database.pragma_update(None, "synchronous", mode).map_err(|error| JOURNAL.failed(error))
+        };
+        sync(database, "FULL")?;
+        let result = append(database, lease, records);
+        sync(database, "NORMAL")?;
+        result
+    }
+}
+
+fn append(database: &mut Connection, lease: &Lease, records: &[Record]) -> Result<()> {
+    let failed = |error| JOURNAL.failed(error);
+    let change = database.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let is_owner = change
+        .prepare_cached("SELECT 1 FROM run WHERE id = ?1 AND epoch = ?2")
+        .and_then(|mut owner| owner.exists(params![lease.run_id, signed(lease.epoch)]));
+    if !is_owner.map_err(failed)? {
+        return Err(fenced(lease));
+    }
+    let mut run = RunRows { database: &change, run: &lease.run_id };
+    records.iter().try_for_each(|record| run.add(record))?;
+    change.commit().map_err(failed)
+}
+
+/// The rows of one run, in a transaction.
+struct RunRows<'a> {
+    database: &'a Connection,
+    run: &'a str,
+}
+
+impl BlobSink for RunRows<'_> {
+    const TAKES_BYTES: bool = true;
+
+    fn keep(&mut self, hash: &str, blob: Blob<'_>) -> Result<()> {
+        let named = self.execute(
+            "INSERT INTO run_blob (run, hash) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            params![self.run, hash],
+        )?;
+        if named == 1 {
+            self.execute(
+                "INSERT INTO blob (hash, value, used) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (hash) DO UPDATE SET used = excluded.used",
+                params![hash, blob.bytes(), moment(SystemTime::now())],
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl RunRows<'_> {
+    fn execute(&self, sql: &str, values: &[&dyn rusqlite::ToSql]) -> Result<usize> {
+        let mut statement = self.database.prepare_cached(sql).map_err(|error| JOURNAL.failed(error))?;
+        statement.execute(values).map_err(|error| JOURNAL.failed(error))
+    }
+
+    fn add(&mut self, record: &Record) -> Result<()> {
+        match record {
+            Record::Started { effect, began } => self.start(effect, *began),
+            Record::Part { path, order, part } => self.part(path, *order, part),
+            Record::Ended { path, ended, end } => self.end(path, *ended, end),
+            Record::Done { effect, began, ended, end } => self.done(effect, *began, *ended, end),
+            Record::Modules(modules) => self.modules(modules),
+            Record::Lines(lines) => {
+                let sql = "UPDATE run SET said = ?2 WHERE id = ?1";
+                self.execute(sql, params![self.run, signed(*lines)]).map(drop)
+            }
+            Record::Closed { at, error, usage, model_calls, lines } => {
+                let error = error.as_ref().map(json).transpose()?;
+                let (usage, model_calls) = (json(usage)?, signed(*model_calls));
+                self.execute(
+                    "UPDATE run SET ended = ?2, error = ?3, usage = ?4, model_calls = ?5, said = max(said, ?6),
+                        owner = NULL WHERE id = ?1",
+                    params![self.run, moment(*at), error, usage, model_calls, signed(*lines)],
+                )
+                .map(drop)
+            }
+        }
+    }
+
+    fn start(&mut self, effect: &Effect, began: Duration) -> Result<()> {
+        let Effect { path: EffectPath { task, count }, ask } = effect;
+        let request = pack(&ask.request, self)?;
+        // The effect may have been tried before the run was resumed.
+        self.execute(
+            "DELETE FROM part_of_answer WHERE run = ?1 AND task = ?2 AND number = ?3",
+            params![self.run, task, count],
+        )?;
+        self.execute(
+            "INSERT INTO effect (run, task, number, capability, operation, request, repeatable, began)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT (run, task, number) DO UPDATE SET request = excluded.request, began = excluded.began,
+                ended = NULL, place = NULL, said = NULL, answer = NULL, error = NULL",
+            params![
+                self.run,
+                task,
+                count,
+                ask.capability,
+                ask.operation,
+                request,
+                ask.repeatable,
+                micros(began)
+            ],
+        )
+        .map(drop)
+    }
+
+    fn part(&mut self, path: &EffectPath, order: u64, part: &llmspell_core::Value) -> Result<()> {
+        let value = pack_answer(part, self)?;
+        self.execute(
+            "INSERT INTO part_of_answer (run, task, number, place, value) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![self.run, path.task, path.count, signed(order), value],
+        )
+        .map(drop)
+    }
+
+    fn end(&mut self, path: &EffectPath, ended: Duration, end: &End) -> Result<()> {
+        let (answer, error) = self.answer(end)?;
+        let (order, said) = (signed(end.order), signed(end.said));
+        self.execute(
+            "UPDATE effect SET ended = ?4, place = ?5, said = ?6, answer = ?7, error = ?8
+             WHERE run = ?1 AND task = ?2 AND number = ?3",
+            params![self.run, path.task, path.count, micros(ended), order, said, answer, error],
+        )
+        .map(drop)
+    }
+
+    fn done(&mut self, effect: &Effect, began: Duration, ended: Duration, end: &End) -> Result<()> {
+        let Effect { path: EffectPath { task, count }, ask } = effect;
+        let request = pack(&ask.request, self)?;
+        let (answer, error) = self.answer(end)?;
+        self.execute(
+            "INSERT INTO effect (run, task, number, capability, operation, request, repeatable, began, ended, place, said,
+                answer, error)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+             ON CONFLICT (run, task, number) DO UPDATE SET request = excluded.request, began = excluded.began,
+                ended = excluded.ended, place = excluded.place, said = excluded.said, answer = excluded.answer,
+                error = excluded.error",
+            params![
+                self.run,
+                task,
+                count,
+                ask.capability,
+                ask.operation,
+                request,
+                ask.repeatable,
+                micros(began),
+                micros(ended),
+                signed(end.order),
+                signed(end.said),
+                answer,
+                error
+            ],
+        )
+        .map(drop)
+    }
+
+    fn modules(&self, modules: &BTreeMap<String, Option<String>>) -> Result<()> {
+        let failed = |error| JOURNAL.failed(error);
+        let sql = "SELECT info FROM run WHERE id = ?1";
+        let info: String = self.database.query_row(sql, [self.run], |row| row.get(0)).map_err(failed)?;
+        let mut info: RunInfo = serde_json::from_str(&info).map_err(|error| damaged(&error.to_string()))?;
+        for (path, digest) in modules {
+            info.modules.entry(path.clone()).or_insert_with(|| digest.clone());
+        }
+        self.execute("UPDATE run SET info = ?2 WHERE id = ?1", params![self.run, json(&info)?]).map(drop)
+    }
+
+    /// The columns `answer` and `error` of an end.
+    fn answer(&mut self, end: &End) -> Result<(Option<String>, Option<String>)> {
+        Ok(match &end.answer {
+            Ok(value) => (Some(pack_answer(value, self)?), None),
+            Err(error) => (None, Some(pack_answer(&to_value(error)?, self)?)),
+        })
+    }
+}
+
+fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+}

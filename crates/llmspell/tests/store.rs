@@ -1,0 +1,226 @@
+//! Every run store keeps the same promises.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use llmspell::effect::{Ask, Effect, EffectPath, End};
+use llmspell::{
+    Claim, Error, ErrorKind, Lease, MemoryStore, NewRun, Outcome, Record, RunInfo, RunState, RunStore,
+    SqliteStore, Value,
+};
+use serde_json::json;
+use tempfile::TempDir;
+
+/// A store, and another handle of it as another process has it, if the store outlives a process.
+struct Stores {
+    name: &'static str,
+    store: Arc<dyn RunStore>,
+    elsewhere: Option<Arc<dyn RunStore>>,
+    _folder: TempDir,
+}
+
+fn stores() -> Vec<Stores> {
+    let folder = || tempfile::tempdir().unwrap();
+    let sqlite = folder();
+    let in_folder = || Arc::new(SqliteStore::in_folder(sqlite.path().join("runs"))) as Arc<dyn RunStore>;
+    vec![
+        Stores {
+            name: "memory",
+            store: Arc::new(MemoryStore::default()),
+            elsewhere: None,
+            _folder: folder(),
+        },
+        Stores { name: "sqlite", store: in_folder(), elsewhere: Some(in_folder()), _folder: sqlite },
+    ]
+}
+
+fn new_run(id: &str) -> NewRun {
+    NewRun {
+        info: RunInfo { run_id: id.into(), spell: "spell".into(), ..RunInfo::default() },
+        path: Some("spell.luau".into()),
+        working_dir: None,
+        started: SystemTime::now(),
+    }
+}
+
+fn effect(path: &str, request: &serde_json::Value) -> Effect {
+    Effect { path: path.parse().unwrap(), ask: Ask::new("models", "chat", request).unwrap() }
+}
+
+fn post(path: &str) -> Effect {
+    let ask = Ask::new("net", "fetch", &json!({"url": "http://shop/order"})).unwrap();
+    Effect { path: path.parse().unwrap(), ask: Ask { repeatable: false, ..ask } }
+}
+
+fn done(path: &str, order: u64, answer: impl Into<Value>) -> Record {
+    Record::Done {
+        effect: effect(path, &json!({"question": path})),
+        began: Duration::from_micros(order),
+        ended: Duration::from_micros(order + 10),
+        end: End { order, said: 0, answer: Ok(answer.into()) },
+    }
+}
+
+fn path(text: &str) -> EffectPath {
+    text.parse().unwrap()
+}
+
+#[tokio::test]
+async fn what_is_appended_is_loaded() {
+    for Stores { name, store, elsewhere, .. } in stores() {
+        let lease = store.create(&new_run("a1")).await.unwrap();
+        assert_eq!(lease, Lease { run_id: "a1".into(), epoch: 1 }, "{name}");
+        let (large, bytes) = ("large ".repeat(1_000), Value::Bytes(vec![7; 5_000]));
+        let failed = Error::new(ErrorKind::RateLimited, "slow down");
+        let records = [
+            done("main#1", 1, large.clone()),
+            Record::Started { effect: post("main#2"), began: Duration::from_micros(5) },
+            Record::Ended {
+                path: path("main#2"),
+                ended: Duration::from_micros(9),
+                end: End { order: 2, said: 3, answer: Err(failed.clone()) },
+            },
+            done("main.1#1", 3, bytes.clone()),
+            Record::Lines(4),
+        ];
+        store.append(&lease, &records).await.unwrap();
+        let run = elsewhere.as_ref().unwrap_or(&store).load("a1").await.unwrap();
+        assert_eq!(
+            (run.summary.state, run.summary.info.spell.as_str()),
+            (RunState::Running, "spell"),
+            "{name}"
+        );
+        let ends: Vec<_> = run
+            .effects
+            .iter()
+            .map(|effect| {
+                let end = effect.entry.end.as_ref().unwrap();
+                (effect.entry.effect.path.to_string(), end.order, end.answer.clone().map_err(|e| e.kind()))
+            })
+            .collect();
+        let expected = [
+            ("main#1".to_owned(), 1, Ok(large.into())),
+            ("main.1#1".to_owned(), 3, Ok(bytes)),
+            ("main#2".to_owned(), 2, Err(ErrorKind::RateLimited)),
+        ];
+        assert_eq!(ends, expected, "{name}");
+
+        let outcome = Outcome { error: Some(failed), ..Outcome::default() };
+        store.append(&lease, &[Record::closed(&outcome, 6)]).await.unwrap();
+        let list = store.list().await.unwrap();
+        assert_eq!((list.runs.len(), list.runs[0].state), (1, RunState::Failed), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_in_parts_is_put_together() {
+    for Stores { name, store, .. } in stores() {
+        let lease = store.create(&new_run("a1")).await.unwrap();
+        let part = |order, part: Value| Record::Part { path: path("main#1"), order, part };
+        let start = Record::Started { effect: effect("main#1", &json!({})), began: Duration::ZERO };
+        store.append(&lease, &[start, part(1, Value::Nil), part(2, "one".into())]).await.unwrap();
+        let run = store.load("a1").await.unwrap();
+        assert!(run.effects[0].entry.end.is_none(), "{name}");
+        let parts = run.effects[0].parts.clone();
+        assert_eq!((parts.last_order(), parts.arrived().is_some()), (2, true), "{name}");
+        let end = End { order: 5, said: 0, answer: Ok(Value::Map([].into_iter().collect())) };
+        let ended = Record::Ended { path: path("main#1"), ended: Duration::from_micros(1), end };
+        store.append(&lease, &[part(4, "two".into()), ended]).await.unwrap();
+        let run = store.load("a1").await.unwrap();
+        let answer = run.effects[0].entry.end.as_ref().unwrap().answer.clone().unwrap();
+        let expected = json!({"opened": 1, "pieces": [[2, "one"], [4, "two"]]});
+        let mut answer = serde_json::to_value(&answer).unwrap();
+        answer.as_object_mut().unwrap().remove("head");
+        assert_eq!(answer, expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_owner_with_a_stale_epoch_writes_nothing() {
+    for Stores { name, store, elsewhere, .. } in stores() {
+        let elsewhere = elsewhere.unwrap_or_else(|| Arc::clone(&store));
+        let first = store.create(&new_run("a1")).await.unwrap();
+        store.append(&first, &[done("main#1", 1, 1)]).await.unwrap();
+        let refused = elsewhere.claim("a1", Claim::IfFree).await.unwrap_err();
+        assert_eq!(refused.message(), "run a1 is under way in another process", "{name}");
+        let second = elsewhere.claim("a1", Claim::TakeOver).await.unwrap();
+        assert_eq!(second.epoch, 2, "{name}");
+        let fenced = store.append(&first, &[done("main#2", 2, 2)]).await.unwrap_err();
+        assert_eq!(fenced.kind(), ErrorKind::Conflict, "{name}");
+        assert!(fenced.message().starts_with("another process has taken over run a1"), "{name}: {fenced}");
+        // Nor does giving it up take it from its owner.
+        store.release(&first).await.unwrap();
+        elsewhere.append(&second, &[done("main#2", 2, 3)]).await.unwrap();
+        assert_eq!(store.load("a1").await.unwrap().effects.len(), 2, "{name}");
+        assert!(store.claim("a1", Claim::IfFree).await.is_err(), "{name}");
+        elsewhere.release(&second).await.unwrap();
+        assert_eq!(store.load("a1").await.unwrap().summary.state, RunState::Died, "{name}");
+        assert_eq!(store.claim("a1", Claim::IfFree).await.unwrap().epoch, 3, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn of_many_claims_at_once_one_succeeds() {
+    for Stores { name, store, elsewhere, .. } in stores() {
+        let lease = store.create(&new_run("a1")).await.unwrap();
+        store.release(&lease).await.unwrap();
+        let claims = (0..8).map(|at| {
+            let store = elsewhere.as_ref().filter(|_| at % 2 == 0).unwrap_or(&store);
+            let store = Arc::clone(store);
+            std::thread::spawn(move || {
+                futures_util::FutureExt::now_or_never(store.claim("a1", Claim::IfFree)).unwrap().is_ok()
+            })
+        });
+        let claims: Vec<_> = claims.collect();
+        let won =
+            claims.into_iter().filter(|_| true).map(|claim| claim.join().unwrap()).filter(|won| *won).count();
+        assert_eq!(won, 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn runs_are_found_by_the_beginning_of_their_ids_and_removed() {
+    for Stores { name, store, .. } in stores() {
+        assert_eq!(store.resolve("a").await.unwrap_err().kind(), ErrorKind::NotFound, "{name}");
+        assert!(store.list().await.unwrap().runs.is_empty(), "{name}");
+        for id in ["a1", "a2", "b1"] {
+            let lease = store.create(&new_run(id)).await.unwrap();
+            store.append(&lease, &[done("main#1", 1, "x".repeat(2_000))]).await.unwrap();
+            if id != "b1" {
+                store.append(&lease, &[Record::closed(&Outcome::default(), 0)]).await.unwrap();
+            }
+        }
+        assert_eq!(store.resolve("a2").await.unwrap(), "a2", "{name}");
+        assert_eq!(store.resolve("b").await.unwrap(), "b1", "{name}");
+        assert_eq!(store.resolve("a").await.unwrap_err().kind(), ErrorKind::Conflict, "{name}");
+        assert_eq!(store.resolve("").await.unwrap_err().kind(), ErrorKind::NotFound, "{name}");
+        let again = store.create(&new_run("a1")).await.unwrap_err();
+        assert_eq!(again.message(), "there is a run with the id a1 already", "{name}");
+        let ids = ["a1", "b1", "c1"].map(str::to_owned);
+        assert_eq!(store.remove(&ids).await.unwrap(), 1, "{name}: one is running, one is not there");
+        let left: Vec<_> = store.list().await.unwrap().runs.into_iter().map(|run| run.info.run_id).collect();
+        assert_eq!(left, ["b1", "a2"], "{name}");
+        // What two runs share stays with the other one.
+        let run = store.load("a2").await.unwrap();
+        assert_eq!(
+            run.effects[0].entry.end.clone().unwrap().answer.unwrap(),
+            "x".repeat(2_000).into(),
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn answers_are_cached_by_request_and_age() {
+    for Stores { name, store, .. } in stores() {
+        let request = llmspell::to_value(&json!({"model": "m", "question": 1})).unwrap();
+        assert_eq!(store.find(&request, None).await.unwrap(), None, "{name}");
+        store.keep(&request, &"one".into()).await.unwrap();
+        store.keep(&request, &"two".into()).await.unwrap();
+        let hour = Duration::from_secs(3_600);
+        assert_eq!(store.find(&request, Some(hour)).await.unwrap(), Some("two".into()), "{name}");
+        assert_eq!(store.remove_answers(hour).await.unwrap(), 0, "{name}");
+        assert_eq!(store.remove_answers(Duration::ZERO).await.unwrap(), 1, "{name}");
+        assert_eq!(store.find(&request, None).await.unwrap(), None, "{name}");
+    }
+}
