@@ -1,4 +1,26 @@
-//! Agents: a model with tools, asked again and again until it has an answer. Knows no script.
+//! Agents: a model with tools, called in a loop until it answers without a tool call.
+//!
+//! One run of an agent is a sequence of *turns*. In each turn:
+//!
+//! 1. If the transcript is longer than the model's context window, it is shortened by the [`Overflow`] policy
+//!    (`shorten.rs`).
+//! 2. The model is asked with the whole transcript (`turn.rs`).
+//! 3. If the answer has tool calls, the tools run concurrently and their results are added to the transcript. The next
+//!    turn begins.
+//! 4. If the answer has no tool call, the run ends. An agent with an `output` schema first validates the answer, and
+//!    asks again a bounded number of times if it is invalid.
+//!
+//! Invariants:
+//!
+//! - Every model call and every effect of a tool passes the gate of the [`Context`]. So agent runs are recorded,
+//!   replayed, resumed and charged like all other work, without code for that here.
+//! - A mistake of the model is not an error of the run. An unknown tool, invalid arguments or a failing tool is
+//!   reported to the model as the result of the call. Only the turn limit, the budget, the listener, the provider or
+//!   the end of the spell's run stops the loop.
+//! - An agent can call only the tools in its [`AgentSpec`].
+//! - A finished turn stays in the transcript even if the run fails later.
+//!
+//! This module does not know scripts. A tool is a name, a schema and a Rust function; see [`Tool`].
 
 mod in_text;
 mod run;
@@ -20,128 +42,128 @@ use crate::history::History;
 use crate::schema::Schema;
 use crate::tool::{Tool, check_name};
 
-/// How many turns an agent may take when nobody says.
+/// The maximum number of turns of a run when [`AgentSpec::max_turns`] is not set.
 pub const DEFAULT_TURNS: u32 = 10;
 
-/// The most bytes of a tool's result that the model is told when nobody says.
+/// The maximum size in bytes of a tool result in the prompt when [`AgentSpec::max_result`] is not set.
 pub const DEFAULT_RESULT: usize = 32 * 1024;
 
-/// What an agent is.
+/// The configuration of an agent.
 #[derive(Debug, Clone)]
 pub struct AgentSpec {
-    /// Its name.
+    /// The agent's name.
     pub name: String,
-    /// How its model is asked. Messages in it are what was said before; its tools are the agent's.
+    /// The template of each model call. Its messages are the start of the transcript; its `tools` and `output` are
+    /// replaced by the agent's own.
     pub request: ChatRequest,
-    /// What it may call, each by its name.
+    /// The tools that the agent may call. Their names must differ.
     pub tools: Vec<Tool>,
-    /// The most turns that one run may take: each is one call of the model, and of the tools that it wants.
+    /// The maximum number of turns of one run. A turn is one model call and all the tool calls that it asks for.
     pub max_turns: u32,
-    /// What one run may spend, with all that its tools spend; else as much as is left.
+    /// What one run may spend, including what its tools spend. Default: all that is left of the spell's budget.
     pub budget: Option<Budget>,
-    /// What its answer has to be; else it is text.
+    /// The schema that the answer must fit. Default: the answer is text.
     pub output: Option<Schema>,
-    /// How the model is told of its tools. When that is not said, as its provider has it, and a model that is known to call
-    /// none is refused.
+    /// How the model learns of its tools. Default: native, and a model that is known not to support tools is rejected.
     pub tool_mode: Option<ToolMode>,
-    /// What to do when what was said is more than the model can read.
+    /// What to do when the transcript exceeds the context window.
     pub overflow: Overflow,
-    /// The most tokens that the model can read and write, where that is not known by its name.
+    /// The model's context window in tokens, input and output together. Default: what the catalogue knows of the model.
     pub context_window: Option<u64>,
-    /// The most bytes of a tool's result that the model is told.
+    /// The maximum size in bytes of a tool result in the prompt. A longer result is cut.
     pub max_result: usize,
 }
 
-/// How a model is told of its tools.
+/// How a model learns of its tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ToolMode {
-    /// As its provider has it.
+    /// Through the provider's own function calling.
     Native,
-    /// In its instructions, for a model that calls no tools: it answers with calls as text.
+    /// Through instructions in the prompt; calls are read from the answer's text. For models without function calling.
     Text,
 }
 
-/// What to do when what was said is more than a model can read.
+/// What to do when the transcript exceeds the model's context window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Overflow {
-    /// Leaves out what tools have answered, oldest first.
+    /// Removes results of tools, oldest first.
     #[default]
     DropResults,
-    /// Has the model sum up what was said.
+    /// Lets the model summarize the transcript.
     Summarize,
     /// Fails.
     Fail,
 }
 
-/// What an agent came to.
+/// The result of an agent's run.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, JsonSchema)]
 pub struct AgentReply {
-    /// What the model said at the end.
+    /// The text of the last answer.
     pub text: String,
-    /// The answer as data, where the agent has an `output`.
+    /// The answer as data, if the agent has an `output`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<Json>,
-    /// How many turns it took.
+    /// The number of turns.
     pub turns: u32,
-    /// How many tools were called.
+    /// The number of tool calls.
     pub tool_calls: u32,
-    /// Why the model stopped at the end.
+    /// Why the model stopped its last answer.
     pub finish_reason: FinishReason,
-    /// The model that answered at the end.
+    /// The model of the last answer.
     pub model: String,
-    /// Its provider.
+    /// The provider of the last answer.
     pub provider: String,
-    /// What the run spent, with all that its tools spent.
+    /// What the run spent, including what its tools spent.
     pub usage: Usage,
 }
 
-/// How a run of an agent ended that did not fail.
+/// How a run ended that did not fail.
 #[derive(Debug)]
 pub enum AgentEnd {
-    /// With an answer.
+    /// The model gave an answer.
     Answered(Box<AgentReply>),
-    /// Whoever listened had heard enough.
+    /// The listener stopped the run.
     Stopped,
 }
 
-/// Whether whoever listens wants to hear more.
+/// A listener's decision after an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
-    /// It goes on.
+    /// The run continues.
     GoOn,
-    /// It stops here.
+    /// The run stops.
     Stop,
 }
 
 impl Heard {
-    /// What two that listen want together.
+    /// Combines the decisions of two listeners: the run stops if either one stops it.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         if self == Self::Stop { self } else { other }
     }
 }
 
-/// Hears of each step of an agent, and may end its run.
+/// Receives the events of an agent's run, and can stop the run.
 pub trait Listener {
-    /// Takes an event.
+    /// Handles an event and decides whether the run continues. An error ends the run with that error.
     fn hear(&self, event: AgentEvent) -> LocalBoxFuture<'_, Result<Heard>>;
 
-    /// Whether the text is wanted piece by piece as it arrives.
+    /// Whether the listener wants the text in pieces while it arrives. Default: one event with the complete text.
     fn streams(&self) -> bool {
         false
     }
 }
 
-/// Listens to nothing.
+/// Ignores all events.
 impl Listener for () {
     fn hear(&self, _: AgentEvent) -> LocalBoxFuture<'_, Result<Heard>> {
         Box::pin(std::future::ready(Ok(Heard::GoOn)))
     }
 }
 
-/// An agent, and what was said to it and by it.
+/// An agent with its transcript.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -170,17 +192,17 @@ impl Listener for () {
 #[derive(Debug)]
 pub struct Agent {
     spec: Arc<AgentSpec>,
-    /// Of its tools, as the model is told of them.
+    /// The tools as the model sees them.
     tools: Arc<[ToolSpec]>,
-    /// Tokens of all that it asks with each time, beside what was said.
+    /// The estimated tokens of everything in a request except its messages.
     frame_tokens: u64,
-    /// What was said before it was made.
+    /// The messages that the agent was created with.
     before: Arc<[Message]>,
     history: History,
 }
 
 impl AgentSpec {
-    /// An agent of this name without tools, which answers with text.
+    /// Returns the configuration of a text agent with this name and without tools.
     #[must_use]
     pub fn named(name: impl Into<String>) -> Self {
         Self {
@@ -199,16 +221,18 @@ impl AgentSpec {
 }
 
 impl Agent {
-    /// Makes an agent.
+    /// Creates an agent.
     ///
     /// # Errors
-    /// When its name or what it may call is not in order, or what was said before takes more memory than the run may use.
+    /// When the agent's name is invalid, two tools have the same name, the model is known not to support tools, or the
+    /// initial messages exceed the run's memory limit.
     pub fn new(cx: &Context, mut spec: AgentSpec) -> Result<Self> {
         check_name("an agent", &spec.name)?;
         turn::check_tools(&spec)?;
         turn::check_model(&spec)?;
         let tools: Arc<[ToolSpec]> = spec.tools.iter().map(Tool::spec).collect();
-        // Not every provider has tools and its own way to typed answers at once; words do in each.
+        // Some providers do not accept tools together with a native output schema. Instructions in the prompt work
+        // everywhere.
         let native = if spec.tools.is_empty() { None } else { Some(false) };
         spec.request.output =
             spec.output.as_ref().map(|schema| OutputSpec { schema: schema.json().clone(), native });
@@ -218,10 +242,10 @@ impl Agent {
         Ok(Self { spec: Arc::new(spec), tools, frame_tokens, before, history })
     }
 
-    /// A second agent, to which nothing was said since it was made.
+    /// Creates a second agent with the same configuration and only the messages that this one was created with.
     ///
     /// # Errors
-    /// When it takes more memory than the run may use.
+    /// When the messages exceed the run's memory limit.
     pub fn anew(&self, cx: &Context) -> Result<Self> {
         let mut request = ChatRequest { messages: self.before.to_vec(), ..self.spec.request.clone() };
         Ok(self.with(History::new(cx, "agent", &mut request)?))
@@ -233,40 +257,40 @@ impl Agent {
         Self { spec, tools, frame_tokens: self.frame_tokens, before, history }
     }
 
-    /// Its name.
+    /// Returns the agent's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.spec.name
     }
 
-    /// What it is.
+    /// Returns the agent's configuration.
     #[must_use]
     pub fn spec(&self) -> &AgentSpec {
         &self.spec
     }
 
-    /// What was said so far, oldest first.
+    /// Returns a copy of the transcript, oldest message first.
     #[must_use]
     pub fn messages(&self) -> Vec<Message> {
         self.history.list()
     }
 
-    /// A second agent with the same past.
+    /// Creates a second agent with the same configuration and a copy of the transcript.
     ///
     /// # Errors
-    /// When its past takes more memory than the run may use.
+    /// When the copy exceeds the run's memory limit.
     pub fn fork(&self) -> Result<Self> {
         Ok(self.with(self.history.fork()?))
     }
 
-    /// Gives it something to do, and goes on until the model answers without calling a tool.
+    /// Gives the agent a message and runs it until the model answers without a tool call.
     ///
-    /// What was done stays said, also when the run fails: each turn that ended is part of the agent's past, and asking again
-    /// goes on from there.
+    /// Each finished turn stays in the transcript, even if the run fails later. Another call of `run` continues from
+    /// there.
     ///
     /// # Errors
-    /// What the model's provider answers, `turn_limit`, `budget`, `output_invalid`, what the listener fails with, or the
-    /// end of the run of the spell. What a tool fails with is told to the model.
+    /// The provider's errors, `turn_limit`, `budget`, `output_invalid`, the listener's errors, and the end of the
+    /// spell's run. A tool's error does not fail the run; the model receives it.
     pub async fn run(&self, cx: &Context, input: Message, listener: &dyn Listener) -> Result<AgentEnd> {
         let owner = format!("agent `{}`", self.spec.name);
         let cx = cx.within_budget(&owner, self.spec.budget.unwrap_or_default());

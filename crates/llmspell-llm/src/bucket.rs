@@ -1,55 +1,56 @@
-//! What may be used of a limit a minute: an allowance that comes back as time goes by.
+//! A token bucket per minute: an allowance that refills over time.
 //!
-//! Our own and not the `governor` crate (0.10): there a limit is fixed when it is made, and what headers teach would
-//! need a new one that has forgotten what was used; whoever waits races for the next cell, so nobody's turn is kept;
-//! and time is its own clock's, which a test cannot pause together with tokio's.
+//! The `governor` crate (0.10) does not fit, for three reasons. Its limit is fixed at creation, while provider headers
+//! change ours and what was used must be carried over. Its waiters race for the next cell, while our queue is ordered.
+//! It has a clock of its own that a test cannot pause together with tokio's.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A minute, and a little: calls may take longer on their way than those a minute later, and must not meet there.
+/// A minute with a margin. A call can take longer on its way than one a minute later, and both must not arrive within
+/// one minute.
 const MINUTE: f64 = 61.0;
 
-/// Sums of fractions are not exact.
+/// The tolerance for rounding errors of `f64`.
 const TOLERANCE: f64 = 1e-6;
 
-/// The longest time that is reckoned with.
+/// The longest wait in seconds that is returned.
 const FOR_EVER: f64 = 1e9;
 
-/// An allowance that comes back as time goes by.
+/// An allowance that refills over time.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Bucket {
     limit: u64,
-    /// The most that there can be, and so the most that is used at once.
+    /// The level of a full bucket, and so the most that can be used at once.
     capacity: f64,
     per_second: f64,
-    /// Below zero after a use of more than there can be.
+    /// The level at `at`. It is negative after a use of more than the bucket held.
     level: f64,
     at: Instant,
 }
 
 #[expect(clippy::cast_precision_loss, reason = "calls and tokens a minute are far below 2^53")]
 impl Bucket {
-    /// At most so many in any minute: a tenth at once, the others one after another.
+    /// Returns a bucket that lets at most `limit` pass in any minute: a tenth at once, the rest evenly spaced.
     pub(crate) fn strict(limit: u64, now: Instant) -> Self {
         let capacity = (limit / 10).max(1);
-        // A full bucket and what comes back in a minute are, together, the limit.
+        // The full bucket and the refill of one minute add up to the limit.
         let per_second = (limit.saturating_sub(capacity) + 1) as f64 / MINUTE;
         Self { limit, capacity: capacity as f64, per_second, level: capacity as f64, at: now }
     }
 
-    /// As providers have it: the whole limit at once, and as much again in a minute.
+    /// Returns a bucket as providers define it: the whole limit at once, refilled within a minute.
     pub(crate) fn of_provider(limit: u64, now: Instant) -> Self {
         Self { limit, capacity: limit as f64, per_second: limit as f64 / 60.0, level: limit as f64, at: now }
     }
 
-    /// The limit a minute.
+    /// Returns the limit per minute.
     pub(crate) fn limit(&self) -> u64 {
         self.limit
     }
 
-    /// The bucket with another limit, of which as much is used as of this one.
+    /// Returns a bucket with a new limit and the same usage.
     pub(crate) fn with_limit(&self, limit: u64, now: Instant) -> Self {
         let used = self.capacity - self.level_at(now);
         let mut new = Self::of_provider(limit, now);
@@ -57,8 +58,9 @@ impl Bucket {
         new
     }
 
-    /// Learns that no more than this is left, and when all of it is back. Where that is sooner than a minute allows, the
-    /// limit is one of a shorter time.
+    /// Applies what a provider reports: at most `left` remains, and the bucket is full after `reset`. If `reset`
+    /// implies a faster refill than `limit` per minute, the provider's limit is for a shorter period, and the faster
+    /// refill applies.
     pub(crate) fn at_most(&mut self, left: u64, reset: Option<Duration>, now: Instant) {
         self.level = self.level_at(now).min(left as f64);
         self.at = now;
@@ -73,24 +75,24 @@ impl Bucket {
         (self.level + passed * self.per_second).min(self.capacity)
     }
 
-    /// How long it takes until this much may be used after those that come before have used theirs. What is more than
-    /// there can be at once is used when the bucket is full, and owed.
+    /// Returns the wait until `amount` can be used, after `before` is used by earlier calls. An amount above the
+    /// capacity can be used as soon as the bucket is full; the bucket's level is then negative.
     pub(crate) fn wait(&self, amount: u64, before: u64, now: Instant) -> Duration {
         let missing = before as f64 + (amount as f64).min(self.capacity) - self.level_at(now);
         if missing <= TOLERANCE {
             return Duration::ZERO;
         }
-        // Not less than what a timer can tell.
+        // Tokio's timer has a resolution of one millisecond.
         Duration::from_secs_f64((missing / self.per_second).clamp(0.001, FOR_EVER))
     }
 
-    /// Uses this much.
+    /// Uses this amount.
     pub(crate) fn take(&mut self, amount: u64, now: Instant) {
         self.level = self.level_at(now) - amount as f64;
         self.at = now;
     }
 
-    /// Corrects a use that was guessed.
+    /// Replaces an estimated use by the actual one.
     pub(crate) fn correct(&mut self, guessed: u64, used: u64) {
         self.level = (self.level + guessed as f64 - used as f64).min(self.capacity);
     }

@@ -1,13 +1,51 @@
-//! Language models without scripts: many providers behind one [`Client`], which retries, counts and prices.
+//! Calls language models, without any knowledge of scripts: one [`Client`] for many providers, plus the parts that
+//! build on a model call.
 //!
-//! A provider is one [row](PROVIDERS); the API it speaks is one of five shapes, and a shape is pure translation
-//! (a request to JSON, answer bytes to deltas). Sending, time limits and caps are the transport's; retries, fallback
-//! and prices are the client's, and who may send when is the [limiter](Pace)'s, one for each key. Nothing here reads the environment, prints, or knows a script.
+//! - [`Client`] implements core's `Models` trait. It retries failed calls, falls back to other models, limits rates,
+//!   counts tokens and prices each answer.
+//! - [`extract`] asks for a typed answer and validates it against a [`Schema`].
+//! - [`Agent`] runs the loop of a model with [`Tool`]s.
+//! - [`Mock`] is a scripted provider for tests and for a first try without a key.
 //!
-//! The shapes are our own and not those of the `genai` crate (0.7.2), which was tried: its translation can be had only
-//! together with its transport and decoders, and those call a stream that was cut a success or end it without a word,
-//! break events where CR and LF arrive apart, stop at a byte that is not UTF-8, skip damaged lines, take in bodies
-//! without bound, and reserve memory by the index of a tool call (620 MB for index 3,000,000).
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! use std::sync::Arc;
+//! use llmspell_core::{Context, chat::ChatRequest};
+//! use llmspell_llm::{Client, Mock};
+//!
+//! let client = Client::builder().mock(Mock::new().reply("Hello.")).build()?;
+//! let cx = Context::builder().models(Arc::new(client)).build();
+//! let reply = cx.models().chat(ChatRequest::prompt("Say hello.")).await?;
+//! assert_eq!(reply.text, "Hello.");
+//! # Ok::<(), llmspell_core::Error>(()) })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # How a call travels
+//!
+//! A provider is one row of data in [`PROVIDERS`]. The row names the wire protocol that the provider speaks; there are
+//! five (`shape/`). A protocol is pure translation: a request to JSON, the bytes of an answer to deltas. Each other
+//! concern has one layer:
+//!
+//! - The transport (`transport.rs`) sends requests, and enforces time limits and size limits.
+//! - The client retries, falls back and prices.
+//! - The rate limiter decides when a try may be sent (`limiter.rs`, configured by [`Pace`]). There is one per API key.
+//!
+//! # What is not here
+//!
+//! This crate does not read the environment, except through the lookup function that the caller gives to [`detect`]. It
+//! does not print, and it does not depend on a script engine.
+//!
+//! # Why not the `genai` crate
+//!
+//! We tried `genai` 0.7.2. Its translation cannot be used without its transport and its decoders, and those have
+//! defects:
+//!
+//! - A stream that was cut counts as a success, or ends without an error.
+//! - An event breaks where CR and LF arrive in different packets.
+//! - A byte that is not UTF-8 ends the stream, and damaged lines are skipped.
+//! - The size of a body is not limited.
+//! - Memory is reserved by the index of a tool call: 620 MB for index 3,000,000.
 
 mod agent;
 mod answer;

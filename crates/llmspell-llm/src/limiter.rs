@@ -1,8 +1,25 @@
-//! The one limiter of a provider's key: who may send, and when.
+//! The rate limiter of a provider's API key: decides when each try of a call may be sent.
 //!
-//! All clients of the process that call one origin with one key share it. Every try of every call passes here, in the
-//! order in which the calls began, and holds no place in flight while it waits. A call whose model asked for a wait lets
-//! calls of other models pass: a limit of one model does not punish its neighbours.
+//! All clients of the process that call one origin with one key share one limiter ([`Limiter::of`]). A try takes these
+//! steps:
+//!
+//! ```text
+//! Turn (a call's place in the order) ── pass() ──▶ wait in the queue ──▶ Pass (permit: in flight) ──▶ worked / failed
+//!                                                      │
+//!                                                      └─▶ Refused: cannot be sent in time, or the circuit breaker is open
+//! ```
+//!
+//! Invariants:
+//!
+//! - Calls are served in the order in which they began. A retry keeps the number of its call, so it precedes younger
+//!   calls.
+//! - A waiting call does not occupy a slot in flight. Dropping the future of [`Limiter::pass`] leaves the queue.
+//! - A `Retry-After` applies to the model that it answered. Calls of other models pass the calls that wait for it.
+//! - A call that cannot be sent before its deadline is refused at once, not after the wait.
+//!
+//! The limits per key are: calls in flight, requests and tokens per minute (from [`Pace`]), and the limits in the
+//! provider's headers. Per model there are the back-off after a `Retry-After`, the slow start after it, and the circuit
+//! breaker. `line.rs` holds this state and decides; it never waits. This file waits, and turns decisions into errors.
 
 mod line;
 
@@ -23,57 +40,57 @@ use crate::config::ProviderConfig;
 use crate::pace::Pace;
 use crate::told::Limits;
 
-/// The limiters in use.
+/// All limiters of the process that are in use.
 static IN_USE: LazyLock<Mutex<InUse>> = LazyLock::new(Mutex::default);
 
 #[derive(Default)]
 struct InUse {
-    /// What makes a digest of an origin and its key; it has a secret of this process's own.
+    /// Hashes an origin and its key. The hasher has a random secret per process, so the map does not reveal keys.
     hasher: RandomState,
     limiters: HashMap<u64, Weak<Limiter>>,
 }
 
-/// Lets the calls of one key through.
+/// The rate limiter of one key.
 #[derive(Debug)]
 pub(crate) struct Limiter {
     gate: Mutex<Gate>,
     next: AtomicU64,
 }
 
-/// A call, as it waits for its turns.
+/// A call's place in the queue, the same for all its tries.
 #[derive(Debug, Clone)]
 pub(crate) struct Turn {
-    /// Its number: who has a lower one goes first.
+    /// The call's number. Lower numbers go first.
     pub(crate) number: u64,
-    /// The model that it asks; empty where it asks none, such as for a list of models.
+    /// The model that is called. Empty for calls without a model, such as listing models.
     pub(crate) model: Arc<str>,
-    /// Tokens that it takes, roughly; none when they are not limited.
+    /// The estimated tokens of the call; 0 if tokens are not limited.
     pub(crate) tokens: u64,
-    /// Whether there is another provider to go to.
+    /// Whether the request can fall back to another model.
     pub(crate) has_fallback: bool,
-    /// Whether it was tried before.
+    /// Whether this is a retry.
     pub(crate) is_again: bool,
-    /// Until when it can wait.
+    /// The instant until which the call can wait.
     pub(crate) patience: Instant,
 }
 
-/// Why a call may not send.
+/// Why a try may not be sent.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Refused {
-    /// A limit leaves no room in the time that is left.
+    /// A limit leaves no room before the call's deadline.
     Limit {
-        /// The limit, in words.
+        /// The limit in words.
         limit: String,
         wait: Duration,
     },
-    /// The provider counts as down.
+    /// The circuit breaker is open.
     Down { failures: u32, wait: Duration },
-    /// The time is up.
+    /// The call's deadline passed while it waited.
     Late,
 }
 
 impl Limiter {
-    /// The limiter of a provider's key.
+    /// Returns the limiter of a provider's key, shared in the process. Of different limits, the stricter ones apply.
     pub(crate) fn of(config: &ProviderConfig, pace: Pace) -> Arc<Self> {
         let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
         let origin = config.base_url.origin().ascii_serialization();
@@ -88,7 +105,7 @@ impl Limiter {
         limiter
     }
 
-    /// A limiter that nobody else shares.
+    /// Creates a limiter that is not shared.
     pub(crate) fn alone(pace: Pace) -> Arc<Self> {
         Arc::new(Self { gate: Mutex::new(Gate::new(pace, Instant::now())), next: AtomicU64::new(0) })
     }
@@ -97,12 +114,12 @@ impl Limiter {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of a call that begins.
+    /// Returns the number of a new call.
     pub(crate) fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Whether the tokens of a call matter.
+    /// Whether tokens are limited, so that a call needs an estimate.
     pub(crate) fn counts_tokens(&self) -> bool {
         self.gate().counts_tokens()
     }
@@ -110,7 +127,7 @@ impl Limiter {
     /// Waits until a try of this call may be sent.
     ///
     /// # Errors
-    /// At once when it cannot be in time, and when the provider is down.
+    /// At once when the try cannot be sent before the call's deadline, or when the circuit breaker is open.
     pub(crate) async fn pass(self: &Arc<Self>, turn: &Turn) -> Result<Pass, Refused> {
         let joined = self.gate().join(turn, Instant::now());
         let mut place = Place { limiter: self, joined, turn };
@@ -143,12 +160,12 @@ impl Limiter {
         }
     }
 
-    /// Learns from the head of an answer to a call of this model.
+    /// Updates the limits from the status and the headers of an answer.
     pub(crate) fn heard(&self, model: &str, status: u16, headers: &HeaderMap) {
         self.gate().learn(&model.into(), &Limits::read(status, headers), Instant::now());
     }
 
-    /// A call of this model failed, with all its tries.
+    /// Records that a call failed after all its tries.
     pub(crate) fn lost(&self, model: &Arc<str>, error: &Error) {
         if is_down(error) {
             self.gate().lost(model, Instant::now());
@@ -156,7 +173,7 @@ impl Limiter {
     }
 }
 
-/// A place in the line. Whoever leaves it, sent or not, makes room for the next.
+/// A slot in the queue. Dropping it, with or without a permit, wakes the next call.
 struct Place<'a> {
     limiter: &'a Limiter,
     joined: Joined,
@@ -169,32 +186,32 @@ impl Drop for Place<'_> {
     }
 }
 
-/// A try that was let through: it is in flight for as long as this lives.
+/// The permit of one try. The try counts as in flight until the permit is dropped.
 #[derive(Debug)]
 pub(crate) struct Pass {
     limiter: Arc<Limiter>,
     model: Arc<str>,
     tokens: u64,
     probes: bool,
-    /// Whether it is known how it went.
+    /// Whether the outcome of the try is recorded.
     told: bool,
 }
 
 impl Pass {
-    /// The provider answers.
+    /// Records that the try succeeded.
     pub(crate) fn worked(&mut self) {
         self.told = true;
         self.limiter.gate().worked(&self.model, Instant::now());
     }
 
-    /// The try failed.
+    /// Records that the try failed.
     pub(crate) fn failed(mut self, error: &Error) {
         self.told = true;
         let mut gate = self.limiter.gate();
         gate.failed(&self.model, error, self.probes, Instant::now());
     }
 
-    /// What it used is known.
+    /// Replaces the estimated tokens by the actual ones.
     pub(crate) fn used(&mut self, tokens: u64) {
         if self.tokens > 0 {
             self.limiter.gate().correct(self.tokens, tokens, Instant::now());
@@ -214,7 +231,7 @@ impl Drop for Pass {
 }
 
 impl Refused {
-    /// Why, in words.
+    /// Returns the reason in words.
     fn told(&self, provider: &str, patience: Duration) -> String {
         match self {
             Self::Limit { limit, wait } => format!(
@@ -235,7 +252,7 @@ impl Refused {
         }
     }
 
-    /// The error of a call that was never sent.
+    /// Returns the error of a call that was never sent.
     pub(crate) fn error(&self, provider: &str, patience: Duration) -> Error {
         let (kind, wait) = match self {
             Self::Limit { wait, .. } => (ErrorKind::RateLimited, Some(*wait)),
@@ -247,7 +264,7 @@ impl Refused {
         error
     }
 
-    /// What is added to the error of a call that was sent before.
+    /// Returns the hint for the error of a call that was sent before and is not retried.
     pub(crate) fn hint(&self, provider: &str, patience: Duration) -> String {
         format!("not tried again: {}", self.told(provider, patience))
     }

@@ -1,26 +1,28 @@
-//! How fast providers may be called.
+//! The rate limits of a provider.
 
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 
-/// Calls in flight to one provider when nobody says otherwise.
+/// The default maximum of calls in flight to one provider.
 pub(crate) const IN_FLIGHT: usize = 32;
 
-/// How fast one provider may be called. Nothing is set by default.
+/// The rate limits of one provider. None is set by default.
 ///
-/// What holds is shared by all clients of the process that call one address with one key. Where they set different
-/// limits, the strictest holds.
+/// All clients of the process that call one origin with one key share these limits. If they set different limits, the
+/// strictest applies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pace {
-    /// Calls in flight at once; 32 when it is not set. The answer's end is the call's.
+    /// The maximum number of calls in flight; 32 if not set. A call is in flight until its answer has ended.
     pub in_flight: Option<NonZeroUsize>,
-    /// Requests in any minute, tries again included. A tenth may go at once, the others one after another.
+    /// The maximum number of requests in any minute, retries included. A tenth may go at once, the rest is evenly
+    /// spaced.
     pub requests_per_minute: Option<NonZeroU32>,
-    /// Tokens a minute, read and written, as they are counted before a call and corrected after it.
+    /// The maximum number of tokens per minute, input and output together. Estimated before a call and corrected after
+    /// it.
     pub tokens_per_minute: Option<NonZeroU64>,
 }
 
 impl Pace {
-    /// The stricter of two in each.
+    /// Returns the stricter of the two values for each limit.
     pub(crate) fn stricter(self, other: Self) -> Self {
         fn least<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
             one.into_iter().chain(other).min()

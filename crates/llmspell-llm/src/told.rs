@@ -1,5 +1,7 @@
-//! What the headers of an answer tell of a provider's limits. They are not trusted: what cannot be is as if it were not
-//! there.
+//! Reads the rate-limit headers of an answer. Headers are not trusted: an implausible value is ignored.
+//!
+//! OpenAI and those compatible with it send `x-ratelimit-…`, Anthropic sends `anthropic-ratelimit-…`, and all may send
+//! `retry-after`.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,45 +10,45 @@ use reqwest::header::HeaderMap;
 
 use crate::retry::{LONGEST_WAIT, retry_after};
 
-/// More than any limit is: what is beyond it is a mistake.
+/// The largest limit that is believed. Larger values are taken for mistakes.
 const MOST: u64 = 1_000_000_000_000;
 
-/// What a provider tells of one limit.
+/// One limit as a provider reports it.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 pub(crate) struct Told {
-    /// How much it allows.
+    /// The limit.
     pub(crate) limit: Option<u64>,
-    /// How much of it is left.
+    /// How much of it remains.
     pub(crate) left: Option<u64>,
-    /// How long it takes until all of it is there again.
+    /// The time until all of it is available again.
     pub(crate) reset: Option<Duration>,
 }
 
 impl Told {
-    /// How long not to call: nothing is left, and it is known until when. No longer than a call would wait.
+    /// Returns how long not to call, if nothing remains and the reset is known. At most [`LONGEST_WAIT`].
     pub(crate) fn wait(&self) -> Option<Duration> {
         self.reset.filter(|_| self.left == Some(0)).map(|reset| reset.min(LONGEST_WAIT))
     }
 }
 
-/// What a provider tells of its limits.
+/// The limits that one answer reports.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 pub(crate) struct Limits {
-    /// Of requests.
+    /// The limit on requests.
     pub(crate) requests: Told,
-    /// Of tokens.
+    /// The limit on tokens.
     pub(crate) tokens: Told,
-    /// Of tokens in one direction.
+    /// The limits on input tokens and on output tokens.
     pub(crate) one_way: [Told; 2],
-    /// How long it asks not to be called.
+    /// How long the provider asks not to be called.
     pub(crate) retry_after: Option<Duration>,
 }
 
 impl Limits {
-    /// Reads the headers of an answer with this status.
+    /// Reads the headers of an answer with this status. A `retry-after` counts only with status 429, 503 or 529.
     pub(crate) fn read(status: u16, headers: &HeaderMap) -> Self {
         let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
-        // The provider's own clock, where it shows it: its times are by that one.
+        // Reset times are by the provider's clock, which the `date` header shows.
         let now = text("date").and_then(|date| httpdate::parse_http_date(date).ok());
         let now = now.unwrap_or_else(SystemTime::now);
         let openai = |what: &str| {
@@ -83,7 +85,7 @@ fn count(text: &str) -> Option<u64> {
     text.parse().ok().filter(|count| *count <= MOST)
 }
 
-/// A span of time as OpenAI writes it: `1s`, `6m0s`, `120ms`, `1h2m3.5s`; a bare number is seconds.
+/// Parses a duration in OpenAI's format: `1s`, `6m0s`, `120ms`, `1h2m3.5s`. A bare number is in seconds.
 fn span(text: &str) -> Option<Duration> {
     let mut seconds = 0.0;
     let mut rest = text;
@@ -108,7 +110,7 @@ fn span(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok().filter(|_| !text.is_empty())
 }
 
-/// How long it is until a time in RFC 3339.
+/// Returns the time from `now` to an RFC 3339 timestamp; `None` if it is past.
 fn until(time: &str, now: SystemTime) -> Option<Duration> {
     let time: Timestamp = time.parse().ok()?;
     let since_epoch = Duration::from_millis(u64::try_from(time.as_millisecond()).ok()?);

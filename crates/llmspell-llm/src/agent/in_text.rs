@@ -1,6 +1,7 @@
-//! Tools for models that call none: told of in the instructions, called in the text.
+//! Function calling for models without it: tools are described in the instructions and called in the text.
 //!
-//! The marks are those that open models of the Hermes and Qwen families were trained on.
+//! The format is the one that the Hermes and Qwen families of open models are trained on: calls in `<tool_call>` tags,
+//! results in `<tool_response>` tags.
 
 use std::fmt::Write as _;
 
@@ -14,7 +15,7 @@ use super::{AgentSpec, ToolMode};
 const CALL: [&str; 2] = ["<tool_call>", "</tool_call>"];
 const RESPONSE: [&str; 2] = ["<tool_response>", "</tool_response>"];
 
-/// Writes into a request's instructions which tools there are, and into its messages as text what was called.
+/// Adds the tool descriptions to a request's instructions, and rewrites earlier calls and results as text.
 pub(super) fn instruct(tools: &[ToolSpec], request: &mut ChatRequest) {
     if tools.is_empty() {
         return;
@@ -30,14 +31,14 @@ pub(super) fn instruct(tools: &[ToolSpec], request: &mut ChatRequest) {
         let spec = serde_json::json!({
             "name": tool.name, "description": tool.description, "parameters": tool.parameters,
         });
-        // Writing to a text does not fail.
+        // Writing to a `String` cannot fail.
         let _ = writeln!(told, "{spec}");
     }
     request.system = Some(told);
     request.messages.iter_mut().for_each(write_as_text);
 }
 
-/// Calls and results as the text that they would be.
+/// Replaces the calls and results in a message by their text form.
 fn write_as_text(message: &mut Message) {
     let Content::Parts(parts) = &mut message.content else { return };
     if message.role == Role::Tool {
@@ -56,7 +57,7 @@ fn write_as_text(message: &mut Message) {
     }
 }
 
-/// Finds the calls in an answer's text and takes them out of it.
+/// Moves the calls in an answer's text to its `tool_calls`.
 pub(super) fn read_calls(spec: &AgentSpec, reply: &mut Reply) {
     if spec.tool_mode != Some(ToolMode::Text) || spec.tools.is_empty() {
         return;
@@ -65,7 +66,7 @@ pub(super) fn read_calls(spec: &AgentSpec, reply: &mut Reply) {
     let mut rest = text.as_str();
     while let Some((before, after)) = rest.split_once(CALL[0]) {
         reply.text.push_str(before);
-        // A model that stops at the mark leaves it out.
+        // A model that is stopped at the closing tag omits it.
         let (call, left) = after.split_once(CALL[1]).unwrap_or((after, ""));
         reply.tool_calls.push(read_call(call.trim(), reply.tool_calls.len() + 1));
         rest = left;
@@ -77,7 +78,8 @@ pub(super) fn read_calls(spec: &AgentSpec, reply: &mut Reply) {
     }
 }
 
-/// A call as it is written; one that is no JSON is a call all the same, whose arguments do not fit.
+/// Reads one call. Invalid JSON still gives a call, whose arguments are then the raw text and do not fit the schema; so
+/// the model learns of its mistake.
 fn read_call(text: &str, number: usize) -> ToolCall {
     let json: Json = serde_json::from_str(text).unwrap_or_default();
     let name = json["name"].as_str().unwrap_or_default().to_owned();

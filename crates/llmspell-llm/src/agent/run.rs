@@ -1,4 +1,4 @@
-//! The loop: ask the model, call its tools, ask again.
+//! The agent loop: ask the model, call its tools, repeat.
 
 use std::collections::HashSet;
 
@@ -12,20 +12,20 @@ use crate::answer::text_of;
 use crate::extract::{InvalidOutput, USUAL_ATTEMPTS, output_invalid, read_output, repair_turn};
 use crate::history::Turn;
 
-/// A run of an agent under way.
+/// The state of an agent's run.
 pub(super) struct Work<'a> {
     pub(super) agent: &'a Agent,
     pub(super) cx: Context,
     pub(super) listener: &'a dyn Listener,
-    /// All that was said.
+    /// The whole transcript, including messages that the agent does not store yet.
     pub(super) messages: Vec<Message>,
-    /// How many of them are part of the agent's past.
+    /// How many of the messages are stored in the agent's transcript.
     kept: usize,
     pub(super) turn: u32,
     pub(super) calls: u32,
 }
 
-/// Why a run goes no further: it failed, or whoever listens had heard enough.
+/// Why a run stops before an answer: it failed, or the listener stopped it.
 pub(super) enum Halt {
     Stopped,
     Failed(Error),
@@ -63,7 +63,7 @@ impl Work<'_> {
             self.turn += 1;
             let open = self.messages.len() - self.kept;
             if self.shorten().await? {
-                // What no turn has answered yet is no part of the past.
+                // Messages that no turn has answered yet are not stored.
                 self.kept = self.messages.len().saturating_sub(open);
                 past.replace(self.messages[..self.kept].to_vec())?;
             }
@@ -88,7 +88,7 @@ impl Work<'_> {
                     if !invalid.may_repair || rejected == USUAL_ATTEMPTS || self.turn == spec.max_turns {
                         return Err(output_invalid(invalid, reply, rejected, self.cx.spent()).into());
                     }
-                    // The answer itself is said already.
+                    // `repair_turn` returns the answer and the complaint. The answer is in the transcript already.
                     self.messages.extend(repair_turn(&reply, &invalid.error).pop());
                 }
             }
@@ -99,7 +99,7 @@ impl Work<'_> {
         Err(error.into())
     }
 
-    /// The answer as data, where the agent has an `output`; or why it is none.
+    /// Reads the answer by the agent's `output` schema, if it has one. The inner error says why the answer is invalid.
     fn output(&self, reply: &Reply) -> Result<Result<Option<Json>, InvalidOutput>> {
         match &self.agent.spec().output {
             Some(schema) => Ok(read_output(reply, schema).map(Some)),
@@ -120,14 +120,14 @@ impl Work<'_> {
         }
     }
 
-    /// Makes what was said part of the agent's past.
+    /// Stores the new messages in the agent's transcript.
     fn keep(&mut self, past: &Turn<'_>) -> Result<()> {
         past.add(self.messages[self.kept..].iter().cloned())?;
         self.kept = self.messages.len();
         Ok(())
     }
 
-    /// Keeps what had come of an answer that is not waited for.
+    /// Stores the partial text of an answer that the listener stopped.
     pub(super) fn keep_part(&mut self, past: &Turn<'_>, text: &str) -> Result<()> {
         if !text.is_empty() {
             self.messages.push(Message::assistant(text));
@@ -136,10 +136,10 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Tells of a step.
+    /// Emits an event of the run, and reports it to the listener.
     pub(super) async fn hear(&self, step: AgentStep) -> Result<(), Halt> {
         let event = AgentEvent { agent: self.agent.name().to_owned(), turn: self.turn, step };
-        // The pieces of an answer and what it used are events of the run already.
+        // The gate already emits the pieces of an answer and its usage as events of the spell's run.
         if !matches!(event.step, AgentStep::Text { .. } | AgentStep::Usage { .. }) {
             self.cx.emit(Event::Agent(event.clone()));
         }
@@ -150,8 +150,8 @@ impl Work<'_> {
     }
 }
 
-/// Gives each call of an answer an id of its own: a result could not say else which one it answers. Returns the ids of those
-/// that had another's.
+/// Makes the ids of an answer's calls unique, since a result refers to its call by id. Returns the new ids of the calls
+/// that repeated an id.
 fn name_apart(reply: &mut Reply) -> HashSet<String> {
     let (mut seen, mut repeats) = (HashSet::new(), HashSet::new());
     for call in &mut reply.tool_calls {

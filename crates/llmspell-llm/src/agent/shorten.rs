@@ -1,4 +1,7 @@
-//! What to do when what was said is more than a model can read.
+//! Shortens a transcript that exceeds the model's context window, by the agent's [`Overflow`] policy.
+//!
+//! Only token estimates and the built-in catalogue decide, never an answer of a provider. So a replay shortens at the
+//! same places.
 
 use llmspell_core::agent::AgentStep;
 use llmspell_core::chat::{ChatRequest, Content, Message, Part, Role};
@@ -10,17 +13,20 @@ use crate::answer::text_of;
 use crate::catalogue;
 use crate::count::{count_messages, count_tokens};
 
-/// Of the model's window, what is kept free for its answer when the request does not say: a quarter, at most.
+/// The tokens reserved for the answer when the request has no `max_tokens`; at most a quarter of the context window.
 const ANSWER: u64 = 4_096;
 
-/// Messages at the end that are left as they are.
+/// How many messages at the end a summary leaves unchanged.
 const LAST: usize = 4;
 
-/// What stands for a result that was left out.
+/// The text that replaces a removed result.
 const LEFT_OUT: &str = "[left out to make room]";
 
 impl Work<'_> {
-    /// Makes what was said shorter when the model could not read it. Says whether it did.
+    /// Shortens the transcript if it exceeds the context window. Returns whether it did.
+    ///
+    /// # Errors
+    /// When the transcript is still too long.
     pub(super) async fn shorten(&mut self) -> Result<bool, Halt> {
         let Some(most) = self.window() else { return Ok(false) };
         let before = self.tokens();
@@ -49,8 +55,7 @@ impl Work<'_> {
         Ok(true)
     }
 
-    /// The most tokens that may be asked, when that is known. Only what this program knows counts, so that a run comes to
-    /// the same in a replay.
+    /// Returns the maximum number of input tokens, if the context window is known.
     fn window(&self) -> Option<u64> {
         let spec = self.agent.spec();
         let known = || catalogue::known(spec.request.provider.as_deref()?, spec.request.model.as_deref()?);
@@ -63,7 +68,7 @@ impl Work<'_> {
         self.agent.frame_tokens + count_messages(&self.messages)
     }
 
-    /// Has the model sum up all but the last messages. Returns how many those are.
+    /// Replaces all but the last messages by a summary that the model writes. Returns how many messages were replaced.
     async fn summarize(&mut self) -> Result<u32> {
         let end = beginning(&self.messages);
         if end == 0 {
@@ -76,7 +81,7 @@ impl Work<'_> {
              what is left to do. Answer with the summary alone.\n\n{}",
             told.join("\n\n"),
         );
-        // A summary is prose, whatever the agent's answer has to be.
+        // The summary is prose even if the agent has an `output` schema.
         let messages = vec![Message::user(question)];
         let request = ChatRequest { messages, system: None, output: None, ..spec.request.clone() };
         let reply = self.cx.models().chat(request).await?;
@@ -87,7 +92,7 @@ impl Work<'_> {
     }
 }
 
-/// How many messages there are before the last ones; a result of a tool is not parted from its call.
+/// Returns how many messages precede the last ones. A tool result stays together with its call.
 fn beginning(messages: &[Message]) -> usize {
     let mut end = messages.len().saturating_sub(LAST);
     while end > 0 && messages[end].role == Role::Tool {
@@ -96,7 +101,7 @@ fn beginning(messages: &[Message]) -> usize {
     end
 }
 
-/// A message as someone would read it.
+/// Formats a message for the summary prompt.
 fn as_text(message: &Message) -> String {
     let who = match message.role {
         Role::System => "Instructions",
@@ -120,8 +125,8 @@ fn as_text(message: &Message) -> String {
     format!("{who}: {said}")
 }
 
-/// Leaves out results of tools, oldest first, until so many tokens are saved; those of the last turn stay. Returns how
-/// many.
+/// Replaces results of tools by [`LEFT_OUT`], oldest first, until enough tokens are saved. The results of the last turn
+/// stay. Returns the number of replaced results.
 fn drop_results(messages: &mut [Message], mut too_many: u64) -> u32 {
     let last = messages.iter().rposition(|message| message.role == Role::Tool).unwrap_or_default();
     let mut dropped = 0;

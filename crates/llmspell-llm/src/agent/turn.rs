@@ -1,4 +1,4 @@
-//! One turn of an agent: a call of the model, and of all tools that it wants.
+//! One turn of an agent: a model call, and all the tool calls that the answer asks for.
 
 use std::collections::HashSet;
 
@@ -14,16 +14,16 @@ use crate::catalogue;
 use crate::history::Turn;
 use crate::tool::{Tool, cut_result, named};
 
-/// The most calls of one answer that are made; what a model wants beyond them, it is told, was not done.
+/// The maximum number of tool calls per answer. Calls beyond it are not run; the model receives an error for each.
 const MOST_CALLS: usize = 64;
 
-/// How many of them are under way at once.
+/// The maximum number of tool calls that run concurrently.
 const AT_ONCE: usize = 32;
 
-/// As much of the list of tools as a model is told that named another one.
+/// The maximum length in bytes of the list of tools that the model receives when it names an unknown tool.
 const MOST_NAMED: usize = 1_000;
 
-/// A call whose tool is there and whose arguments fit.
+/// A call with a known tool and valid arguments.
 struct Ready {
     at: usize,
     tool: Tool,
@@ -31,7 +31,7 @@ struct Ready {
     arguments: serde_json::Value,
 }
 
-/// What the model is told of a call.
+/// The result of a call as the model receives it.
 struct Told {
     content: String,
     is_error: bool,
@@ -44,7 +44,7 @@ impl Told {
 }
 
 impl Work<'_> {
-    /// Asks the model.
+    /// Asks the model, as a stream if the listener wants pieces.
     pub(super) async fn ask(&mut self, past: &Turn<'_>) -> Result<Reply, Halt> {
         let request = self.request();
         if !self.listener.streams() {
@@ -85,8 +85,9 @@ impl Work<'_> {
         request
     }
 
-    /// Calls the tools of an answer, all that may at once, and returns what the model is told of them, in its order; not those
-    /// that repeat the id of another.
+    /// Runs the tool calls of an answer and returns one message with all the results, in the order of the calls.
+    ///
+    /// Calls whose id is in `repeats` are not run. Calls run concurrently, at most [`AT_ONCE`] at a time.
     pub(super) async fn call_tools(
         &mut self,
         calls: &[ToolCall],
@@ -103,7 +104,8 @@ impl Work<'_> {
         let mut told: Vec<Option<Told>> = Vec::with_capacity(calls.len());
         let mut ready = Vec::new();
         for (at, call) in calls.iter().enumerate() {
-            // By the order in which they were asked, so that each is found again in a recording.
+            // Each call is a task of the context, numbered in the order of the calls, so that a replay finds its
+            // effects again.
             let cx = self.cx.spawn();
             told.push(if at >= MOST_CALLS {
                 Some(Told::error(format!("not run: an answer may call at most {MOST_CALLS} tools")))
@@ -142,7 +144,8 @@ impl Work<'_> {
         Ok(Message { role: Role::Tool, content: Content::Parts(parts.collect()) })
     }
 
-    /// Finds the tool of a call, checks its arguments, and asks the user where that is wanted.
+    /// Finds the tool of a call, validates its arguments, and asks the user for approval if the tool requires it. The
+    /// inner error is for the model; the outer one ends the run.
     async fn prepare(&self, cx: Context, at: usize, call: &ToolCall) -> Result<Result<Ready, Told>> {
         let Some(tool) = self.agent.spec().tools.iter().find(|tool| tool.name() == call.name) else {
             return Ok(Err(Told::error(self.no_such_tool(&call.name))));
@@ -180,7 +183,7 @@ impl Work<'_> {
     }
 }
 
-/// Runs a call. What it fails with is for the model; only the end of the spell's run is an error.
+/// Runs a call. A tool's failure becomes a result for the model; only an error that ends the spell's run is returned.
 async fn run(call: Ready, most: usize) -> Result<Told> {
     let result = call.tool.run(&call.cx, call.arguments).await.and_then(crate::tool::text_of);
     match result {
@@ -190,7 +193,7 @@ async fn run(call: Ready, most: usize) -> Result<Told> {
     }
 }
 
-/// An error as a model is told of it: what happened, and what to do.
+/// Formats an error for the model: its message and its hints.
 fn with_hints(error: &Error) -> String {
     let mut text = error.message().to_owned();
     for hint in error.hints() {
@@ -201,10 +204,10 @@ fn with_hints(error: &Error) -> String {
     text
 }
 
-/// Says whether the tools of an agent have names of their own.
+/// Checks that the names of an agent's tools differ.
 ///
 /// # Errors
-/// When two have the same.
+/// `conflict` when two tools have the same name.
 pub(super) fn check_tools(spec: &AgentSpec) -> Result<()> {
     let mut seen = HashSet::new();
     match spec.tools.iter().find(|tool| !seen.insert(tool.name())) {
@@ -216,10 +219,10 @@ pub(super) fn check_tools(spec: &AgentSpec) -> Result<()> {
     }
 }
 
-/// Says whether the model of an agent can be told of its tools as they are.
+/// Checks that an agent's model supports tools.
 ///
 /// # Errors
-/// When it is known to call none.
+/// `unsupported` when the catalogue says that it does not and no `tool_mode` is set.
 pub(super) fn check_model(spec: &AgentSpec) -> Result<()> {
     let (Some(provider), Some(model)) = (&spec.request.provider, &spec.request.model) else { return Ok(()) };
     let known = catalogue::known(provider, model).and_then(|known| known.capabilities);

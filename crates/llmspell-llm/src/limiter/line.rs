@@ -1,8 +1,13 @@
-//! What a limiter knows, and its decisions. Nothing here waits.
+//! The state of a limiter and its decisions. Nothing here waits; the time is always an argument.
 //!
-//! Two kinds of limits meet here. *Of the key*: calls in flight, and requests and tokens a minute. *Of one model*: the
-//! wait that it asked for (`Retry-After`), the slow start after it, and the breaker. A call that waits for its model
-//! does not stand in the way of calls of other models behind it.
+//! Two kinds of limits apply:
+//!
+//! - *Per key*: calls in flight, requests per minute, tokens per minute, and a hold that the provider's headers ask
+//!   for.
+//! - *Per model*: the hold that a `Retry-After` asks for, the slow start after it, and the circuit breaker.
+//!
+//! Each model has a queue of its own, ordered by call number. The next call to send is the oldest of the first calls of
+//! all models that are not blocked. So a call that waits for its model does not block calls of other models behind it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -20,18 +25,18 @@ use crate::pace::{IN_FLIGHT, Pace};
 use crate::retry::LONGEST_WAIT;
 use crate::told::{Limits, Told};
 
-/// Longer than any process lives: what clocks can still be set to.
+/// Longer than the process lives, and still short enough to be added to an `Instant`.
 const FOR_EVER: Duration = Duration::from_secs(1 << 32);
 
-/// Models that are remembered before those are forgotten of which nothing matters.
+/// How many models are stored before idle ones are removed.
 const MOST_MODELS: usize = 64;
 
-/// A call that waits in the line.
+/// A call in the queue.
 #[derive(Debug)]
 pub(super) struct Joined {
-    /// Told when it may be its turn.
+    /// Notified when the call may be next.
     pub(super) woken: Arc<Notify>,
-    /// Whether it was looked at whether the line is too long for it.
+    /// Whether the call was already checked against the length of the queue.
     looked: bool,
 }
 
@@ -41,26 +46,26 @@ struct Waiting {
     woken: Arc<Notify>,
 }
 
-/// No call is sent before this.
+/// A back-off: a period in which no call is sent.
 #[derive(Debug, Clone, Copy)]
 struct Hold {
-    /// When it is over: at the latest after what a call would wait.
+    /// The end of the hold; at most [`LONGEST_WAIT`] after its start.
     until: Instant,
-    /// What the provider asked for.
+    /// The end that the provider asked for.
     asked: Instant,
 }
 
 impl Hold {
-    /// A hold that begins now, for as long as a provider asks.
+    /// Creates a hold that begins now, for as long as a provider asks.
     fn new(asked: Duration, now: Instant) -> Self {
         let asked = asked.min(FOR_EVER);
         Self { until: now + asked.min(LONGEST_WAIT), asked: now + asked }
     }
 
-    /// How long a call has to wait for it.
+    /// Returns how long a call has to wait for the end of the hold.
     ///
     /// # Errors
-    /// When the provider asked for more than is ever waited, or than the call's time allows.
+    /// When the provider asked for more than [`LONGEST_WAIT`], or for more than the call's deadline allows.
     fn wait(self, turn: &Turn, whom: &str, now: Instant) -> Result<Duration, Refused> {
         let asked = self.asked.saturating_duration_since(now);
         if asked > LONGEST_WAIT || self.until > turn.patience {
@@ -71,12 +76,12 @@ impl Hold {
     }
 }
 
-/// The hold that is not over.
+/// Returns the hold if it is still active.
 fn active(hold: Option<Hold>, now: Instant) -> Option<Hold> {
     hold.filter(|hold| hold.until > now)
 }
 
-/// Holds for as long as a provider asks, unless a longer hold is active. Returns whether the hold is a new one.
+/// Starts a hold, unless a longer one is active. Returns whether it did.
 fn extend(hold: &mut Option<Hold>, asked: Duration, now: Instant) -> bool {
     let new = Hold::new(asked, now);
     let is_longer = active(*hold, now).is_none_or(|known| known.asked < new.asked);
@@ -86,16 +91,16 @@ fn extend(hold: &mut Option<Hold>, asked: Duration, now: Instant) -> bool {
     is_longer
 }
 
-/// What is known of one model of the key.
+/// The state of one model of the key.
 #[derive(Debug)]
 struct ModelState {
     hold: Option<Hold>,
     breaker: Breaker,
-    /// Its calls that wait, by their numbers.
+    /// The model's waiting calls by number.
     line: BTreeMap<u64, Waiting>,
-    /// Calls in flight of which nothing was heard yet.
+    /// The number of tries in flight without an outcome.
     unheard: usize,
-    /// How many of those there may be: fewer after the provider had no room, one more after each try that worked.
+    /// The maximum of `unheard`. It is halved when the provider is overloaded, and grows by one with each success.
     window: usize,
 }
 
@@ -112,13 +117,13 @@ impl Default for ModelState {
 }
 
 impl ModelState {
-    /// Whether none of its calls may be sent now, whatever the key's limits say.
+    /// Whether none of the model's calls may be sent now, regardless of the limits per key.
     fn is_blocked(&self, now: Instant) -> bool {
         active(self.hold, now).is_some() || self.unheard >= self.window
     }
 
-    /// Holds its calls. After that they begin again one at a time, for those that were held are many. Returns whether
-    /// they are held longer than before.
+    /// Starts a hold of the model. Afterwards calls restart one at a time, so that the waiting calls do not arrive as a
+    /// burst. Returns whether the hold is new or longer.
     fn hold_for(&mut self, asked: Duration, now: Instant) -> bool {
         if asked.is_zero() {
             return false;
@@ -127,12 +132,12 @@ impl ModelState {
         extend(&mut self.hold, asked, now)
     }
 
-    /// Has its waiting calls look again.
+    /// Wakes all waiting calls of the model.
     fn wake_all(&self) {
         self.line.values().for_each(|waiting| waiting.woken.notify_one());
     }
 
-    /// Whether it may be forgotten: nothing in it keeps a call from being sent soon.
+    /// Whether the model's state can be removed: no call waits or is in flight, and no hold and no breaker is active.
     fn is_idle(&self, now: Instant) -> bool {
         self.line.is_empty()
             && self.unheard == 0
@@ -141,14 +146,14 @@ impl ModelState {
     }
 }
 
-/// Requests and tokens a minute.
+/// The buckets of requests and tokens per minute.
 #[derive(Debug, Default)]
 struct Rates {
     requests: Option<Bucket>,
     tokens: Option<Bucket>,
 }
 
-/// How long a limit a minute lets a call wait.
+/// How long a limit per minute makes a call wait.
 #[derive(Debug, Default)]
 struct Rated {
     wait: Duration,
@@ -165,13 +170,13 @@ impl fmt::Display for Rated {
 #[derive(Debug)]
 pub(super) struct Gate {
     pace: Pace,
-    /// What users allow.
+    /// The limits that users configure.
     ours: Rates,
-    /// What the provider's headers tell.
+    /// The limits that the provider's headers report.
     theirs: Rates,
-    /// What the provider's headers ask of all calls of the key.
+    /// The hold of all calls of the key, from the provider's headers.
     hold: Option<Hold>,
-    /// By their names. A proxy may be asked for any number of models: those of which nothing matters are forgotten.
+    /// The models by name. A proxy may serve any number of models, so idle ones are removed.
     models: HashMap<Arc<str>, ModelState>,
     in_flight: usize,
 }
@@ -190,7 +195,7 @@ impl Gate {
         gate
     }
 
-    /// Takes the stricter of the limits that hold and these.
+    /// Applies the stricter of the current limits and these.
     pub(super) fn tighten(&mut self, pace: Pace, now: Instant) {
         let pace = self.pace.stricter(pace);
         if pace.requests_per_minute != self.pace.requests_per_minute {
@@ -211,13 +216,13 @@ impl Gate {
         self.ours.tokens.is_some() || self.theirs.tokens.is_some()
     }
 
-    /// How many models are remembered.
+    /// Returns how many models are stored.
     #[cfg(test)]
     pub(super) fn models(&self) -> usize {
         self.models.len()
     }
 
-    /// What is known of a model.
+    /// Returns the state of a model, created if it is new.
     fn model(&mut self, name: &Arc<str>, now: Instant) -> &mut ModelState {
         if self.models.len() >= MOST_MODELS && !self.models.contains_key(name) {
             self.models.retain(|_, model| !model.is_idle(now));
@@ -237,7 +242,7 @@ impl Gate {
         self.wake_first(now);
     }
 
-    /// The call that came first of those whose models let them go.
+    /// Returns the oldest waiting call of all models that are not blocked.
     fn first(&self, now: Instant) -> Option<(u64, &Waiting)> {
         let ready = self.models.values().filter(|model| !model.is_blocked(now));
         let firsts = ready.filter_map(|model| model.line.first_key_value());
@@ -250,10 +255,11 @@ impl Gate {
         }
     }
 
-    /// Whether a call may be sent now: `None` if it may, else when to look again if nothing happens before.
+    /// Decides whether a call may be sent now. Returns `None` if it may, else the instant at which to check again if
+    /// nothing wakes the call before.
     ///
     /// # Errors
-    /// When it may not, nor will in time.
+    /// When the call may not be sent, or cannot be sent before its deadline.
     pub(super) fn step(
         &mut self,
         turn: &Turn,
@@ -277,7 +283,7 @@ impl Gate {
         let is_first = self.first(now).is_none_or(|(first, _)| first >= turn.number);
         if is_first || !joined.looked {
             joined.looked = true;
-            // Calls that their model holds take nothing of the limits for now.
+            // Calls of a model on hold do not use the limits per minute for now.
             let models = self.models.values().filter(|model| active(model.hold, now).is_none());
             let earlier = models.flat_map(|model| model.line.range(..turn.number));
             let before = earlier.fold((0, 0_u64), |(calls, tokens), (_, waiting)| {
@@ -292,12 +298,12 @@ impl Gate {
         let is_full = is_slow || self.in_flight >= self.most();
         Ok(match is_first && !is_full {
             true => (!wait.is_zero()).then(|| now + wait),
-            // Whoever makes room says so.
+            // The call that frees a slot wakes this one.
             false => Some(turn.patience),
         })
     }
 
-    /// What is allowed a minute, by the limit that lets a call wait longest after those before it.
+    /// Returns the limit per minute that makes a call wait longest, given the calls and tokens before it.
     fn rated(&self, tokens: u64, before: (u64, u64), now: Instant) -> Rated {
         let rated = |bucket: &Option<Bucket>, amount, before, told| {
             let bucket = bucket.as_ref()?;
@@ -316,7 +322,7 @@ impl Gate {
         .unwrap_or_default()
     }
 
-    /// Sends a call: it is in flight from now on. Returns whether it finds out if the provider is back.
+    /// Counts a call as in flight. Returns whether it is the probe of an open circuit breaker.
     pub(super) fn enter(&mut self, turn: &Turn, now: Instant) -> bool {
         for rates in [&mut self.ours, &mut self.theirs] {
             rates.requests.iter_mut().for_each(|bucket| bucket.take(1, now));
@@ -328,7 +334,7 @@ impl Gate {
         model.breaker.begin()
     }
 
-    /// A call is in flight no more.
+    /// Counts a call as no longer in flight.
     pub(super) fn ended(&mut self, now: Instant) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.wake_first(now);
@@ -354,7 +360,7 @@ impl Gate {
         }
         model.unheard = model.unheard.saturating_sub(1);
         if is_down(error) {
-            // Those that wait may have somewhere else to go.
+            // A waiting call may have a fallback: it must check the breaker again.
             wakes |= model.breaker.down(now, probed);
         } else if error.call().is_some_and(|call| call.status.is_some()) {
             model.breaker.up();
@@ -367,12 +373,12 @@ impl Gate {
         }
     }
 
-    /// A call failed, with all its tries.
+    /// Records that a call failed after all its tries.
     pub(super) fn lost(&mut self, name: &Arc<str>, now: Instant) {
         self.model(name, now).breaker.lost();
     }
 
-    /// A call ended, and nothing was heard of how it went.
+    /// Records that a try ended without an outcome.
     pub(super) fn told_nothing(&mut self, name: &Arc<str>, probed: bool, now: Instant) {
         let model = self.model(name, now);
         model.unheard = model.unheard.saturating_sub(1);
@@ -388,10 +394,10 @@ impl Gate {
         self.wake_first(now);
     }
 
-    /// Learns what a provider tells of its limits in an answer to a call of this model.
+    /// Updates the limits from the headers of an answer to a call of this model.
     ///
-    /// A wait that it asks for (`Retry-After`) is this model's, and so is a limit that is used up in the same answer: it
-    /// says why. Limits in other answers are taken for the key's.
+    /// A `Retry-After` applies to this model, and so does an exhausted limit in the same answer, since it is the reason
+    /// for the wait. Limits in other answers apply to the whole key.
     pub(super) fn learn(&mut self, name: &Arc<str>, limits: &Limits, now: Instant) {
         learn(&mut self.theirs.requests, limits.requests, now);
         learn(&mut self.theirs.tokens, limits.tokens, now);
@@ -409,7 +415,7 @@ impl Gate {
         }
     }
 
-    /// Holds all calls of the key, of whatever model.
+    /// Starts a hold of all calls of the key.
     fn hold_for(&mut self, asked: Duration, now: Instant) {
         if asked.is_zero() {
             return;
@@ -421,7 +427,7 @@ impl Gate {
     }
 }
 
-/// Learns of one limit. None at all is not believed: nothing could ever be sent.
+/// Updates one bucket. A limit of 0 is ignored, because it would block all calls for ever.
 fn learn(bucket: &mut Option<Bucket>, told: Told, now: Instant) {
     let Some(limit) = told.limit.filter(|limit| *limit > 0) else { return };
     let known = match bucket {

@@ -1,4 +1,4 @@
-//! The limiter on a clock that stands still.
+//! Tests of the limiter with tokio's paused clock.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 
@@ -12,12 +12,12 @@ fn turn(number: u64) -> Turn {
     Turn { number, model: "m".into(), tokens: 0, has_fallback: false, is_again: false, patience }
 }
 
-/// The next call of a limiter, of this model.
+/// Returns the next call of a limiter for this model.
 fn next(limiter: &Limiter, model: &str) -> Turn {
     Turn { model: model.into(), ..turn(limiter.number()) }
 }
 
-/// A `Retry-After` of so many seconds.
+/// Returns limits with a `Retry-After` of this many seconds.
 fn asks(seconds: u64) -> Limits {
     Limits { retry_after: Some(Duration::from_secs(seconds)), ..Limits::default() }
 }
@@ -30,7 +30,7 @@ fn busy(retry_after: Option<f64>) -> Error {
     })
 }
 
-/// What comes of a wait when nothing else happens meanwhile.
+/// Returns the result of a wait if it ends at once.
 async fn now_or_never<T>(wait: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(Duration::ZERO, wait).await.ok()
 }
@@ -47,7 +47,7 @@ async fn who_came_first_goes_first_also_with_another_try() {
     let (second, third) = (waits(numbers[1]), waits(numbers[2]));
     tokio::task::yield_now().await;
     first.failed(&busy(None));
-    // Its place is taken already; but of those that wait, it came first.
+    // The second call has the free slot already. Among the waiting calls, the retry is the oldest.
     let again = waits(numbers[0]);
     let (_, pass) = second.await.unwrap().unwrap();
     tokio::task::yield_now().await;
@@ -92,7 +92,7 @@ async fn what_would_wait_too_long_is_refused_at_once() {
         refused.error("p", Duration::from_secs(6)).message(),
         "p: 10 requests a minute are allowed: it would take 6.1 s, and 6.0 s are left"
     );
-    // The line counts too.
+    // The calls in the queue count too.
     let waiting: Vec<_> = (0..9).map(|_| turn(limiter.number())).collect();
     let waiting: Vec<_> = waiting.iter().map(|turn| limiter.pass(turn)).collect();
     let mut waiting: Vec<_> = waiting.into_iter().map(Box::pin).collect();
@@ -118,7 +118,7 @@ async fn a_retry_after_holds_the_model_that_said_it_and_nobody_else() {
     for (seconds, held) in [(60, 60), (120, 120)] {
         let begin = Instant::now();
         limiter.gate().learn(&"m".into(), &asks(seconds), begin);
-        // Who waits for the model stands in nobody's way, though it came first.
+        // This call waits for its model. It is older than the others and must not block them.
         let waits = next(&limiter, "m");
         let mut waits = Box::pin(limiter.pass(&waits));
         assert!(futures_util::poll!(&mut waits).is_pending());
@@ -129,7 +129,7 @@ async fn a_retry_after_holds_the_model_that_said_it_and_nobody_else() {
         waits.await.unwrap().worked();
         assert_eq!(begin.elapsed().as_secs(), held);
     }
-    // More than is ever waited: refused at once, and asked again after two minutes.
+    // Longer than the longest wait: refused at once, and sent again after two minutes.
     limiter.gate().learn(&"m".into(), &asks(86_400), Instant::now());
     let since = begin.elapsed();
     let Err(Refused::Limit { limit, wait }) = limiter.pass(&next(&limiter, "m")).await else { panic!() };
@@ -144,7 +144,7 @@ async fn a_retry_after_holds_the_model_that_said_it_and_nobody_else() {
     for model in all_models {
         limiter.pass(&next(&limiter, model)).await.unwrap().worked();
     }
-    // A hold that is over does not outweigh a new one.
+    // An expired hold does not outweigh a new one.
     limiter.gate().learn(&"m".into(), &asks(2), Instant::now());
     let since = begin.elapsed();
     limiter.pass(&next(&limiter, "m")).await.unwrap().worked();
@@ -278,14 +278,14 @@ fn one_key_at_one_address_has_one_limiter() {
     assert!(!format!("{anew:?}").contains("limit: 30"), "nobody used it any more");
 }
 
-/// What may happen to a limiter, in any order.
+/// What can happen to a limiter, in any order.
 #[derive(Debug, Clone)]
 enum Step {
-    /// A call of one of two models.
+    /// A call of one of two models begins.
     Join(usize),
-    /// The waiting call at this place gives up.
+    /// The waiting call at this index is cancelled.
     Cancel(usize),
-    /// The try at this place ends: it worked, was cancelled, or was told to wait.
+    /// The try at this index ends: it succeeds, is cancelled, or is told to wait.
     Worked(usize),
     Dropped(usize),
     Failed(usize, Option<u64>),
@@ -305,20 +305,20 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..80)
 }
 
-/// What came of the steps that were played.
+/// The results of the steps.
 #[derive(Debug, Default)]
 struct Played {
-    /// The calls that were let through, in order: when, their numbers and their models.
+    /// The calls that were let through, in order: time, number and model.
     log: Vec<(Instant, u64, usize)>,
-    /// The models that were held, until when, and how many calls had been let through before.
+    /// The models on hold: model, end of the hold, and the number of calls let through before it.
     holds: Vec<(usize, Instant, usize)>,
-    /// Calls that were neither let through nor refused before their time was up.
+    /// The number of calls that were neither let through nor refused before their deadline.
     forgotten: usize,
 }
 
 const MODELS: [&str; 2] = ["m", "n"];
 
-/// Plays steps, and then lets all calls end one after another.
+/// Runs the steps, and then ends all calls one after another.
 async fn play(steps: Vec<Step>, most: usize, rate: u32) -> Played {
     let limiter = Limiter::alone(Pace {
         in_flight: NonZeroUsize::new(most),
@@ -358,7 +358,7 @@ async fn play(steps: Vec<Step>, most: usize, rate: u32) -> Played {
             Step::Pass(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
             _ => {}
         }
-        // Whoever may go goes now.
+        // Lets every task that can proceed do so.
         for _ in 0..20 {
             tokio::task::yield_now().await;
         }
