@@ -1,12 +1,13 @@
-//! Whether an answer is one.
+//! Checks that an answer has text where a caller needs it.
 
 use llmspell_core::chat::{FinishReason, Reply};
 use llmspell_core::{Error, ErrorKind, Result};
 
-/// The text of an answer.
+/// Returns the text of an answer.
 ///
 /// # Errors
-/// When it holds none, where one was asked for.
+/// `empty_response` when the text is empty because the model did not finish, called a tool, or was blocked. An empty
+/// text that the model finished is returned.
 pub fn text_of(reply: &Reply) -> Result<&str> {
     if !reply.text.is_empty() {
         return Ok(&reply.text);

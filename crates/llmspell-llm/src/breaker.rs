@@ -1,4 +1,4 @@
-//! Stops asking a provider that is down.
+//! A circuit breaker: stops calls to a provider that is down.
 
 use std::time::Duration;
 
@@ -7,30 +7,31 @@ use tokio::time::Instant;
 
 use crate::retry::is_unanswered;
 
-/// Failures in a row after which a provider counts as down.
+/// The number of consecutive failures after which the breaker opens.
 const FAILURES: u32 = 5;
 
-/// How long a provider that is down is not asked at first; twice as long after each time that it is asked in vain.
+/// How long the breaker stays open at first. The period doubles after each failed probe.
 const SHORTEST: Duration = Duration::from_secs(15);
 
-/// How long it is not asked at the most.
+/// The longest period for which the breaker stays open.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// Counts what fails in a row, over all calls of one model with one key, and says who may still ask.
+/// A circuit breaker for the calls of one model with one key.
 ///
-/// A call that has a fallback left is turned away as soon as the provider counts as down, its own tries again included;
-/// when the time is up, one call at a time asks. A call that has nowhere else to go would gain nothing by that. It is
-/// turned away only when five calls in a row have failed for good, with all their tries, and another one asks already:
-/// so a script that makes one call after the other always gets to ask, and what passes within a call's tries is never
-/// noticed.
+/// A call with a fallback is turned away while the breaker is open, retries included. After the period, one call at a
+/// time may probe the provider.
+///
+/// A call without a fallback gains nothing from being turned away. It is refused only if five whole calls in a row have
+/// failed and another call is probing. So a script that makes one call after another can always ask, and a failure that
+/// passes within a call's retries does not affect other calls.
 #[derive(Debug, Default)]
 pub(crate) struct Breaker {
-    /// Tries that failed since the last that did not.
+    /// The number of failed tries since the last success.
     failures: u32,
-    /// Calls that failed for good since the last try that did not.
+    /// The number of calls that failed after all their tries, since the last success.
     lost: u32,
     open: Option<Open>,
-    /// Whether a call is on its way to find out whether the provider is back.
+    /// Whether a call is probing the provider.
     probing: bool,
 }
 
@@ -40,7 +41,7 @@ struct Open {
     span: Duration,
 }
 
-/// Whether an error says that a provider is down. What it refuses, or has no room for, it says itself and so is not.
+/// Whether an error means that the provider is down. A refusal or a rate limit is an answer, so the provider is up.
 pub(crate) fn is_down(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Network => true,
@@ -53,7 +54,7 @@ pub(crate) fn is_down(error: &Error) -> bool {
 }
 
 impl Breaker {
-    /// How long a call that is turned away should wait; `None` when it may ask.
+    /// Returns how long a call that is turned away should wait; `None` if it may ask.
     pub(crate) fn turns_away(&self, now: Instant, has_fallback: bool, is_again: bool) -> Option<Duration> {
         let open = self.open?;
         let left = open.until.saturating_duration_since(now);
@@ -70,29 +71,30 @@ impl Breaker {
         self.open.is_some_and(|open| self.probing || open.until > now)
     }
 
-    /// How many tries in a row failed.
+    /// Returns the number of consecutive failed tries.
     pub(crate) fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// A try begins; returns whether it is the one that finds out.
+    /// Records that a try begins. Returns whether it is the probe.
     pub(crate) fn begin(&mut self) -> bool {
         let probes = self.open.is_some() && !self.probing;
         self.probing |= probes;
         probes
     }
 
-    /// The try that was to find out ended without an answer to that.
+    /// Records that the probe ended without showing whether the provider is up.
     pub(crate) fn learned_nothing(&mut self) {
         self.probing = false;
     }
 
-    /// The provider answers.
+    /// Records that the provider answered, which closes the breaker.
     pub(crate) fn up(&mut self) {
         *self = Self::default();
     }
 
-    /// A try failed because the provider is down. Returns whether it counts as that from now on, or for longer.
+    /// Records that a try failed because the provider is down. Returns whether the breaker opened, or stays open for
+    /// longer.
     pub(crate) fn down(&mut self, now: Instant, probed: bool) -> bool {
         self.failures = self.failures.saturating_add(1);
         if probed {
@@ -107,7 +109,7 @@ impl Breaker {
         true
     }
 
-    /// A call failed for good because the provider is down.
+    /// Records that a call failed, after all its tries, because the provider is down.
     pub(crate) fn lost(&mut self) {
         self.lost = self.lost.saturating_add(1);
     }

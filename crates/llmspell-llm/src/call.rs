@@ -1,4 +1,8 @@
-//! One call of one provider, over all its tries.
+//! One call to one provider: its tries, its deadline, and the details of its errors.
+//!
+//! Each try first waits for the rate limiter (`limiter.rs`). Between tries the call backs off (`retry.rs`) and is not
+//! in flight. A stream is retried only before its first piece. Fallback to another provider is not here but in
+//! `fallback.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,17 +24,18 @@ use crate::providers::ProviderRow;
 use crate::resolve::{known_hint, near_hint};
 use crate::retry::{RetryPolicy, Tries, is_unanswered};
 
-/// How long a provider may take to list its models when a wrong name is to be explained.
+/// The maximum time for listing a provider's models in order to suggest a name.
 const EXPLAINING: Duration = Duration::from_secs(3);
 
-/// Tokens that an answer is taken to have whose length nobody limits, until it is there.
+/// The assumed length in tokens of an answer without `max_tokens`, until its usage is known.
 const USUAL_ANSWER: u64 = 1_024;
 
-/// The time that a call has, for all providers that it may go to.
+/// The deadline of a call, for all providers that it may go to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Time {
     deadline: Instant,
-    /// The run ends the call by itself at its own deadline; here it only says what is not worth waiting for.
+    /// The earlier of `deadline` and the run's deadline. The run itself stops the call at its deadline; here that only
+    /// limits what is worth waiting for.
     patience: Instant,
     limit: Duration,
 }
@@ -42,7 +47,7 @@ impl Time {
         Self { deadline, patience, limit }
     }
 
-    /// Whether there is none left.
+    /// Whether the time is up.
     pub(crate) fn is_up(self) -> bool {
         Instant::now() >= self.patience
     }
@@ -52,18 +57,18 @@ impl Time {
     }
 }
 
-/// A call of a provider.
+/// A call to a provider.
 pub(crate) struct Call<'a> {
     entry: &'a Entry,
     tries: Tries,
     time: Time,
     turn: Turn,
-    /// The try that worked, for as long as its answer takes.
+    /// The permit of the successful try, kept while its answer arrives.
     pass: Option<Pass>,
 }
 
 impl<'a> Call<'a> {
-    /// A call of a model, or of none when its name is empty.
+    /// Begins a call to a model. The name is empty for a call without a model.
     pub(crate) fn begin(entry: &'a Entry, model: &str, retry: RetryPolicy, time: Time) -> Self {
         let turn = Turn {
             number: entry.limiter.number(),
@@ -76,7 +81,7 @@ impl<'a> Call<'a> {
         Self { entry, tries: Tries::new(retry, time.patience), time, turn, pass: None }
     }
 
-    /// Says what is asked, and whether another model may answer.
+    /// Sets the request, for the token estimate, and whether a fallback is left.
     pub(crate) fn asking(mut self, request: &ChatRequest, has_fallback: bool) -> Self {
         self.turn.has_fallback = has_fallback;
         if self.entry.limiter.counts_tokens() {
@@ -94,7 +99,8 @@ impl<'a> Call<'a> {
         Error::new(ErrorKind::Timeout, message).with_retryable(true)
     }
 
-    /// Waits for the turn of the next try. After one that failed, its error says more than why there is no other.
+    /// Waits for the limiter's permit for the next try. If it is refused after a failed try, that try's error is
+    /// returned with the refusal as a hint.
     async fn pass(&mut self, failed: Option<Error>) -> Result<Pass> {
         self.turn.is_again = failed.is_some();
         let refused = match self.entry.limiter.pass(&self.turn).await {
@@ -109,7 +115,7 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// Tries until it works, is not to be tried again, or the time is up. Nothing is in flight between two tries.
+    /// Tries until one succeeds, the error is not retryable, or the time is up.
     pub(crate) async fn tries<T>(&mut self, each: impl Fn() -> BoxFuture<'static, Result<T>>) -> Result<T> {
         let mut failed = None;
         loop {
@@ -133,7 +139,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Asks for a whole answer.
+    /// Requests a complete answer.
     pub(crate) async fn chat(&mut self, attempt: &Attempt) -> Result<Reply> {
         let provider = &self.entry.provider;
         match self.tries(|| provider.chat(attempt.clone())).await {
@@ -142,7 +148,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Asks for an answer piece by piece; `handed` says whether one was handed on, after which no other may come.
+    /// Requests a streamed answer. Sets `handed` once a piece is passed on; after that no fallback may answer.
     pub(crate) async fn stream(
         &mut self,
         attempt: &Attempt,
@@ -156,8 +162,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Sends the pieces of an answer on and returns its end, or nothing when nobody reads it any more. It is tried again
-    /// only while there was no piece.
+    /// Passes on the pieces of an answer and returns its end, or `None` if the receiver is gone. Retries only before
+    /// the first piece.
     async fn pump(
         &mut self,
         attempt: &Attempt,
@@ -206,7 +212,7 @@ impl<'a> Call<'a> {
         reply
     }
 
-    /// Adds what is known of the call, and what the user can do.
+    /// Adds details of the call to an error, and hints for the user.
     pub(crate) async fn explain(&self, mut error: Error, asked: &ChatRequest, partial: &str) -> Error {
         let model = asked.model.as_deref().unwrap_or_default();
         let usage = self.used(&error, asked, partial);
@@ -239,7 +245,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// What a failed call is taken to have used: nothing, unless the provider had begun to work on it.
+    /// Estimates the usage of a failed call. It is zero unless the provider may have begun to work on the request.
     fn used(&self, error: &Error, asked: &ChatRequest, partial: &str) -> Usage {
         let begun = error.call().and_then(|call| call.status).is_some_and(|status| status < 300);
         let late = error.kind() == ErrorKind::Timeout && self.tries.made() > 0;
@@ -256,7 +262,7 @@ impl<'a> Call<'a> {
         usage
     }
 
-    /// Names near a wrong one: of the catalogue, or where that has none, of the provider's own list.
+    /// Suggests models with a similar name: from the catalogue, or else from the provider's own list.
     async fn near(&self, model: &str) -> Option<String> {
         let name = &self.entry.name;
         let known = catalogue::names(name).filter(|known| *known != model);

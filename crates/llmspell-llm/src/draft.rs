@@ -1,4 +1,7 @@
-//! An answer while it is being put together.
+//! Builds an answer from the parts that a provider sends.
+//!
+//! A protocol (`shape/`) adds text, tool calls and usage to a [`Draft`]. While the answer streams, the reader takes the
+//! new deltas out ([`Draft::take_news`]). At the end, [`Draft::into_reply`] returns the whole answer.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,27 +11,27 @@ use serde_json::Value as Json;
 
 use crate::count::count_tokens;
 
-/// What has been read of an answer so far. Shapes add to it; the reader takes the news out.
+/// The answer as far as it has been read.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
     text: String,
     reasoning: String,
-    /// By the index that the provider gives them, which is the model's order.
+    /// The tool calls by the provider's index, which is the model's order.
     calls: BTreeMap<u64, CallDraft>,
-    /// Indexes that now stand for another call.
+    /// Indexes whose pieces now belong to another call; see [`Self::call_with_id`].
     moved: BTreeMap<u64, u64>,
-    /// Thoughts that are to be carried back, by index.
+    /// Signed reasoning that the next request must return to the provider, by index.
     thoughts: BTreeMap<u64, ThoughtDraft>,
-    /// Why the model stopped, once it has.
+    /// Why the model stopped, if it has.
     pub(crate) finish: Option<FinishReason>,
     pub(crate) tokens: Tokens,
     pub(crate) id: Option<String>,
     pub(crate) model: Option<String>,
-    /// Whether the model said anything at all, be it an empty text.
+    /// Whether the model sent anything, even an empty text.
     answered: bool,
-    /// Whether the mark was seen with which this shape ends a stream.
+    /// Whether the stream's end marker was read.
     pub(crate) ended: bool,
-    /// What the provider says went wrong, in its own words.
+    /// The provider's error, if the answer contains one.
     pub(crate) failed: Option<Json>,
     news: VecDeque<Delta>,
 }
@@ -42,14 +45,14 @@ pub(crate) struct CallDraft {
     pub(crate) signature: Option<String>,
 }
 
-/// A thought that is still arriving.
+/// Reasoning that is still arriving.
 #[derive(Debug, Default)]
 pub(crate) struct ThoughtDraft {
     pub(crate) text: String,
     pub(crate) signature: String,
 }
 
-/// What the provider says the answer used; what it does not say, or says wrongly, is `None`.
+/// The usage that the provider reports. Missing and implausible counts are `None`.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Tokens {
     pub(crate) input: Option<u64>,
@@ -58,10 +61,10 @@ pub(crate) struct Tokens {
     pub(crate) reasoning: Option<u64>,
 }
 
-/// More than any model reads: a count beyond it is a mistake of the provider.
+/// The largest token count that is believed. Larger ones are taken for mistakes of the provider.
 const MOST_TOKENS: u64 = 100_000_000;
 
-/// A count of tokens as a provider writes it; negative, broken and absurd ones are none.
+/// Reads a token count. Negative, malformed and implausible ones are `None`.
 pub(crate) fn count(json: &Json) -> Option<u64> {
     json.as_u64()
         .or_else(|| {
@@ -86,7 +89,7 @@ impl Draft {
         }
     }
 
-    /// Adds text of the thought before the answer.
+    /// Adds text of the reasoning before the answer.
     pub(crate) fn add_reasoning(&mut self, text: &str) {
         self.answered = true;
         if !text.is_empty() {
@@ -95,14 +98,16 @@ impl Draft {
         }
     }
 
-    /// The tool call with this index, begun if it is new.
+    /// Returns the tool call with this index, created if it is new.
     pub(crate) fn call(&mut self, index: u64) -> &mut CallDraft {
         self.answered = true;
         self.calls.entry(index).or_default()
     }
 
-    /// The call that a piece with this index and perhaps an id belongs to. Some servers give all calls of an answer
-    /// one index: an id that is not the one begun there begins another call, which what follows at that index adds to.
+    /// Returns the tool call that a piece with this index and perhaps an id belongs to.
+    ///
+    /// Some servers give all calls of an answer the same index. A new id at an index that has one begins another call,
+    /// and later pieces at that index without an id belong to it.
     pub(crate) fn call_with_id(&mut self, index: u64, id: Option<&str>) -> &mut CallDraft {
         let begun = *self.moved.get(&index).unwrap_or(&index);
         let at = match id.filter(|id| !id.is_empty()) {
@@ -119,33 +124,34 @@ impl Draft {
         self.call(at)
     }
 
-    /// The tool call with this index, if one was begun.
+    /// Returns the tool call with this index, if there is one.
     pub(crate) fn begun_call(&mut self, index: u64) -> Option<&mut CallDraft> {
         self.calls.get_mut(&index)
     }
 
-    /// The index of a tool call that comes after all there are.
+    /// Returns the index after that of the last tool call.
     pub(crate) fn next_call(&self) -> u64 {
         self.calls.last_key_value().map_or(0, |(last, _)| last.saturating_add(1))
     }
 
-    /// The thought with this index, begun if it is new.
+    /// Returns the reasoning with this index, created if it is new.
     pub(crate) fn thought(&mut self, index: u64) -> &mut ThoughtDraft {
         self.answered = true;
         self.thoughts.entry(index).or_default()
     }
 
-    /// The next piece that nobody has seen.
+    /// Returns the next delta that was not taken yet.
     pub(crate) fn take_news(&mut self) -> Option<Delta> {
         self.news.pop_front()
     }
 
-    /// The whole answer. `asked` is the question's tokens, as counted here.
+    /// Returns the whole answer. `asked` is the estimated token count of the request, for providers that do not report
+    /// it.
     ///
     /// # Errors
-    /// When the model said nothing.
+    /// `empty_response` when the model sent nothing.
     pub(crate) fn into_reply(self, asked: u64) -> Result<Reply> {
-        // To stop for another reason than to be done is an answer, if one without words.
+        // A model that stopped for another reason than `stop` gave an answer, even if that is empty.
         let told = self.finish.is_some_and(|reason| reason != FinishReason::Stop);
         if !self.answered && !told {
             return Err(
@@ -155,7 +161,7 @@ impl Draft {
         let usage = self.usage(asked);
         let mut tool_calls: Vec<ToolCall> = Vec::with_capacity(self.calls.len());
         for (index, call) in self.calls {
-            // Some providers give no id; the answer to a call needs one to point at.
+            // Some providers send no id, but the result of a call must refer to one.
             let id = if call.id.is_empty() { format!("call_{index}") } else { call.id };
             let arguments = parse_arguments(call.arguments);
             tool_calls.push(ToolCall { id, name: call.name, arguments, signature: call.signature });
@@ -191,7 +197,7 @@ impl Draft {
                 .values()
                 .map(|call| count_tokens(&call.name) + count_tokens(&call.arguments))
                 .sum::<u64>();
-        // A provider that counts none where there was some does not count.
+        // Some providers report 0 although there were tokens. Such a count is not used.
         let input = self.tokens.input.filter(|tokens| *tokens > 0);
         let output = self.tokens.output.filter(|tokens| *tokens > 0 || written == 0);
         let input_tokens = input.unwrap_or(asked);
@@ -207,7 +213,7 @@ impl Draft {
     }
 }
 
-/// Arguments as an object, or as the text they are when the model's JSON is none.
+/// Parses the arguments of a call. If they are not a JSON object, returns the raw text.
 fn parse_arguments(text: String) -> Json {
     if text.trim().is_empty() {
         return Json::Object(serde_json::Map::new());

@@ -1,7 +1,7 @@
-//! Turns what a provider or the network says went wrong into a kind of error.
+//! Classifies the errors of providers and of the network.
 //!
-//! Messages are built from parts that are known to be harmless; a body is quoted short and escaped, and the key is
-//! struck out of whatever a provider says.
+//! Messages consist of parts that are known to be harmless: a body is quoted short and escaped, and the API key is
+//! removed from all text of a provider.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -18,20 +18,20 @@ use serde_json::Value as Json;
 use crate::provider::Unanswered;
 use crate::retry::retry_after;
 
-/// The most bytes of a body that an error quotes.
+/// The maximum number of bytes of a body that an error quotes.
 const MOST_QUOTED: usize = 200;
 
-/// The most characters of a provider's own message that an error repeats.
+/// The maximum number of characters of a provider's message that an error repeats.
 const MOST_MESSAGE: usize = 1_000;
 
-/// Bytes as they may stand in a message: short, on one line, nothing in them acted on.
+/// Quotes bytes for a message: shortened, on one line, control characters escaped.
 pub(crate) fn quote(bytes: &[u8]) -> String {
     let cut = &bytes[..bytes.len().min(MOST_QUOTED)];
     let more = if cut.len() < bytes.len() { "…" } else { "" };
     format!("`{}`{more}", escape(&String::from_utf8_lossy(cut)))
 }
 
-/// A text with control characters and direction marks shown as escapes.
+/// Escapes control characters and characters that change the text direction.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -46,7 +46,7 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// Strikes the key out of a text, plain, in base64 and URL-encoded, unless it is too short to be one.
+/// Replaces the key in a text by `[key]`: plain, base64 and URL-encoded. A key of less than 8 bytes is ignored.
 pub(crate) fn without_key(text: &str, key: Option<&SecretString>) -> String {
     let mut text = text.to_owned();
     if let Some(key) = key.map(ExposeSecret::expose_secret).filter(|key| key.len() >= 8) {
@@ -59,8 +59,8 @@ pub(crate) fn without_key(text: &str, key: Option<&SecretString>) -> String {
     text
 }
 
-/// The ways in which a text may hold a key. In base64 it begins at any of three places within a group of letters, and
-/// the letters that it shares with what stands around it are left to that.
+/// Returns the forms in which a text can contain a key. In base64 a key can start at three offsets within a group of
+/// letters. The letters at both ends that also encode the neighbouring bytes are left out.
 fn forms(key: &str) -> Vec<String> {
     let mut forms = vec![key.to_owned(), utf8_percent_encode(key, NON_ALPHANUMERIC).to_string()];
     for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
@@ -73,20 +73,20 @@ fn forms(key: &str) -> Vec<String> {
     forms
 }
 
-/// What an answer with a status that is no success means.
+/// Returns the error for an answer whose status is not a success.
 pub(crate) fn from_status(
     status: u16,
     headers: &HeaderMap,
     body: &[u8],
     key: Option<&SecretString>,
 ) -> Error {
-    // The key is struck out first: a cut through the middle of it would hide it from the search.
+    // Before any cut, since half a key would not be found.
     let text = without_key(&String::from_utf8_lossy(body), key);
     let json: Json = serde_json::from_str(&text).unwrap_or_default();
     let said = Said::read(&json);
     let kind = kind_of(Some(status), &said);
     let message = match (&said.message, text.trim()) {
-        // Again, for what JSON had written with escapes.
+        // Once more, because JSON escapes may have hidden the key.
         (Some(message), _) => escape(&without_key(message, key)),
         (None, "") => "no message".to_owned(),
         (None, text) => quote(text.as_bytes()),
@@ -113,13 +113,13 @@ pub(crate) fn from_status(
     })
 }
 
-/// The provider's own id of a request, by which its support finds it.
+/// Returns the provider's id of a request, which its support asks for.
 pub(crate) fn request_id(headers: &HeaderMap, key: Option<&SecretString>) -> Option<String> {
     let id = headers.get("x-request-id").or_else(|| headers.get("request-id"))?.to_str().ok()?;
     Some(escape(&without_key(id, key)))
 }
 
-/// What an error means that a provider puts into an answer that began well.
+/// Returns the error for a provider's error inside an answer that began with status 200.
 pub(crate) fn from_body(json: &Json, key: Option<&SecretString>) -> Error {
     let said = Said::read(json);
     let kind = kind_of(said.status, &said);
@@ -130,23 +130,23 @@ pub(crate) fn from_body(json: &Json, key: Option<&SecretString>) -> Error {
     Error::new(kind, format!("broke off: {message}")).with_retryable(is_passing(kind))
 }
 
-/// Whether a body is an error in the place of an answer.
+/// Whether a body is an error instead of an answer.
 pub(crate) fn is_error(json: &Json) -> bool {
     json["type"] == "error" || json["error"].is_object() || json["error"].is_string()
 }
 
-/// The parts of an error that providers agree on well enough.
+/// The fields of an error that are common to most providers.
 #[derive(Debug, Default)]
 struct Said {
     message: Option<String>,
-    /// Types and codes, in lower case.
+    /// The types and codes, in lower case.
     code: String,
     status: Option<u16>,
 }
 
 impl Said {
     fn read(json: &Json) -> Self {
-        // Gemini wraps errors of a stream in a list.
+        // Gemini wraps an error within a stream in a list.
         let json = json.get(0).unwrap_or(json);
         let error = if json["error"].is_null() { json } else { &json["error"] };
         let message = [&error["message"], error, &json["message"], &json["detail"]]
@@ -193,7 +193,7 @@ fn kind_of(status: Option<u16>, said: &Said) -> ErrorKind {
     match status {
         Some(401 | 403) => ErrorKind::Auth,
         Some(402) => ErrorKind::Quota,
-        // A wrong address is not found either, and that is another mistake.
+        // A wrong base URL also gives 404, but that is another mistake.
         Some(404) if said.says(&["model"]) => ErrorKind::UnknownModel,
         Some(429) => ErrorKind::RateLimited,
         Some(408 | 409 | 500..=599) => ErrorKind::Overloaded,
@@ -204,17 +204,17 @@ fn kind_of(status: Option<u16>, said: &Said) -> ErrorKind {
         None if said.mentions(&["invalid_request", "invalid_argument", "context_length"]) => {
             ErrorKind::BadRequest
         }
-        // Overloaded, failed inside, or not said: none of them is the request's fault.
+        // The provider is overloaded, failed internally, or gives no reason. In each case the request is not at fault.
         None => ErrorKind::Overloaded,
     }
 }
 
-/// Whether an error of this kind may be gone at the next try.
+/// Whether an error of this kind may disappear on retry.
 fn is_passing(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::RateLimited | ErrorKind::Overloaded)
 }
 
-/// What a request that got no answer means.
+/// Returns the error for a request without an answer.
 pub(crate) fn from_transport(error: &reqwest::Error, address: &str) -> Error {
     let cause = root_cause(error);
     if let Some(tls) = find::<rustls::Error>(error) {
@@ -228,14 +228,14 @@ pub(crate) fn from_transport(error: &reqwest::Error, address: &str) -> Error {
         return Error::new(ErrorKind::Network, format!("no connection to {address}: {why}"))
             .with_retryable(true);
     }
-    // A reset is how a machine says that it took nothing in; a quiet close may come after the work was done.
+    // A reset shows that the server did not process the request. A plain close can come after the work was done.
     let reset = find::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::ConnectionReset);
     let lost = Error::new(ErrorKind::Network, format!("the connection to {address} was lost: {cause}"))
         .with_retryable(true);
     if reset { lost } else { lost.with_source(Unanswered) }
 }
 
-/// The innermost cause alone: the outer ones repeat the address, and could repeat more.
+/// Returns the innermost cause only. The outer ones repeat the URL and could reveal more.
 pub(crate) fn root_cause(error: &(dyn StdError + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
@@ -244,8 +244,8 @@ pub(crate) fn root_cause(error: &(dyn StdError + 'static)) -> String {
     escape(&innermost.to_string())
 }
 
-/// The first error of this type among an error and its causes. An `io::Error` hides the one it carries from
-/// `source`, so that is looked into as well.
+/// Returns the first error of this type in a chain of causes. `io::Error` does not expose the error it wraps through
+/// `source`, so that is searched too.
 fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
     let mut next = Some(error);
     while let Some(error) = next {

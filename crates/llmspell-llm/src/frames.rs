@@ -1,26 +1,26 @@
-//! Cuts the bytes of a streamed answer into frames: server-sent events, or lines of JSON.
+//! Decodes the bytes of a streamed answer into events: server-sent events (SSE) or newline-delimited JSON (NDJSON).
 //!
-//! Works on bytes, so that where the network split them makes no difference: a character, a line end or an event
-//! may arrive in any number of pieces.
+//! The decoder works on bytes, so the result does not depend on how the network splits them. A character, a line end or
+//! an event can arrive in any number of packets.
 
 use std::borrow::Cow;
 
 use llmspell_core::{Error, ErrorKind, Result};
 
-/// The most bytes one frame may have.
+/// The maximum size in bytes of one event.
 const MAX_FRAME: usize = 16 << 20;
 
-/// How a stream marks its frames.
+/// The format of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
     /// Server-sent events.
     Events,
-    /// One JSON value a line.
+    /// One JSON value per line.
     Lines,
 }
 
 impl Framing {
-    /// Whether a MIME type is that of such a stream; one that is not given is taken on trust.
+    /// Whether a MIME type names this format. A missing type is accepted.
     pub(crate) fn is_named(self, content_type: &str) -> bool {
         match self {
             Self::Events => matches!(content_type, "" | "text/event-stream"),
@@ -29,25 +29,25 @@ impl Framing {
     }
 }
 
-/// One frame of a stream.
+/// One event of a stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
-    /// Its place in the stream, from 1.
+    /// The event's position in the stream, counted from 1.
     pub(crate) number: u64,
-    /// The event's name; empty where there is none.
+    /// The event's name; empty if it has none.
     pub(crate) event: String,
-    /// What it holds; bytes that are not UTF-8 have become U+FFFD.
+    /// The event's data. Bytes that are not UTF-8 are replaced by U+FFFD.
     pub(crate) data: String,
 }
 
-/// Takes bytes as they come and gives frames as they end.
+/// A decoder that takes bytes as they arrive and returns events as they end.
 #[derive(Debug)]
 pub(crate) struct Frames {
     framing: Framing,
     buffer: Vec<u8>,
-    /// Where in the buffer the unread part begins.
+    /// The start of the unread part of the buffer.
     read: usize,
-    /// Up to where the unread part was searched for a line end.
+    /// The end of the part that was searched for a line end.
     searched: usize,
     at_start: bool,
     event: String,
@@ -69,7 +69,7 @@ impl Frames {
         }
     }
 
-    /// Adds bytes. Frames that they end are to be taken by [`next`](Self::next) before more are added.
+    /// Adds bytes. The caller must then take all complete events with [`next`](Self::next) before it adds more.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.read);
         self.searched -= self.read;
@@ -77,10 +77,10 @@ impl Frames {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next frame that has ended, if one has.
+    /// Returns the next complete event, if there is one.
     ///
     /// # Errors
-    /// When a line is no part of the framing, or a frame is too large.
+    /// When a line is malformed, or an event is too large.
     pub(crate) fn next(&mut self) -> Result<Option<Frame>> {
         while let Some((from, to)) = self.line() {
             if let Some(frame) = self.take(from, to)? {
@@ -93,7 +93,7 @@ impl Frames {
         Ok(None)
     }
 
-    /// What is left when the stream has ended: a last frame that nothing ended.
+    /// Returns the last event when the stream has ended without terminating it.
     ///
     /// # Errors
     /// As [`next`](Self::next).
@@ -101,7 +101,7 @@ impl Frames {
         let (from, to) = (self.read, self.buffer.len());
         self.read = to;
         self.searched = to;
-        // A lone CR ends a line once it is known that no LF follows.
+        // A CR at the end is a line end, since no LF follows.
         let to = if to > from && self.buffer[to - 1] == b'\r' { to - 1 } else { to };
         if to > from
             && let Some(frame) = self.take(from, to)?
@@ -111,7 +111,7 @@ impl Frames {
         Ok(self.dispatch())
     }
 
-    /// The bounds of the next whole line, its end not included. CR, LF and CRLF end a line.
+    /// Returns the bounds of the next complete line without its end, which is CR, LF or CRLF.
     fn line(&mut self) -> Option<(usize, usize)> {
         let ends = |byte: &u8| matches!(byte, b'\n' | b'\r');
         let end =
@@ -121,7 +121,7 @@ impl Frames {
             return None;
         }
         let after = match (self.buffer[end], self.buffer.get(end + 1)) {
-            // What follows is not known yet: it may be the LF of this CR.
+            // The next byte is not known yet: it may be the LF of a CRLF.
             (b'\r', None) => {
                 self.searched = end;
                 return None;
@@ -178,7 +178,7 @@ impl Frames {
                 }
             }
             b"event" => self.event = String::from_utf8_lossy(value).into_owned(),
-            // The standard has unknown fields ignored; a line that is no field at all is damage.
+            // The SSE standard ignores unknown fields. But a line without a colon is a sign of damage.
             _ if name.len() == line.len() && !matches!(name, b"id" | b"retry") => {
                 let message = format!("chunk {} of the stream has a line that is no field", self.count + 1);
                 return Err(Error::new(ErrorKind::BadStream, message));
@@ -210,7 +210,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The frames of a stream that arrives in these pieces, as `event|data`.
+    /// Decodes a stream that arrives in these pieces. Each event is `event|data`.
     fn read(framing: Framing, pieces: &[&[u8]]) -> Result<Vec<String>> {
         let mut frames = Frames::new(framing);
         let mut seen = Vec::new();

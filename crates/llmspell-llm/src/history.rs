@@ -1,4 +1,6 @@
-//! What was said between a person or script and a model, and whose turn it is.
+//! The transcript of a conversation or of an agent, and the lock that allows one turn at a time.
+//!
+//! A transcript counts against the run's memory limit, together with the copies that a turn makes of it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -6,12 +8,12 @@ use llmspell_core::chat::{ChatRequest, Message};
 use llmspell_core::{Context, Error, ErrorKind, Held, Result};
 use serde::Serialize;
 
-/// What was said, counted against the run's memory. It has one turn at a time.
+/// A transcript: the messages of a conversation, counted against the run's memory limit. At most one turn is active.
 #[derive(Debug)]
 pub struct History {
-    /// What holds it, in errors.
+    /// The owner in error messages: "conversation" or "agent".
     what: &'static str,
-    /// What is asked along with it each time takes this much.
+    /// The size in bytes of the rest of each request.
     beside: u64,
     said: Mutex<Said>,
 }
@@ -20,16 +22,16 @@ pub struct History {
 struct Said {
     messages: Vec<Message>,
     answering: bool,
-    /// What all of it takes, with what is asked along with it.
+    /// The memory reservation for the messages and the rest of the request.
     held: Held,
 }
 
 impl History {
-    /// A history that begins with the messages of a request, and is asked along with the rest of it; `what` holds it:
-    /// "conversation", "agent".
+    /// Creates a transcript from the messages of a request, which are taken out of it. `what` names the owner in
+    /// errors: "conversation" or "agent".
     ///
     /// # Errors
-    /// When it takes more memory than the run may use.
+    /// When the messages exceed the run's memory limit.
     pub fn new(cx: &Context, what: &'static str, request: &mut ChatRequest) -> Result<Self> {
         let messages = std::mem::take(&mut request.messages);
         let beside = weight(request);
@@ -37,10 +39,10 @@ impl History {
         Ok(Self { what, beside, said: Mutex::new(Said { messages, answering: false, held }) })
     }
 
-    /// Begins a turn.
+    /// Begins a turn, and reserves memory for its copies of the transcript.
     ///
     /// # Errors
-    /// When one is under way, or its copies of the history take more memory than the run may use.
+    /// `conflict` when another turn is active, and an error when the copies exceed the run's memory limit.
     pub fn turn(&self) -> Result<Turn<'_>> {
         let mut said = self.said();
         if said.answering {
@@ -53,17 +55,17 @@ impl History {
         Ok(Turn { history: self, _under_way: under_way })
     }
 
-    /// A second one with the same past.
+    /// Creates a second transcript with the same messages.
     ///
     /// # Errors
-    /// When it takes more memory than the run may use.
+    /// When the copy exceeds the run's memory limit.
     pub fn fork(&self) -> Result<Self> {
         let held = self.said().held.copies(1)?;
         let said = Said { messages: self.list(), answering: false, held };
         Ok(Self { what: self.what, beside: self.beside, said: Mutex::new(said) })
     }
 
-    /// What was said so far, oldest first.
+    /// Returns a copy of the messages, oldest first.
     #[must_use]
     pub fn list(&self) -> Vec<Message> {
         self.said().messages.clone()
@@ -74,10 +76,10 @@ impl History {
     }
 }
 
-/// The past is copied into the request, for the gate, and for the wire.
+/// A turn copies the transcript into the request, for the gate, and for the wire.
 const COPIES: u64 = 3;
 
-/// What a message or a request takes, about: as much as its JSON text.
+/// Returns the approximate size in bytes of a message or a request: that of its JSON text.
 #[must_use]
 pub fn weight(value: &impl Serialize) -> u64 {
     const BLOCK: u64 = size_of::<Message>() as u64;
@@ -92,12 +94,12 @@ pub fn weight(value: &impl Serialize) -> u64 {
         }
     }
     let mut length = Length(BLOCK);
-    // Counting does not fail, and what is no JSON is refused when it is sent.
+    // Writing to the counter cannot fail. A value that JSON cannot represent is rejected when it is sent.
     let _ = serde_json::to_writer(&mut length, value);
     length.0
 }
 
-/// A turn under way. Dropping it, however that comes, makes the history free for the next.
+/// The lock of an active turn. Dropping it allows the next turn.
 #[derive(Debug)]
 pub struct Turn<'a> {
     history: &'a History,
@@ -105,10 +107,10 @@ pub struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Makes messages part of the past.
+    /// Appends messages to the transcript.
     ///
     /// # Errors
-    /// When they take more memory than the run may use.
+    /// When they exceed the run's memory limit.
     pub fn add(&self, messages: impl IntoIterator<Item = Message>) -> Result<()> {
         let mut said = self.history.said();
         for message in messages {
@@ -118,10 +120,10 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// Puts other messages in the place of the whole past.
+    /// Replaces all messages of the transcript.
     ///
     /// # Errors
-    /// When they take more memory than the run may use.
+    /// When the new messages exceed the run's memory limit.
     pub fn replace(&self, messages: Vec<Message>) -> Result<()> {
         let mut said = self.history.said();
         let mut held = said.held.copies(0)?;

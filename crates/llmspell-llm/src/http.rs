@@ -1,4 +1,4 @@
-//! A provider behind HTTP: a shape, an address, a key and the transport.
+//! A provider that is called over HTTP: a wire protocol, a base URL, a key and the transport.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -23,11 +23,10 @@ use crate::provider::{Attempt, Provider, TakesOutput, TakesSampling};
 use crate::shape::{Shape, shape_of};
 use crate::transport::{BodyError, Incoming, Outgoing, Transport, headers};
 
-/// The most bytes of an error's body that are read.
+/// The maximum number of bytes read of an error's body.
 const MOST_ERROR_BODY: usize = 64 << 10;
 
-/// How long the end of a stream's body is waited for after the answer is whole, so that its connection can be used
-/// again.
+/// How long to wait for the end of a stream's body after the answer is complete, so that the connection can be reused.
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// A provider that is called over HTTP.
@@ -36,16 +35,16 @@ pub(crate) struct HttpProvider(Arc<Inner>);
 
 struct Inner {
     config: ProviderConfig,
-    /// The API of all that is no chat, and of the chats of most models.
+    /// The wire protocol of everything but chats, and of the chats of most models.
     shape: &'static dyn Shape,
     transport: Arc<Transport>,
-    /// Learns from the head of each answer.
+    /// Receives the status and the headers of each answer.
     limiter: Arc<Limiter>,
 }
 
-/// A request as a shape has it.
+/// The provider's wire form of a request.
 pub(crate) struct Ask<'a> {
-    /// The model that is asked; empty where there is none.
+    /// The model; empty if there is none.
     model: &'a str,
     path: Vec<Cow<'a, str>>,
     query: Option<&'static str>,
@@ -54,7 +53,7 @@ pub(crate) struct Ask<'a> {
 }
 
 impl<'a> Ask<'a> {
-    /// Reads what is at a path.
+    /// Returns a `GET` request.
     pub(crate) fn get(path: &[&'a str]) -> Self {
         Self {
             model: "",
@@ -65,7 +64,7 @@ impl<'a> Ask<'a> {
         }
     }
 
-    /// Posts a question about a model to a path, without changing anything there.
+    /// Returns a `POST` request that asks about a model and changes nothing.
     pub(crate) fn post(model: &'a str, path: &[&'a str], body: &'a Json) -> Self {
         Self { model, body: Some(body), ..Self::get(path) }
     }
@@ -131,12 +130,12 @@ impl HttpProvider {
         Self(Arc::new(Inner { config, shape, transport, limiter }))
     }
 
-    /// The API that a chat goes to.
+    /// Returns the wire protocol of a chat.
     fn shape(&self, request: &ChatRequest) -> &'static dyn Shape {
         shape_of(model_rules::protocol(&self.0.config, request))
     }
 
-    /// Asks for a whole answer with a body that is already written.
+    /// Requests a complete answer with a prepared body.
     pub(crate) async fn chat_with(&self, attempt: Attempt, body: Json) -> Result<Reply> {
         let shape = self.shape(&attempt.request);
         let mut incoming = self.send(&ask(shape, false, &body, &attempt)).await?;
@@ -153,7 +152,7 @@ impl HttpProvider {
         read.await.map_err(|error| self.named(head.stamp(error)))
     }
 
-    /// Asks for an answer piece by piece with a body that is already written.
+    /// Requests a streamed answer with a prepared body.
     pub(crate) async fn stream_with(
         &self,
         attempt: Attempt,
@@ -190,7 +189,7 @@ impl HttpProvider {
         Ok(pieces.boxed())
     }
 
-    /// Sends a request and reads the JSON of a whole answer.
+    /// Sends a request and reads a complete JSON answer.
     pub(crate) async fn whole(&self, ask: &Ask<'_>) -> Result<Json> {
         let mut incoming = self.send(ask).await?;
         let head = self.head(&incoming);
@@ -243,7 +242,7 @@ impl HttpProvider {
         Ok(Outgoing { url, headers, body })
     }
 
-    /// The address of a path below the base URL. Segments are escaped, so a model's name stays one.
+    /// Returns the URL of a path below the base URL. Segments are escaped, so a model name cannot add one.
     fn url(&self, path: &[Cow<'_, str>]) -> Result<Url> {
         let base = &self.0.config.base_url;
         let mut url = base.clone();
@@ -255,14 +254,14 @@ impl HttpProvider {
                 url.path_segments_mut().map_err(|()| Error::config("the base URL cannot be called"))?;
             segments.pop_if_empty().extend(implied).extend(path.iter());
         }
-        // The key is bound to this origin.
+        // The key belongs to this origin and must not go to another one.
         if url.origin() != base.origin() {
             return Err(Error::internal("a request would leave the origin of its provider"));
         }
         Ok(url)
     }
 
-    /// An answer that is not what was asked for; where it says why, that is the error.
+    /// Returns the error for an unexpected answer. If the body is a provider's error, that is returned.
     fn not_understood(&self, bytes: &[u8], why: &str) -> Error {
         let key = self.0.config.key.as_ref();
         if let Ok(json) = serde_json::from_slice::<Json>(bytes)
@@ -287,7 +286,7 @@ impl HttpProvider {
     }
 }
 
-/// A chat as its API has it.
+/// Returns the wire form of a chat.
 fn ask<'a>(shape: &'static dyn Shape, stream: bool, body: &'a Json, attempt: &'a Attempt) -> Ask<'a> {
     let model = attempt.request.model.as_deref().unwrap_or_default();
     Ask {
@@ -299,7 +298,7 @@ fn ask<'a>(shape: &'static dyn Shape, stream: bool, body: &'a Json, attempt: &'a
     }
 }
 
-/// What the head of an answer said, for errors in what follows it.
+/// The status and the request id of an answer, for errors that follow.
 struct Head {
     status: u16,
     request_id: Option<String>,
@@ -314,8 +313,7 @@ impl Head {
     }
 }
 
-/// Reads a body as the chunks of a stream are read: without its byte order mark, and with U+FFFD in the place of bytes
-/// that are not UTF-8.
+/// Parses a body as leniently as a stream: ignores a byte order mark, and replaces bytes that are not UTF-8 by U+FFFD.
 fn read_json(bytes: &[u8]) -> serde_json::Result<Json> {
     let text = String::from_utf8_lossy(bytes);
     serde_json::from_str(text.strip_prefix('\u{feff}').unwrap_or(&text))
@@ -329,13 +327,13 @@ fn idle(limit: std::time::Duration) -> Error {
     .with_retryable(true)
 }
 
-/// A stream that ended too soon.
+/// Returns the error for a stream that ended too soon.
 pub(crate) fn interrupted(why: &str) -> Error {
     Error::new(ErrorKind::StreamInterrupted, format!("the stream ended before the model had finished{why}"))
         .with_retryable(true)
 }
 
-/// An answer that is being streamed.
+/// A streamed answer that is being read.
 struct Reading {
     provider: HttpProvider,
     shape: &'static dyn Shape,
@@ -343,7 +341,7 @@ struct Reading {
     incoming: Incoming,
     frames: Frames,
     draft: Draft,
-    /// Why the stream ended too soon; told when what came before has been given out.
+    /// The error of a stream that ended too soon. It is returned after the deltas that came before it.
     broken: Option<Error>,
     asked: u64,
 }
@@ -409,7 +407,7 @@ impl Reading {
         }
     }
 
-    /// The connection is at its end: is the answer?
+    /// Decides at the end of the connection whether the answer is complete.
     fn end(&mut self, cause: Option<String>) -> Result<()> {
         if cause.is_none() && self.incoming.is_empty() {
             return Err(self.provider.not_understood(&[], "the stream is empty"));
@@ -418,7 +416,7 @@ impl Reading {
         if let Ok(Some(frame)) = self.frames.rest()
             && let Err(error) = self.frame(&frame)
         {
-            // Half a chunk is what a cut looks like; anything else it said is worth more.
+            // An incomplete chunk is the usual sign of a cut. Any other error in it says more.
             return Err(if error.kind() == ErrorKind::BadStream { interrupted(&why) } else { error });
         }
         let finished = self.shape.ends_with_finish() && self.draft.finish.is_some();
@@ -432,7 +430,7 @@ impl Reading {
 
 #[cfg(test)]
 mod tests {
-    //! OpenAI's own address, which no other test can be at.
+    //! Tests calls to OpenAI's own host name, which tests from outside cannot use.
 
     use std::net::SocketAddr;
     use std::sync::Mutex;
@@ -450,7 +448,7 @@ mod tests {
 
     type Asked = Arc<Mutex<Vec<(String, Json)>>>;
 
-    /// A server that answers as OpenAI does, and what it was asked: paths and bodies.
+    /// Starts a server that answers like OpenAI. Returns its address and the list of received paths and bodies.
     async fn openai() -> (SocketAddr, Asked) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, asked) = (listener.local_addr().unwrap(), Asked::default());

@@ -1,4 +1,4 @@
-//! What a provider of models can do.
+//! The trait that each provider implements.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,76 +9,77 @@ use llmspell_core::chat::{ChatRequest, Delta, ModelInfo, Reply};
 use llmspell_core::embed::{EmbedRequest, Embeddings};
 use llmspell_core::{Error, ErrorKind, Result};
 
-/// One try of one call.
+/// One try of a call.
 #[derive(Debug, Clone)]
 pub struct Attempt {
-    /// What is asked; its `model` is the provider's own name.
+    /// The request; its `model` is the provider's own name of the model.
     pub request: Arc<ChatRequest>,
-    /// The same for each try of one call, so that a provider can tell a repeat.
+    /// An id that is the same for all tries of a call, so that the provider can detect a repeat.
     pub idempotency_key: Arc<str>,
 }
 
-/// A provider: asks once, never retries, and says what went wrong by the kind of error.
+/// A provider of models. It asks once and never retries; the kind of an error says whether a retry makes sense.
 ///
 /// Dropping a future or a stream cancels the call and closes its socket.
 pub trait Provider: Send + Sync {
-    /// Asks for a whole answer.
+    /// Requests a complete answer.
     fn chat(&self, attempt: Attempt) -> BoxFuture<'static, Result<Reply>>;
 
-    /// Asks for an answer piece by piece. The last piece is [`Delta::End`]; without it the answer was cut.
+    /// Requests a streamed answer. The last item is [`Delta::End`]; a stream without it was cut off.
     fn stream(&self, attempt: Attempt) -> BoxFuture<'static, Result<BoxStream<'static, Result<Delta>>>>;
 
-    /// How it takes a request that says what the answer must be.
+    /// How the provider accepts the request's output schema.
     fn takes_output(&self, _request: &ChatRequest) -> TakesOutput {
         TakesOutput::IfKnown
     }
 
-    /// Whether the model takes the request's `temperature` and `top_p`. Where it does not, they are left out of the
-    /// request, and the run is warned.
+    /// Whether the model accepts the request's sampling parameters, `temperature` and `top_p`. If not, they are removed
+    /// from the request, and the run gets a warning.
     fn takes_sampling(&self, _request: &ChatRequest) -> TakesSampling {
         TakesSampling::Yes
     }
 
-    /// The most texts that it turns into vectors at once.
+    /// Returns the maximum number of texts per embedding request.
     fn most_texts(&self) -> usize {
         100
     }
 
-    /// Turns texts into vectors, whose usage is nothing where the provider does not say. An error of the kind
-    /// `unsupported` says that it does not.
+    /// Computes an embedding vector for each text. The usage is zero if the provider does not report it. A provider
+    /// without embeddings returns an error of kind `unsupported`.
     fn embed(&self, _request: EmbedRequest) -> BoxFuture<'static, Result<Embeddings>> {
         let error = Error::new(ErrorKind::Unsupported, "it turns no texts into vectors");
         Box::pin(async { Err(error) })
     }
 
-    /// Lists the models it offers, as far as it says.
+    /// Lists the models that the provider offers.
     fn models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>>>;
 }
 
-/// How a provider takes the schema that an answer must fit.
+/// How a provider accepts an output schema ("structured output").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TakesOutput {
-    /// As a part of the request, where the model is known to.
+    /// In the request, if the model is known to support it.
     IfKnown,
-    /// As a part of the request, which the model does not see: it has to be told beside.
+    /// In the request, but only as a constraint on decoding: the model does not see the schema, so the prompt must
+    /// contain it too.
     Unseen,
-    /// In words only.
+    /// Only as instructions in the prompt.
     InWords,
 }
 
-/// Whether a model takes sampling parameters: `temperature` and `top_p`.
+/// Whether a model accepts the sampling parameters `temperature` and `top_p`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TakesSampling {
-    /// It does.
+    /// It accepts them.
     Yes,
-    /// Not while it reasons, which it would for this request.
+    /// Not while it reasons, and for this request it would.
     NotReasoning,
     /// Never.
     No,
 }
 
-/// The source of an error whose request may have reached the provider, and may have been paid for, though no byte
-/// of an answer came.
+/// The source of an error without any byte of an answer, whose request may have reached the provider and may be
+/// charged.
 #[derive(Debug)]
 pub struct Unanswered;
 

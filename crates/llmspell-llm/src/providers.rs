@@ -1,47 +1,47 @@
-//! The providers there are: one row of data each.
+//! The built-in providers: one row of data each.
 
-/// The API a provider speaks.
+/// The wire protocol of a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShapeKind {
-    /// OpenAI's chat completions, which most others speak too. At OpenAI's own address, models that need the Responses
-    /// API are asked through that.
+    /// OpenAI's Chat Completions, which most other providers accept too. At OpenAI's own address, models that need the
+    /// Responses API are called through that.
     OpenAiChat,
-    /// OpenAI's Responses, whatever the model and the address.
+    /// OpenAI's Responses, for any model and address.
     OpenAiResponses,
-    /// Anthropic's messages.
+    /// Anthropic's Messages.
     Anthropic,
     /// Gemini's `generateContent`.
     Gemini,
-    /// Ollama's own API.
+    /// Ollama's native API.
     Ollama,
 }
 
-/// A provider that llmspell knows how to call.
+/// A built-in provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProviderRow {
-    /// Its name in `provider/model`.
+    /// The name, as in `provider/model`.
     pub name: &'static str,
-    /// The API it speaks.
+    /// The wire protocol.
     pub shape: ShapeKind,
-    /// The environment variable that holds its key; empty where it takes none.
+    /// The environment variable with the API key; empty if it needs none.
     pub key_env: &'static str,
-    /// The environment variable that replaces its address.
+    /// The environment variable that overrides the base URL.
     pub base_url_env: &'static str,
-    /// The environment variable that names the model to use.
+    /// The environment variable with the default model.
     pub model_env: &'static str,
-    /// Its address.
+    /// The base URL.
     pub base_url: &'static str,
-    /// The model used when none is named.
+    /// The model used if none is named.
     pub default_model: &'static str,
-    /// The model that turns texts into vectors when none is named; none where it has none.
+    /// The embedding model used if none is named; `None` if the provider has no default for it.
     pub embed_model: Option<&'static str>,
-    /// Whether it runs on the user's own machine and costs nothing.
+    /// Whether it runs on the user's machine and is free.
     pub local: bool,
-    /// Whether it is another way to one that is listed already, so that only who names it means it.
+    /// Whether it is a second protocol of a provider listed above. Such a row is used only by its name.
     pub explicit: bool,
 }
 
-/// Every provider, in the order in which they are looked for.
+/// All built-in providers, in the order of detection.
 pub const PROVIDERS: &[ProviderRow] = &[
     ProviderRow {
         name: "openai",
@@ -170,7 +170,7 @@ pub const PROVIDERS: &[ProviderRow] = &[
     },
 ];
 
-/// A provider that speaks OpenAI's chat completions.
+/// Returns a row for a provider that uses OpenAI's Chat Completions.
 const fn compatible(
     name: &'static str,
     key_env: &'static str,
@@ -194,7 +194,7 @@ const fn compatible(
 }
 
 impl ProviderRow {
-    /// The row with this name.
+    /// Returns the row with this name.
     ///
     /// ```
     /// use llmspell_llm::ProviderRow;
@@ -205,7 +205,7 @@ impl ProviderRow {
         PROVIDERS.iter().find(|row| row.name == name)
     }
 
-    /// What a user does to make it usable.
+    /// Tells a user how to make the provider available.
     #[must_use]
     pub fn how_to_get(&self) -> String {
         if self.local {

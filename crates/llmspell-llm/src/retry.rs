@@ -1,4 +1,8 @@
-//! The one layer that tries again.
+//! Retries with exponential backoff and jitter. This is the only layer that retries.
+//!
+//! An error is retried if the provider was busy or not reached. A request that was sent without an answer is retried
+//! only with [`RetryPolicy::repeat_paid`], because the provider may charge for both. A malformed answer is retried
+//! once.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,23 +11,23 @@ use tokio::time::Instant;
 
 use crate::provider::Unanswered;
 
-/// The most tries of one call, whatever the configuration says.
+/// The maximum number of tries per call, regardless of the configuration.
 const MOST_ATTEMPTS: u32 = 10;
 
-/// The longest wait that a provider may ask for; beyond it the error is handed on at once.
+/// The longest wait that a provider may ask for. If it asks for more, the error is returned at once.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(120);
 
-/// How failed calls are tried again.
+/// How failed calls are retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Tries after the first one. Default 2, at most 9.
+    /// The maximum number of retries. Default 2, at most 9.
     pub retries: u32,
-    /// The longest first wait; each later one may be twice as long. Default 500 ms.
+    /// The maximum wait before the first retry; it doubles with each retry. The actual wait is random. Default 500 ms.
     pub base: Duration,
-    /// The longest wait when the provider asks for none. Default 20 s.
+    /// The upper limit of that maximum. A wait that the provider asks for may be longer. Default 20 s.
     pub most: Duration,
-    /// Whether to try again, once, when a request was sent and no byte came back: it may be paid for twice.
-    /// Default no.
+    /// Whether to retry once when a request was sent and no byte came back. The provider may charge for both. Default
+    /// no.
     pub repeat_paid: bool,
 }
 
@@ -39,14 +43,14 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// A policy that never tries again.
+    /// Returns a policy without retries.
     #[must_use]
     pub fn none() -> Self {
         Self { retries: 0, ..Self::default() }
     }
 }
 
-/// The tries of one call.
+/// The retry state of one call.
 #[derive(Debug)]
 pub(crate) struct Tries {
     policy: RetryPolicy,
@@ -66,15 +70,15 @@ impl Tries {
         self.made += 1;
     }
 
-    /// How many tries there were.
+    /// Returns the number of tries so far.
     pub(crate) fn made(&self) -> u32 {
         self.made
     }
 
-    /// Waits until the call may be tried again.
+    /// Waits until the call may be retried.
     ///
     /// # Errors
-    /// The same error, when it is not to be tried again or the wait would be too long.
+    /// The given error, when it is not retryable or the wait would exceed the deadline.
     pub(crate) async fn wait(&mut self, error: Error) -> Result<()> {
         let Some(wait) = self.next_wait(&error) else { return Err(error) };
         if Instant::now() + wait >= self.deadline {
@@ -110,26 +114,26 @@ impl Tries {
         }
         match error.call().and_then(|call| call.retry_after).map(Duration::try_from_secs_f64) {
             Some(Ok(asked)) if asked > LONGEST_WAIT => None,
-            // A little later than asked, each caller by another little, so that they do not come all at once.
+            // A random delay on top, so that waiting clients do not all return at the same instant.
             Some(Ok(asked)) => Some(asked + asked.min(Duration::from_secs(2)).mul_f64(fastrand::f64() / 8.0)),
             Some(Err(_)) | None => Some(self.backoff()),
         }
     }
 
-    /// Anything from nothing to a ceiling that doubles with each try.
+    /// Returns a random wait between zero and a maximum that doubles with each try ("full jitter").
     fn backoff(&self) -> Duration {
         let doubled = 2_u32.saturating_pow(self.made.saturating_sub(1).min(16));
         self.policy.base.saturating_mul(doubled).min(self.policy.most).mul_f64(fastrand::f64())
     }
 }
 
-/// Whether a request may have been served though nothing came back.
+/// Whether the request may have been served although no answer came back.
 pub(crate) fn is_unanswered(error: &Error) -> bool {
     std::error::Error::source(error).is_some_and(|source| source.is::<Unanswered>())
 }
 
-/// How long a provider asks to wait. What cannot be understood is as if it were not there; a number too large for a
-/// clock is understood: not to come back.
+/// Reads `retry-after-ms` or `retry-after`: seconds or an HTTP date. A malformed value is ignored. A number too large
+/// for a `Duration` is capped, and so exceeds every wait.
 pub(crate) fn retry_after(header: impl Fn(&str) -> Option<String>) -> Option<Duration> {
     const FOR_EVER: f64 = u32::MAX as f64;
     let seconds = |text: String, scale: f64| {
@@ -157,7 +161,7 @@ mod tests {
             .with_call(CallInfo { retry_after, ..CallInfo::default() })
     }
 
-    /// How long each wait was, until the error is handed on.
+    /// Returns the length of each wait until the error is returned.
     async fn waits(policy: RetryPolicy, error: &Error, limit: Duration) -> Vec<Duration> {
         let mut tries = Tries::new(policy, Instant::now() + limit);
         let mut waits = Vec::new();

@@ -1,4 +1,7 @@
-//! The APIs that providers speak. A shape is pure translation: it does no IO and keeps no state.
+//! The wire protocols of the providers. A protocol ([`Shape`]) is pure translation: no IO, no state.
+//!
+//! Reading is lenient, since gateways deviate: unknown fields are ignored, and no input may panic (a property test
+//! covers this).
 
 mod anthropic;
 mod gemini;
@@ -20,71 +23,71 @@ use crate::frames::Framing;
 use crate::provider::TakesOutput;
 use crate::providers::ShapeKind;
 
-/// Writes requests and reads answers as one API has them.
+/// A wire protocol: writes requests and reads answers.
 pub(crate) trait Shape: Send + Sync {
-    /// What is put between an address as users write it, whose path is `given`, and the path of a call.
+    /// Returns the path segment to insert between a base URL, whose path is `given`, and the path of a call.
     fn implied_path(&self, given: &[&str]) -> Option<&'static str>;
 
-    /// The path of a call, in segments.
+    /// Returns the path of a chat, in segments.
     fn path<'a>(&self, model: &'a str, stream: bool) -> Vec<Cow<'a, str>>;
 
-    /// The query of a call.
+    /// Returns the query string of a chat.
     fn query(&self, _stream: bool) -> Option<&'static str> {
         None
     }
 
-    /// The path at which models are listed.
+    /// Returns the path of the list of models.
     fn models_path(&self) -> &'static [&'static str];
 
-    /// The headers of a call; the key goes into one of them.
+    /// Returns the headers of a call, including the one for the key.
     fn headers(&self, key: Option<&str>) -> Vec<(&'static str, String)>;
 
-    /// How it takes a request that says what the answer must be.
+    /// How the protocol accepts a request's output schema.
     fn takes_output(&self, request: &ChatRequest) -> TakesOutput;
 
-    /// The body of a call.
+    /// Returns the body of a chat.
     ///
     /// # Errors
-    /// When the request asks for something that the API cannot do.
+    /// When the request contains something that the protocol cannot express.
     fn body(&self, config: &ProviderConfig, request: &ChatRequest, stream: bool) -> Result<Json>;
 
-    /// How a streamed answer is framed.
+    /// Returns the format of a streamed answer.
     fn framing(&self) -> Framing {
         Framing::Events
     }
 
-    /// Whether a stream is whole once it said why the model stopped, though nothing marks its end.
+    /// Whether a stream is complete once it has a finish reason, even without an end marker.
     fn ends_with_finish(&self) -> bool;
 
-    /// Reads a whole answer.
+    /// Reads a complete answer.
     ///
     /// # Errors
-    /// When it holds none.
+    /// When it contains no answer.
     fn whole(&self, json: &Json, draft: &mut Draft) -> Result<()>;
 
-    /// Reads one chunk of a streamed answer. What is not known is left alone.
+    /// Reads one chunk of a streamed answer. Unknown content is ignored.
     fn piece(&self, json: &Json, draft: &mut Draft);
 
-    /// The path and the body of a call that turns texts into vectors; `None` where the API has none.
+    /// Returns the path and the body of an embedding request; `None` if the protocol has none.
     fn embed<'a>(&self, _request: &'a EmbedRequest) -> Option<(Vec<Cow<'a, str>>, Json)> {
         None
     }
 
-    /// The most texts of such a call.
+    /// Returns the maximum number of texts per embedding request.
     fn most_texts(&self) -> usize {
         1_000
     }
 
-    /// Reads its answer: the vectors, and the tokens that were read, where it says so.
+    /// Reads an embedding answer: the vectors, and the number of input tokens if it is reported.
     fn vectors(&self, _json: &Json) -> (Vec<Vec<f64>>, Option<u64>) {
         (Vec::new(), None)
     }
 
-    /// Reads a list of models; names are the provider's own.
+    /// Reads a list of models. The names are the provider's own.
     fn models(&self, json: &Json) -> Vec<ModelInfo>;
 }
 
-/// The shape of this kind.
+/// Returns the protocol of this kind.
 pub(crate) fn shape_of(kind: ShapeKind) -> &'static dyn Shape {
     match kind {
         ShapeKind::OpenAiChat => &openai::OpenAiChat,
@@ -95,7 +98,7 @@ pub(crate) fn shape_of(kind: ShapeKind) -> &'static dyn Shape {
     }
 }
 
-/// A JSON object that leaves out what is not there.
+/// A builder of a JSON object that omits absent values.
 #[derive(Debug, Default)]
 struct Object(serde_json::Map<String, Json>);
 
@@ -125,7 +128,7 @@ impl Object {
     }
 }
 
-/// A message's content as parts.
+/// Returns the content of a message as parts.
 fn parts(content: &Content) -> Vec<Part> {
     match content {
         Content::Text(text) => vec![Part::Text { text: text.clone() }],
@@ -133,7 +136,7 @@ fn parts(content: &Content) -> Vec<Part> {
     }
 }
 
-/// A tool's schema as the APIs want it: an object, even where the tool takes nothing.
+/// Returns a tool's schema as an object, which the protocols require even for a tool without arguments.
 fn parameters(schema: &Json) -> Json {
     match schema {
         Json::Object(_) => schema.clone(),
@@ -141,7 +144,7 @@ fn parameters(schema: &Json) -> Json {
     }
 }
 
-/// Arguments as the text that a model wrote.
+/// Returns the arguments of a call as text.
 fn arguments_text(arguments: &Json) -> String {
     match arguments {
         Json::String(text) => text.clone(),
@@ -149,7 +152,7 @@ fn arguments_text(arguments: &Json) -> String {
     }
 }
 
-/// Arguments as the object that an API insists on; text that never parsed is carried inside one.
+/// Returns the arguments of a call as an object. Text that is not valid JSON is wrapped in one.
 fn arguments_object(arguments: &Json) -> Json {
     match arguments {
         Json::Object(_) => arguments.clone(),
@@ -168,22 +171,22 @@ fn misplaced(part: &Part, role: &str) -> Error {
     Error::new(ErrorKind::BadRequest, format!("a message of role `{role}` cannot hold {what}"))
 }
 
-/// A text field, where it is one.
+/// Returns a field if it is text.
 fn text(json: &Json) -> Option<String> {
     json.as_str().map(str::to_owned)
 }
 
-/// An empty answer to a whole request.
+/// Returns the error for an empty answer.
 fn empty(what: &str) -> Error {
     Error::new(ErrorKind::EmptyResponse, format!("the answer holds {what}")).with_retryable(true)
 }
 
-/// A list of numbers; what is none is left out.
+/// Returns the numbers of a list and drops everything else.
 fn vector(list: &Json) -> Vec<f64> {
     list.as_array().into_iter().flatten().filter_map(Json::as_f64).collect()
 }
 
-/// Models from a list of objects that have their name in one of these fields.
+/// Returns the objects of a list of models with their names, which are in this field.
 fn named_models<'a>(list: &'a Json, field: &str) -> impl Iterator<Item = (&'a Json, String)> {
     list.as_array().into_iter().flatten().filter_map(move |model| {
         Some((model, model[field].as_str()?.to_owned())).filter(|(_, name)| !name.is_empty())
@@ -203,7 +206,7 @@ mod tests {
         ShapeKind::Ollama,
     ];
 
-    /// JSON made of the words that the APIs use, in places where they do not.
+    /// Generates JSON from the field names of the protocols, in unexpected places.
     fn odd_json() -> impl Strategy<Value = Json> {
         const WORDS: [&str; 24] = [
             "type",

@@ -1,4 +1,8 @@
-//! Tools: what a model may call, and a script too.
+//! Tools: functions that a model or a script can call, described by a JSON Schema.
+//!
+//! A call has three steps. [`Tool::check`] fills in defaults and validates the arguments; the user approves the call if
+//! the tool requires it (`approval.rs`); then the function runs, within the tool's timeout. `result.rs` formats the
+//! result for the model.
 
 mod approval;
 mod result;
@@ -18,27 +22,27 @@ pub use self::result::{cut_result, escaped};
 pub(crate) use self::result::{named, text_of};
 use crate::schema::Schema;
 
-/// The longest name that all providers take.
+/// The maximum length of a name that all providers accept.
 const LONGEST_NAME: usize = 64;
 
 /// Where a tool comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ToolKind {
-    /// This program brings it.
+    /// Built into this program.
     BuiltIn,
-    /// It is a method of a bridge.
+    /// A method of a bridge.
     Bridge,
-    /// It is a function of the spell.
+    /// A function of the spell.
     Function,
-    /// It is another agent.
+    /// Another agent.
     Agent,
 }
 
-/// What happens when a tool is called, with arguments that fit.
+/// The function of a tool. Its arguments are valid.
 type Run = Arc<dyn Fn(Context, Json) -> LocalBoxFuture<'static, Result<Value>> + Send + Sync>;
 
-/// Something that a model may call. Cheap to clone.
+/// A function that a model can call. Cheap to clone.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -73,10 +77,10 @@ struct Inner {
 }
 
 impl Tool {
-    /// A tool that runs a function.
+    /// Creates a tool from a function.
     ///
     /// # Errors
-    /// When the name is none that every provider takes.
+    /// When a provider would reject the name.
     pub fn new<F>(
         name: impl Into<String>,
         description: impl Into<String>,
@@ -99,19 +103,19 @@ impl Tool {
         })))
     }
 
-    /// Says where it comes from.
+    /// Sets where the tool comes from.
     #[must_use]
     pub fn kind(self, kind: ToolKind) -> Self {
         self.with(|inner| inner.kind = kind)
     }
 
-    /// Says whether the user is asked each time before it runs.
+    /// Sets whether the user must approve each call.
     #[must_use]
     pub fn confirm(self, confirm: bool) -> Self {
         self.with(|inner| inner.confirm = confirm)
     }
 
-    /// Sets how long it may take.
+    /// Sets the maximum duration of a call. Default: none.
     #[must_use]
     pub fn timeout(self, timeout: Option<Duration>) -> Self {
         self.with(|inner| inner.timeout = timeout)
@@ -123,37 +127,37 @@ impl Tool {
         Self(Arc::new(inner))
     }
 
-    /// Its name.
+    /// Returns the tool's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// What it does.
+    /// Returns the description of the tool for the model.
     #[must_use]
     pub fn description(&self) -> &str {
         &self.0.description
     }
 
-    /// What it takes.
+    /// Returns the schema of the arguments.
     #[must_use]
     pub fn parameters(&self) -> &Schema {
         &self.0.parameters
     }
 
-    /// Where it comes from.
+    /// Returns where the tool comes from.
     #[must_use]
     pub fn origin(&self) -> ToolKind {
         self.0.kind
     }
 
-    /// Whether the user is asked each time before it runs.
+    /// Whether the user must approve each call.
     #[must_use]
     pub fn asks(&self) -> bool {
         self.0.confirm
     }
 
-    /// As a model is told of it.
+    /// Returns the definition that a model receives.
     #[must_use]
     pub fn spec(&self) -> ToolSpec {
         ToolSpec {
@@ -163,13 +167,13 @@ impl Tool {
         }
     }
 
-    /// Fills in what the arguments leave out, and checks them.
+    /// Fills in the defaults of the arguments and validates them.
     ///
     /// # Errors
-    /// Where they do not fit: the path, what was expected and what was found.
+    /// `schema` when the arguments are invalid; the message has the path, what was expected and what was found.
     pub fn check(&self, arguments: Json) -> Result<Json> {
         let arguments = match arguments {
-            // A script's empty table, and a model that gives none.
+            // A script passes an empty table as an empty list, and some models pass `null` for no arguments.
             Json::Null => Json::Object(serde_json::Map::new()),
             Json::Array(items) if items.is_empty() => Json::Object(serde_json::Map::new()),
             Json::String(text) => {
@@ -185,17 +189,17 @@ impl Tool {
             .map_err(|mismatch| Error::new(ErrorKind::Schema, format!("tool `{}`: {mismatch}", self.0.name)))
     }
 
-    /// Checks the arguments, asks the user where that is wanted, and runs it.
+    /// Validates the arguments, asks the user for approval if the tool requires it, and runs the tool.
     ///
     /// # Errors
-    /// When the arguments do not fit, the user does not want it, it takes too long, or it fails.
+    /// When the arguments are invalid, the user rejects the call, the timeout passes, or the function fails.
     pub async fn call(&self, cx: &Context, arguments: Json) -> Result<Value> {
         let arguments = self.check(arguments)?;
         self.approve(cx, &arguments).await?;
         self.run(cx, arguments).await
     }
 
-    /// Runs it with arguments that were checked.
+    /// Runs the tool with validated arguments.
     pub(crate) async fn run(&self, cx: &Context, arguments: Json) -> Result<Value> {
         let running = (self.0.run)(cx.clone(), arguments);
         let Some(timeout) = self.0.timeout else { return running.await };
@@ -219,10 +223,10 @@ impl fmt::Debug for Tool {
     }
 }
 
-/// Says whether a tool or an agent may have this name.
+/// Checks the name of a tool or an agent.
 ///
 /// # Errors
-/// When providers would refuse it.
+/// When a provider would reject it.
 pub(crate) fn check_name(what: &str, name: &str) -> Result<()> {
     let fits = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
     if !name.is_empty() && name.len() <= LONGEST_NAME && name.chars().all(fits) {

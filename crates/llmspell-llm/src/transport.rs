@@ -1,4 +1,6 @@
-//! Sends requests: the one HTTP client, its time limits and its caps.
+//! The transport: sends requests with one shared HTTP client, and enforces time limits and size limits.
+//!
+//! It knows no protocol and no provider, and it never retries.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -11,22 +13,22 @@ use rustls::{ClientConfig, RootCertStore};
 use crate::config::Timeouts;
 use crate::error::{from_transport, root_cause};
 
-/// The most bytes an answer may have.
+/// The maximum size in bytes of an answer.
 pub(crate) const MAX_BODY: usize = 64 << 20;
 
-/// How long a connection is kept for the next call.
+/// How long an idle connection is kept for reuse.
 const POOL_IDLE: Duration = Duration::from_secs(30);
 
-/// A request ready to be sent.
+/// A request that is ready to be sent.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
-    /// JSON to post; without it the request is a `GET`.
+    /// The JSON to post. Without it the request is a `GET`.
     pub(crate) body: Option<Vec<u8>>,
 }
 
-/// The HTTP client, made at the first call: a spell that asks no model does not pay for it.
+/// The HTTP client. It is created at the first call, so spells that do not call a model do not pay for it.
 #[derive(Debug, Default)]
 pub(crate) struct Transport {
     client: OnceLock<Client>,
@@ -38,7 +40,7 @@ impl Transport {
         Self { client: OnceLock::new(), timeouts }
     }
 
-    /// One that finds a host at this address.
+    /// Creates a transport that resolves a host to this address.
     #[cfg(test)]
     pub(crate) fn resolving(host: &str, address: std::net::SocketAddr) -> Self {
         let client = http_client().unwrap().resolve(host, address).build().unwrap();
@@ -53,7 +55,7 @@ impl Transport {
         Ok(self.client.get_or_init(|| client))
     }
 
-    /// Sends a request and waits for the head of the answer, whatever its status.
+    /// Sends a request and waits for the head of the answer. Any status is a success here.
     ///
     /// # Errors
     /// When no answer comes in time, or the connection fails.
@@ -63,9 +65,9 @@ impl Transport {
         let method = if outgoing.body.is_some() { Method::POST } else { Method::GET };
         let plain = outgoing.url.scheme() == "http";
         let mut request = client.request(method, outgoing.url).headers(outgoing.headers);
-        // Servers on one's own machine close kept connections when it suits them: llama.cpp right after a stream,
-        // many others after five seconds. A request that meets the close may have been served and is not sent again,
-        // so each gets a connection of its own, which is cheap where there is no TLS.
+        // Local servers close idle connections unpredictably: llama.cpp right after a stream, many others after five
+        // seconds. A request that meets the close may have been served, so it is not sent again. Therefore each request
+        // over plain HTTP gets a new connection, which is cheap without TLS.
         if plain {
             request = request.header(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -86,8 +88,8 @@ impl Transport {
     }
 }
 
-/// The one way to set up an HTTP client, for models and for spells alike: TLS by rustls with ring and the roots that are
-/// built in, no proxy from the environment, no redirects, no retries, and answers as they come, packed or not.
+/// Returns the settings of all HTTP clients, for models and for spells: TLS by rustls with ring and built-in root
+/// certificates. No proxy from the environment, no redirects, no retries, no decompression.
 ///
 /// # Errors
 /// When TLS cannot be set up.
@@ -105,7 +107,7 @@ pub fn http_client() -> Result<ClientBuilder> {
         .tls_backend_preconfigured(tls)
         .no_proxy()
         .redirect(redirect::Policy::none())
-        // Retries are made in one layer, and that is not this one.
+        // Retries are in `retry.rs` only.
         .retry(retry::never())
         .no_gzip()
         .no_deflate()
@@ -115,19 +117,19 @@ pub fn http_client() -> Result<ClientBuilder> {
 fn build(timeouts: &Timeouts) -> Result<Client> {
     http_client()?
         .connect_timeout(timeouts.connect)
-        // Shorter than servers keep theirs: a request must not meet a connection that is being closed.
+        // Shorter than the idle timeout of servers, so that a request does not meet a connection that is being closed.
         .pool_idle_timeout(POOL_IDLE)
         .build()
         .map_err(|error| Error::internal(format!("the HTTP client cannot be set up: {}", root_cause(&error))))
 }
 
-/// Host and port, as errors name an address.
+/// Returns host and port for error messages.
 fn address(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// The answer to a request, its head read and its body still to come.
+/// An answer whose head has been read and whose body is still to come.
 #[derive(Debug)]
 pub(crate) struct Incoming {
     response: reqwest::Response,
@@ -138,11 +140,11 @@ pub(crate) struct Incoming {
 /// Why a body ended early.
 #[derive(Debug)]
 pub(crate) enum BodyError {
-    /// The connection was lost or the body was shorter than announced.
+    /// The connection was lost, or the body was shorter than announced.
     Cut(String),
-    /// Nothing came for too long.
+    /// Nothing arrived within the idle timeout.
     Idle(Duration),
-    /// More came than is taken in.
+    /// The body exceeds [`MAX_BODY`].
     TooLarge,
 }
 
@@ -155,19 +157,19 @@ impl Incoming {
         self.response.headers()
     }
 
-    /// Whether nothing of the body has come.
+    /// Whether no byte of the body has arrived.
     pub(crate) fn is_empty(&self) -> bool {
         self.received == 0
     }
 
-    /// The MIME type without its parameters, in lower case; empty when none is given.
+    /// Returns the MIME type without parameters, in lower case; empty if there is none.
     pub(crate) fn content_type(&self) -> String {
         let value =
             self.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
     }
 
-    /// The next bytes of the body into `sink`; `false` at its end.
+    /// Reads the next bytes of the body into `sink`. Returns `false` at the end.
     pub(crate) async fn read(&mut self, mut sink: impl FnMut(&[u8])) -> Result<bool, BodyError> {
         let chunk = tokio::time::timeout(self.idle, self.response.chunk())
             .await
@@ -182,7 +184,7 @@ impl Incoming {
         Ok(true)
     }
 
-    /// The body, or its beginning when it is longer than `most` bytes.
+    /// Reads the body, at most `most` bytes of it.
     pub(crate) async fn beginning(&mut self, most: usize) -> Vec<u8> {
         let mut body = Vec::new();
         while body.len() < most && matches!(self.read(|bytes| body.extend_from_slice(bytes)).await, Ok(true))
@@ -192,7 +194,7 @@ impl Incoming {
         body
     }
 
-    /// The whole body.
+    /// Reads the whole body. If that fails, returns what was read and the error.
     pub(crate) async fn body(&mut self) -> (Vec<u8>, Result<(), BodyError>) {
         let mut body = Vec::new();
         loop {
@@ -205,7 +207,7 @@ impl Incoming {
     }
 }
 
-/// Headers that every request to a provider has.
+/// Builds the headers of a request to a provider. The values in `pairs` are marked sensitive.
 pub(crate) fn headers(pairs: impl IntoIterator<Item = (&'static str, String)>) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     headers.insert(

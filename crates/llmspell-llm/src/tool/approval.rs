@@ -1,18 +1,18 @@
-//! Asks the user before a tool runs that is marked so.
+//! Asks the user for approval before a tool runs that requires it.
 
 use llmspell_core::{Context, Error, ErrorKind, LogLevel, Map, Result};
 use serde_json::Value as Json;
 
 use super::{Tool, escaped};
 
-/// As much of the arguments as a person would read.
+/// The maximum length in bytes of the arguments in the prompt.
 const MOST_SHOWN: usize = 2_000;
 
 impl Tool {
-    /// Asks the user, when the tool is marked so; anything but yes is no.
+    /// Asks the user for approval if the tool requires it. Any answer but `y` or `yes` rejects the call.
     ///
     /// # Errors
-    /// When the user says no, or there is nobody to ask.
+    /// `denied` when the user rejects the call, or when there is no terminal to ask on.
     pub(crate) async fn approve(&self, cx: &Context, arguments: &Json) -> Result<()> {
         if !self.asks() {
             return Ok(());

@@ -1,8 +1,8 @@
-//! What a model is told of what a tool came to.
+//! Formats the result of a tool for the model, and untrusted text for messages.
 
 use llmspell_core::{Error, Result, Value};
 
-/// A text without what a terminal obeys: controls, and what changes the direction of writing, are escaped.
+/// Escapes what a terminal interprets: control characters, and characters that change the text direction.
 ///
 /// ```
 /// assert_eq!(llmspell_llm::escaped("a\u{1b}[2J \"b\" \u{202e}"), r#"a\u{1b}[2J "b" \u{202e}"#);
@@ -19,14 +19,14 @@ pub fn escaped(text: &str) -> String {
     shown
 }
 
-/// The beginning of a text, in a form in which it can be named in a message.
+/// Quotes the first `most` bytes of an untrusted text for a message.
 pub(crate) fn named(text: &str, most: usize) -> String {
     let shown = &text[..text.floor_char_boundary(most)];
     let more = if shown.len() < text.len() { "…" } else { "" };
     format!("`{}{more}`", escaped(shown))
 }
 
-/// A tool's result as text: a text is itself, nothing says so, and all else is JSON.
+/// Converts a result to text. Text stays as it is, `nil` becomes `(no result)`, and all other values become JSON.
 pub(crate) fn text_of(value: Value) -> Result<String> {
     match value {
         Value::Str(text) => Ok(text),
@@ -42,7 +42,7 @@ pub(crate) fn text_of(value: Value) -> Result<String> {
     }
 }
 
-/// Whether all numbers in a value are.
+/// Whether all numbers in a value are finite.
 fn is_finite(value: &Value) -> bool {
     match value {
         Value::Num(number) => number.is_finite(),
@@ -52,7 +52,7 @@ fn is_finite(value: &Value) -> bool {
     }
 }
 
-/// Cuts a result down to so many bytes, and says in it that it is cut.
+/// Cuts a result to at most `most` bytes and appends a note about the cut.
 #[must_use]
 pub fn cut_result(mut text: String, most: usize) -> String {
     use std::fmt::Write as _;
@@ -60,7 +60,7 @@ pub fn cut_result(mut text: String, most: usize) -> String {
     if text.len() > most {
         let (whole, kept) = (text.len(), text.floor_char_boundary(most));
         text.truncate(kept);
-        // Writing to a text does not fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(text, "\n[cut: {kept} of {whole} bytes are shown]");
     }
     text
