@@ -1,6 +1,7 @@
-//! What is known of models without asking: windows, limits, abilities and prices, from a list kept in the source.
+//! The built-in catalogue of models: context windows, limits, capabilities and prices.
 //!
-//! `cargo xtask catalogue` makes the list anew.
+//! The data is `catalogue/models.json`, which is part of the binary. `cargo xtask catalogue` generates it. Models that
+//! are not in it still work: `model_rules.rs` has rules for them, and their price is unknown.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -12,15 +13,15 @@ use serde::Deserialize;
 use crate::mock;
 use crate::providers::ShapeKind;
 
-/// The list as it is kept: the providers' models by name.
+/// The catalogue file: the models of each provider by name.
 #[derive(Deserialize)]
 struct List {
     #[serde(borrow)]
     models: BTreeMap<&'static str, BTreeMap<&'static str, Row>>,
 }
 
-/// Context window, most output, abilities (`t`ools, `v`ision, `r`easoning, `j`son schema), and US dollars for a
-/// million tokens of input, output and cached input; then what its requests depend on.
+/// Context window and maximum output in tokens; capabilities as letters (`t`ools, `v`ision, `r`easoning, `j`son
+/// schema); prices in US dollars per million tokens of input, output and cached input; facts about requests.
 #[derive(Deserialize)]
 struct Row(
     Option<u64>,
@@ -32,14 +33,14 @@ struct Row(
     #[serde(default)] RequestFacts,
 );
 
-/// What the list says of the requests that a model takes. Where it says nothing, `model_rules` knows a rule.
+/// How requests to a model must look. If the catalogue does not say, `model_rules` decides.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct RequestFacts {
-    /// The only protocol that its provider's own API has for it: `responses`.
+    /// The only protocol that the provider's own API supports for the model: `responses`.
     #[serde(deserialize_with = "protocol")]
     pub(crate) protocol: Option<ShapeKind>,
-    /// Whether it takes `temperature` and `top_p` unless the request says how it is to reason.
+    /// Whether the model accepts `temperature` and `top_p` when the request does not set `reasoning`.
     pub(crate) sampling: Option<bool>,
 }
 
@@ -50,20 +51,20 @@ fn protocol<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<
     }
 }
 
-/// Read at the first question, once.
+/// Parsed at first use.
 static LIST: LazyLock<BTreeMap<&'static str, BTreeMap<&'static str, Row>>> = LazyLock::new(|| {
-    // A test reads the list, so a release never comes here with one that is broken.
+    // A test parses the file, so it is valid in a release.
     serde_json::from_str::<List>(include_str!("catalogue/models.json"))
         .map(|list| list.models)
         .unwrap_or_default()
 });
 
-/// The provider whose models the list has under another name.
+/// Returns the name under which the catalogue lists a provider.
 fn listed_as(provider: &str) -> &str {
     if provider == "openai-responses" { "openai" } else { provider }
 }
 
-/// What is known of a model.
+/// Returns what the catalogue knows of a model.
 pub(crate) fn find(provider: &str, model: &str) -> Option<ModelInfo> {
     let Row(context_window, max_output, abilities, input_price, output_price, cached_input_price, _) =
         LIST.get(listed_as(provider))?.get(model)?;
@@ -86,13 +87,13 @@ pub(crate) fn find(provider: &str, model: &str) -> Option<ModelInfo> {
     })
 }
 
-/// What the list says of the requests that a model takes. A dated snapshot takes what its model does.
+/// Returns how requests to a model must look. A dated snapshot of a model is like the model.
 pub(crate) fn request_facts(provider: &str, model: &str) -> RequestFacts {
     let row = LIST.get(provider).and_then(|models| models.get(model).or_else(|| models.get(undated(model)?)));
     row.map(|row| row.6).unwrap_or_default()
 }
 
-/// The model of a snapshot with a date: `gpt-5.6-2026-07-01`, `claude-opus-5-20260701`.
+/// Returns the model of a dated snapshot, such as `gpt-5.6-2026-07-01` or `claude-opus-5-20260701`.
 fn undated(snapshot: &str) -> Option<&str> {
     ["-####-##-##", "-########"].into_iter().find_map(|pattern| {
         let (model, date) = snapshot.split_at_checked(snapshot.len().checked_sub(pattern.len())?)?;
@@ -104,7 +105,7 @@ fn undated(snapshot: &str) -> Option<&str> {
     })
 }
 
-/// What is known of a model, the mock's included.
+/// Returns what is known of a model, including the models of the mock.
 pub(crate) fn known(provider: &str, model: &str) -> Option<ModelInfo> {
     if provider == mock::NAME {
         return mock::models().into_iter().find(|known| known.name == model);
@@ -112,12 +113,12 @@ pub(crate) fn known(provider: &str, model: &str) -> Option<ModelInfo> {
     find(provider, model)
 }
 
-/// The names of a provider's models.
+/// Returns the names of a provider's models.
 pub(crate) fn names(provider: &str) -> impl Iterator<Item = &'static str> {
     LIST.get(listed_as(provider)).into_iter().flat_map(|models| models.keys().copied())
 }
 
-/// What a provider says of a model, and from the list what it does not say.
+/// Completes what a provider says of a model with data of the catalogue.
 pub(crate) fn complete(provider: &str, said: ModelInfo) -> ModelInfo {
     let known = find(provider, &said.name).unwrap_or_default();
     ModelInfo {
@@ -133,12 +134,12 @@ pub(crate) fn complete(provider: &str, said: ModelInfo) -> ModelInfo {
     }
 }
 
-/// What a model costs that takes nothing from its cache; `None` when it has no known price.
+/// Returns the price of a model without cached input; `None` if it is unknown.
 pub(crate) fn price(model: &ModelInfo) -> Option<Price> {
     Some(Price { input: model.input_price?, output: model.output_price? })
 }
 
-/// US dollars for what a call used; `None` when the model has no known price.
+/// Returns the cost of a call in US dollars; `None` if the model's price is unknown.
 pub(crate) fn cost(model: &ModelInfo, usage: &Usage) -> Option<f64> {
     let (input_price, output_price) = (model.input_price?, model.output_price?);
     let cached = usage.cached_tokens.min(usage.input_tokens);
@@ -169,7 +170,7 @@ mod tests {
 
     #[test]
     fn the_default_models_have_prices() {
-        // Of a router's and of a local one's there are none to write down.
+        // A router and local models have no fixed prices.
         for row in PROVIDERS.iter().filter(|row| !row.local && row.name != "openrouter") {
             let model = find(row.name, row.default_model).unwrap_or_default();
             assert!(model.input_price.is_some(), "{}/{}", row.name, row.default_model);

@@ -1,4 +1,4 @@
-//! What a provider needs to be called, and how long a call may take.
+//! The configuration of a provider, and the time limits of calls.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use secrecy::SecretString;
 
 use crate::providers::{ProviderRow, ShapeKind};
 
-/// A provider to use, and the key for it.
+/// The configuration of a provider, including its key.
 #[derive(Clone)]
 pub struct ProviderConfig {
     pub(crate) name: String,
@@ -23,7 +23,7 @@ pub struct ProviderConfig {
 }
 
 impl ProviderConfig {
-    /// A provider of the built-in list, at its own address, with its own default model and no key.
+    /// Creates the configuration of a built-in provider, without a key.
     #[must_use]
     #[expect(clippy::missing_panics_doc, reason = "a test parses the address of each row")]
     pub fn from_row(row: &ProviderRow) -> Self {
@@ -39,10 +39,10 @@ impl ProviderConfig {
         }
     }
 
-    /// A provider of any name that speaks one of the known shapes.
+    /// Creates the configuration of a provider that uses one of the known wire protocols.
     ///
     /// # Errors
-    /// When the address is not one that can be called.
+    /// When the base URL is invalid.
     pub fn new(name: impl Into<String>, shape: ShapeKind, base_url: &str) -> Result<Self> {
         let base_url = parse_base_url(base_url)?;
         Ok(Self {
@@ -57,37 +57,37 @@ impl ProviderConfig {
         })
     }
 
-    /// Sets the key. It goes to the origin of the base URL and nowhere else.
+    /// Sets the key. It is sent only to the origin of the base URL.
     #[must_use]
     pub fn key(mut self, key: impl Into<SecretString>) -> Self {
         self.key = Some(key.into());
         self
     }
 
-    /// Sets the address.
+    /// Sets the base URL.
     ///
     /// # Errors
-    /// When it is not one that can be called.
+    /// When it is invalid.
     pub fn base_url(mut self, base_url: &str) -> Result<Self> {
         self.base_url = parse_base_url(base_url)?;
         Ok(self)
     }
 
-    /// Sets the model used when none is named.
+    /// Sets the model used if none is named.
     #[must_use]
     pub fn default_model(mut self, model: impl Into<String>) -> Self {
         self.default_model = model.into();
         self
     }
 
-    /// Sets where it was found, in words for the user.
+    /// Sets a description for the user of where the configuration comes from.
     #[must_use]
     pub fn found_by(mut self, found_by: impl Into<String>) -> Self {
         self.found_by = found_by.into();
         self
     }
 
-    /// Its name.
+    /// Returns the provider's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -95,8 +95,8 @@ impl ProviderConfig {
 }
 
 impl ProviderConfig {
-    /// Whether it is called at OpenAI's own address, one of a region or of a private link included. All others only
-    /// speak like OpenAI, and may lack what its own models need.
+    /// Whether the base URL is OpenAI's own, including regional ones and private links. Other servers are only
+    /// compatible with OpenAI, and may lack what its own models need.
     pub(crate) fn is_openai(&self) -> bool {
         const HOST: &str = "api.openai.com";
         let is_within = |host: &str| host.strip_suffix(HOST).is_some_and(|before| before.ends_with('.'));
@@ -104,7 +104,7 @@ impl ProviderConfig {
     }
 }
 
-/// The key is not shown.
+/// Does not show the key.
 impl fmt::Debug for ProviderConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProviderConfig")
@@ -118,16 +118,17 @@ impl fmt::Debug for ProviderConfig {
     }
 }
 
-/// How long a call may wait for each thing it waits for.
+/// The time limits of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For a connection to be made. Default 10 s.
+    /// For connecting. Default 10 s.
     pub connect: Duration,
-    /// From the request until the answer begins; a whole answer is written before it begins. Default 5 min.
+    /// From sending the request to the head of the answer. A complete answer is generated before its head is sent.
+    /// Default 5 min.
     pub first_byte: Duration,
-    /// Between two reads of an answer. Pings count as life. Default 60 s.
+    /// Between two reads of the body. Any bytes count, also keep-alive pings. Default 60 s.
     pub idle: Duration,
-    /// For the whole call, retries and queueing included; pings do not stretch it. Default 10 min.
+    /// For the whole call, including retries and queueing. Pings do not extend it. Default 10 min.
     pub total: Duration,
 }
 
@@ -142,12 +143,12 @@ impl Default for Timeouts {
     }
 }
 
-/// Reads an address as users write it: a lone `host:port` is `http`.
+/// Parses a base URL as users write it. `host:port` without a scheme means `http`.
 pub(crate) fn parse_base_url(text: &str) -> Result<Url> {
     let text = text.trim();
     let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let bad = |why: &str| {
-        // The text is not shown: an address may carry a password.
+        // The text is not shown, because it may contain a password.
         Error::config(format!("the base URL {why}")).hint("an example: `https://api.openai.com/v1`")
     };
     let url = Url::parse(&with_scheme).map_err(|error| bad(&format!("does not parse: {error}")))?;
@@ -163,7 +164,7 @@ pub(crate) fn parse_base_url(text: &str) -> Result<Url> {
     Ok(url)
 }
 
-/// Whether an address is on this machine.
+/// Whether a URL is on this machine.
 pub(crate) fn is_loopback(url: &Url) -> bool {
     url.host_str().is_some_and(|host| {
         let host = host.trim_start_matches('[').trim_end_matches(']');

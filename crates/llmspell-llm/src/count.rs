@@ -1,8 +1,11 @@
-//! Counts tokens without a tokenizer.
+//! Estimates token counts without a tokenizer.
+//!
+//! The estimate depends only on the text, so it is the same for all models and in a replay.
 
 use llmspell_core::chat::{ChatRequest, Content, Message, Part};
 
-/// Tokens of a text, roughly: four bytes of Latin script each, two bytes of others, one for each ideograph.
+/// Estimates the tokens of a text: one per four ASCII characters, per two characters of other alphabets, and per
+/// ideograph or emoji.
 ///
 /// ```
 /// use llmspell_llm::count_tokens;
@@ -12,7 +15,7 @@ use llmspell_core::chat::{ChatRequest, Content, Message, Part};
 /// ```
 #[must_use]
 pub fn count_tokens(text: &str) -> u64 {
-    // In quarters of a token, so that short words do not each round up.
+    // Summed in quarters of a token, so that short words do not each round up.
     let quarters: u64 = text
         .chars()
         .map(|letter| match letter {
@@ -25,18 +28,18 @@ pub fn count_tokens(text: &str) -> u64 {
     quarters.div_ceil(4)
 }
 
-/// What a picture is taken to cost: between what the providers charge for a small and a large one.
+/// The assumed tokens of an image: between the providers' charges for small and large ones.
 const IMAGE_TOKENS: u64 = 1_000;
 
-/// What the frame of a message costs beyond its text.
+/// The tokens of a message beyond its text.
 const MESSAGE_TOKENS: u64 = 4;
 
-/// Tokens of a whole request, roughly.
+/// Estimates the tokens of a whole request.
 pub(crate) fn count_request(request: &ChatRequest) -> u64 {
     count_messages(&request.messages) + count_frame(request)
 }
 
-/// Tokens of what was said.
+/// Estimates the tokens of messages.
 pub(crate) fn count_messages(messages: &[Message]) -> u64 {
     let of_content = |content: &Content| match content {
         Content::Text(text) => count_tokens(text),
@@ -45,7 +48,7 @@ pub(crate) fn count_messages(messages: &[Message]) -> u64 {
     messages.iter().map(|message| MESSAGE_TOKENS + of_content(&message.content)).sum()
 }
 
-/// Tokens of all in a request but its messages: what is the same each time that an agent asks.
+/// Estimates the tokens of a request without its messages. They are the same in each turn of an agent.
 pub(crate) fn count_frame(request: &ChatRequest) -> u64 {
     let system = request.system.as_deref().map_or(0, |text| MESSAGE_TOKENS + count_tokens(text));
     let tools: u64 = request

@@ -1,4 +1,4 @@
-//! Finds the providers that an environment has keys or addresses for.
+//! Detects the providers for which the environment has a key or a local address.
 
 use std::time::Duration;
 
@@ -13,33 +13,33 @@ use crate::provider::Provider as _;
 use crate::providers::{PROVIDERS, ProviderRow, ShapeKind};
 use crate::transport::Transport;
 
-/// The environment variable that asks for the mock.
+/// The environment variable that selects the mock.
 const MOCK: &str = "MOCK_LLM";
 
-/// Where Ollama listens when it is not told otherwise.
+/// Ollama's default port.
 const OLLAMA_PORT: u16 = 11_434;
 
-/// Why the mock is to be used.
+/// Why the mock is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MockReason {
-    /// `MOCK_LLM` asks for it.
+    /// `MOCK_LLM` selects it.
     Asked,
-    /// There is nothing else.
+    /// No provider was found.
     NothingFound,
 }
 
-/// What an environment offers.
+/// The providers of an environment.
 #[derive(Debug, Clone)]
 pub struct Detected {
     /// The providers, the default first.
     pub providers: Vec<ProviderConfig>,
-    /// Whether the mock is to be used in their place, and why.
+    /// Why the mock is used instead, if it is.
     pub mock: Option<MockReason>,
 }
 
-/// Finds providers by an environment, which is asked for one variable at a time.
+/// Detects providers by environment variables, which `lookup` returns.
 ///
-/// A provider is found when its key is set, or its address is set and on this machine.
+/// A provider is found if its key is set, or if its base URL is set and local.
 ///
 /// ```
 /// use llmspell_llm::{MockReason, detect};
@@ -50,7 +50,7 @@ pub struct Detected {
 /// ```
 ///
 /// # Errors
-/// When an address cannot be called; the error names the variable.
+/// When a base URL is invalid; the error names the variable.
 pub fn detect(lookup: impl Fn(&str) -> Option<String>) -> Result<Detected> {
     let lookup = |name: &str| {
         if name.is_empty() {
@@ -77,7 +77,7 @@ fn find(row: &ProviderRow, lookup: &impl Fn(&str) -> Option<String>) -> Result<O
         let mut url = parse_base_url(&text)
             .map_err(|error| error.prefixed(format_args!("`{}`: ", row.base_url_env)))?;
         if row.shape == ShapeKind::Ollama {
-            // The same variable tells the server where to listen, so it may name every address and no port.
+            // The server reads this variable too, as its listen address: it may be `0.0.0.0` and without a port.
             if url.host_str() == Some("0.0.0.0") {
                 let _ = url.set_host(Some("127.0.0.1"));
             }
@@ -100,9 +100,9 @@ fn find(row: &ProviderRow, lookup: &impl Fn(&str) -> Option<String>) -> Result<O
     Ok(Some(config.found_by(found_by)))
 }
 
-/// Looks for an Ollama on this machine, and takes its first model as the default.
+/// Looks for an Ollama server on this machine, and makes its first model the default.
 ///
-/// Costs a connection, so it is for when nothing else was found.
+/// This opens a connection, so call it only if nothing else was found.
 pub async fn probe_local() -> Option<ProviderConfig> {
     const PATIENCE: Duration = Duration::from_millis(150);
     const LISTING: Duration = Duration::from_secs(2);

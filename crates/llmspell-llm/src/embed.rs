@@ -1,4 +1,4 @@
-//! Turns texts into vectors, as many at once as the provider takes.
+//! Embeddings: sends texts to a provider in batches of the size that it accepts.
 
 use llmspell_core::chat::Usage;
 use llmspell_core::effect::Permit;
@@ -11,7 +11,7 @@ use crate::fallback::add;
 use crate::providers::ProviderRow;
 use crate::resolve::named;
 
-/// The model that a provider turns texts into vectors with when none is named.
+/// Returns the embedding model that a provider uses if none is named.
 pub(crate) fn usual_model(entry: &Entry) -> Option<&'static str> {
     if entry.is_mock {
         return Some(crate::mock::DEFAULT_MODEL);
@@ -19,7 +19,7 @@ pub(crate) fn usual_model(entry: &Entry) -> Option<&'static str> {
     ProviderRow::find(&entry.name)?.embed_model
 }
 
-/// The error of a provider that cannot, which names those that can.
+/// Returns the error for a provider without embeddings. It names providers that have them.
 pub(crate) fn unsupported(client: &Client, name: &str) -> Error {
     let able: Vec<&str> = client
         .entries()

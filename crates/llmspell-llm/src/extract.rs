@@ -1,4 +1,9 @@
-//! Typed answers: a model's answer as a value that fits a schema, or an error that says where it does not.
+//! Typed answers: the answer of a model as a value that fits a schema, or an error that names the place where it does
+//! not.
+//!
+//! An answer is read in three steps. `lenient.rs` finds JSON in the text. `coerce.rs` converts types where nothing is
+//! lost. The schema validates the result. If no value fits, the model is asked again with the validation error, a
+//! bounded number of times. Agents with an `output` use the same steps.
 
 mod coerce;
 mod lenient;
@@ -10,18 +15,19 @@ use serde_json::Value as Json;
 use crate::fallback::add;
 use crate::schema::{Schema, ValidationError, shown, size};
 
-/// How often a model is asked, unless it is said otherwise.
+/// The default number of attempts.
 pub(crate) const USUAL_ATTEMPTS: u32 = 3;
 
-/// The most bytes of an answer that an error keeps.
+/// The maximum number of bytes of an answer that an error contains.
 const MAX_RAW: usize = 4 << 10;
 
-/// How to ask for a value.
+/// Options for [`extract`].
 #[derive(Debug, Clone, Copy)]
 pub struct ExtractOptions {
-    /// How often the model is asked in all; every time but the first it is told what was wrong.
+    /// The maximum number of attempts. Each repeated request contains the validation error. Default 3.
     pub attempts: u32,
-    /// Whether the provider's own way of keeping a model to a schema is used, where that is not left to the catalogue.
+    /// Whether to use the provider's native structured output. Default: if the catalogue says that the model supports
+    /// it.
     pub native: Option<bool>,
 }
 
@@ -31,21 +37,21 @@ impl Default for ExtractOptions {
     }
 }
 
-/// A value that fits its schema, and what it took.
+/// A value that fits its schema, with what it cost.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Extracted {
-    /// The value, with the schema's defaults in it.
+    /// The value, including the schema's defaults.
     pub value: Json,
-    /// How often the model was asked.
+    /// The number of attempts.
     pub attempts: u32,
-    /// What that used in all.
+    /// The usage of all attempts.
     pub usage: Usage,
 }
 
-/// Asks a model for a value that fits the schema, and again where its answer does not.
+/// Asks a model for a value that fits a schema, and asks again if the answer is invalid.
 ///
 /// # Errors
-/// As the call has them, and of the kind `output_invalid` where no answer fits.
+/// The errors of the model call, and `output_invalid` when no attempt gave a valid value.
 pub async fn extract(
     cx: &Context,
     mut request: ChatRequest,
@@ -69,19 +75,19 @@ pub async fn extract(
     }
 }
 
-/// An answer that does not fit.
+/// An answer that does not fit its schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct InvalidOutput {
-    /// Where, what was expected and what was found.
+    /// The first violation.
     pub(crate) error: ValidationError,
-    /// Whether it would help to ask again: the model finished its answer, and may answer better.
+    /// Whether another attempt makes sense: the model finished its answer.
     pub(crate) may_repair: bool,
 }
 
-/// Reads the value in an answer. One that the model did not finish is not read.
+/// Reads the value of an answer. An unfinished answer is not read.
 ///
 /// # Errors
-/// When there is none that fits.
+/// When the answer contains no value that fits.
 pub(crate) fn read_output(reply: &Reply, schema: &Schema) -> Result<Json, InvalidOutput> {
     let unread = |got: String| {
         let error = ValidationError { path: "$".to_owned(), expected: schema.expected(), got };
@@ -98,10 +104,10 @@ pub(crate) fn read_output(reply: &Reply, schema: &Schema) -> Result<Json, Invali
     }
 }
 
-/// Reads the value in a text: as JSON, as what programs write in its place, or as the text itself.
+/// Reads the value in a text: JSON, JSON with the mistakes that models make, or the text itself as a string.
 ///
 /// # Errors
-/// When nothing in it fits: of what is there, the largest value counts.
+/// When no value in the text fits. The error is that of the largest value.
 fn read_text(text: &str, schema: &Schema) -> Result<Json, ValidationError> {
     let lenient::Found { values, is_cut } = lenient::find(text);
     let mut largest: Option<(usize, ValidationError)> = None;
@@ -116,7 +122,7 @@ fn read_text(text: &str, schema: &Schema) -> Result<Json, ValidationError> {
             }
         }
     }
-    // Some models put the value into a field of their own: `{"answer": {…}}`.
+    // Some models wrap the value in an object with one field: `{"answer": {…}}`.
     let alone = values.iter().filter_map(|value| value.as_object().filter(|fields| fields.len() == 1));
     for inner in alone.flat_map(|fields| fields.values()) {
         if let Ok(value) = coerce::fit(schema, inner.clone()) {
@@ -138,7 +144,7 @@ fn read_text(text: &str, schema: &Schema) -> Result<Json, ValidationError> {
     }
 }
 
-/// What is said to a model whose answer does not fit: the answer, and what is wrong with it.
+/// Returns the messages of a repair attempt: the invalid answer, and the violation.
 #[must_use]
 pub(crate) fn repair_turn(reply: &Reply, error: &ValidationError) -> Vec<Message> {
     let words = format!(
@@ -148,7 +154,7 @@ pub(crate) fn repair_turn(reply: &Reply, error: &ValidationError) -> Vec<Message
     answer.into_iter().chain([Message::user(words)]).collect()
 }
 
-/// The error for an answer that does not fit, after so many attempts that used so much.
+/// Returns the error for an invalid answer, with the attempts and the usage so far.
 #[must_use]
 pub(crate) fn output_invalid(invalid: InvalidOutput, reply: Reply, attempts: u32, usage: Usage) -> Error {
     let ValidationError { path, expected, got } = invalid.error.clone();
@@ -177,7 +183,7 @@ fn cut(mut raw: String) -> String {
     raw
 }
 
-/// Adds to a failed call what those before it used.
+/// Adds the usage of earlier attempts to the error of a failed call.
 fn with_usage(mut error: Error, used: &Usage) -> Error {
     if *used != Usage::default() {
         let call = error.call_mut();

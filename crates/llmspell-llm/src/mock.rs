@@ -1,4 +1,4 @@
-//! A provider that needs no network and always says the same: for tests, and for trying a spell without a key.
+//! A scripted provider without a network, for tests and for trying a spell without a key.
 
 mod vectors;
 
@@ -23,15 +23,15 @@ use crate::error::from_status;
 use crate::http::interrupted;
 use crate::provider::{Attempt, Provider};
 
-/// The name of the provider.
+/// The provider's name.
 pub(crate) const NAME: &str = "mock";
 
-/// The model used when none is named.
+/// The model used if none is named.
 pub(crate) const DEFAULT_MODEL: &str = "echo";
 
-/// A scripted provider. It answers what it was told to, and else repeats the question: `mock: <question>`.
+/// A scripted provider. It returns the scripted answers, and then repeats each question: `mock: <question>`.
 ///
-/// Clones share one script, so that a test can keep one and look at [`requests`](Self::requests).
+/// Clones share one script, so a test can keep a clone and inspect [`requests`](Self::requests).
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -56,7 +56,7 @@ pub struct Mock(Arc<Mutex<Script>>);
 
 #[derive(Default)]
 struct Script {
-    /// Each with how long it takes.
+    /// The answers in order, each with its delay.
     next: VecDeque<(Answer, Duration)>,
     rules: Vec<(String, Answer)>,
     otherwise: Option<Error>,
@@ -70,18 +70,18 @@ struct Script {
 #[derive(Clone)]
 enum Answer {
     Text(String),
-    /// A text, and calls of tools.
+    /// A text and tool calls.
     Calls(String, Vec<ToolCall>),
     Error(Error),
-    /// A text that streams, and then the error in place of an end.
+    /// A text that streams, followed by an error instead of the end.
     Broken(String, Error),
-    /// An answer that ends after this text.
+    /// An answer that is cut off after this text.
     Cut(String),
-    /// Bytes that are no answer.
+    /// Bytes that are not a valid answer.
     Garbled,
 }
 
-/// Lets a test say when each piece of a mock's answer may leave.
+/// Controls when each piece of a mock's answer is sent.
 #[derive(Debug, Clone)]
 pub struct Gate(Arc<Semaphore>);
 
@@ -92,13 +92,13 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// A closed gate.
+    /// Creates a closed gate.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Lets this many more pieces through; a whole answer and the end of a stream count as one each.
+    /// Lets this many more pieces through. A complete answer counts as one piece, and so does the end of a stream.
     pub fn pass(&self, pieces: usize) {
         self.0.add_permits(pieces);
     }
@@ -111,25 +111,25 @@ impl Gate {
 }
 
 impl Mock {
-    /// A mock that repeats each question.
+    /// Creates a mock that repeats each question.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Answers the next call that has no answer yet with this text.
+    /// Appends an answer with this text to the script.
     #[must_use]
     pub fn reply(self, text: impl Into<String>) -> Self {
         self.then(Answer::Text(text.into()))
     }
 
-    /// Answers the next call that has no answer yet with a call of a tool.
+    /// Appends an answer with one tool call.
     #[must_use]
     pub fn reply_tool_call(self, name: impl Into<String>, arguments: Json) -> Self {
         self.reply_tool_calls("", [(name.into(), arguments)])
     }
 
-    /// Answers the next call that has no answer yet with a text and calls of tools, by name with their arguments.
+    /// Appends an answer with a text and tool calls, given as names and arguments.
     #[must_use]
     pub fn reply_tool_calls(
         self,
@@ -140,19 +140,19 @@ impl Mock {
         self.then(Answer::Calls(text.into(), calls.into_iter().map(call).collect()))
     }
 
-    /// Fails the next call that has no answer yet.
+    /// Appends a failure.
     #[must_use]
     pub fn error(self, error: Error) -> Self {
         self.then(Answer::Error(error))
     }
 
-    /// Answers the next call with a text and then fails in place of the end.
+    /// Appends an answer whose text streams and which then fails instead of ending.
     #[must_use]
     pub fn broken(self, text: impl Into<String>, error: Error) -> Self {
         self.then(Answer::Broken(text.into(), error))
     }
 
-    /// Refuses the next call with this status, as a provider does that may say how many seconds to wait.
+    /// Appends a rejection with this HTTP status, and optionally a `Retry-After` in seconds.
     #[must_use]
     pub fn status(self, status: u16, retry_after: Option<f64>) -> Self {
         let mut headers = HeaderMap::new();
@@ -161,19 +161,19 @@ impl Mock {
         self.error(from_status(status, &headers, br#"{"error":{"message":"refused by the mock"}}"#, None))
     }
 
-    /// Cuts the next answer off after this text.
+    /// Appends an answer that is cut off after this text.
     #[must_use]
     pub fn cut(self, text: impl Into<String>) -> Self {
         self.then(Answer::Cut(text.into()))
     }
 
-    /// Answers the next call with what is no answer.
+    /// Appends bytes that are not a valid answer.
     #[must_use]
     pub fn garbled(self) -> Self {
         self.then(Answer::Garbled)
     }
 
-    /// Lets the answer that was added last take so long.
+    /// Delays the last appended answer.
     #[must_use]
     pub fn after(self, time: Duration) -> Self {
         if let Some((_, after)) = self.script().next.back_mut() {
@@ -182,42 +182,42 @@ impl Mock {
         self
     }
 
-    /// Fails each call that has no answer, in place of repeating its question.
+    /// Fails every call after the script instead of repeating its question.
     #[must_use]
     pub fn otherwise(self, error: Error) -> Self {
         self.script().otherwise = Some(error);
         self
     }
 
-    /// Answers each question that contains these words with this text, once the answers in order are used up.
+    /// Answers each question that contains this text, once the script is used up.
     #[must_use]
     pub fn when(self, contains: impl Into<String>, reply: impl Into<String>) -> Self {
         self.script().rules.push((contains.into(), Answer::Text(reply.into())));
         self
     }
 
-    /// Streams this many characters at a time in place of words.
+    /// Streams this many characters per piece. Default: one word per piece.
     #[must_use]
     pub fn chunk(self, characters: usize) -> Self {
         self.script().chunk = Some(characters.max(1));
         self
     }
 
-    /// Holds each piece back until the gate lets it pass.
+    /// Holds back each piece until the gate lets it pass.
     #[must_use]
     pub fn gate(self, gate: &Gate) -> Self {
         self.script().gate = Some(gate.clone());
         self
     }
 
-    /// Keeps no requests: for a mock that answers for long and at which nobody looks.
+    /// Does not record requests, for mocks that answer many calls.
     #[must_use]
     pub fn forgetful(self) -> Self {
         self.script().forgets = true;
         self
     }
 
-    /// The requests so far, oldest first; each try of a call is one.
+    /// Returns the requests so far, oldest first. Each try of a call is one request.
     #[must_use]
     pub fn requests(&self) -> Vec<ChatRequest> {
         self.script().requests.clone()
@@ -232,7 +232,7 @@ impl Mock {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the answer to a request: the pieces of its text, and how it ends.
+    /// Takes the answer to a request: its pieces and its end.
     fn answer(&self, request: &ChatRequest, streams: bool) -> Turn {
         let mut script = self.script();
         if !script.forgets {
@@ -302,7 +302,7 @@ struct Turn {
 }
 
 impl Turn {
-    /// Waits for as long as the answer takes.
+    /// Waits for the answer's delay.
     async fn wait(&self) {
         if !self.after.is_zero() {
             tokio::time::sleep(self.after).await;
@@ -358,7 +358,7 @@ impl Provider for Mock {
     }
 }
 
-/// The models it has: a small one that is free and a large one that has a price.
+/// Returns the models of the mock: a small free one and a large one with a price.
 pub(crate) fn models() -> Vec<ModelInfo> {
     let model = |name: &str, window, prices: (f64, f64, f64)| ModelInfo {
         id: format!("{NAME}/{name}"),
@@ -374,7 +374,7 @@ pub(crate) fn models() -> Vec<ModelInfo> {
     vec![model(DEFAULT_MODEL, 8_192, (0.0, 0.0, 0.0)), model("echo-large", 131_072, (1.0, 2.0, 0.5))]
 }
 
-/// What was asked last: the user's text, or what a tool answered.
+/// Returns the last question: a user's text, or tool results.
 fn question(request: &ChatRequest) -> String {
     let Some(last) =
         request.messages.iter().rev().find(|message| matches!(message.role, Role::User | Role::Tool))
@@ -405,7 +405,7 @@ fn pieces(text: &str, chunk: Option<usize>) -> Vec<String> {
     }
 }
 
-/// Calls with ids: `call_3`, and where there are several `call_3_1`, `call_3_2`.
+/// Sets the ids of calls: `call_3`, or `call_3_1` and `call_3_2` if there are several.
 fn numbered(mut calls: Vec<ToolCall>, answer: usize) -> Vec<ToolCall> {
     let several = calls.len() > 1;
     for (number, call) in (1..).zip(&mut calls) {
@@ -447,7 +447,7 @@ mod tests {
         }
     }
 
-    /// What a call comes to whole, and in pieces.
+    /// Returns the outcome of a call, complete and streamed.
     async fn both(mock: impl Fn() -> Mock) -> [String; 2] {
         let told = |result: Result<String>| match result {
             Ok(text) => text,

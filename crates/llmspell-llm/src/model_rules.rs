@@ -1,10 +1,8 @@
-//! What a request to a model depends on: the protocol that its provider has for it, and whether it takes sampling
-//! parameters.
+//! Rules about requests to a model: which protocol it needs, and whether it accepts sampling parameters.
 //!
-//! The catalogue says it of the models that it lists. Catalogues age, so for all others, and where the list is silent,
-//! a rule goes by family and version; a version that is not known yet is taken for one like the newest. The facts are
-//! those of the provider's own API. Whoever only speaks like OpenAI (a gateway, Azure, a server on this machine) gets
-//! chat completions with all that was asked.
+//! For listed models the catalogue decides. Catalogues age, so for other models a rule decides by family and version;
+//! an unknown version is treated like the newest. The rules apply to the provider's own API. Servers that are only
+//! compatible with OpenAI (a gateway, Azure, a local server) get Chat Completions with all parameters of the request.
 
 use llmspell_core::chat::{ChatRequest, Effort};
 
@@ -16,10 +14,10 @@ use crate::providers::ShapeKind;
 /// A major and a minor version.
 type Version = (u32, u32);
 
-/// The protocol in which a chat goes out.
+/// Returns the protocol for a chat.
 ///
-/// All calls of a model go the same way, with tools or without, so that its sealed thoughts are carried from turn to
-/// turn.
+/// All calls of a model use the same protocol, with or without tools, so that its encrypted reasoning can be carried
+/// from turn to turn.
 pub(crate) fn protocol(config: &ProviderConfig, request: &ChatRequest) -> ShapeKind {
     if config.shape != ShapeKind::OpenAiChat || !config.is_openai() {
         return config.shape;
@@ -30,15 +28,15 @@ pub(crate) fn protocol(config: &ProviderConfig, request: &ChatRequest) -> ShapeK
     })
 }
 
-/// Whether chat completions refuse function tools: they do while the model reasons, from GPT-5.4 on, and from GPT-5.6 on
-/// models reason unless they are told otherwise.
+/// Whether Chat Completions reject function tools. From GPT-5.4 on they do while the model reasons, and from GPT-5.6 on
+/// models reason by default.
 fn needs_responses(model: &str, reasoning: Option<Effort>) -> bool {
-    // Models that search by themselves have chat completions alone.
+    // Search models support Chat Completions only.
     let Some(version) = gpt_version(model).filter(|_| !model.contains("-search")) else { return false };
     version >= (5, 6) || version >= (5, 4) && asks_to_reason(reasoning)
 }
 
-/// Whether the model reasons, and so has thoughts to hand out: one that does not refuses to be asked for them.
+/// Whether the model reasons, so that its encrypted reasoning can be requested. Models that do not reason reject that.
 pub(crate) fn reasons(config: &ProviderConfig, request: &ChatRequest) -> bool {
     let model = model(request);
     let known = catalogue::find(&config.name, model).and_then(|known| known.capabilities);
@@ -46,7 +44,7 @@ pub(crate) fn reasons(config: &ProviderConfig, request: &ChatRequest) -> bool {
         || known.map_or_else(|| config.is_openai() && reasons_by_default(model), |known| known.reasoning)
 }
 
-/// Whether the model takes `temperature` and `top_p` of this request.
+/// Whether the model accepts `temperature` and `top_p` for this request.
 pub(crate) fn takes_sampling(config: &ProviderConfig, request: &ChatRequest) -> TakesSampling {
     let model = model(request);
     let listed = |provider| catalogue::request_facts(provider, model).sampling;
@@ -79,7 +77,7 @@ fn asks_to_reason(reasoning: Option<Effort>) -> bool {
     reasoning.is_some_and(|how| how != Effort::None)
 }
 
-/// Whether a model of OpenAI reasons when the request does not say: the `o` series, GPT-5, and again from GPT-5.5 on.
+/// Whether an OpenAI model reasons by default: the `o` series, GPT-5.0, and from GPT-5.5 on.
 fn reasons_by_default(model: &str) -> bool {
     let is_o =
         model.strip_prefix('o').is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()));
@@ -87,7 +85,7 @@ fn reasons_by_default(model: &str) -> bool {
         && gpt_version(model).is_some_and(|version| version == (5, 0) || version >= (5, 5))
 }
 
-/// The version in the name of a GPT model, fine-tuned ones included: (5, 6) of `gpt-5.6-luna`. `gpt-4o` has none.
+/// Returns the version in the name of a GPT model, also a fine-tuned one: (5, 6) for `gpt-5.6-luna`, none for `gpt-4o`.
 fn gpt_version(model: &str) -> Option<Version> {
     let name = model.strip_prefix("ft:").unwrap_or(model).strip_prefix("gpt-")?;
     let number = &name[..name.find(['-', ':']).unwrap_or(name.len())];
@@ -95,14 +93,15 @@ fn gpt_version(model: &str) -> Option<Version> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// Whether a model is a Claude that takes no sampling parameters: Opus from 4.7 on, the others from 5 on.
+/// Whether a model is a Claude without sampling parameters: Opus from 4.7 on, other families from 5 on.
 fn is_claude_without_sampling(model: &str) -> bool {
     let last = if model.contains("opus") { (4, 6) } else { (4, u32::MAX) };
-    // One without a version is whatever is newest.
+    // A name without a version is an alias of the newest model.
     model.contains("claude-") && claude_version(model).is_none_or(|version| version > last)
 }
 
-/// The version in the name of a Claude: (4, 7) of `claude-opus-4-7-20260416`, (3, 5) of `claude-3-5-sonnet-latest`.
+/// Returns the version in the name of a Claude model: (4, 7) for `claude-opus-4-7-20260416`, (3, 5) for
+/// `claude-3-5-sonnet-latest`.
 pub(crate) fn claude_version(model: &str) -> Option<Version> {
     let (_, name) = model.split_once("claude-")?;
     let number = |part: &str| part.parse().ok().filter(|_| part.len() <= 2);
@@ -140,7 +139,7 @@ mod tests {
             ("gpt-5.6-2026-07-01", None, true),
             ("gpt-5.6-luna", None, true),
             ("gpt-6-sol", None, true),
-            // Not listed.
+            // Not in the catalogue.
             ("gpt-6", None, true),
             ("gpt-6-mini", None, true),
             ("gpt-6-mini-2026-11-03", None, true),
@@ -151,7 +150,7 @@ mod tests {
             ("gpt-6x", None, false),
             ("o9", None, false),
             ("text-embedding-9", None, false),
-            // Listed with this protocol alone, as their dated snapshots are.
+            // Listed in the catalogue with this protocol only, as are their dated snapshots.
             ("gpt-5-codex", None, true),
             ("o3-pro", None, true),
             ("o3-pro-2030-01-01", None, true),
@@ -168,7 +167,7 @@ mod tests {
                 assert_eq!(protocol(&config("openai").base_url(url).unwrap(), &request), expected, "{url}");
             }
             assert_eq!(protocol(&config("openrouter"), &request), ShapeKind::OpenAiChat, "{model}");
-            // Who names a protocol gets it.
+            // A provider with an explicit protocol keeps it.
             let named = config("openai-responses").base_url(AZURE).unwrap();
             assert_eq!(protocol(&named, &request), ShapeKind::OpenAiResponses, "{model}");
         }
@@ -191,7 +190,7 @@ mod tests {
             ("anthropic", "claude-sonnet-5", None, No),
             ("anthropic", "claude-sonnet-5", Some(Effort::None), No),
             ("anthropic", "claude-mythos-preview", None, No),
-            // Not listed.
+            // Not in the catalogue.
             ("anthropic", "claude-sonnet-5-20260930", None, No),
             ("anthropic", "claude-haiku-6", None, No),
             ("anthropic", "claude-opus-latest", None, No),

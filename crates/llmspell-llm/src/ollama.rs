@@ -1,4 +1,4 @@
-//! Ollama: sizes the model's context to the request, which the server would otherwise cut without a word.
+//! Ollama: sets the context length of each request, because the server silently truncates a prompt that exceeds it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,18 +19,18 @@ use crate::provider::{Attempt, Provider, TakesOutput};
 use crate::shape::shape_of;
 use crate::transport::Transport;
 
-/// The context asked for when the request needs no more.
+/// The context length of a request that needs no more.
 const USUAL_CONTEXT: u64 = 8_192;
 
-/// What is kept free for the answer when the request does not say.
+/// The tokens reserved for an answer without `max_tokens`.
 const USUAL_ANSWER: u64 = 1_024;
 
-/// Ollama's own API behind HTTP.
+/// A provider that uses Ollama's native API.
 #[derive(Clone)]
 pub(crate) struct Ollama {
     http: HttpProvider,
     config: ProviderConfig,
-    /// The most each model can take, as the server said.
+    /// The maximum context length of each model, as the server reports it.
     windows: Arc<Mutex<HashMap<String, Option<u64>>>>,
 }
 
@@ -48,7 +48,7 @@ impl Ollama {
         Ok(body)
     }
 
-    /// The most tokens a model can take, asked once. A server that does not say is not asked again.
+    /// Returns the maximum context length of a model, if the server reports it. It is requested only once.
     async fn window(&self, model: &str) -> Result<Option<u64>> {
         let known = self.windows.lock().unwrap_or_else(PoisonError::into_inner).get(model).copied();
         if let Some(window) = known {
@@ -61,7 +61,7 @@ impl Ollama {
                         .find(|(name, _)| name.ends_with(".context_length"))
                         .and_then(|(_, size)| count(size))
                 }),
-                // Servers that only speak like Ollama may not have it.
+                // Servers that are only compatible with Ollama may lack this endpoint.
                 Err(error) if matches!(error.kind(), ErrorKind::BadRequest | ErrorKind::BadResponse) => None,
                 Err(error) => return Err(error),
             };
@@ -104,15 +104,15 @@ impl Provider for Ollama {
     }
 }
 
-/// The context to ask for: as usual, or what the request needs.
+/// Returns the context length for a request: the default, or more if the request needs it.
 ///
 /// # Errors
-/// When the model cannot take that much.
+/// When the request exceeds the model's maximum.
 fn context(request: &ChatRequest, window: Option<u64>) -> Result<u64> {
     let asked = count_request(request);
     let needed = asked + request.max_tokens.map_or(USUAL_ANSWER, u64::from);
     let window = window.unwrap_or(u64::MAX);
-    // An answer that nobody gave a length may be short; a question cannot.
+    // An answer without `max_tokens` may become shorter than reserved. The prompt cannot.
     let least = if request.max_tokens.is_some() { needed } else { asked };
     if least > window {
         return Err(Error::new(
@@ -121,7 +121,7 @@ fn context(request: &ChatRequest, window: Option<u64>) -> Result<u64> {
         )
         .hint("shorten the conversation, lower `max_tokens`, or use a model with a larger context"));
     }
-    // In steps, as the server loads the model anew for each size.
+    // In steps, because the server reloads the model for each new context length.
     let steps = needed.next_multiple_of(2_048);
     Ok(steps.max(USUAL_CONTEXT).min(window))
 }

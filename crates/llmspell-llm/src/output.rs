@@ -1,4 +1,4 @@
-//! How a model learns what its answer must be: by the provider's own means, or in words.
+//! Tells a model the schema of its answer: by the provider's native structured output, or in the prompt.
 
 use llmspell_core::chat::ChatRequest;
 use serde_json::Value as Json;
@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use crate::client::Entry;
 use crate::provider::TakesOutput;
 
-/// The request in other words, where its model has to be told what the answer must be; `None` where it needs no telling.
+/// Returns the request with schema instructions in its prompt; `None` if the native structured output suffices.
 pub(crate) fn told(entry: &Entry, request: &ChatRequest) -> Option<ChatRequest> {
     let output = request.output.as_ref()?;
     let is_known = || {

@@ -1,4 +1,4 @@
-//! Finds which provider and model a name means.
+//! Resolves the names of providers and models.
 
 use llmspell_core::capability::ModelRef;
 use llmspell_core::{Error, ErrorKind, Result};
@@ -7,16 +7,16 @@ use crate::client::Entry;
 use crate::mock;
 use crate::providers::{PROVIDERS, ProviderRow};
 
-/// Finds what is meant by a provider and a model; what is absent is the default, which is the first entry.
+/// Resolves a provider and a model. An absent one is the default: the first provider, or the provider's default model.
 ///
-/// A model that the catalogue lacks is let through, for catalogues age; only the mock knows all it has.
+/// A model that is not in the catalogue is accepted, since catalogues age. Only the mock's list of models is complete.
 pub(crate) fn resolve(entries: &[Entry], provider: Option<&str>, model: Option<&str>) -> Result<ModelRef> {
     let provider = provider.filter(|name| !name.is_empty());
     let model = model.filter(|name| !name.is_empty());
     let (entry, model) = match (provider, model) {
         (Some(provider), model) => {
             let entry = named(entries, provider)?;
-            // `provider/model` may repeat the provider; any other slash belongs to the model's name.
+            // `provider/model` may repeat the provider. Any other slash belongs to the model's name.
             let own = model.map(|model| {
                 strip(model, provider).filter(|_| entry.model(model).is_none()).unwrap_or(model)
             });
@@ -44,14 +44,14 @@ pub(crate) fn resolve(entries: &[Entry], provider: Option<&str>, model: Option<&
     Ok(ModelRef { provider: entry.name.clone(), model: model.to_owned() })
 }
 
-/// A name without a provider beside it: `provider/model`, or a model of the default provider.
+/// Resolves a name without a separate provider: `provider/model`, or a model of the default provider.
 fn by_model<'a>(entries: &'a [Entry], name: &'a str) -> Result<(&'a Entry, Option<&'a str>)> {
     let default = first(entries)?;
     let Some((before, rest)) = name.split_once('/') else { return Ok((default, Some(name))) };
     if let Some(entry) = entries.iter().find(|entry| entry.name == before) {
         return Ok((entry, Some(rest)));
     }
-    // Routers and hosts have models named `maker/model`, and a maker may be a provider as well.
+    // Routers and hosts name their models `maker/model`, and the maker may also be a provider.
     if default.model(name).is_none() && ProviderRow::find(before).is_some() {
         named(entries, before)?;
     }
@@ -69,10 +69,10 @@ fn first(entries: &[Entry]) -> Result<&Entry> {
     })
 }
 
-/// The provider of this name.
+/// Returns the provider of this name.
 ///
 /// # Errors
-/// When it cannot be used; the error says how to get it and which can be.
+/// When it is not available. The hints say how to set it up and which providers are available.
 pub(crate) fn named<'a>(entries: &'a [Entry], name: &str) -> Result<&'a Entry> {
     if let Some(entry) = entries.iter().find(|entry| entry.name == name) {
         return Ok(entry);
@@ -94,7 +94,7 @@ pub(crate) fn named<'a>(entries: &'a [Entry], name: &str) -> Result<&'a Entry> {
     Err(error.hint(usable))
 }
 
-/// A hint that offers the names near a wrong one.
+/// Returns a "did you mean" hint with similar names, if there are any.
 pub(crate) fn near_hint<'a>(
     provider: &str,
     model: &str,
@@ -104,7 +104,7 @@ pub(crate) fn near_hint<'a>(
     (!near.is_empty()).then(|| format!("did you mean {}?", models(provider, &near)))
 }
 
-/// A hint that offers the names near a wrong one, or the first few when none is near.
+/// Returns a "did you mean" hint with similar names, or else a hint with the first few names.
 pub(crate) fn known_hint(provider: &str, model: &str, known: &[&str]) -> Option<String> {
     near_hint(provider, model, known.iter().copied()).or_else(|| {
         let few = &known[..known.len().min(3)];
@@ -116,7 +116,7 @@ fn models(provider: &str, names: &[&str]) -> String {
     list(names.iter().map(|name| format!("{provider}/{name}")))
 }
 
-/// The names that look like a wrong one, the likest first, at most three.
+/// Returns at most three names similar to a wrong one, most similar first.
 fn near<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     const LIKE: f64 = 0.6;
     let wrong = wrong.to_lowercase();

@@ -1,21 +1,21 @@
-//! Makes a value fit where it means what is asked for and is only written as another type.
+//! Converts a value to the type that the schema expects, where nothing is lost.
 
 use serde_json::Value as Json;
 
 use crate::schema::{PathStep, Schema, ValidationError, Violation, size};
 
-/// The most places that are made to fit; each is a check of the whole value.
+/// The maximum number of conversions. Each one requires a validation of the whole value.
 const MOST_CHANGES: usize = 256;
 
-/// The same where a check takes long, which it does from so many bytes on.
+/// The maximum for values of more than [`LARGE`] bytes, whose validation is slow.
 const FEW_CHANGES: usize = 8;
 const LARGE: usize = 64 << 10;
 
-/// Checks a value, and where it does not fit, tries what loses nothing: `"42"` for 42, `"true"` for true, a list of one
-/// for what is in it, nothing for null.
+/// Validates a value. Where it does not fit, tries lossless conversions: `"42"` to `42`, `"true"` to `true`, a list of
+/// one item to the item, a value to a list of one item, and `null` to an absent field.
 ///
 /// # Errors
-/// Where it does not fit whatever is tried.
+/// The first violation that no conversion resolves.
 pub(super) fn fit(schema: &Schema, mut value: Json) -> Result<Json, ValidationError> {
     let Err(mut violation) = schema.check_in_place(&mut value) else { return Ok(value) };
     let most = if size(&value) > LARGE { FEW_CHANGES } else { MOST_CHANGES };
@@ -39,7 +39,7 @@ pub(super) fn fit(schema: &Schema, mut value: Json) -> Result<Json, ValidationEr
     Err(violation.into())
 }
 
-/// What may be done at the place of a violation.
+/// A conversion at the place of a violation.
 enum Change {
     Set(Json),
     Remove,
@@ -87,7 +87,7 @@ fn changes(root: &Json, violation: &Violation) -> Vec<Change> {
 }
 
 impl Change {
-    /// `None` where it cannot be made.
+    /// Applies the conversion; `None` if that is impossible.
     fn make(self, root: &mut Json, path: &[PathStep]) -> Option<()> {
         let inner = |value, step: &PathStep| match step {
             PathStep::Field(name) => Json::get_mut(value, name),

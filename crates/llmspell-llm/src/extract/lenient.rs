@@ -1,29 +1,30 @@
-//! Finds the JSON in what a model wrote: in a fence, in prose, or written as JavaScript and Python have it.
+//! Finds JSON in the text of a model: in a code fence, within prose, or written as in JavaScript or Python.
 //!
-//! Known crates read JSON5 alone, which knows no `True`, no typographic quotes, no line break and no stray quote in a text,
-//! and sets no bound on depth; and what is hard is to find where the value begins and ends.
+//! Existing crates parse JSON5 only. They do not accept `True`, typographic quotes, line breaks or unescaped quotes in
+//! a string, and do not limit the depth. They also do not find out where a value begins and ends, which is the hard
+//! part.
 
 use serde_json::{Map, Value as Json};
 
-/// How deep a value may be.
+/// The maximum depth of a value.
 const MAX_DEPTH: usize = 64;
 
-/// The most bytes of an answer that are looked through.
+/// The maximum number of bytes of an answer that are searched.
 const MAX_BYTES: usize = 1 << 20;
 
-/// The most places at which a value is taken to begin.
+/// The maximum number of positions at which a value may begin.
 const MAX_STARTS: usize = 32;
 
-/// What an answer holds.
+/// The values in an answer.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// The values in it, the likeliest first.
+    /// The values, most likely first.
     pub(super) values: Vec<Json>,
-    /// Whether one begins in it and does not end.
+    /// Whether the text ends within a value.
     pub(super) is_cut: bool,
 }
 
-/// Looks for JSON in an answer.
+/// Searches an answer for JSON.
 pub(super) fn find(text: &str) -> Found {
     let text = text.trim().trim_start_matches('\u{feff}');
     if let Ok(value) = serde_json::from_str(text) {
@@ -40,17 +41,17 @@ pub(super) fn find(text: &str) -> Found {
     found
 }
 
-/// What stands between fences; the last one may be open.
+/// Returns the contents of code fences. The last one may be unclosed.
 fn fences(text: &str) -> impl Iterator<Item = &str> {
     text.split("```").skip(1).step_by(2).map(|fenced| {
-        // The language.
+        // Skips the language tag.
         let letters = fenced.find(|letter: char| !letter.is_ascii_alphanumeric()).unwrap_or(0);
         &fenced[letters..]
     })
 }
 
 impl Found {
-    /// Takes what is a value as a whole, or else all objects and lists in the order in which they begin.
+    /// Adds the whole text if it is JSON, or else every object and list in it, in order.
     fn look(&mut self, text: &str) {
         if let Ok(value) = serde_json::from_str(text.trim()) {
             self.values.push(value);
@@ -66,7 +67,7 @@ impl Found {
                     self.values.push(value);
                     at = reader.at;
                 }
-                // What is whole within it is only a part of the answer.
+                // Complete values inside an incomplete one are only parts of the answer.
                 Err(Stop::Cut) => {
                     self.is_cut = true;
                     break;
@@ -80,9 +81,9 @@ impl Found {
 /// Why a value could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stop {
-    /// The text ends within it.
+    /// The text ends within the value.
     Cut,
-    /// It is none.
+    /// This is not a value.
     Wrong,
 }
 
@@ -105,7 +106,7 @@ impl<'a> Reader<'a> {
         self.at += letter.len_utf8();
     }
 
-    /// Passes white space and comments.
+    /// Skips white space and comments.
     fn skip_blank(&mut self) {
         loop {
             let rest = self.rest();
@@ -181,7 +182,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Passes the comma between two members; where a line ends it may be missing.
+    /// Skips the comma between two members. It may be missing at the end of a line.
     fn separator(&mut self, end: char) -> Result<(), Stop> {
         let before = self.at;
         self.skip_blank();
@@ -194,7 +195,7 @@ impl<'a> Reader<'a> {
         if next == end || is_new_line && !matches!(next, '}' | ']') { Ok(()) } else { Err(Stop::Wrong) }
     }
 
-    /// A field's name without quotes.
+    /// Reads an unquoted field name.
     fn name(&mut self) -> Result<String, Stop> {
         let rest = self.rest();
         let is_of_name = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '$' | '-' | '.');
@@ -206,7 +207,7 @@ impl<'a> Reader<'a> {
         Ok(rest[..end].to_owned())
     }
 
-    /// A number, a word that stands for a value, or a text without quotes, which ends with its line.
+    /// Reads a number, a keyword such as `true`, or an unquoted string, which ends with its line.
     fn word(&mut self) -> Result<Json, Stop> {
         let rest = self.rest();
         let end = rest.find([',', ';', '}', ']', '\n', '{', '[', '"']).ok_or(Stop::Cut)?;
@@ -220,7 +221,7 @@ impl<'a> Reader<'a> {
             "true" | "True" | "TRUE" => Ok(true.into()),
             "false" | "False" | "FALSE" => Ok(false.into()),
             "null" | "None" | "nil" | "undefined" | "NULL" => Ok(Json::Null),
-            // What was left out, or is no number that JSON has.
+            // An omission, or a number that JSON cannot represent.
             "" | "..." | "…" | "NaN" | "Infinity" | "-Infinity" => Err(Stop::Wrong),
             word if word.ends_with("...") || word.ends_with('…') => Err(Stop::Wrong),
             word if word.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first)) => {
@@ -230,7 +231,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A text in quotes. A quote ends it where a member can end, so that one that was not escaped does not.
+    /// Reads a quoted string. A quote ends it only where a member can end, so an unescaped quote inside does not.
     fn quoted(&mut self, open: char) -> Result<String, Stop> {
         self.skip(open);
         let more: String = [open; 2].iter().collect();
@@ -252,7 +253,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether a text can end here: a member does, or a name, or the line and another member follows.
+    /// Whether a string can end here: a separator, a closing bracket, a comment or the end of the text follows, or a
+    /// new line with another member.
     fn may_end(&self) -> bool {
         let after = self.rest().trim_start();
         let blank = &self.rest()[..self.rest().len() - after.len()];
@@ -263,7 +265,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What a backslash stands before. One that escapes nothing is itself: it is one of a pattern or a path.
+    /// Reads an escape sequence. An unknown one is kept with its backslash, since it usually is part of a pattern or a
+    /// path.
     fn escape(&mut self, text: &mut String) -> Result<(), Stop> {
         let letter = self.peek()?;
         self.skip(letter);
@@ -285,7 +288,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// A letter by its number, which may take two of them.
+    /// Reads the hex digits of `\u`, including the second half of a surrogate pair.
     fn unicode(&mut self) -> Option<char> {
         let unit = |text: &str| u16::from_str_radix(text.get(..4)?, 16).ok();
         let first = unit(self.rest())?;
@@ -311,7 +314,7 @@ fn closes(open: char, letter: char) -> bool {
     }
 }
 
-/// A number as JSON has it, or as programs write it: `+1`, `.5`, `1.`, `1_000`, `0x1f`.
+/// Parses a number as in JSON or in programs: `+1`, `.5`, `1.`, `1_000`, `0x1f`.
 fn number(word: &str) -> Option<Json> {
     let plain = word.strip_prefix('+').unwrap_or(word).replace('_', "");
     if let Some(digits) = plain.strip_prefix("0x").or_else(|| plain.strip_prefix("0X")) {
@@ -379,7 +382,7 @@ mod tests {
             ("{a = 1; b = \"x\"}", json!({"a": 1, "b": "x"})),
         ] {
             let found = values(text);
-            // Numbers may be written 1 or 1.0.
+            // 1 and 1.0 are the same number.
             assert_eq!(found.len(), 1, "{text}: {found:?}");
             assert_eq!(found[0].to_string().replace(".0", ""), value.to_string().replace(".0", ""), "{text}");
         }
@@ -425,7 +428,7 @@ mod tests {
     }
 
     proptest! {
-        /// Lenient reading changes nothing of what is JSON already.
+        /// Lenient reading does not change valid JSON.
         #[test]
         fn what_is_json_is_read_as_it_is(value in json_value(), pretty in any::<bool>()) {
             let list = json!([value]);

@@ -11,7 +11,7 @@ fn said(text: &str) -> Reply {
     Reply { text: text.to_owned(), ..Reply::default() }
 }
 
-/// What is read in an answer, or what is wrong with it.
+/// Reads an answer, and returns the value or the violation.
 fn read(written: Json, text: &str) -> Result<Json, String> {
     read_output(&said(text), &schema(written)).map_err(|invalid| invalid.error.to_string())
 }
@@ -41,7 +41,7 @@ fn a_value_is_made_to_fit_where_that_loses_nothing() {
         (json!({"n": {"type": "integer", "default": 7}}), "{}", json!({"n": 7})),
     ] {
         let read = read(written.clone(), text);
-        // Of a field with a default, JSON Schema alone says whether it must be there; the short form fills it in.
+        // In JSON Schema a default does not make a field optional; in the shorthand it is filled in.
         assert_eq!(read, Ok(value), "{written} {text}");
     }
 }
@@ -85,7 +85,7 @@ fn what_holds_no_value_says_so() {
     ] {
         assert_eq!(read(person.clone(), text), Err(misfit.to_owned()), "{text}");
     }
-    // The text of an answer that was cut is not taken for a text that was asked for.
+    // The text of a cut answer must not pass as a string.
     assert!(read(json!("string"), r#"{"name": "Ad"#).is_err());
 }
 

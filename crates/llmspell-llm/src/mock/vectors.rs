@@ -1,12 +1,12 @@
-//! Vectors of the mock: texts that share words are near.
+//! The embeddings of the mock: texts that share words have similar vectors.
 
-/// How many numbers a vector has.
+/// The default number of dimensions.
 pub(super) const DIMENSIONS: usize = 64;
 
-/// The most numbers that a vector may have.
+/// The maximum number of dimensions.
 const MAX_DIMENSIONS: usize = 4_096;
 
-/// A vector of length 1, the sum of one direction for each word.
+/// Returns a unit vector: the normalized sum of one direction per word.
 pub(super) fn of(text: &str, dimensions: usize) -> Vec<f64> {
     let dimensions = dimensions.clamp(1, MAX_DIMENSIONS);
     let mut vector = vec![0.0; dimensions];
@@ -19,7 +19,7 @@ pub(super) fn of(text: &str, dimensions: usize) -> Vec<f64> {
     }
     let length = vector.iter().map(|number| number * number).sum::<f64>().sqrt();
     if length == 0.0 {
-        // Words that cancel each other out, or none, point somewhere too.
+        // A text without words, or whose words cancel out, gets a fixed vector.
         vector[0] = 1.0;
     } else {
         vector.iter_mut().for_each(|number| *number /= length);
@@ -27,7 +27,7 @@ pub(super) fn of(text: &str, dimensions: usize) -> Vec<f64> {
     vector
 }
 
-/// FNV-1a: the same on every machine and in every version.
+/// FNV-1a, which is the same on every machine and in every version.
 fn hash(word: &str) -> u64 {
     word.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)

@@ -1,4 +1,4 @@
-//! Anthropic's messages.
+//! Anthropic's Messages API.
 
 use std::borrow::Cow;
 
@@ -16,18 +16,18 @@ use crate::provider::TakesOutput;
 
 pub(super) struct Anthropic;
 
-/// The version of the API that this file speaks.
+/// The version of the API that this module implements.
 const VERSION: &str = "2023-06-01";
 
-/// How much the model may write when nobody says: the API insists on a number.
+/// The `max_tokens` of a request without one: the API requires a number.
 const DEFAULT_MAX_TOKENS: u64 = 8_192;
 
-/// Marks, in our words, a thought that the provider shows only sealed.
+/// Our prefix for the signature of a redacted reasoning block, whose text the provider does not reveal.
 const SEALED: &str = "sealed:";
 
 impl Shape for Anthropic {
     fn implied_path(&self, given: &[&str]) -> Option<&'static str> {
-        // The provider's own tools take an address without the version.
+        // Anthropic's own tools accept a base URL without the version.
         (given.last() != Some(&"v1")).then_some("v1")
     }
 
@@ -114,7 +114,7 @@ impl Shape for Anthropic {
         match json["type"].as_str().unwrap_or_default() {
             "message_start" => {
                 read_message(&json["message"], draft);
-                // What was written when the answer began; how much it came to is said at its end.
+                // `message_start` reports the output tokens so far; the total comes at the end.
                 draft.tokens.output = None;
             }
             "content_block_start" => read_block(index, &json["content_block"], draft),
@@ -142,7 +142,8 @@ impl Shape for Anthropic {
     }
 }
 
-/// Adds to the last message when it is of the same role: results of several tools belong into one.
+/// Appends to the last message if it has the same role. The API requires the results of one turn's tools in one
+/// message.
 fn push(messages: &mut Vec<Json>, role: &str, blocks: Vec<Json>) {
     match messages.last_mut() {
         Some(last) if last["role"] == role => {
@@ -158,7 +159,7 @@ fn write(message: &Message, role: &str) -> Result<Vec<Json>> {
     let mut blocks = Vec::new();
     for part in parts(&message.content) {
         blocks.push(match part {
-            // The API refuses a text that is empty.
+            // The API rejects an empty text.
             Part::Text { text } if text.is_empty() => continue,
             Part::Text { text } => json!({"type": "text", "text": text}),
             Part::Image { mime, data } if role == "user" => {
@@ -170,7 +171,7 @@ fn write(message: &Message, role: &str) -> Result<Vec<Json>> {
             Part::ToolResult { id, content, is_error } if role == "user" => {
                 json!({"type": "tool_result", "tool_use_id": id, "content": content, "is_error": is_error})
             }
-            // A thought that is not signed is not taken back.
+            // The API rejects unsigned reasoning.
             Part::Reasoning { signature: None, .. } => continue,
             Part::Reasoning { text, signature: Some(signature) } if role == "assistant" => {
                 match signature.strip_prefix(SEALED) {
@@ -184,7 +185,7 @@ fn write(message: &Message, role: &str) -> Result<Vec<Json>> {
     Ok(blocks)
 }
 
-/// How the model is told to think. Models before 4.6 take a budget, later ones an effort.
+/// Returns the reasoning settings. Models before 4.6 take a token budget, later ones an effort.
 fn thinking(model: &str, how: Effort) -> Option<Json> {
     let budget = match how {
         Effort::None => return None,
@@ -205,7 +206,7 @@ fn read_message(message: &Json, draft: &mut Draft) {
     read_usage(&message["usage"], draft);
 }
 
-/// Usage comes in two events; the later one counts for what it repeats.
+/// Reads usage, which arrives in two events. Of a repeated count, the later one applies.
 fn read_usage(usage: &Json, draft: &mut Draft) {
     if !usage["input_tokens"].is_null() {
         let cached = count(&usage["cache_read_input_tokens"]);
@@ -219,7 +220,7 @@ fn read_usage(usage: &Json, draft: &mut Draft) {
     }
 }
 
-/// Reads a block, which a whole answer has at once and a stream begins with.
+/// Reads a content block: the whole of it in a complete answer, or its start in a stream.
 fn read_block(index: u64, block: &Json, draft: &mut Draft) {
     match block["type"].as_str().unwrap_or_default() {
         "text" => draft.add_text(block["text"].as_str().unwrap_or_default()),
@@ -234,7 +235,7 @@ fn read_block(index: u64, block: &Json, draft: &mut Draft) {
             let call = draft.call(index);
             call.id = text(&block["id"]).unwrap_or_default();
             call.name = text(&block["name"]).unwrap_or_default();
-            // A stream begins with an empty object and sends the arguments as text.
+            // In a stream the block starts with an empty object, and the arguments follow as text.
             if block["input"].as_object().is_some_and(|input| !input.is_empty()) {
                 call.arguments = block["input"].to_string();
             }
@@ -247,7 +248,7 @@ fn read_delta(index: u64, delta: &Json, draft: &mut Draft) {
     match delta["type"].as_str().unwrap_or_default() {
         "text_delta" => draft.add_text(delta["text"].as_str().unwrap_or_default()),
         "thinking_delta" | "signature_delta" => read_thought(index, delta, draft),
-        // Other blocks than tool calls, which are not read, send such pieces too.
+        // Blocks that are not tool calls send such deltas too. They are ignored.
         "input_json_delta" => {
             if let Some(call) = draft.begun_call(index) {
                 call.arguments.push_str(delta["partial_json"].as_str().unwrap_or_default());

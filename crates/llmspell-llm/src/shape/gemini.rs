@@ -1,4 +1,4 @@
-//! Gemini's `generateContent`.
+//! Gemini's `generateContent` API.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -36,12 +36,12 @@ impl Shape for Gemini {
     }
 
     fn headers(&self, key: Option<&str>) -> Vec<(&'static str, String)> {
-        // In a header, not in the address, which is logged along the way.
+        // In a header and not in the URL, because URLs end up in logs.
         key.map(|key| ("x-goog-api-key", key.to_owned())).into_iter().collect()
     }
 
     fn takes_output(&self, request: &ChatRequest) -> TakesOutput {
-        // Most models take tools or a schema, and not both.
+        // Most models accept tools or a schema, but not both.
         if request.tools.is_empty() { TakesOutput::IfKnown } else { TakesOutput::InWords }
     }
 
@@ -49,7 +49,7 @@ impl Shape for Gemini {
         let mut system: Vec<Cow<'_, str>> =
             request.system.as_deref().map(Cow::Borrowed).into_iter().collect();
         let mut contents = Vec::new();
-        // Results point at calls by name here, by id elsewhere.
+        // In this API a result names the function of its call, not the id.
         let mut names: HashMap<String, String> = HashMap::new();
         for message in &request.messages {
             let role = match message.role {

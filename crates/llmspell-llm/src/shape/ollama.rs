@@ -1,4 +1,4 @@
-//! Ollama's own API.
+//! Ollama's native API.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -36,12 +36,12 @@ impl Shape for Ollama {
         bearer(key)
     }
 
-    /// Every model is kept to it, and none is shown it.
+    /// The server constrains decoding to the schema for every model, but does not show the schema to the model.
     fn takes_output(&self, _: &ChatRequest) -> TakesOutput {
         TakesOutput::Unseen
     }
 
-    /// The context's size, `options.num_ctx`, is added by the provider, which knows the model.
+    /// The context length, `options.num_ctx`, is added by `ollama.rs`, which knows the model.
     fn body(&self, _: &ProviderConfig, request: &ChatRequest, stream: bool) -> Result<Json> {
         let mut messages = Vec::new();
         messages.extend(request.system.as_ref().map(|text| json!({"role": "system", "content": text})));

@@ -1,4 +1,4 @@
-//! OpenAI's chat completions, as OpenAI and the many that speak like it have them.
+//! OpenAI's Chat Completions API, as OpenAI and the many compatible servers implement it.
 
 use std::borrow::Cow;
 
@@ -51,7 +51,8 @@ impl Shape for OpenAiChat {
                 json!({"type": "function", "function": function})
             })
             .collect();
-        // OpenAI's own reasoning models refuse the old name, and most others do not know the new one.
+        // OpenAI's reasoning models reject `max_tokens`, and most compatible servers do not know
+        // `max_completion_tokens`.
         let max_tokens = if config.is_openai() { "max_completion_tokens" } else { "max_tokens" };
         let body = Object::default()
             .set_some("model", request.model.as_deref())
@@ -113,7 +114,7 @@ impl Shape for OpenAiChat {
     }
 
     fn models(&self, json: &Json) -> Vec<ModelInfo> {
-        // OpenAI answers with an object, some others with the bare list.
+        // OpenAI returns an object with the list, some other servers the bare list.
         let list = if json.is_array() { json } else { &json["data"] };
         named_models(list, "id")
             .map(|(model, name)| {
@@ -127,7 +128,7 @@ impl Shape for OpenAiChat {
     }
 }
 
-/// The key in the header that most providers want it in.
+/// Returns the key as a bearer token.
 pub(super) fn bearer(key: Option<&str>) -> Vec<(&'static str, String)> {
     key.map(|key| ("authorization", format!("Bearer {key}"))).into_iter().collect()
 }
@@ -154,7 +155,7 @@ fn write_message(message: &Message, messages: &mut Vec<Json>) -> Result<()> {
             let mut calls = Vec::new();
             for part in parts(&message.content) {
                 match part {
-                    // Thoughts are shown by this API and not taken back.
+                    // This API returns reasoning but does not accept it.
                     Part::Text { .. } | Part::Reasoning { .. } => {}
                     Part::ToolCall(call) => calls.push(json!({
                         "type": "function",
@@ -174,7 +175,7 @@ fn write_message(message: &Message, messages: &mut Vec<Json>) -> Result<()> {
     Ok(())
 }
 
-/// A user's message; results of tools become messages of their own, as the API has them.
+/// Writes a user's message. Tool results become separate messages, as the API requires.
 fn write_user(message: &Message, messages: &mut Vec<Json>) -> Result<()> {
     let mut said = Vec::new();
     for part in parts(&message.content) {
@@ -194,7 +195,7 @@ fn write_user(message: &Message, messages: &mut Vec<Json>) -> Result<()> {
     let plain = said.iter().all(|part| part["type"] == "text");
     match (said.len(), plain) {
         (0, _) => {}
-        // Text alone goes as a string: not every server takes a list.
+        // Plain text is sent as a string, since not every server accepts a list.
         (_, true) => messages.push(json!({"role": "user", "content": message.joined_text()})),
         _ => messages.push(json!({"role": "user", "content": said})),
     }
@@ -218,7 +219,7 @@ fn read_frame(json: &Json, draft: &mut Draft) {
     }
 }
 
-/// Reads a message or a delta: they hold the same fields.
+/// Reads a complete message or a delta, which have the same fields.
 fn read_content(message: &Json, draft: &mut Draft) {
     for field in ["reasoning_content", "reasoning"] {
         if let Some(thought) = message[field].as_str() {
@@ -228,7 +229,7 @@ fn read_content(message: &Json, draft: &mut Draft) {
     }
     match &message["content"] {
         Json::String(text) => draft.add_text(text),
-        // Mistral's way to tell thought from text.
+        // Mistral's format for reasoning and text.
         Json::Array(chunks) => {
             for chunk in chunks {
                 for thought in chunk["thinking"].as_array().into_iter().flatten() {
@@ -245,7 +246,7 @@ fn read_content(message: &Json, draft: &mut Draft) {
     }
     for (at, call) in message["tool_calls"].as_array().into_iter().flatten().enumerate() {
         let begun = draft.call_with_id(call["index"].as_u64().unwrap_or(at as u64), call["id"].as_str());
-        // The id and the name come once; a repeat of them is not more of them.
+        // Id and name are sent once. A repetition must not be appended.
         if begun.id.is_empty() {
             begun.id = text(&call["id"]).unwrap_or_default();
         }

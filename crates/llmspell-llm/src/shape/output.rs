@@ -1,5 +1,7 @@
-//! What the APIs take of a JSON Schema. The answer is checked against all of it later, so what an API does not take is
-//! left out, and a schema that would then say something else is not sent at all.
+//! Reduces a JSON Schema to the keywords that an API accepts.
+//!
+//! The answer is validated against the complete schema later, so a constraint that an API does not know may be left
+//! out. But if the result would describe other values, it is not sent as a strict schema.
 
 use std::collections::HashMap;
 
@@ -8,13 +10,13 @@ use serde_json::{Map, Value as Json};
 
 use crate::provider::TakesOutput;
 
-/// What a schema is called where it needs a name.
+/// The name of the schema, for APIs that require one.
 pub(super) const NAME: &str = "answer";
 
-/// The words that an API takes.
+/// The subset of JSON Schema that an API accepts.
 struct Dialect {
     words: &'static [&'static str],
-    /// Whether every object must say that it has no other fields.
+    /// Whether every object must forbid additional fields.
     closed: bool,
     /// Whether every field must be required.
     complete: bool,
@@ -65,13 +67,13 @@ const OLLAMA: Dialect = Dialect {
     complete: false,
 };
 
-/// OpenAI's APIs take objects only.
+/// Checks for OpenAI's APIs, which only accept schemas of objects.
 pub(super) fn takes_objects(request: &ChatRequest) -> TakesOutput {
     let is_object = request.output.as_ref().is_some_and(|output| output.schema["type"] == "object");
     if is_object { TakesOutput::IfKnown } else { TakesOutput::InWords }
 }
 
-/// As OpenAI takes it, and whether it keeps to the rules under which the model is held to it.
+/// Returns the schema for OpenAI, and whether it conforms to the rules of strict mode.
 pub(super) fn openai(schema: &Json) -> (Json, bool) {
     match STRICT.write(schema) {
         Some(strict) => (strict, true),
@@ -79,29 +81,29 @@ pub(super) fn openai(schema: &Json) -> (Json, bool) {
     }
 }
 
-/// As Anthropic takes it, which takes none that leads back to itself.
+/// Returns the schema for Anthropic; `None` if it cannot be expressed or is recursive.
 pub(super) fn anthropic(schema: &Json) -> Option<Json> {
     let written = ANTHROPIC.write(schema)?;
-    // What is under way at the start is the schema itself.
+    // The schema itself is the first one to be followed.
     let mut references = References { root: schema, followed: HashMap::from([("#", true)]) };
     (!references.lead_back(schema)).then_some(written)
 }
 
-/// As Gemini takes it.
+/// Returns the schema for Gemini.
 pub(super) fn gemini(schema: &Json) -> Json {
     GEMINI.write(schema).unwrap_or_default()
 }
 
-/// As Ollama takes it.
+/// Returns the schema for Ollama.
 pub(super) fn ollama(schema: &Json) -> Json {
     OLLAMA.write(schema).unwrap_or_default()
 }
 
 impl Dialect {
-    /// The schema in these words; `None` where it would say something else.
+    /// Returns the schema in this dialect; `None` if that would describe other values.
     fn write(&self, schema: &Json) -> Option<Json> {
         let Some(fields) = schema.as_object() else {
-            // `true` is anything, and `false` nothing that an answer could be.
+            // `true` accepts any value. `false` accepts none, so no answer could fit it.
             return (!self.closed && *schema == Json::Bool(true)).then(|| Json::Object(Map::new()));
         };
         if self.closed && fields.is_empty() {
@@ -149,10 +151,10 @@ impl Dialect {
     }
 }
 
-/// Finds references that lead back to where they stand.
+/// Finds recursive references.
 struct References<'a> {
     root: &'a Json,
-    /// Those that are being followed, and those that were.
+    /// The references that have been followed, and whether each is still being followed.
     followed: HashMap<&'a str, bool>,
 }
 
@@ -162,7 +164,7 @@ impl<'a> References<'a> {
             Json::Array(items) => items.iter().any(|item| self.lead_back(item)),
             Json::Object(fields) => {
                 fields.iter().any(|(word, value)| match (word.as_str(), value.as_str()) {
-                    // The definitions are gone into from where they are used.
+                    // Definitions are visited where they are used.
                     ("$defs" | "definitions", _) => false,
                     ("$ref", Some(reference)) => self.leads_back(reference),
                     _ => self.lead_back(value),
@@ -248,7 +250,7 @@ mod tests {
             assert_eq!(openai(&open), (open.clone(), false), "{open}");
             assert_eq!(anthropic(&open), None, "{open}");
         }
-        // `oneOf` and all that cannot be said is checked later.
+        // Constraints that the dialect lacks are left out and validated later.
         assert_eq!(
             ollama(&json!({"type": "string", "pattern": "a", "format": "date"})),
             json!({"type": "string"})

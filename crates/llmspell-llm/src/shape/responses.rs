@@ -1,4 +1,4 @@
-//! OpenAI's Responses.
+//! OpenAI's Responses API.
 
 use std::borrow::Cow;
 
@@ -108,11 +108,11 @@ impl Shape for OpenAiResponses {
                 call.name = text(&json["item"]["name"]).unwrap_or_default();
             }
             "response.function_call_arguments.delta" => draft.call(index).arguments.push_str(delta),
-            // The whole of it, which is what counts if a delta was lost.
+            // The item is complete here; it replaces the deltas, one of which may be missing.
             "response.output_item.done" if json["item"]["type"] == "function_call" => {
                 read_item(index, &json["item"], draft);
             }
-            // Its text came in pieces before.
+            // Its text has arrived in deltas.
             "response.output_item.done" if json["item"]["type"] == "reasoning" => {
                 keep_thought(index, &json["item"], draft);
             }
@@ -142,10 +142,10 @@ fn text_format(output: &OutputSpec) -> Json {
     json!({"format": {"type": "json_schema", "name": output::NAME, "schema": schema, "strict": strict}})
 }
 
-/// What holds a thought that only the provider can read: nothing of a response is kept on its side.
+/// The field with encrypted reasoning. We request it because responses are not stored at the provider (`store: false`).
 const SEALED: &str = "reasoning.encrypted_content";
 
-/// A message as the items that it is, in its order.
+/// Writes a message as a sequence of items.
 fn write_message(message: &Message, input: &mut Vec<Json>) -> Result<()> {
     let role = match message.role {
         Role::System => "system",
@@ -173,7 +173,7 @@ fn write_message(message: &Message, input: &mut Vec<Json>) -> Result<()> {
             Part::ToolResult { id, content, .. } if role == "user" => {
                 json!({"type": "function_call_output", "call_id": id, "output": content})
             }
-            // A thought that is not sealed is not taken back.
+            // The API does not accept reasoning without its encrypted content.
             Part::Reasoning { signature, .. } if role == "assistant" => {
                 let Some((id, sealed)) = signature.as_deref().and_then(|sealed| sealed.split_once(' '))
                 else {
@@ -196,7 +196,8 @@ fn write_said(role: &str, said: &mut Vec<Json>, input: &mut Vec<Json>) {
     }
 }
 
-/// Keeps a thought that is to be carried back: its id and what only the provider can read, with a space between them.
+/// Stores reasoning for the next request. The signature is the item's id and the encrypted content, separated by a
+/// space.
 fn keep_thought(index: u64, item: &Json, draft: &mut Draft) {
     if let (Some(id), Some(sealed)) = (text(&item["id"]), text(&item["encrypted_content"])) {
         draft.thought(index).signature = format!("{id} {sealed}");
@@ -232,7 +233,7 @@ fn read_item(index: u64, item: &Json, draft: &mut Draft) {
     }
 }
 
-/// Reads what a response says of itself when it is at its end.
+/// Reads the id, model, usage and status of a finished response.
 fn read_end(response: &Json, draft: &mut Draft) {
     draft.id = text(&response["id"]);
     draft.model = text(&response["model"]);
