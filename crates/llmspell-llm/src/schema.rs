@@ -1,12 +1,12 @@
-//! Schemas: the arguments of a tool and the answer of a model, as JSON Schema or in a shorthand.
+//! Schemas for tool arguments and model answers, written as JSON Schema or in a shorthand.
 //!
-//! The validator is our own, since schemas and values come from scripts and models: size, depth, steps and patterns are
-//! bounded, nothing is fetched, and an error names one place. It knows Draft 2020-12, which is the default, 2019-09, 7, 6
-//! and 4, and is tested by the official test suite (`tests/schema_suite.rs`). `format` and `content…` are annotations, and
-//! so is every keyword that no draft knows.
+//! We have our own validator because schemas and values come from scripts and models. Size, depth, steps and patterns
+//! are bounded, nothing is fetched, and an error names exactly one place. It supports the drafts 2020-12 (the default),
+//! 2019-09, 7, 6 and 4, and is tested with the official test suite (`tests/schema_suite.rs`). `format`, `content…` and
+//! unknown keywords are annotations: they are accepted and not checked.
 //!
-//! A schema is read in three steps. `shorthand` expands what is not JSON Schema, `resolve` finds what references may refer
-//! to, and `compile` makes nodes of all subschemas. `validate` applies these nodes to a value.
+//! A schema is prepared in three steps. `shorthand` expands the shorthand to JSON Schema, `resolve` finds the targets
+//! of references, and `compile` turns all subschemas into nodes. `validate` applies these nodes to a value.
 
 mod bounds;
 mod compile;
@@ -34,9 +34,9 @@ use self::compile::{Program, ROOT, SchemaError, compile};
 pub use self::validation_error::ValidationError;
 pub(crate) use self::validation_error::{PathStep, Violation, shown};
 
-/// A JSON Schema that is ready to check values. Cheap to clone.
+/// A JSON Schema that can validate values. Cheap to clone.
 ///
-/// Scripts write it as JSON Schema or in a shorthand, in which `?` marks what may be left out:
+/// Scripts write it as JSON Schema or in a shorthand, in which `?` marks optional fields:
 ///
 /// ```
 /// use llmspell_llm::Schema;
@@ -55,21 +55,20 @@ pub struct Schema(Arc<Inner>);
 
 struct Inner {
     json: Json,
-    /// Compiled when it is first needed.
+    /// Compiled at first use.
     program: OnceLock<Program>,
-    /// Whether it has a default for anything.
+    /// Whether any subschema has a `default`.
     has_defaults: bool,
 }
 
 impl Schema {
     /// Reads a schema as scripts write it: JSON Schema, or the shorthand.
     ///
-    /// A table is JSON Schema when all its keys are keywords of it and one of them, such as `type` or `properties`, says
-    /// what a value is. Else it is the shorthand.
+    /// A table is JSON Schema if all its keys are JSON Schema keywords and at least one of them, such as `type` or
+    /// `properties`, constrains a value. Otherwise it is the shorthand.
     ///
     /// # Errors
-    /// When it is neither, refers to what is outside of it, has a pattern that is not supported, or is too large or too
-    /// deep.
+    /// When it is neither, refers to another document, has an unsupported pattern, or is too large or too deep.
     pub fn read(written: &Json) -> Result<Self> {
         bounds::check_size(written)?;
         if let Some(json) = shorthand::expand(written)? {
@@ -81,29 +80,29 @@ impl Schema {
         Ok(schema)
     }
 
-    /// A JSON Schema that this program wrote: it is known to be valid, and compiled only when a value is checked.
+    /// Wraps a JSON Schema that this program generated. It must be valid; it is compiled when a value is first checked.
     #[must_use]
     pub fn known(json: Json) -> Self {
         let has_defaults = defaults::has_any(&json);
         Self(Arc::new(Inner { json, program: OnceLock::new(), has_defaults }))
     }
 
-    /// The JSON Schema, as models are shown it.
+    /// Returns the JSON Schema, as models receive it.
     #[must_use]
     pub fn json(&self) -> &Json {
         &self.0.json
     }
 
-    /// Fills in the defaults and checks.
+    /// Fills in the defaults and validates the value.
     ///
     /// # Errors
-    /// When the value does not fit: the first place in it that does not.
+    /// The first place in the value that does not fit.
     pub fn check(&self, mut value: Json) -> Result<Json, ValidationError> {
         self.check_in_place(&mut value)?;
         Ok(value)
     }
 
-    /// Fills in the defaults and checks, and leaves the value where it is if it does not fit.
+    /// Fills in the defaults and validates the value in place, so that the caller keeps it if it does not fit.
     pub(crate) fn check_in_place(&self, value: &mut Json) -> Result<(), Violation> {
         bounds::check_depth(value)?;
         if self.0.has_defaults {
@@ -116,7 +115,7 @@ impl Schema {
         validate::validate(program, value)
     }
 
-    /// What it is a schema of, in words.
+    /// Describes in words which values fit the schema.
     pub(crate) fn expected(&self) -> String {
         self.program().map_or_else(|_| "a value".to_owned(), |program| program.describe(ROOT))
     }

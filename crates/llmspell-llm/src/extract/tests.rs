@@ -41,7 +41,7 @@ fn a_value_is_made_to_fit_where_that_loses_nothing() {
         (json!({"n": {"type": "integer", "default": 7}}), "{}", json!({"n": 7})),
     ] {
         let read = read(written.clone(), text);
-        // In JSON Schema a default does not make a field optional; in the shorthand it is filled in.
+        // A default does not make a field optional, but it is filled in before validation.
         assert_eq!(read, Ok(value), "{written} {text}");
     }
 }

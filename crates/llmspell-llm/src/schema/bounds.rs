@@ -1,19 +1,19 @@
-//! Bounds on the size and depth of schemas, and on the depth of values.
+//! Limits on the size and depth of schemas, and on the depth of values.
 
 use llmspell_core::{Error, Result};
 use serde_json::Value as Json;
 
 use super::validation_error::{Violation, shown};
 
-/// The most bytes of a schema as JSON.
+/// The maximum size of a schema in bytes of JSON.
 const MAX_SIZE: usize = 256 * 1024;
 
-/// The most levels of subschemas in a schema, and of a value that is checked.
+/// The maximum depth of a value, and of subschemas in a schema.
 const MAX_DEPTH: usize = 64;
 
-/// Refuses a schema that is too large or too deep, before anything else reads it.
+/// Rejects a schema that is too large or too deep. This check runs before any other.
 pub(super) fn check_size(schema: &Json) -> Result<()> {
-    // A schema nests twice as deep as the value that it describes: `properties`, and a schema in it.
+    // Each level of a value takes two levels in its schema: `properties`, and the schema of the field.
     if depth(schema, 2 * MAX_DEPTH) > 2 * MAX_DEPTH {
         return Err(Error::argument(format!("the schema is deeper than {MAX_DEPTH} levels")));
     }
@@ -23,7 +23,7 @@ pub(super) fn check_size(schema: &Json) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a value that is deeper than the stack allows for.
+/// Rejects a value that is too deep for the stack.
 pub(super) fn check_depth(value: &Json) -> Result<(), Violation> {
     if depth(value, MAX_DEPTH) <= MAX_DEPTH {
         return Ok(());
@@ -32,7 +32,7 @@ pub(super) fn check_depth(value: &Json) -> Result<(), Violation> {
     Err(Violation::of_root(expected, shown(value)))
 }
 
-/// The levels of a value, counted up to one more than `most`.
+/// Returns the depth of a value, counted to at most `most + 1`.
 fn depth(value: &Json, most: usize) -> usize {
     let deepest = |inner: &mut dyn Iterator<Item = &Json>| match most.checked_sub(1) {
         Some(most) => inner.map(|value| depth(value, most)).max().unwrap_or(0),
@@ -45,7 +45,7 @@ fn depth(value: &Json, most: usize) -> usize {
     }
 }
 
-/// About the bytes of a value as JSON.
+/// Returns the approximate size of a value in bytes of JSON.
 pub(crate) fn size(value: &Json) -> usize {
     match value {
         Json::String(text) => 2 + text.len(),

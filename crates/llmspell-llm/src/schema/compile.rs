@@ -1,7 +1,7 @@
-//! Compiles a schema into a program of nodes, and refuses what is not a schema.
+//! Compiles a schema into a program of nodes, and rejects invalid schemas.
 //!
-//! Each subschema becomes a node, which its number stands for, so that recursive schemas need no pointers. What a
-//! meta-schema would say of a keyword's value is checked here.
+//! Each subschema becomes a node, which is referred to by its index, so recursive schemas need no pointers. The values
+//! of keywords are checked here, as a meta-schema would.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,42 +17,42 @@ use super::pattern::Pattern;
 use super::resolve::{RECURSIVE, Resources, Target, UnknownDraft, Unresolved};
 use super::validation_error::{ValidationError, shown};
 
-/// The number of a node.
+/// The index of a node.
 pub(super) type NodeId = usize;
 
-/// The node of the schema as a whole.
+/// The node of the whole schema.
 pub(super) const ROOT: NodeId = 0;
 
-/// How many schemas may lead from one to the next without going into the value: each is a frame on the stack at each
-/// level of the value.
+/// The maximum number of schemas in a chain that apply to the same value, such as through `$ref` or `allOf`. Each of
+/// them takes a stack frame per level of the value.
 const MAX_CHAIN: usize = 32;
 
-/// The most bytes of all compiled patterns of a schema.
+/// The maximum total size in bytes of a schema's compiled patterns.
 const MAX_PATTERNS: usize = 16 << 20;
 
 /// A compiled schema.
 pub(super) struct Program {
     pub(super) nodes: Vec<Node>,
-    /// The nodes of each dynamic anchor, by resource.
+    /// For each dynamic anchor, its nodes by resource.
     pub(super) dynamic_anchors: HashMap<String, HashMap<usize, NodeId>>,
 }
 
 /// A compiled subschema.
 #[derive(Default)]
 pub(super) struct Node {
-    /// In the order in which they are written, but for `unevaluated…`, which come last.
+    /// In source order, except that `unevaluated…` comes last.
     pub(super) keywords: Vec<Keyword>,
     /// Whether this is the schema `false`.
     pub(super) is_never: bool,
-    /// Whether it needs to know what other keywords have evaluated.
+    /// Whether it has `unevaluated…`, and so must know what other keywords have evaluated.
     pub(super) has_unevaluated: bool,
-    /// The resource that it belongs to.
+    /// The index of its resource.
     pub(super) resource: usize,
-    /// The steps that applying it costs, without its children.
+    /// The cost of applying the node without its children, in steps.
     pub(super) steps: u64,
 }
 
-/// What a keyword asks of a value.
+/// A compiled keyword.
 pub(super) enum Keyword {
     Type(Types),
     Enum {
@@ -78,7 +78,7 @@ pub(super) enum Keyword {
     Required(Vec<RequiredField>),
     Properties(Properties),
     PropertyNames(NodeId),
-    /// Of the fields beside a field.
+    /// The fields that must be present if another field is.
     DependentRequired(Vec<(String, Vec<RequiredField>)>),
     DependentSchemas(Vec<(String, NodeId)>),
     AllOf(Vec<NodeId>),
@@ -99,16 +99,16 @@ pub(super) enum Keyword {
     UnevaluatedProperties(NodeId),
 }
 
-/// A field that must be there.
+/// A required field.
 pub(super) struct RequiredField {
     pub(super) name: String,
-    /// What `properties` says of it.
+    /// The field's schema in `properties`.
     pub(super) schema: Option<NodeId>,
 }
 
 /// The types that a value may have.
 pub(super) struct Types {
-    /// As they are written.
+    /// In source order.
     pub(super) names: Vec<&'static str>,
     /// Whether `1.0` is an integer.
     pub(super) whole_is_integer: bool,
@@ -119,7 +119,7 @@ pub(super) struct Types {
 pub(super) struct Items {
     pub(super) prefix: Vec<NodeId>,
     pub(super) rest: Option<NodeId>,
-    /// Whether the draft calls the rest `additionalItems`.
+    /// Whether the draft uses `additionalItems`.
     pub(super) rest_is_additional: bool,
 }
 
@@ -127,7 +127,7 @@ pub(super) struct Contains {
     pub(super) item: NodeId,
     pub(super) least: u64,
     pub(super) most: Option<u64>,
-    /// Whether an item that fits is evaluated by that.
+    /// Whether an item that fits `contains` counts as evaluated.
     pub(super) evaluates: bool,
 }
 
@@ -138,14 +138,14 @@ pub(super) struct Properties {
     pub(super) additional: Option<NodeId>,
 }
 
-/// Why something is not a schema that can be used.
+/// Why a schema is rejected.
 #[derive(Debug)]
 pub(super) enum SchemaError {
-    /// A keyword has another value.
+    /// A keyword has an invalid value.
     Invalid(ValidationError),
-    /// A reference leads out of the schema.
+    /// A reference leads to another document.
     Remote(ValidationError),
-    /// It costs too much or never ends.
+    /// It costs too much, or never ends.
     Unbounded(String),
 }
 
@@ -161,10 +161,10 @@ impl From<SchemaError> for Error {
 
 type Result<T> = std::result::Result<T, SchemaError>;
 
-/// Compiles a schema and all schemas in it.
+/// Compiles a schema and all its subschemas.
 ///
 /// # Errors
-/// When it is not a schema, refers to what is outside of it, or could be applied without end.
+/// When it is invalid, refers to another document, or could be applied without end.
 pub(super) fn compile(document: &Json) -> Result<Program> {
     let resources = Resources::of(document).map_err(|UnknownDraft(schema)| {
         let path = if std::ptr::eq(schema, document) { "$" } else { "an embedded schema" };
@@ -203,17 +203,17 @@ pub(super) fn compile(document: &Json) -> Result<Program> {
 struct Compiler<'a> {
     resources: Resources<'a>,
     nodes: Vec<Node>,
-    /// By the schema's address.
+    /// The nodes by the address of their schema.
     ids: HashMap<*const Json, NodeId>,
-    /// What is not compiled yet.
+    /// The schemas that are not compiled yet.
     queue: Vec<(NodeId, Target<'a>)>,
     pattern_bytes: usize,
-    /// The first reference that leads to nothing. A chain that is too long matters more than where it ends.
+    /// The first dangling reference. It is reported last, since a chain that is too long is the more important error.
     dangling: Option<SchemaError>,
 }
 
 impl<'a> Compiler<'a> {
-    /// The number of a schema's node, which is compiled later.
+    /// Returns the node of a schema. A new one is compiled later.
     fn node(&mut self, target: Target<'a>) -> NodeId {
         let address = std::ptr::from_ref(target.schema);
         if let Some(id) = self.ids.get(&address) {
@@ -227,7 +227,7 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// One schema that is compiled.
+/// The schema that is being compiled.
 struct Schema<'a, 'c> {
     compiler: &'c mut Compiler<'a>,
     at: Target<'a>,
@@ -264,7 +264,7 @@ impl<'a> Schema<'a, '_> {
         Ok(node)
     }
 
-    /// Compiles a keyword. Several that belong together are compiled at the first of them.
+    /// Compiles a keyword. Keywords that belong together are compiled at the first of them.
     fn keyword(
         &mut self,
         fields: &'a Map<String, Json>,
@@ -435,7 +435,7 @@ impl<'a> Schema<'a, '_> {
         if let Some(value) = fields.get(rest) {
             items.rest = Some(self.schema(&[rest], value)?);
         }
-        // Without a tuple it says nothing.
+        // `additionalItems` has no effect without a tuple, but it must be a valid schema.
         if let Some(unused) = fields.get("additionalItems").filter(|_| items.rest_is_additional && !is_tuple)
         {
             self.schema(&["additionalItems"], unused)?;
@@ -460,7 +460,7 @@ impl<'a> Schema<'a, '_> {
         Ok(properties)
     }
 
-    /// Lists of names and schemas under one keyword, as Draft 7 and those before had it.
+    /// Compiles `dependencies`, which in Draft 7 and earlier holds both lists of names and schemas.
     fn dependencies(&mut self, keyword: &'a str, value: &'a Json) -> Result<Keyword> {
         let (mut required, mut schemas) = (Vec::new(), Vec::new());
         for (name, value) in self.object(keyword, value)? {
@@ -481,7 +481,7 @@ impl<'a> Schema<'a, '_> {
         })
     }
 
-    /// A node that no schema is written for.
+    /// Adds a node without a source schema.
     fn synthetic(&mut self, keyword: Keyword) -> NodeId {
         let id = self.compiler.nodes.len();
         let steps = 1 + keyword.steps();
@@ -539,7 +539,7 @@ impl<'a> Schema<'a, '_> {
         Ok(pattern)
     }
 
-    /// The node of a schema in this one.
+    /// Returns the node of a direct subschema.
     fn schema(&mut self, at: &[&str], schema: &'a Json) -> Result<NodeId> {
         match schema {
             Json::Object(_) => {}
@@ -571,7 +571,7 @@ impl<'a> Schema<'a, '_> {
             .collect()
     }
 
-    /// A list of names of fields.
+    /// Reads a list of field names.
     fn names(&mut self, at: &[&str], value: &Json) -> Result<Vec<RequiredField>> {
         let names = value.as_array().ok_or_else(|| self.invalid(at, "array"))?;
         let mut seen = HashSet::new();
@@ -612,7 +612,7 @@ impl<'a> Schema<'a, '_> {
         value.as_number().cloned().ok_or_else(|| self.invalid(&[keyword], "number"))
     }
 
-    /// A length, which may be written as `2.0`.
+    /// Reads a non-negative integer, which may be written as `2.0`.
     fn count(&self, keyword: &str, value: &Json) -> Result<u64> {
         match value.as_number() {
             Some(number) if is_integer(number) => match exact(number) {
@@ -629,7 +629,7 @@ impl<'a> Schema<'a, '_> {
         SchemaError::Invalid(self.error(at, expected))
     }
 
-    /// The error for something in this schema.
+    /// Returns the error for a place in this schema.
     fn error(&self, at: &[&str], expected: &str) -> ValidationError {
         let there = at.iter().try_fold(self.at.schema, |value, step| match value {
             Json::Array(items) => items.get(step.parse::<usize>().ok()?),
@@ -651,7 +651,7 @@ fn type_words() -> String {
 }
 
 impl Keyword {
-    /// The steps that it costs beside those of its node and its children: one per entry that is looked up.
+    /// Returns the keyword's cost in steps, beyond its node and children: one per entry that is looked up.
     fn steps(&self) -> u64 {
         let entries = match self {
             Self::DependentRequired(rows) => rows.len(),
@@ -662,7 +662,7 @@ impl Keyword {
         entries as u64
     }
 
-    /// The schemas that it applies to the same value.
+    /// Returns the schemas that the keyword applies to the same value.
     fn in_place(&self, program: &Program) -> Vec<NodeId> {
         match self {
             Self::AllOf(ids) | Self::AnyOf(ids) | Self::OneOf(ids) => ids.clone(),
@@ -687,7 +687,7 @@ enum Length {
     Known(usize),
 }
 
-/// How far each schema leads without going into the value: neither without end nor further than the stack reaches.
+/// Checks the chains of schemas that apply to the same value: none may be endless or longer than [`MAX_CHAIN`].
 struct Chains<'a> {
     program: &'a Program,
     lengths: Vec<Length>,
@@ -698,7 +698,7 @@ impl Chains<'_> {
         (0..self.program.nodes.len()).try_for_each(|id| self.length(id, 1).map(drop))
     }
 
-    /// The length of the longest chain from a node, which is so far from where the search began.
+    /// Returns the length of the longest chain from a node. `depth` is the distance from the start of the search.
     fn length(&mut self, id: NodeId, depth: usize) -> Result<usize> {
         match self.lengths[id] {
             Length::Known(length) => return Ok(length),

@@ -1,26 +1,27 @@
-//! A bound on the work of one validation.
+//! A limit on the work of one validation.
 //!
 //! Schemas and values come from scripts and models, and a validation cannot be interrupted. A schema whose alternatives
-//! refer to each other can apply exponentially many subschemas to one value, so each application is paid for in steps.
+//! refer to each other can apply exponentially many subschemas to one value. Therefore each application costs steps,
+//! and their number is limited.
 
 use serde_json::Value as Json;
 
 use super::bounds::size;
 
-/// The steps that every validation may take.
+/// The number of steps that every validation may take.
 const MIN_STEPS: u64 = 1_000_000;
 
-/// The steps per byte of a large value: enough for several subschemas and a pattern at each place.
+/// The number of steps per byte of a large value. It suffices for several subschemas and a pattern at each place.
 const STEPS_PER_BYTE: u64 = 2;
 
-/// How many bytes are compared or hashed for the price of one step.
+/// The number of bytes that are compared or hashed per step.
 const BYTES_PER_STEP: u64 = 64;
 
-/// The validation needs more steps than it may take.
+/// The validation exceeds its steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Exhausted;
 
-/// The steps that a validation has left. One step is about the work of applying one subschema without children.
+/// The remaining steps of a validation. One step is about the work of applying one subschema without children.
 #[derive(Debug)]
 pub(super) struct Steps {
     left: u64,
@@ -37,7 +38,7 @@ impl Steps {
         Ok(())
     }
 
-    /// Pays for looking once at so many bytes.
+    /// Pays for reading this many bytes once.
     pub(super) fn spend_bytes(&mut self, bytes: usize) -> Result<(), Exhausted> {
         self.spend(u64::try_from(bytes).unwrap_or(u64::MAX) / BYTES_PER_STEP)
     }

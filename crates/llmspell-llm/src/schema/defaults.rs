@@ -1,4 +1,4 @@
-//! Fills in what a value leaves out.
+//! Fills in the defaults of absent fields.
 
 use serde_json::Value as Json;
 
@@ -6,19 +6,20 @@ use super::bounds::size;
 use super::keywords::{parts, resolve};
 use super::validation_error::{Violation, shown};
 
-/// The most that filling in may cost, in schemas looked at and bytes put in.
+/// The maximum work of filling in: the number of visited schemas plus the number of inserted bytes.
 const MAX_WORK: usize = 1_000_000;
 
-/// How deep a default that has defaults of its own is followed.
+/// The maximum depth to which schemas are followed.
 const MAX_DEPTH: usize = 64;
 
-/// Whether a schema says of anything what it is when it is left out.
+/// Whether a schema or one of its subschemas has a `default`.
 pub(super) fn has_any(schema: &Json) -> bool {
     schema.get("default").is_some() || parts(schema).any(|part| has_any(part.schema))
 }
 
-/// Fills in the defaults of properties, however deep, where it is plain which schema a value has: through `$ref`,
-/// `allOf`, `items`, `prefixItems` and `additionalProperties`, and not through what may be so or not.
+/// Fills in the defaults of properties at any depth, where the schema of a value is certain.
+///
+/// It follows `$ref`, `allOf`, `items`, `prefixItems` and `additionalProperties`, but not `anyOf`, `oneOf` or `if`.
 pub(super) fn fill(schema: &Json, value: &mut Json) -> Result<(), Violation> {
     let mut filling = Filling { root: schema, left: MAX_WORK };
     if filling.fill(schema, value, 0).is_some() {
@@ -38,7 +39,7 @@ impl<'a> Filling<'a> {
         Some(())
     }
 
-    /// None when there is no work left.
+    /// Returns `None` when the work exceeds its limit.
     fn fill(&mut self, schema: &'a Json, value: &mut Json, depth: usize) -> Option<()> {
         self.spend(1)?;
         let Some(schema) = schema.as_object().filter(|_| depth < MAX_DEPTH) else { return Some(()) };
@@ -82,7 +83,7 @@ impl<'a> Filling<'a> {
         Some(())
     }
 
-    /// What a property is when it is left out: its schema says it, or what that refers to.
+    /// Returns the default of a property, from its schema or from the target of its `$ref`.
     fn default(&self, schema: &'a Json) -> Option<&'a Json> {
         let mut schema = schema;
         for _ in 0..MAX_DEPTH {

@@ -1,13 +1,13 @@
-//! Says in words what a compiled schema asks for.
+//! Describes in words which values a compiled schema accepts.
 
 use super::compile::{Keyword, NodeId, Program, Types};
 use super::validation_error::{MAX_NAMED, as_json, count, list, one_of};
 
-/// How many references and alternatives are followed to say what a schema is of.
+/// How many references and alternatives are followed for a description.
 const MAX_DESCRIBED: usize = 4;
 
 impl Program {
-    /// What a schema is a schema of.
+    /// Describes the values that a schema accepts.
     pub(super) fn describe(&self, id: NodeId) -> String {
         self.describe_to(id, MAX_DESCRIBED)
     }
@@ -35,7 +35,7 @@ impl Program {
         }
     }
 
-    /// What would have fitted where a keyword fails.
+    /// Describes what a failed keyword expected.
     pub(super) fn expected(&self, keyword: &Keyword) -> String {
         match keyword {
             Keyword::Type(types) => types.sorted(),
@@ -73,7 +73,7 @@ impl Program {
     }
 }
 
-/// Which keywords tell what a schema is of, the most telling first.
+/// Returns how well a keyword describes its schema; lower is better.
 fn rank(keyword: &Keyword) -> Option<u8> {
     match keyword {
         Keyword::Enum { .. } => Some(0),

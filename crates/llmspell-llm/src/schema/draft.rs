@@ -1,4 +1,4 @@
-//! The drafts of JSON Schema: which keywords they know.
+//! The drafts of JSON Schema and the keywords that they define.
 
 /// A draft; later ones are greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,7 +12,7 @@ pub(super) enum Draft {
 
 use Draft::{Draft4, Draft6, Draft7, Draft201909, Draft202012};
 
-/// The draft of a schema that does not name one.
+/// The draft of a schema without `$schema`.
 pub(super) const DEFAULT: Draft = Draft202012;
 
 const URIS: [(&str, Draft); 5] = [
@@ -23,8 +23,8 @@ const URIS: [(&str, Draft); 5] = [
     ("json-schema.org/draft/2020-12/schema", Draft202012),
 ];
 
-/// The keywords that not all drafts know, with the first and the last that do. `definitions` and `dependencies` are old,
-/// and so common that all drafts know them here.
+/// The keywords that some drafts lack, with the first and the last draft that has them. `definitions` and
+/// `dependencies` are deprecated but common, so they are accepted in all drafts.
 const SPANS: [(&str, Draft, Draft); 24] = [
     ("$anchor", Draft201909, Draft202012),
     ("$defs", Draft201909, Draft202012),
@@ -53,7 +53,7 @@ const SPANS: [(&str, Draft, Draft); 24] = [
 ];
 
 impl Draft {
-    /// The draft whose meta-schema a `$schema` names.
+    /// Returns the draft of a `$schema` URI.
     pub(super) fn of_uri(uri: &str) -> Option<Self> {
         let uri = uri.strip_prefix("http://").or_else(|| uri.strip_prefix("https://"))?;
         let uri = uri.strip_suffix('#').unwrap_or(uri);
@@ -65,12 +65,12 @@ impl Draft {
         span.is_none_or(|(_, first, last)| (*first..=*last).contains(&self))
     }
 
-    /// The keyword that names a schema.
+    /// Returns the keyword for a schema's identifier.
     pub(super) fn id(self) -> &'static str {
         if self == Draft4 { "id" } else { "$id" }
     }
 
-    /// Whether all keywords beside a `$ref` are ignored.
+    /// Whether keywords next to a `$ref` are ignored.
     pub(super) fn ref_is_alone(self) -> bool {
         self <= Draft7
     }

@@ -20,8 +20,8 @@ pub(super) fn equal(a: &Json, b: &Json) -> bool {
     }
 }
 
-/// A set of JSON values, so that `enum` and `uniqueItems` take linear time. The hash is keyed at random: nobody can
-/// write values that collide.
+/// A set of JSON values, which makes `enum` and `uniqueItems` linear. Its hash has a random key, so that nobody can
+/// craft colliding values.
 pub(super) struct JsonSet<V> {
     hasher: RandomState,
     buckets: HashMap<u64, Vec<V>>,
@@ -37,7 +37,7 @@ impl<V: Borrow<Json>> JsonSet<V> {
         bucket.is_some_and(|bucket| bucket.iter().any(|other| equal(other.borrow(), value)))
     }
 
-    /// Whether the value is new.
+    /// Adds a value. Returns whether it is new.
     pub(super) fn insert(&mut self, value: V) -> bool {
         let bucket = self.buckets.entry(self.hash(value.borrow())).or_default();
         let is_new = !bucket.iter().any(|other| equal(other.borrow(), value.borrow()));
@@ -62,7 +62,7 @@ impl<V: Borrow<Json>> JsonSet<V> {
                 items.iter().for_each(|item| self.hash(item).hash(&mut state));
             }
             Json::Object(fields) => {
-                // A sum, since the order of fields does not matter.
+                // Addition is commutative, so the order of fields does not change the hash.
                 let fields =
                     fields.iter().map(|(name, value)| self.hasher.hash_one((name, self.hash(value))));
                 (6, fields.fold(0, u64::wrapping_add)).hash(&mut state);

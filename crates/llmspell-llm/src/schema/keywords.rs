@@ -1,10 +1,10 @@
-//! The keywords of JSON Schema, and which of them hold schemas.
+//! The keywords of JSON Schema, and which of them contain schemas.
 
 use std::borrow::Cow;
 
 use serde_json::Value as Json;
 
-/// How a keyword holds schemas: `items` has a row for each of the ways. A value of another form is skipped.
+/// How a keyword contains schemas. `items` has a row for each way; a value of another form is skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Holds {
     One,
@@ -41,7 +41,7 @@ const APPLICATORS: [(&str, Holds); 23] = [
 /// The keywords that refer to another schema.
 pub(super) const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 
-/// All other keywords that a table of JSON Schema may have.
+/// All other keywords of JSON Schema and of its common extensions.
 const OTHERS: [&str; 43] = [
     "$anchor",
     "$comment",
@@ -91,20 +91,20 @@ const OTHERS: [&str; 43] = [
 /// The types of JSON Schema.
 pub(super) const TYPES: [&str; 7] = ["string", "integer", "number", "boolean", "object", "array", "null"];
 
-/// Whether a word is a keyword of JSON Schema. Words that begin with `x-` are extensions, which are ignored.
+/// Whether a word is a keyword of JSON Schema, or an extension (`x-…`), which is ignored.
 pub(super) fn is_keyword(word: &str) -> bool {
     OTHERS.contains(&word) || word.starts_with("x-") || APPLICATORS.iter().any(|(name, ..)| *name == word)
 }
 
-/// A schema within a schema.
+/// A direct subschema.
 pub(super) struct Part<'a> {
     pub(super) keyword: &'static str,
-    /// Its name or number beneath the keyword.
+    /// Its name or index within the keyword.
     pub(super) key: Option<Cow<'a, str>>,
     pub(super) schema: &'a Json,
 }
 
-/// The schemas that a schema holds.
+/// Returns the direct subschemas of a schema.
 pub(super) fn parts(schema: &Json) -> impl Iterator<Item = Part<'_>> {
     let applied = APPLICATORS.iter().filter_map(|row| schema.as_object()?.get(row.0).map(|held| (row, held)));
     applied.flat_map(|(&(keyword, holds), held)| {
@@ -119,7 +119,7 @@ pub(super) fn parts(schema: &Json) -> impl Iterator<Item = Part<'_>> {
     })
 }
 
-/// The schema that a reference such as `#/$defs/node` refers to by a JSON pointer.
+/// Resolves a reference with a JSON pointer, such as `#/$defs/node`.
 pub(super) fn resolve<'a>(root: &'a Json, reference: &str) -> Option<&'a Json> {
     let pointer = percent_encoding::percent_decode_str(reference.strip_prefix('#')?).decode_utf8().ok()?;
     root.pointer(&pointer)

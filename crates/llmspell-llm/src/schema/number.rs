@@ -1,18 +1,18 @@
-//! Numbers as JSON Schema compares them: by mathematical value, whatever their representation.
+//! Compares numbers as JSON Schema does: by mathematical value, regardless of representation.
 
 use std::cmp::Ordering;
 
 use serde_json::Number;
 
-/// A number in the representation that is exact for it.
+/// A number in an exact representation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Exact {
     Int(i128),
-    /// A fraction, or a whole number beyond `i128`.
+    /// A fraction, or a whole number outside the range of `i128`.
     Float(f64),
 }
 
-/// The largest power of two below which every whole `f64` is an `i128`.
+/// Just below 2^127. Every whole `f64` of smaller magnitude fits `i128`.
 const INT_LIMIT: f64 = 1.7e38;
 
 pub(super) fn exact(number: &Number) -> Exact {
@@ -27,7 +27,7 @@ pub(super) fn exact(number: &Number) -> Exact {
     }
 }
 
-/// Whether a number is an integer: `1.0` is one, as all drafts but Draft 4 have it.
+/// Whether a number is an integer. `1.0` is one, as in all drafts but Draft 4.
 pub(super) fn is_integer(number: &Number) -> bool {
     !number.is_f64() || number.as_f64().is_some_and(|float| float.fract() == 0.0)
 }
@@ -41,19 +41,19 @@ pub(super) fn compare(a: &Number, b: &Number) -> Ordering {
     }
 }
 
-/// Compares an integer with a fraction or with a number beyond all integers.
+/// Compares an integer with a fraction or with a number outside the range of `i128`.
 fn compare_mixed(int: i128, float: f64) -> Ordering {
     if float.abs() >= INT_LIMIT {
         return if float > 0.0 { Ordering::Less } else { Ordering::Greater };
     }
     #[expect(clippy::cast_possible_truncation, reason = "within the range of i128")]
     let floor = float.floor() as i128;
-    // It has a fraction, so it is never equal.
+    // `float` has a fraction, so the two are never equal.
     if int <= floor { Ordering::Less } else { Ordering::Greater }
 }
 
-/// Whether a number is a multiple of another, both taken as the decimals that they are written as: 0.3 is a multiple of
-/// 0.1, although no such binary fractions exist.
+/// Whether a number is a multiple of another. Both are taken as decimals, as written: 0.3 is a multiple of 0.1,
+/// although neither is exact in binary.
 pub(super) fn is_multiple_of(number: &Number, divisor: &Number) -> bool {
     let (Some((mantissa, exponent)), Some((modulus, unit))) = (decimal(number), decimal(divisor)) else {
         return false;
@@ -62,7 +62,7 @@ pub(super) fn is_multiple_of(number: &Number, divisor: &Number) -> bool {
     match (mantissa, modulus) {
         (0, _) => true,
         (_, 0) => false,
-        // mantissa * 10^power must vanish modulo the divisor, which fits 64 bits, so that products fit 128.
+        // `mantissa * 10^power` must be 0 modulo the divisor. The divisor fits 64 bits, so products fit 128.
         _ if power >= 0 => {
             let remainder = (mantissa % modulus) * power_of_ten(power.unsigned_abs(), modulus);
             remainder.is_multiple_of(modulus)
@@ -70,12 +70,12 @@ pub(super) fn is_multiple_of(number: &Number, divisor: &Number) -> bool {
         _ => 10u128
             .checked_pow(power.unsigned_abs())
             .and_then(|scale| modulus.checked_mul(scale))
-            // A divisor beyond 128 bits is larger than any mantissa.
+            // A divisor of more than 128 bits is larger than any mantissa.
             .is_some_and(|modulus| mantissa.is_multiple_of(modulus)),
     }
 }
 
-/// The absolute value as `mantissa * 10^exponent`, from the shortest decimal that reads as the number.
+/// Returns the absolute value as `mantissa * 10^exponent`, from the shortest decimal that parses to the number.
 fn decimal(number: &Number) -> Option<(u128, i32)> {
     if let Some(int) = number.as_i128() {
         return Some((int.unsigned_abs(), 0));
@@ -87,7 +87,7 @@ fn decimal(number: &Number) -> Option<(u128, i32)> {
     Some((mantissa, exponent.parse::<i32>().ok()? - i32::try_from(fraction.len()).ok()?))
 }
 
-/// `10^power` modulo a number of at most 64 bits.
+/// Returns `10^power` modulo a number of at most 64 bits.
 fn power_of_ten(mut power: u32, modulus: u128) -> u128 {
     let (mut result, mut base) = (1 % modulus, 10 % modulus);
     while power > 0 {

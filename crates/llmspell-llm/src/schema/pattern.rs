@@ -1,21 +1,21 @@
-//! Patterns of JSON Schema, which are regular expressions of ECMA-262, on an engine whose time is linear.
+//! Patterns of JSON Schema: ECMA-262 regular expressions, on an engine with linear time.
 //!
-//! A pattern is translated for `regex-lite`. What cannot be matched in linear time (look-around and back-references) is
-//! refused, and so is a Unicode property other than a general category. Groups do not capture: the engine keeps a slot per
-//! state for each capture, which a pattern of many groups would multiply.
+//! A pattern is translated for `regex-lite`. Look-around and back-references cannot be matched in linear time and are
+//! rejected, as are Unicode properties other than general categories. Groups do not capture: the engine keeps a slot
+//! per state and capture, which is too much for a pattern with many groups.
 
 use icu_properties::props::{GeneralCategory, GeneralCategoryGroup};
 use icu_properties::{CodePointMapData, PropertyParser};
 use regex_lite::{Regex, RegexBuilder};
 
-/// The sizes in bytes that a compiled pattern may have. The first that suffices says how many states the engine may
-/// visit for each byte of a text, so it is the pattern's weight.
+/// The size limits in bytes that are tried for a compiled pattern. The first sufficient one is proportional to the
+/// number of states that the engine may visit per byte of text, so it is the weight of the pattern.
 const SIZES: [usize; 5] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20];
 
-/// How deep groups may be nested: the engine's parser is recursive.
+/// The maximum nesting depth of groups, because the engine's parser is recursive.
 const MAX_NESTING: u32 = 50;
 
-/// A pattern that is ready to match.
+/// A compiled pattern.
 pub(super) struct Pattern {
     source: String,
     regex: Regex,
@@ -26,7 +26,7 @@ impl Pattern {
     /// Compiles a pattern.
     ///
     /// # Errors
-    /// What was expected in its place.
+    /// A description of what was expected instead.
     pub(super) fn compile(source: &str) -> Result<Self, String> {
         let translated = Translator { rest: source, output: String::new() }.translate()?;
         let mut message = String::new();
@@ -44,7 +44,7 @@ impl Pattern {
         &self.source
     }
 
-    /// About the bytes that it takes.
+    /// Returns the approximate size of the compiled pattern in bytes.
     pub(super) fn size(&self) -> usize {
         self.size
     }
@@ -53,20 +53,20 @@ impl Pattern {
         self.regex.is_match(text)
     }
 
-    /// What matching a text costs, in the steps of a validation.
+    /// Returns the cost of matching a text, in steps of a validation.
     pub(super) fn steps(&self, text: &str) -> u64 {
         let weight = self.size / SIZES[0];
         u64::try_from(text.len()).unwrap_or(u64::MAX).saturating_mul(weight as u64)
     }
 }
 
-/// Code points as inclusive ranges.
+/// Inclusive ranges of code points.
 type Ranges = Vec<(u32, u32)>;
 
 const LAST: u32 = char::MAX as u32;
 const DIGITS: &[(u32, u32)] = &[(0x30, 0x39)];
 const WORD: &[(u32, u32)] = &[(0x30, 0x39), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A)];
-/// White space and line terminators of ECMA-262.
+/// The white space and line terminators of ECMA-262.
 const SPACE: &[(u32, u32)] = &[
     (0x09, 0x0D),
     (0x20, 0x20),
@@ -87,11 +87,11 @@ fn linear(what: &str) -> String {
     }
 }
 
-/// What an escape stands for.
+/// The meaning of an escape.
 enum Escape {
     Char(u32),
     Set(Ranges),
-    /// What the engine writes the same way.
+    /// An assertion that the engine writes in the same way.
     Assertion(&'static str),
 }
 
@@ -116,7 +116,7 @@ impl<'a> Translator<'a> {
                     Some(quantifier) => self.output.push_str(quantifier),
                     None => self.output.push_str(r"\{"),
                 },
-                // Literals, which the engine reads as such only when they are escaped.
+                // Literals that the engine requires to be escaped.
                 '}' | ']' => self.output.extend(['\\', letter]),
                 letter => self.output.push(letter),
             }
@@ -136,19 +136,19 @@ impl<'a> Translator<'a> {
         rest.is_some()
     }
 
-    /// Takes what stands before an end, and the end.
+    /// Consumes the text before `end`, and `end` itself.
     fn until(&mut self, end: char) -> Option<&'a str> {
         let (text, rest) = self.rest.split_once(end)?;
         self.rest = rest;
         Some(text)
     }
 
-    /// Writes a character class. Surrogates are no characters of a text.
+    /// Writes a character class. Surrogates are left out, since Rust strings do not contain them.
     fn set(&mut self, negated: bool, ranges: &[(u32, u32)]) {
         let parts =
             ranges.iter().flat_map(|&(first, last)| [(first, last.min(0xD7FF)), (first.max(0xE000), last)]);
         let parts: Ranges = parts.filter(|(first, last)| first <= last).collect();
-        // The engine has no way to write an empty class but as the complement of all.
+        // The engine has no empty class, so it is written as the complement of all code points.
         let (negated, parts) = if parts.is_empty() { (!negated, vec![(0, LAST)]) } else { (negated, parts) };
         self.output.push_str(if negated { "[^" } else { "[" });
         for (first, last) in parts {
@@ -157,7 +157,7 @@ impl<'a> Translator<'a> {
         self.output.push(']');
     }
 
-    /// `{2}`, `{2,}` or `{2,3}`, of which the brace is taken already. Any other brace is a literal.
+    /// Reads `{2}`, `{2,}` or `{2,3}` after the brace. Any other brace is a literal.
     fn quantifier(&mut self) -> Option<&'a str> {
         let end = self.rest.find('}')?;
         let (least, most) = self.rest[..end].split_once(',').unwrap_or((&self.rest[..end], ""));
@@ -193,7 +193,7 @@ impl<'a> Translator<'a> {
             self.output.push_str("(?:");
             return Ok(());
         }
-        // `(?:` and the modifiers that ECMA-262 and the engine share.
+        // `(?:`, and the modifiers that ECMA-262 and the engine have in common.
         let end = self.rest.find([':', ')']).unwrap_or(self.rest.len());
         let (flags, rest) = self.rest.split_at(end);
         if let Some(flag) = flags.chars().find(|flag| !"ims-".contains(*flag)) {
@@ -208,7 +208,7 @@ impl<'a> Translator<'a> {
         Ok(())
     }
 
-    /// A character class, of which the bracket is taken already.
+    /// Translates a character class after its opening bracket.
     fn class(&mut self) -> Result<(), String> {
         let unclosed = || "a regular expression (a character class has no closing bracket)".to_owned();
         let negated = self.skip("^");
@@ -234,7 +234,7 @@ impl<'a> Translator<'a> {
                     );
                 }
                 ClassItem::Char(last) => ranges.push((first, last)),
-                // The dash is a literal: `[a-]`, `[a-\d]`.
+                // The dash is a literal here: `[a-]`, `[a-\d]`.
                 ClassItem::End | ClassItem::Set(_) => {
                     ranges.extend([(first, first), (0x2D, 0x2D)]);
                     self.rest = &before_dash[1..];
@@ -245,11 +245,11 @@ impl<'a> Translator<'a> {
         Ok(())
     }
 
-    /// The next item of a class; none where the pattern ends.
+    /// Returns the next item of a class; `None` at the end of the pattern.
     fn class_item(&mut self) -> Option<Result<ClassItem, String>> {
         Some(match self.next()? {
             ']' => Ok(ClassItem::End),
-            // A backspace in a class.
+            // Within a class, `\b` is a backspace.
             '\\' if self.skip("b") => Ok(ClassItem::Char(0x08)),
             '\\' => self.escape().and_then(|escape| match escape {
                 Escape::Char(code) => Ok(ClassItem::Char(code)),
@@ -262,7 +262,7 @@ impl<'a> Translator<'a> {
         })
     }
 
-    /// An escape, of which the backslash is taken already.
+    /// Reads an escape after its backslash.
     fn escape(&mut self) -> Result<Escape, String> {
         let unknown =
             |what: &str| format!(r"a regular expression of ECMA-262, which has no escape `\{what}`");
@@ -278,7 +278,7 @@ impl<'a> Translator<'a> {
             'S' => Escape::Set(complement(SPACE)),
             'b' => Escape::Assertion(r"\b"),
             'B' => Escape::Assertion(r"\B"),
-            // Not of ECMA-262, but common, and plain.
+            // Not part of ECMA-262, but common and unambiguous.
             'A' => Escape::Assertion(r"\A"),
             'z' => Escape::Assertion(r"\z"),
             't' => Escape::Char(0x09),
@@ -310,7 +310,7 @@ impl<'a> Translator<'a> {
         Some(code)
     }
 
-    /// The rest of `\u00E9`, `\uD83D\uDE00` or `\u{1F600}`.
+    /// Reads the rest of `\u00E9`, `\uD83D\uDE00` or `\u{1F600}`.
     fn unicode(&mut self) -> Option<u32> {
         if self.skip("{") {
             return u32::from_str_radix(self.until('}')?, 16).ok().filter(|code| *code <= LAST);
@@ -326,7 +326,7 @@ impl<'a> Translator<'a> {
         Some(first)
     }
 
-    /// The rest of `\p{Lu}`: a general category of Unicode, by its short or long name.
+    /// Reads the rest of `\p{Lu}`: a Unicode general category by its short or long name.
     fn property(&mut self) -> Result<Ranges, String> {
         let name = if self.skip("{") { self.until('}') } else { None };
         let name = name.ok_or(r"a regular expression (a name in braces follows `\p`)")?;
@@ -351,7 +351,7 @@ enum ClassItem {
     End,
 }
 
-/// All code points that are not in ranges, which are in order.
+/// Returns all code points outside the given ranges, which must be sorted.
 fn complement(ranges: &[(u32, u32)]) -> Ranges {
     let mut next = 0;
     let mut others = Ranges::new();

@@ -1,5 +1,6 @@
-//! Resolves `$ref` and its relatives within one document. Nothing is ever fetched: a reference to any other document is an
-//! error, and the drafts' own meta-schemas are no exception.
+//! Resolves `$ref`, `$dynamicRef` and `$recursiveRef` within one document.
+//!
+//! Nothing is ever fetched. A reference to another document is an error, even if it is a meta-schema of a draft.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -12,13 +13,14 @@ use super::draft::{self, Draft};
 use super::keywords::parts;
 use super::validation_error::ValuePath;
 
-/// The base of a document that does not name itself, against which relative references are resolved.
+/// The base URI of a document without an `$id`.
 const UNNAMED: &str = "schema:///";
 
-/// The name of the dynamic anchor that `$recursiveAnchor` stands for. No `$dynamicAnchor` may be empty.
+/// The internal name of the dynamic anchor that `$recursiveAnchor` declares. No `$dynamicAnchor` can have it, since
+/// those are not empty.
 pub(super) const RECURSIVE: &str = "";
 
-/// A schema that names itself by `$id`, or the document as a whole.
+/// A schema resource: a schema with an `$id`, or the whole document.
 pub(super) struct Resource<'a> {
     root: &'a Json,
     base: Option<Url>,
@@ -27,7 +29,7 @@ pub(super) struct Resource<'a> {
     pub(super) dynamic_anchors: HashMap<&'a str, Target<'a>>,
 }
 
-/// A schema of the document, and the resource that it belongs to.
+/// A schema in the document, with the index of its resource.
 #[derive(Clone, Copy)]
 pub(super) struct Target<'a> {
     pub(super) schema: &'a Json,
@@ -37,23 +39,23 @@ pub(super) struct Target<'a> {
 /// Why a reference does not resolve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unresolved {
-    /// It leads out of the document.
+    /// It leads to another document.
     Remote,
-    /// It leads to nothing.
+    /// Its target does not exist.
     Dangling,
 }
 
-/// A schema whose `$schema` is no known draft.
+/// A schema whose `$schema` names an unknown draft.
 pub(super) struct UnknownDraft<'a>(pub(super) &'a Json);
 
-/// How one gets to a schema from the one around it: a keyword, and a name or number beneath it.
+/// The step from a schema to a subschema: a keyword, and a name or index within it.
 struct Link<'a> {
     around: &'a Json,
     keyword: &'a str,
     key: Option<Cow<'a, str>>,
 }
 
-/// The resources of a document. Schemas are known by their addresses in it.
+/// The resources of a document. Schemas are identified by their address.
 pub(super) struct Resources<'a> {
     document: &'a Json,
     all: Vec<Resource<'a>>,
@@ -63,7 +65,7 @@ pub(super) struct Resources<'a> {
 }
 
 impl<'a> Resources<'a> {
-    /// Finds all names in a document.
+    /// Collects all identifiers and anchors of a document.
     pub(super) fn of(document: &'a Json) -> Result<Self, UnknownDraft<'a>> {
         let (by_uri, by_root, links) = (HashMap::new(), HashMap::new(), HashMap::new());
         let mut resources = Self { document, all: Vec::new(), by_uri, by_root, links };
@@ -92,7 +94,7 @@ impl<'a> Resources<'a> {
         number
     }
 
-    /// Takes up the names that a schema gives itself, and returns the resource that it belongs to.
+    /// Registers the identifier and the anchors of a schema, and returns its resource.
     fn name(&mut self, schema: &'a Json, outer: usize) -> Result<usize, UnknownDraft<'a>> {
         let Some(fields) = schema.as_object() else { return Ok(outer) };
         let is_document = std::ptr::eq(schema, self.document);
@@ -101,7 +103,7 @@ impl<'a> Resources<'a> {
         if draft.ref_is_alone() && fields.contains_key("$ref") && !is_document {
             return Ok(outer);
         }
-        // Only a schema that names itself may be of another draft.
+        // Only a schema with an identifier can change the draft.
         if !is_document && (word("$id").is_some() || word("id").is_some()) {
             draft = draft_of(schema)?.unwrap_or(draft);
         }
@@ -148,7 +150,7 @@ impl<'a> Resources<'a> {
         &self.all[resource]
     }
 
-    /// The resource that a schema begins, or else the one around it.
+    /// Returns the resource that a schema begins, or else that of the surrounding schema.
     pub(super) fn at(&self, schema: &Json, outer: usize) -> usize {
         self.by_root.get(&std::ptr::from_ref(schema)).copied().unwrap_or(outer)
     }
@@ -157,7 +159,7 @@ impl<'a> Resources<'a> {
         self.all.iter()
     }
 
-    /// What a reference in a resource refers to.
+    /// Resolves a reference in a resource.
     pub(super) fn resolve(&self, reference: &str, from: usize) -> Result<Target<'a>, Unresolved> {
         let (uri, fragment) = reference.split_once('#').unwrap_or((reference, ""));
         let resource = if uri.is_empty() && !reference.is_empty() {
@@ -187,14 +189,14 @@ impl<'a> Resources<'a> {
         Ok(target)
     }
 
-    /// Takes note of how one gets to a schema that only a reference makes one.
+    /// Records the path to a schema that is one only because a reference leads to it.
     pub(super) fn reach(&mut self, schema: &'a Json, around: &'a Json, keyword: &'a str) {
         if !std::ptr::eq(schema, self.document) {
             self.links.entry(std::ptr::from_ref(schema)).or_insert(Link { around, keyword, key: None });
         }
     }
 
-    /// The path to something in a schema.
+    /// Returns the path to a place in a schema.
     pub(super) fn path(&self, schema: &Json, within: &[&str]) -> ValuePath {
         let mut steps: Vec<&str> = within.iter().rev().copied().collect();
         let mut here = schema;
@@ -208,7 +210,7 @@ impl<'a> Resources<'a> {
     }
 }
 
-/// The draft that a schema says it is of.
+/// Returns the draft that a schema declares.
 fn draft_of(schema: &Json) -> Result<Option<Draft>, UnknownDraft<'_>> {
     let Some(uri) = schema.get("$schema").and_then(Json::as_str) else { return Ok(None) };
     Draft::of_uri(uri).map(Some).ok_or(UnknownDraft(schema))

@@ -1,4 +1,4 @@
-//! The short form: `{name = "string", age = "integer?", tags = {"string"}}`.
+//! The shorthand for schemas: `{name = "string", age = "integer?", tags = {"string"}}`.
 
 use llmspell_core::{Error, Result};
 use serde_json::{Map, Value as Json, json};
@@ -7,7 +7,7 @@ use super::compile::{SchemaError, compile};
 use super::keywords::{REFERENCES, TYPES, is_keyword};
 use super::validation_error::{ValuePath, shown};
 
-/// The JSON Schema that the short form stands for; none when it is JSON Schema already.
+/// Expands the shorthand to JSON Schema; `None` if it is JSON Schema already.
 pub(super) fn expand(written: &Json) -> Result<Option<Json>> {
     if written.is_boolean() || is_json_schema(written) {
         return Ok(None);
@@ -19,7 +19,7 @@ pub(super) fn expand(written: &Json) -> Result<Option<Json>> {
 
 struct Form {
     schema: Json,
-    /// Whether a `?` stands behind it.
+    /// Whether it ends with `?`.
     optional: bool,
 }
 
@@ -27,7 +27,7 @@ fn form(written: &Json, path: &mut ValuePath) -> Result<Form> {
     let needed = |schema| Ok(Form { schema, optional: false });
     match written {
         Json::String(words) => word(words, path),
-        // An empty table is a list or none, whatever the language makes of it.
+        // Some script languages do not distinguish an empty list from an empty table.
         Json::Array(items) if items.is_empty() => needed(json!({})),
         Json::Object(fields) if fields.is_empty() => needed(json!({})),
         Json::Array(items) if items.len() == 1 => {
@@ -83,7 +83,7 @@ fn object(fields: &Map<String, Json>, path: &mut ValuePath) -> Result<Json> {
     Ok(schema)
 }
 
-/// A type, several of them, or the words that a text may be.
+/// Reads a type, alternatives of types, or the allowed values of a string.
 fn word(written: &str, path: &ValuePath) -> Result<Form> {
     let (words, optional) = match written.trim().strip_suffix('?') {
         Some(words) => (words, true),
@@ -124,16 +124,16 @@ fn or_null(schema: Json) -> Json {
     }
 }
 
-/// Whether a table is JSON Schema: all its keys are keywords, and one says what a value is.
+/// Whether a table is JSON Schema: all its keys are keywords, and one of them constrains a value.
 fn is_json_schema(written: &Json) -> bool {
     let Some(fields) = written.as_object() else { return false };
     fields.keys().all(|key| is_keyword(key)) && fields.iter().any(|(key, value)| is_structural(key, value))
 }
 
-/// Whether a keyword says what a value is, in a way that no field of the short form could.
+/// Whether a keyword constrains a value in a form that is not a field of the shorthand.
 fn is_structural(key: &str, value: &Json) -> bool {
     let is_schema = |value: &Json| value.is_boolean() || is_json_schema(value) || is_empty(value);
-    // One of several alternatives may say no more than which fields there must be.
+    // An alternative may consist of `required` alone.
     let only_keywords =
         |value: &Json| value.as_object().is_some_and(|fields| fields.keys().all(|key| is_keyword(key)));
     let has_schemas = |list: &[Json]| match list {

@@ -3,17 +3,17 @@ use serde_json::json;
 
 use super::*;
 
-/// What a schema in the short form stands for.
+/// Returns the JSON Schema for a shorthand.
 fn expanded(written: Json) -> Json {
     Schema::read(&written).unwrap().json().clone()
 }
 
-/// Why something is no schema.
+/// Returns the error for an invalid schema.
 fn refused(written: Json) -> String {
     Schema::read(&written).unwrap_err().to_string()
 }
 
-/// Where a value does not fit.
+/// Returns the violation of a value.
 fn misfit(schema: Json, value: Json) -> String {
     Schema::read(&schema).unwrap().check(value).unwrap_err().to_string()
 }
@@ -150,7 +150,7 @@ fn nothing_leaves_the_schema() {
             "{message}"
         );
     }
-    // A field may be called so, and data may be anything.
+    // A field may be named `$ref`, and data may contain anything.
     let named = json!({"type": "object", "properties": {"$ref": {"type": "string"}}, "default": {"$ref": "https://a"}});
     assert!(Schema::read(&named).unwrap().check(json!({"$ref": "x"})).is_ok());
 }
@@ -190,7 +190,7 @@ fn the_deepest_that_is_allowed_fits_the_stack() {
     assert_eq!(error.expected, "a value of at most 64 levels");
 }
 
-/// The same for every keyword that applies a schema in place, each of which has frames of its own.
+/// The same for every keyword that applies a schema to the same value, since each has stack frames of its own.
 #[test]
 fn the_deepest_chain_of_each_applicator_fits_the_stack() {
     type Wrap = fn(Json) -> Json;
@@ -218,23 +218,23 @@ fn the_deepest_chain_of_each_applicator_fits_the_stack() {
 
 #[test]
 fn work_that_grows_with_schema_and_value_is_bounded() {
-    // Matching costs by the pattern's size and the text's length.
+    // The cost of matching is the pattern's weight times the length of the text.
     let schema =
         Schema::read(&json!({"type": "string", "pattern": "^(a{1000}|b{1000}|c{1000}){3}$"})).unwrap();
     let error = schema.check("a".repeat(1_000_000).into()).unwrap_err();
     assert_eq!(error.expected, "a value that takes less work to check");
-    // Large lists of constants and of items take linear time.
+    // Long lists of constants and of items take linear time.
     let numbers: Vec<i64> = (0..20_000).collect();
     let schema = Schema::read(&json!({"items": {"enum": numbers}, "uniqueItems": true})).unwrap();
     assert!(schema.check(numbers.into()).is_ok());
-    // Groups do not capture, of which the engine would keep each for each state.
+    // Groups do not capture; captures would take memory per group and state.
     let groups = "()".repeat(10_000);
     assert!(Schema::read(&json!({"type": "string", "pattern": groups})).unwrap().check(json!("a")).is_ok());
 }
 
 #[test]
 fn a_check_that_would_not_end_is_refused() {
-    // Twice as often at each step: a schema of 40 has 2^40 ways through it.
+    // The work doubles at each level: a schema with 40 levels has 2^40 paths.
     let definitions: serde_json::Map<_, _> = (0..40)
         .map(|n| {
             let next = json!({"$ref": format!("#/$defs/a{}", n + 1)});
@@ -248,7 +248,7 @@ fn a_check_that_would_not_end_is_refused() {
         deep = json!([deep]);
     }
     assert_eq!(schema.check(deep).unwrap_err().expected, "a value that takes less work to check");
-    // The same where a schema refers to itself.
+    // The same with a schema that refers to itself.
     let node = json!({"$ref": "#"});
     let tree =
         json!({"anyOf": [{"properties": {"a": node}}, {"properties": {"a": node}}, {"required": ["b"]}]});
@@ -258,7 +258,7 @@ fn a_check_that_would_not_end_is_refused() {
         deep = json!({"a": deep});
     }
     assert_eq!(schema.check(deep).unwrap_err().expected, "a value that takes less work to check");
-    // A tree as one writes it is no such schema.
+    // An ordinary recursive tree stays within the limit.
     let tree = json!({"value": "integer", "left?": {"$ref": "#"}, "right?": {"$ref": "#"}});
     let tree = json!({"type": "object", "properties": {"value": {"type": "integer"}, "left": tree["left?"], "right": tree["right?"]}, "required": ["value"]});
     let schema = Schema::read(&tree).unwrap();
@@ -424,7 +424,7 @@ fn what_is_long_is_cut() {
     assert_eq!(misfit.expected, "one of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, …");
 }
 
-/// A schema in the short form, and a value that fits it.
+/// Generates a shorthand schema and a value that fits it.
 fn fitting() -> impl Strategy<Value = (Json, Json)> {
     let leaf = prop_oneof![
         "[a-z]{0,8}".prop_map(|text| (json!("string"), json!(text))),
@@ -449,7 +449,7 @@ fn fitting() -> impl Strategy<Value = (Json, Json)> {
     })
 }
 
-/// Any JSON.
+/// Generates any JSON.
 fn anything() -> impl Strategy<Value = Json> {
     let leaf = prop_oneof![
         Just(Json::Null),
@@ -482,7 +482,7 @@ fn anything() -> impl Strategy<Value = Json> {
 }
 
 proptest! {
-    /// What the short form says of a value is so, and its JSON Schema says the same.
+    /// A value fits both the shorthand and the JSON Schema that it expands to.
     #[test]
     fn a_value_fits_the_short_form_that_was_written_for_it((schema, value) in fitting()) {
         let schema = Schema::read(&schema).unwrap();
@@ -492,7 +492,7 @@ proptest! {
         prop_assert_eq!(again.check(value.clone()), Ok(value));
     }
 
-    /// Whatever is given as a schema is one or is refused, and a misfit always has a place.
+    /// Any JSON is either a valid schema or rejected, and a violation always has a path.
     #[test]
     fn nothing_that_is_given_as_a_schema_panics(written in anything(), value in anything()) {
         match Schema::read(&written) {

@@ -1,9 +1,10 @@
-//! Validates a value by a compiled schema.
+//! Validates a value with a compiled schema.
 //!
-//! A first pass only answers whether the value fits, and stops at what does not. If it does not fit, a second pass finds
-//! all that is wrong and reports the first place in the order of the value. Both passes are bounded in steps (`cost.rs`)
-//! and in depth: a value has at most 64 levels, and a chain of schemas at most 32 for each of them. All alternatives are
-//! tried even when one fits, so that what a check costs does not depend on their order.
+//! A first pass only decides whether the value fits, and stops at the first violation. If the value does not fit, a
+//! second pass finds all violations and reports the first one in the order of the value.
+//!
+//! Both passes are bounded in steps (`cost.rs`) and in depth: a value has at most 64 levels, and each level has a chain
+//! of at most 32 schemas. All alternatives are tried even if one fits, so the cost does not depend on their order.
 
 use serde_json::{Map, Value as Json};
 
@@ -20,7 +21,7 @@ type Verdict = Result<bool, Exhausted>;
 /// Validates a value.
 ///
 /// # Errors
-/// The first place that does not fit.
+/// The first violation.
 pub(super) fn validate(program: &Program, value: &Json) -> Result<(), Violation> {
     let place = Place::root();
     let is_valid = Validation::new(program, value).node(ROOT, &place, value, None, None);
@@ -28,14 +29,14 @@ pub(super) fn validate(program: &Program, value: &Json) -> Result<(), Violation>
     match is_valid {
         Ok(true) => return Ok(()),
         Err(Exhausted) => {}
-        // When it runs out of steps, what was found until then is wrong as well.
+        // If the second pass runs out of steps, the violations found so far are still valid.
         Ok(false) => drop(Validation::new(program, value).node(ROOT, &place, value, Some(&mut report), None)),
     }
     let too_much = || Violation::of_root("a value that takes less work to check".to_owned(), shown(value));
     Err(report.into_first().unwrap_or_else(too_much))
 }
 
-/// Which fields or items of a value some keyword has evaluated.
+/// The fields or items of a value that a keyword has evaluated.
 struct Evaluated(Vec<bool>);
 
 impl Evaluated {
@@ -62,7 +63,7 @@ impl Evaluated {
 struct Validation<'p> {
     program: &'p Program,
     steps: Steps,
-    /// The resources that were entered on the way, where a `$dynamicRef` looks for its anchor.
+    /// The resources that were entered so far, in which `$dynamicRef` looks for its anchor.
     scope: Vec<usize>,
 }
 
@@ -99,7 +100,8 @@ impl<'p> Validation<'p> {
         verdict
     }
 
-    /// `unevaluated…` sees what the keywords beside it evaluate, and nothing that schemas around it do.
+    /// Applies a schema with `unevaluated…`. Such keywords see what their siblings evaluate, but not what outer schemas
+    /// do.
     #[inline(never)]
     fn node_with_unevaluated(
         &mut self,
@@ -199,7 +201,7 @@ impl<'p> Validation<'p> {
         }
     }
 
-    /// The keywords that look at the value alone.
+    /// Checks a keyword that depends only on the value itself.
     fn assertion(&mut self, keyword: &Keyword, value: &Json) -> Verdict {
         use std::cmp::Ordering::{Greater, Less};
         Ok(match (keyword, value) {
@@ -234,13 +236,13 @@ impl<'p> Validation<'p> {
         })
     }
 
-    /// The length of a text in code points.
+    /// Returns the length of a text in code points.
     fn length(&mut self, text: &str) -> Result<u64, Exhausted> {
         self.steps.spend_bytes(text.len())?;
         Ok(text.chars().count() as u64)
     }
 
-    /// Reports that a keyword failed, if it did.
+    /// Reports a violation if the keyword failed.
     fn verdict(
         &self,
         fits: bool,
@@ -278,7 +280,7 @@ impl<'p> Validation<'p> {
         Ok(is_valid)
     }
 
-    /// Applies a schema that may fail, so that what it evaluates counts only when it does not.
+    /// Applies a schema that may fail. What it evaluates counts only if it succeeds.
     fn branch(
         &mut self,
         id: NodeId,
@@ -339,7 +341,7 @@ impl<'p> Validation<'p> {
         }
     }
 
-    /// The outermost schema on the way that has a dynamic anchor.
+    /// Returns the outermost schema on the dynamic path that has this anchor.
     fn dynamic(&mut self, anchor: &str, target: NodeId) -> Result<NodeId, Exhausted> {
         self.steps.spend(self.scope.len() as u64 / 8)?;
         let anchors = self.program.dynamic_anchors.get(anchor);
@@ -377,7 +379,7 @@ impl<'p> Validation<'p> {
             match additional {
                 Some(_) if !is_known && is_closed => {
                     is_valid = false;
-                    // One violation, however many fields are too many.
+                    // One violation, regardless of the number of unexpected fields.
                     if !has_unexpected {
                         let expected = || self.program.expected(keyword);
                         add(report.as_deref_mut(), &place, Discriminates::No, expected, value);
@@ -603,7 +605,7 @@ impl<'p> Validation<'p> {
     }
 }
 
-/// Reports a violation, if anybody wants to know.
+/// Adds a violation to the report, if there is one.
 fn add(
     report: Option<&mut Report>,
     place: &Place<'_>,
@@ -626,7 +628,7 @@ impl Types {
             | ("array", Json::Array(_))
             | ("null", Json::Null) => true,
             ("integer", Json::Number(number)) if self.whole_is_integer => is_integer(number),
-            // An integer beyond 64 bits is read as a float.
+            // An integer of more than 64 bits is parsed as a float.
             ("integer", Json::Number(number)) => {
                 !number.is_f64() || number.as_f64().is_some_and(|float| float.abs() > u64::MAX as f64)
             }

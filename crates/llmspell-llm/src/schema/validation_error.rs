@@ -1,23 +1,23 @@
-//! Errors that say where a value does not fit its schema, what would fit there, and what is there.
+//! Validation errors: where a value does not fit its schema, what was expected, and what was found.
 
 use std::fmt;
 
 use serde_json::Value as Json;
 
-/// The most letters of a value, or of a name, that are shown.
+/// The maximum number of characters shown of a value or a name.
 const MAX_SHOWN: usize = 80;
 
-/// The most alternatives that are named.
+/// The maximum number of alternatives that are listed.
 pub(super) const MAX_NAMED: usize = 10;
 
-/// Where a value does not fit its schema: the first such place, by order in the value.
+/// The first place where a value does not fit its schema, in the order of the value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ValidationError {
-    /// The place as JSONPath has it, such as `$.items[2].name`; arrays count from 0.
+    /// The path in JSONPath syntax, such as `$.items[2].name`. Indexes start at 0.
     pub path: String,
-    /// What would fit there.
+    /// What was expected.
     pub expected: String,
-    /// The type and the value that are there, cut to 80 letters; `nothing` where it is left out.
+    /// The type and the value that were found, cut to 80 characters; `nothing` for an absent field.
     pub got: String,
 }
 
@@ -29,11 +29,11 @@ impl fmt::Display for ValidationError {
 
 impl std::error::Error for ValidationError {}
 
-/// A place in a value.
+/// A path in a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ValuePath(Vec<PathStep>);
 
-/// A field's name or an item's number.
+/// A field name or an item index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PathStep {
     Field(String),
@@ -57,7 +57,7 @@ impl ValuePath {
         Self(Vec::new())
     }
 
-    /// The path of names and numbers in a value.
+    /// Builds a path from names and indexes, which are told apart by the value.
     pub(super) fn of(value: &Json, steps: &[&str]) -> Self {
         let mut here = Some(value);
         let steps = steps.iter().map(|step| match (here, step.parse()) {
@@ -73,7 +73,7 @@ impl ValuePath {
         Self(steps.collect())
     }
 
-    /// Goes one step in, for as long as the function runs.
+    /// Appends a step while the function runs.
     pub(super) fn within<R>(&mut self, step: impl Into<PathStep>, inside: impl FnOnce(&mut Self) -> R) -> R {
         self.0.push(step.into());
         let result = inside(self);
@@ -101,7 +101,7 @@ fn is_plain(name: &str) -> bool {
         && !name.is_empty()
 }
 
-/// A value's type and the value: `string "abc"`.
+/// Formats a value with its type: `string "abc"`.
 pub(crate) fn shown(value: &Json) -> String {
     let kind = match value {
         Json::Null => return "null".to_owned(),
@@ -115,13 +115,13 @@ pub(crate) fn shown(value: &Json) -> String {
     format!("{kind} {}", as_json(value))
 }
 
-/// A value as JSON, cut; no more of it is written than is shown.
+/// Formats a value as JSON, cut to [`MAX_SHOWN`] characters. Serialization stops at the cut.
 pub(super) fn as_json(value: &Json) -> String {
     struct Cut(Vec<u8>);
     impl std::io::Write for Cut {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0.extend_from_slice(bytes);
-            // A letter has at most four bytes.
+            // A character has at most four bytes in UTF-8.
             if self.0.len() > 4 * (MAX_SHOWN + 1) {
                 Err(std::io::ErrorKind::WriteZero.into())
             } else {
@@ -134,7 +134,7 @@ pub(super) fn as_json(value: &Json) -> String {
     }
     let mut text = Cut(Vec::new());
     let _ = match value {
-        // Written in one piece otherwise, however long it is.
+        // The serializer would otherwise write a long string as a whole.
         Json::String(long) if long.len() > 4 * MAX_SHOWN => {
             serde_json::to_writer(&mut text, &long[..long.floor_char_boundary(4 * MAX_SHOWN)])
         }
@@ -147,12 +147,12 @@ pub(super) fn as_json(value: &Json) -> String {
     }
 }
 
-/// A place while a value is validated: a list of steps on the stack.
+/// The current place during validation: a linked list on the stack.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     outer: Option<&'a Place<'a>>,
     step: PlaceStep<'a>,
-    /// How many places are around it in the value that has the same order.
+    /// The position among its siblings, in the order of the value.
     index: usize,
     depth: usize,
 }
@@ -168,12 +168,12 @@ impl<'a> Place<'a> {
         Self { outer: None, step: PlaceStep::Item, index: 0, depth: 0 }
     }
 
-    /// A field, by its number among the fields of the object.
+    /// Returns the place of a field, given its position in the object.
     pub(super) fn field(&'a self, index: usize, name: &'a str) -> Self {
         Self { outer: Some(self), step: PlaceStep::Field(name), index, depth: self.depth + 1 }
     }
 
-    /// A field that is not there: it comes after all that are.
+    /// Returns the place of an absent field, which comes after all present ones.
     pub(super) fn missing_field(&'a self, name: &'a str) -> Self {
         self.field(usize::MAX, name)
     }
@@ -186,7 +186,7 @@ impl<'a> Place<'a> {
         self.depth
     }
 
-    /// From the outermost step to this one.
+    /// Returns the steps from the root to this place.
     fn steps(&self) -> Vec<(usize, PlaceStep<'a>)> {
         let mut steps = Vec::with_capacity(self.depth);
         let mut here = *self;
@@ -199,7 +199,7 @@ impl<'a> Place<'a> {
     }
 }
 
-/// A place in a value that does not fit, and its order among such places.
+/// A violation, with its position in the order of the value.
 #[derive(Debug)]
 pub(crate) struct Violation {
     order: Vec<usize>,
@@ -209,17 +209,17 @@ pub(crate) struct Violation {
 }
 
 impl Violation {
-    /// One of the value as a whole.
+    /// Creates a violation of the whole value.
     pub(super) fn of_root(expected: String, got: String) -> Self {
         Self { order: Vec::new(), path: ValuePath::root(), expected, got }
     }
 
-    /// How one gets to its place.
+    /// Returns the path of the violation.
     pub(crate) fn path(&self) -> &[PathStep] {
         &self.path.0
     }
 
-    /// Whether it is where another is, or deeper.
+    /// Whether this violation is at the place of another or inside it.
     pub(crate) fn is_within(&self, other: &Self) -> bool {
         self.path.0.starts_with(&other.path.0)
     }
@@ -240,25 +240,25 @@ impl From<Violation> for ValidationError {
     }
 }
 
-/// What a violation says of the alternative that it is found in.
+/// Whether a violation shows that its alternative was not meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Discriminates {
-    /// `type`.
+    /// By `type`.
     ByType,
-    /// `const` or `enum`.
+    /// By `const` or `enum`.
     ByConstant,
     No,
 }
 
-/// What is wrong with a value: the first violation, and as much of the others as says which alternative was meant.
+/// The violations of a value: the first one, and what is needed to guess which alternative was meant.
 pub(super) struct Report {
     /// The depth of the value that is validated.
     depth: usize,
     count: usize,
     first: Option<Violation>,
-    /// What would fit where the value itself has another type, or is another constant.
+    /// What was expected, if the value itself has the wrong type or constant.
     here: Option<String>,
-    /// Whether a field of the value should be another constant.
+    /// Whether a direct field of the value has the wrong constant, as a discriminator would.
     is_told_apart: bool,
 }
 
@@ -267,7 +267,7 @@ impl Report {
         Self { depth: place.depth(), count: 0, first: None, here: None, is_told_apart: false }
     }
 
-    /// Adds a violation. It is put into words only when it is needed.
+    /// Adds a violation. Its texts are created only if needed.
     pub(super) fn add(
         &mut self,
         place: &Place<'_>,
@@ -294,8 +294,8 @@ impl Report {
         }
     }
 
-    /// Adds what is wrong with alternatives that all fail. The one that was meant speaks for them: where it fails deeper
-    /// than at the value itself, that says more than that none of them fits.
+    /// Adds the violation of alternatives that all failed. If one of them fails deeper than at the value itself, it was
+    /// probably meant, and its violation is more helpful than the list of alternatives.
     pub(super) fn add_alternatives(&mut self, place: &Place<'_>, value: &Json, alternatives: Vec<Self>) {
         let mut meant = None;
         let mut here = Vec::new();
@@ -303,7 +303,8 @@ impl Report {
             if let Some(expected) = alternative.here {
                 here.push(expected);
             } else if let Some(violation) = alternative.first {
-                // One that a constant tells apart was not meant; of the others, the one with the least amiss was.
+                // An alternative with the wrong discriminator was not meant. Among the others, the one with the fewest
+                // violations was.
                 let rank = (alternative.is_told_apart, alternative.count);
                 if meant.as_ref().is_none_or(|(least, _)| rank < *least) {
                     meant = Some((rank, violation));
@@ -342,7 +343,7 @@ pub(super) fn one_of(options: &[Json]) -> String {
     }
 }
 
-/// `a, b or c`; `a, b, …` where there are too many.
+/// Joins words: `a, b or c`, or `a, b, …` if there are too many.
 pub(super) fn list(words: &[String], last: &str) -> String {
     match words {
         [] => "a value".to_owned(),
