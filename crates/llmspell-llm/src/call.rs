@@ -63,7 +63,7 @@ pub(crate) struct Call<'a> {
     tries: Tries,
     time: Time,
     turn: Turn,
-    /// The permit of the successful try, kept while its answer arrives.
+    /// The permit of the successful try, held while its answer arrives.
     pass: Option<Pass>,
 }
 

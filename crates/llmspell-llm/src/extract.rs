@@ -21,7 +21,7 @@ pub(crate) const USUAL_ATTEMPTS: u32 = 3;
 /// The maximum number of bytes of an answer that an error contains.
 const MAX_RAW: usize = 4 << 10;
 
-/// Options for [`extract`].
+/// Options for [`extract()`].
 #[derive(Debug, Clone, Copy)]
 pub struct ExtractOptions {
     /// The maximum number of attempts. Each repeated request contains the validation error. Default 3.

@@ -3,7 +3,7 @@
 //!
 //! - [`Client`] implements core's `Models` trait. It retries failed calls, falls back to other models, limits rates,
 //!   counts tokens and prices each answer.
-//! - [`extract`] asks for a typed answer and validates it against a [`Schema`].
+//! - [`extract()`] asks for a typed answer and validates it against a [`Schema`].
 //! - [`Agent`] runs the loop of a model with [`Tool`]s.
 //! - [`Mock`] is a scripted provider for tests and for a first try without a key.
 //!
@@ -33,8 +33,8 @@
 //!
 //! # What is not here
 //!
-//! This crate does not read the environment, except through the lookup function that the caller gives to [`detect`]. It
-//! does not print, and it does not depend on a script engine.
+//! This crate does not read the environment; the caller gives [`detect()`] a lookup function. It does not print, and it
+//! does not depend on a script engine.
 //!
 //! # Why not the `genai` crate
 //!

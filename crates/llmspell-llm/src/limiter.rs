@@ -6,7 +6,7 @@
 //! ```text
 //! Turn (a call's place in the order) ── pass() ──▶ wait in the queue ──▶ Pass (permit: in flight) ──▶ worked / failed
 //!                                                      │
-//!                                                      └─▶ Refused: cannot be sent in time, or the circuit breaker is open
+//!                                                      └─▶ Refused: not in time, or the circuit breaker is open
 //! ```
 //!
 //! Invariants:

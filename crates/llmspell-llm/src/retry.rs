@@ -24,7 +24,7 @@ pub struct RetryPolicy {
     pub retries: u32,
     /// The maximum wait before the first retry; it doubles with each retry. The actual wait is random. Default 500 ms.
     pub base: Duration,
-    /// The upper limit of that maximum. A wait that the provider asks for may be longer. Default 20 s.
+    /// The upper limit of the wait before any retry. A wait that the provider asks for may be longer. Default 20 s.
     pub most: Duration,
     /// Whether to retry once when a request was sent and no byte came back. The provider may charge for both. Default
     /// no.

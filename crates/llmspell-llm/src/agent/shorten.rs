@@ -1,7 +1,7 @@
 //! Shortens a transcript that exceeds the model's context window, by the agent's [`Overflow`] policy.
 //!
-//! Only token estimates and the built-in catalogue decide, never an answer of a provider. So a replay shortens at the
-//! same places.
+//! Only the agent's configuration, token estimates and the built-in catalogue decide, never an answer of a provider. So
+//! a replay shortens at the same places.
 
 use llmspell_core::agent::AgentStep;
 use llmspell_core::chat::{ChatRequest, Content, Message, Part, Role};

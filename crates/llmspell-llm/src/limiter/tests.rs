@@ -285,7 +285,7 @@ enum Step {
     Join(usize),
     /// The waiting call at this index is cancelled.
     Cancel(usize),
-    /// The try at this index ends: it succeeds, is cancelled, or is told to wait.
+    /// The try at this index ends: it succeeds, is cancelled, or gets a `Retry-After`.
     Worked(usize),
     Dropped(usize),
     Failed(usize, Option<u64>),
