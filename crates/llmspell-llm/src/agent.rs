@@ -53,8 +53,8 @@ pub const DEFAULT_RESULT: usize = 32 * 1024;
 pub struct AgentSpec {
     /// The agent's name.
     pub name: String,
-    /// The template of each model call. Its messages are the start of the transcript; its `tools` and `output` are
-    /// replaced by the agent's own.
+    /// The template of each model call. Its messages are the start of the transcript. The agent sets its `tools` and
+    /// `output`.
     pub request: ChatRequest,
     /// The tools that the agent may call. Their names must differ.
     pub tools: Vec<Tool>,

@@ -12,7 +12,7 @@ impl Tool {
     /// Asks the user for approval if the tool requires it. Any answer but `y` or `yes` rejects the call.
     ///
     /// # Errors
-    /// `denied` when the user rejects the call, or when there is no terminal to ask on.
+    /// `permission.denied` when the user rejects the call, or when there is nobody to ask.
     pub(crate) async fn approve(&self, cx: &Context, arguments: &Json) -> Result<()> {
         if !self.asks() {
             return Ok(());
