@@ -26,8 +26,7 @@ const MAX_RAW: usize = 4 << 10;
 pub struct ExtractOptions {
     /// The maximum number of attempts. Each repeated request contains the validation error. Default 3.
     pub attempts: u32,
-    /// Whether to use the provider's native structured output. Default: if the catalogue says that the model supports
-    /// it.
+    /// Whether to use the provider's native structured output. Default: if the model is known to support it.
     pub native: Option<bool>,
 }
 

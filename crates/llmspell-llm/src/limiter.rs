@@ -15,7 +15,7 @@
 //!   calls.
 //! - A waiting call does not occupy a slot in flight. Dropping the future of [`Limiter::pass`] leaves the queue.
 //! - A `Retry-After` applies to the model that it answered. Calls of other models pass the calls that wait for it.
-//! - A call that cannot be sent before its deadline is refused at once, not after the wait.
+//! - If a rate limit or a hold would delay a call past its deadline, the call is refused at once, not after the wait.
 //!
 //! The limits per key are: calls in flight, requests and tokens per minute (from [`Pace`]), and the limits in the
 //! provider's headers. Per model there are the back-off after a `Retry-After`, the slow start after it, and the circuit

@@ -182,14 +182,14 @@ impl Mock {
         self
     }
 
-    /// Fails every call after the script instead of repeating its question.
+    /// Fails each call without a scripted answer or a matching rule, instead of repeating its question.
     #[must_use]
     pub fn otherwise(self, error: Error) -> Self {
         self.script().otherwise = Some(error);
         self
     }
 
-    /// Answers each question that contains this text, once the script is used up.
+    /// Adds a rule: once the script is used up, questions that contain `contains` are answered with `reply`.
     #[must_use]
     pub fn when(self, contains: impl Into<String>, reply: impl Into<String>) -> Self {
         self.script().rules.push((contains.into(), Answer::Text(reply.into())));
