@@ -16,8 +16,8 @@ type Version = (u32, u32);
 
 /// Returns the protocol for a chat.
 ///
-/// All calls of a model use the same protocol, with or without tools, so that its encrypted reasoning can be carried
-/// from turn to turn.
+/// The choice depends on the model and on the request's `reasoning`, but not on its tools. So a conversation keeps its
+/// protocol, and the model's encrypted reasoning can be carried from turn to turn.
 pub(crate) fn protocol(config: &ProviderConfig, request: &ChatRequest) -> ShapeKind {
     if config.shape != ShapeKind::OpenAiChat || !config.is_openai() {
         return config.shape;

@@ -41,7 +41,7 @@ const APPLICATORS: [(&str, Holds); 23] = [
 /// The keywords that refer to another schema.
 pub(super) const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 
-/// All other keywords of JSON Schema and of its common extensions.
+/// The keywords that contain no schemas, including common extensions.
 const OTHERS: [&str; 43] = [
     "$anchor",
     "$comment",
