@@ -1,4 +1,4 @@
-//! The system's clock and randomness.
+//! The clock and the random numbers of the operating system, as capabilities.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -6,7 +6,7 @@ use llmspell_core::capability::{Clock, Random};
 use llmspell_core::effect::Permit;
 use llmspell_core::{Error, ErrorKind, Result};
 
-/// The clock of the system. Its ticks count from when it was made.
+/// The system's clock. Its ticks are the time since it was created.
 #[derive(Debug)]
 pub(crate) struct SystemClock {
     made: Instant,
@@ -28,7 +28,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// The randomness of the system.
+/// The system's source of random bytes.
 #[derive(Debug)]
 pub(crate) struct SystemRandom;
 

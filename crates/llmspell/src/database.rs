@@ -1,8 +1,8 @@
-//! SQLite databases of our own.
+//! SQLite databases: opening, versions, waiting for other processes and error texts.
 //!
-//! SQLite, because it is the one embedded database that several processes may write at once. In WAL mode with
-//! `synchronous = NORMAL` a finished write survives the end of the process however it comes; a power failure may take
-//! the last writes back, and never damages what is there (<https://sqlite.org/pragma.html#pragma_synchronous>).
+//! SQLite is used because several processes may write one database at once. In WAL mode with `synchronous = NORMAL` a
+//! committed write survives the end of the process, including a kill. A power failure may take back the last writes but
+//! never damages the database (<https://sqlite.org/pragma.html#pragma_synchronous>).
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,21 +10,22 @@ use std::time::{Duration, Instant};
 use llmspell_core::{Error, ErrorKind, Result};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-/// How long to wait for another process to end its writing.
+/// How long to wait for another process that holds the write lock.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long to wait before asking again where SQLite does not wait itself.
+/// How long to wait before the next try, for the statement where SQLite does not wait by itself.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// A sort of database.
+/// The description of one kind of database: how to recognize, create and migrate it.
 #[derive(Debug)]
 pub(crate) struct Kind {
-    /// What it holds, as errors say it: `the …`.
+    /// The content, as errors name it: `the …`.
     pub(crate) name: &'static str,
-    /// Marks a database as one of this sort, in its header.
+    /// SQLite's `application_id`, which marks a database of this kind in its header.
     pub(crate) application: i32,
-    /// What makes each version out of the one before; the first one is made out of an empty database.
+    /// The migrations, in order: each makes one version from the previous one, and the first starts from an empty
+    /// database.
     pub(crate) steps: &'static [&'static str],
-    /// What the user can do about one that is not to be read.
+    /// The advice to the user when the database cannot be read.
     pub(crate) hint: &'static str,
 }
 
@@ -33,8 +34,8 @@ impl Kind {
         i32::try_from(self.steps.len()).unwrap_or(i32::MAX)
     }
 
-    /// Opens the database in this file, which is made if need be, and brings it up to date. One that is not ours is left
-    /// as it is.
+    /// Opens the database, creates it if it is missing, and migrates it to the newest version. A database of another
+    /// program or of a newer version is left unchanged.
     pub(crate) fn open(&self, path: &Path) -> Result<Connection> {
         let shown = path.display();
         let damaged = |error| match self.failed(error) {
@@ -66,8 +67,8 @@ impl Kind {
             && number(database, "user_version")? == self.newest())
     }
 
-    /// Makes what is missing; a database of another sort, or of a newer version, is left alone. Two processes may try at
-    /// once.
+    /// Creates or migrates the database. One of another kind, or of a newer version, is left unchanged. Two processes
+    /// may do this at the same time.
     fn bring_up(&self, database: &mut Connection) -> rusqlite::Result<()> {
         let tables: i64 = database.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
         let application = number(database, "application_id")?;
@@ -77,7 +78,7 @@ impl Kind {
         }
         if empty {
             let since = Instant::now();
-            // The one statement that does not wait for others by itself.
+            // Setting the journal mode is the only statement that does not honour `busy_timeout`.
             while let Err(error) = database.pragma_update(None, "journal_mode", "WAL") {
                 if !is_busy(&error) || since.elapsed() > PATIENCE {
                     return Err(error);
@@ -98,7 +99,7 @@ impl Kind {
         change.commit()
     }
 
-    /// The error for what SQLite could not do.
+    /// Converts an error of SQLite. An error because of another writer is retryable.
     pub(crate) fn failed(&self, error: rusqlite::Error) -> Error {
         if is_busy(&error) {
             let message = format!("another process has been writing to {} for too long", self.name);

@@ -1,4 +1,7 @@
-//! The files of this computer, beneath what a run was granted.
+//! The disk: file operations within the folders and files that a run was granted.
+//!
+//! [`Disk`] implements the `Files` capability. The gate decides beforehand which grant covers a path, and passes both
+//! in a permit. `Disk` opens the granted folder as a [`Jail`] and does the rest on a blocking thread.
 
 use std::collections::HashMap;
 use std::io::ErrorKind as IoKind;
@@ -14,18 +17,18 @@ use tokio::sync::Semaphore;
 
 use crate::jail::{Fault, Jail, MAX_READ};
 
-/// How many operations of one run are at work at once; each takes a thread.
+/// How many file operations of one run are active at once; each one occupies a blocking thread.
 const AT_ONCE: usize = 8;
-/// The most files that a pattern finds.
+/// The most files that a pattern may match.
 const MAX_FOUND: usize = 10_000;
-/// The most files and folders that a pattern is tried on.
+/// The most files and folders that a pattern may be tried on.
 const MAX_TRIED: usize = 200_000;
-/// The most bytes of a pattern.
+/// The longest pattern, in bytes.
 const MAX_PATTERN: usize = 1024;
-/// The most commas and braces of a pattern: ways to match double with each.
+/// The most commas and braces in a pattern. Each of them can double the time to match.
 const MAX_ALTERNATIVES: usize = 16;
 
-/// The disk, as one run has it: each granted folder is opened at its first use, and once.
+/// The disk of one run. Each granted folder is opened when it is first used, and stays open.
 #[derive(Debug)]
 pub(crate) struct Disk {
     opened: Arc<Mutex<HashMap<PathBuf, Arc<Jail>>>>,
@@ -38,14 +41,14 @@ impl Default for Disk {
     }
 }
 
-/// Whether what was granted is made when it is not there.
+/// Whether to create the granted folder if it is missing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Make {
     Yes,
     No,
 }
 
-/// What was granted, and the way from there.
+/// The granted folder, and the path within it.
 type Granted = Result<(Arc<Jail>, InnerPath), Fault>;
 
 impl Disk {
@@ -59,7 +62,7 @@ impl Disk {
         self.run_on(permit, doing, make, |granted| granted.and_then(|(jail, path)| work(&jail, &path)))
     }
 
-    /// The same for work to which it matters that there is not even what was granted.
+    /// Like `run`, but also calls `work` when the granted folder itself is missing.
     fn run_on<T: Send + 'static>(
         &self,
         permit: FilePermit,
@@ -81,7 +84,7 @@ impl Disk {
     }
 }
 
-/// Does what waits for the disk away from the script's thread.
+/// Runs a blocking disk operation on a thread for blocking work, so that the script's thread goes on.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
@@ -89,7 +92,8 @@ pub(crate) async fn blocking<T: Send + 'static>(
     done.map_err(|error| Error::internal(format!("work on the disk came to no end: {error}")))?
 }
 
-/// The folder that was granted and the way from there. When a single file was, that is its folder and its name.
+/// Returns the jail of a grant and the path within it. If the grant is a single file, these are its folder and its
+/// name.
 fn jail(opened: &Mutex<HashMap<PathBuf, Arc<Jail>>>, root: &Path, path: &InnerPath, make: Make) -> Granted {
     let mut opened = opened.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(jail) = opened.get(root) {
@@ -116,7 +120,7 @@ fn is_no_folder(error: &std::io::Error) -> bool {
     matches!(error.kind(), IoKind::NotFound | IoKind::NotADirectory)
 }
 
-/// What [`Files::stat`] and its like make of what is not there.
+/// Turns "not found" into `None`, as [`Files::stat`] and similar methods return it.
 pub(crate) fn if_there(found: Result<FileInfo, Fault>) -> Result<Option<FileInfo>, Fault> {
     match found {
         Ok(info) => Ok(Some(info)),
@@ -162,12 +166,12 @@ impl Files for Disk {
     }
 }
 
-/// A pattern that paths are tried against.
+/// A glob pattern.
 struct Pattern {
     text: String,
-    /// How many folders deep it can reach.
+    /// How many folders deep the pattern can match.
     depth: usize,
-    /// Whether it names what begins with a dot, which is passed over otherwise.
+    /// Whether the pattern names files that begin with a dot. Such files are skipped otherwise.
     hidden: bool,
 }
 

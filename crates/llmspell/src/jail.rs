@@ -1,7 +1,18 @@
-//! A folder opened once, and everything in it opened beneath that handle, name by name and without following a link.
+//! A jail: a folder that is opened once, and access to files beneath its handle.
 //!
-//! A path is never checked as a string and opened as one: between the two a folder could be swapped for a link. Each
-//! folder on the way is opened from the handle of the one before, and a file is judged by its own handle.
+//! Every file that a script reads or writes is opened by a [`Jail`]: those on the disk (`files.rs`) and those in the
+//! spell's storage (`storage.rs`). The rules for every path are these.
+//!
+//! - A path is never checked as a string and then opened as one. Between the two steps another process could replace a
+//!   folder by a link. The jail opens each folder from the handle of its parent and follows no symbolic link.
+//! - A file is judged by its own open handle. It must be a regular file with exactly one name: a second hard link may
+//!   lie outside of the folder.
+//! - Devices, sockets, FIFOs and everything beneath `/proc`, `/sys` and `/dev` are refused.
+//! - A link that is refused and a path that the spell was not granted give the same error, so an error does not tell
+//!   which files exist.
+//!
+//! The jail knows neither permissions nor limits. Its callers check permissions at the gate, and a callback reserves
+//! memory before a file is read.
 
 mod write;
 
@@ -17,34 +28,34 @@ use llmspell_core::capability::{FileInfo, FileKind};
 use llmspell_core::path::{InnerPath, MAX_NAMES, is_plain, is_unfinished};
 use llmspell_core::{Error, ErrorKind as Kind, Result};
 
-/// The most bytes that are read at once.
+/// The largest file, in bytes, that can be read as a whole.
 pub(crate) const MAX_READ: u64 = 64 << 20;
 
-/// Folders of the system whose files are no files, but doors.
+/// System folders whose files give access to devices and to the kernel.
 const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
 
-/// Why something beneath a jail could not be done.
+/// The reason why an operation in a jail failed.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// There is a link on the way, or something that is neither a file nor a folder.
+    /// A link is on the path, or the target is neither a regular file nor a folder.
     Refused,
-    /// There is nothing.
+    /// Nothing exists at the path.
     Missing,
-    /// A folder, where a file is wanted.
+    /// The path leads to a folder where a file is expected.
     Folder,
-    /// No folder, where one is wanted.
+    /// The path leads to something else where a folder is expected, or goes through a file.
     NoFolder,
-    /// A file of so many bytes.
+    /// The file is too large; it has this many bytes.
     TooLarge(u64),
-    /// The run is over, or the spell may not.
+    /// The run has ended, or a limit or permission forbids the operation.
     Run(Error),
-    /// The system says so.
+    /// Another error of the operating system.
     Io(io::Error),
 }
 
 impl Fault {
-    /// The error for a person, who knows the path by what the script called it. `refusal` is the error of what may not
-    /// be told apart from other things that are refused.
+    /// Converts the fault into an error for the user. `shown` is the path as the script wrote it. `refusal` makes the
+    /// error for everything that is refused, so that the user cannot tell one reason from another.
     pub(crate) fn into_error(self, doing: &str, shown: &str, refusal: impl FnOnce() -> Error) -> Error {
         match self {
             Self::Refused => refusal(),
@@ -78,29 +89,30 @@ impl From<io::Error> for Fault {
 
 type Outcome<T> = std::result::Result<T, Fault>;
 
-/// What a name in a folder stands for.
+/// The thing that a name in a folder stands for.
 enum Found {
     File(Metadata),
     Folder(Metadata),
     Nothing,
 }
 
-/// A folder that cannot be left.
+/// An open folder; no operation leaves it.
 #[derive(Debug)]
 pub(crate) struct Jail {
     dir: Dir,
-    /// Where it is, links resolved.
+    /// The absolute path of the folder, with links resolved.
     place: PathBuf,
 }
 
 impl Jail {
-    /// Opens a folder. That the way to it leads through links is its owner's affair.
+    /// Opens a folder. Links on the path to it are followed, because the path comes from the user and not from the
+    /// script.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let dir = Dir::open_ambient_dir(path, ambient_authority())?;
         Ok(Self { dir, place: path.canonicalize()? })
     }
 
-    /// Opens a folder that only its owner may look into, made if need be.
+    /// Opens a folder that only its owner may read, and creates it if it is missing.
     pub(crate) fn open_private(path: &Path) -> io::Result<Self> {
         let mut builder = std::fs::DirBuilder::new();
         builder.recursive(true);
@@ -110,17 +122,18 @@ impl Jail {
         Self::open(path)
     }
 
-    /// A folder of it as a jail of its own, made if need be.
+    /// Opens a folder inside the jail as another jail, and creates it if it is missing.
     pub(crate) fn inner(&self, path: &InnerPath) -> Outcome<Self> {
         Ok(Self { dir: self.make_folders(path)?, place: self.place.join(path.as_str()) })
     }
 
-    /// Where it is, links resolved.
+    /// Returns the absolute path of the folder, with links resolved.
     pub(crate) fn place(&self) -> &Path {
         &self.place
     }
 
-    /// Reads a whole file of at most `most` bytes. `room` is asked for its size before any of it is read.
+    /// Reads a whole file of at most `most` bytes. `room` is called with the size before any byte is read, and can
+    /// refuse.
     pub(crate) fn read(
         &self,
         path: &InnerPath,
@@ -135,12 +148,12 @@ impl Jail {
         }
         room(size).map_err(Fault::Run)?;
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
-        // No more than was asked for, though the file grow meanwhile.
+        // The file may grow while it is read: stop at the size that `room` allowed.
         file.take(size).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
-    /// What there is at a path.
+    /// Returns the kind, size and modification time of a file or folder.
     pub(crate) fn stat(&self, path: &InnerPath) -> Outcome<FileInfo> {
         if path.is_root() {
             self.refuse_system(path)?;
@@ -154,13 +167,13 @@ impl Jail {
         }
     }
 
-    /// The names in a folder, sorted, of what is not refused.
+    /// Returns the sorted names in a folder. Entries that the jail would refuse to open are left out.
     pub(crate) fn list(&self, path: &InnerPath) -> Outcome<Vec<String>> {
         Ok(entries(&self.folder(path)?)?.into_keys().collect())
     }
 
-    /// Visits what is beneath a folder, each with its path from there, each folder before what is in it and names in
-    /// order. A folder is entered when `visit` says so.
+    /// Visits everything beneath a folder. Paths are relative to it; a folder comes before its content, and names are
+    /// in order. The walk enters a folder only if `visit` returns `true` for it.
     pub(crate) fn walk(
         &self,
         path: &InnerPath,
@@ -179,7 +192,7 @@ impl Jail {
         }
     }
 
-    /// Removes the files that writers left unfinished when they were killed. Nobody may be writing.
+    /// Removes the temporary files that killed writers left behind. The caller must ensure that nobody is writing.
     pub(crate) fn sweep(&self) -> Outcome<()> {
         sweep(&self.dir, MAX_NAMES)
     }
@@ -195,7 +208,7 @@ impl Jail {
         path.names().try_fold(self.dir.try_clone()?, |folder, name| enter(&folder, name))
     }
 
-    /// Beneath a link-free way the place of the folder tells where a path leads.
+    /// Refuses paths in system folders. No link is followed below `place`, so joining the two gives the real location.
     fn refuse_system(&self, path: &InnerPath) -> Outcome<()> {
         let place = self.place.join(path.as_str());
         if cfg!(unix) && SYSTEM.iter().any(|system| place.starts_with(system)) {
@@ -206,17 +219,17 @@ impl Jail {
     }
 }
 
-/// Opens a folder in a folder.
+/// Opens a folder inside a folder, without following a link.
 fn enter(folder: &Dir, name: &str) -> Outcome<Dir> {
     folder.open_dir_nofollow(name).map_err(|error| refused_or(folder, name, error))
 }
 
-/// Why a name could not be opened: a link is refused, whatever the system calls that.
+/// Finds the reason why a name could not be opened. Systems use different error codes for a link; all become a refusal.
 fn refused_or(folder: &Dir, name: &str, error: io::Error) -> Fault {
     look(folder, name).err().unwrap_or_else(|| error.into())
 }
 
-/// What a name stands for. A link is refused, not followed.
+/// Looks up a name in a folder. A link is refused, not followed.
 fn look(folder: &Dir, name: &str) -> Outcome<Found> {
     loop {
         let metadata = match folder.symlink_metadata(name) {
@@ -233,12 +246,12 @@ fn look(folder: &Dir, name: &str) -> Outcome<Found> {
     }
 }
 
-/// How many names a file has.
+/// The number of names (hard links) of a file.
 enum Names {
-    /// It was removed or replaced after it was found by its name: that name means something else by now.
+    /// The file was removed or replaced after the lookup by name, so the name stands for something else by now.
     None,
     One,
-    /// Several, one of which may be outside, or it is no file.
+    /// It has several names, one of which may be outside of the jail; or it is not a regular file.
     Refused,
 }
 
@@ -250,8 +263,9 @@ fn names_of(metadata: &Metadata) -> Names {
     }
 }
 
-/// Opens a file that is there, and judges it by its handle. What is no file is not opened at all, for to open some
-/// devices is to use them; and if it becomes one meanwhile, opening does not wait for it.
+/// Opens an existing file and judges it by its handle. The lookup comes first, because merely opening some devices has
+/// side effects. If the file is replaced by a FIFO after the lookup, `nonblock` keeps the opening from waiting for a
+/// writer.
 fn open_file(folder: &Dir, name: &str, options: &mut OpenOptions) -> Outcome<(File, Metadata)> {
     loop {
         match look(folder, name)? {
@@ -271,7 +285,7 @@ fn open_file(folder: &Dir, name: &str, options: &mut OpenOptions) -> Outcome<(Fi
     }
 }
 
-/// What is in a folder, by name, without what is refused or cannot be named.
+/// Returns the entries of a folder by name, without those that are refused or whose names a script cannot write.
 fn entries(folder: &Dir) -> Outcome<BTreeMap<String, FileInfo>> {
     let mut found = BTreeMap::new();
     for entry in folder.entries()? {
@@ -300,7 +314,8 @@ fn walk(
             continue;
         }
         match enter(folder, &name).and_then(|entered| walk(&entered, inner, deeper - 1, visit)) {
-            // Swapped or gone by now, or not ours to read: passed over as what is refused.
+            // The folder was replaced or removed meanwhile, or this user may not read it: skip it like any refused
+            // entry.
             Err(Fault::Refused | Fault::Missing | Fault::NoFolder) => {}
             Err(Fault::Io(error)) if error.kind() == ErrorKind::PermissionDenied => {}
             walked => walked?,

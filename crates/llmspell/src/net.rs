@@ -1,4 +1,11 @@
-//! The real network: sockets of the spells' own requests, on a thread of their own, to addresses that the gate checked.
+//! The real network: the connections for the HTTP requests of spells.
+//!
+//! [`Sockets`] implements the [`Net`] capability on one thread of its own. It connects only to the IP addresses in a
+//! [`Dial`], which only the gate can make after it has checked them. DNS lookup and connection are therefore two
+//! separate calls, and a name that resolves differently the second time (DNS rebinding) gains nothing.
+//!
+//! Connections to public addresses are pooled for all runs. A connection to another address was granted to one run and
+//! is never reused. Redirects are not followed here: the gate follows them, and checks each hop.
 
 use std::collections::BTreeSet;
 use std::error::Error as StdError;
@@ -21,40 +28,40 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
-/// How long a connection may take, TLS included.
+/// The timeout of a connection, TLS handshake included.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long a connection is kept for the next request; shorter than the usual servers keep theirs.
+/// How long an idle connection stays open. Usual servers keep theirs longer, so a reused connection is rarely stale.
 const POOL_IDLE: Duration = Duration::from_secs(30);
-/// The most names that are looked up at once, each of which holds a thread.
+/// The most DNS lookups at once; each one occupies a thread.
 const LOOKUPS: usize = 16;
-/// Pieces of a body that may wait for whoever reads them; more are left in the socket.
+/// How many chunks of a body may wait for the reader. Further ones stay in the socket, which slows the sender down.
 const WAITING_PIECES: usize = 8;
 
-/// The real network, shared by all runs of a runtime. Nothing is started before the first request.
+/// The real network, shared by all runs of a runtime. Its thread starts with the first request.
 ///
-/// A [`RuntimeBuilder`](crate::RuntimeBuilder) has it by itself; a program that wants to look names up in its own way
-/// puts a [`Net`] around it.
+/// A [`RuntimeBuilder`](crate::RuntimeBuilder) uses it by default. A program that resolves names in its own way can
+/// wrap it in another [`Net`].
 #[derive(Default)]
 pub struct Sockets(OnceLock<Arc<Wire>>);
 
-/// The thread that drives the sockets, and the clients on it.
+/// A handle of the thread that drives the sockets, and the HTTP clients that run on it.
 struct Wire {
     io: Handle,
-    /// Keeps its connections for whoever asks next: all of them lead to public addresses.
+    /// Pools connections for all runs, since they lead to public addresses.
     public: Client,
-    /// Keeps none: a connection to an address that is not public was granted to one run and serves no other.
+    /// Pools nothing: a connection to an address that is not public was granted to one run only.
     private: Client,
-    /// Ends the thread when it is dropped.
+    /// Stops the thread when it is dropped.
     _stop: oneshot::Sender<()>,
 }
 
 tokio::task_local! {
-    /// The addresses of the dial that is being made.
+    /// The checked addresses of the request that is being sent.
     static ADDRESSES: Vec<SocketAddr>;
 }
 
-/// Hands a client the addresses that the gate checked for the dial at hand; a lookup outside any dial fails. Not asked
-/// for hosts that are addresses themselves, which the gate checked as they are.
+/// The DNS resolver of the HTTP clients. It returns the addresses that the gate checked for this request, and fails
+/// outside of a request. Clients do not call it for hosts that are IP addresses; the gate has checked those directly.
 struct Checked;
 
 impl Resolve for Checked {
@@ -99,7 +106,7 @@ impl Net for Sockets {
             let task = wire.spawn(carry(client.clone(), dial, outgoing, head, pieces));
             match arrived.await {
                 Ok((status, headers)) => Ok(Incoming { status, headers, body: body_of(body, task) }),
-                // It ended before there was a head: it says why.
+                // The task ended before it sent a response head, so it holds the error.
                 Err(_) => Err(task.await.map_err(|_| gone())?.err().unwrap_or_else(gone)),
             }
         })
@@ -122,7 +129,7 @@ impl Wire {
         thread::Builder::new()
             .name("spell-net".into())
             .spawn(move || {
-                // Its end is all that is waited for.
+                // The result does not matter: a message and a dropped sender both mean stop.
                 let _ = runtime.block_on(stopped);
                 runtime.shutdown_background();
             })
@@ -130,7 +137,7 @@ impl Wire {
         Ok(Self { io, public, private, _stop: stop })
     }
 
-    /// Runs work where the sockets are driven; it ends when the handle is dropped.
+    /// Runs a task on the thread of the sockets. The task is aborted when the handle is dropped.
     fn spawn<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -139,7 +146,7 @@ impl Wire {
     }
 }
 
-/// A client that keeps so many idle connections a host; one that keeps none shares none either.
+/// Builds a client that pools this many idle connections for each host.
 fn client(idle: usize) -> Result<Client> {
     llmspell_llm::http_client()?
         .dns_resolver(Checked)
@@ -162,7 +169,7 @@ async fn look_up(name: String) -> Result<Vec<IpAddr>> {
 
 type Head = (u16, Vec<(String, String)>);
 
-/// Sends a request, says what the head of the answer is, and hands on its body.
+/// Sends a request, passes on the head of the response, and then the chunks of its body.
 async fn carry(
     client: Client,
     dial: Dial,
@@ -203,7 +210,7 @@ fn request(dial: &Dial, outgoing: Outgoing) -> Result<Request> {
     if !outgoing.body.is_empty() {
         *request.body_mut() = Some(outgoing.body.into());
     } else if matches!(&*outgoing.method, "POST" | "PUT" | "PATCH") {
-        // These usually have a body: one that is empty is said to be (RFC 9110, section 8.6).
+        // Servers expect a body with these methods, so an empty one is declared (RFC 9110, section 8.6).
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     *request.headers_mut() = headers;
@@ -217,7 +224,8 @@ fn fields(response: &Response) -> Vec<(String, String)> {
     response.headers().iter().map(field).collect()
 }
 
-/// The pieces as they come, then how the task ended: a body that was cut never looks whole.
+/// Returns the chunks of the body in order, then the error of the task if it failed: a truncated body never looks
+/// complete.
 fn body_of(
     pieces: mpsc::Receiver<Bytes>,
     task: AbortOnDropHandle<Result<()>>,
@@ -242,7 +250,7 @@ fn unanswered(error: &reqwest::Error, place: &str) -> Error {
             let message = format!("no connection to {place} within {} s", CONNECT.as_secs());
             return Error::new(ErrorKind::Timeout, message).with_retryable(true);
         }
-        // What is wrong with a certificate stays wrong.
+        // An invalid certificate will be invalid at the next try too, so only other errors are retryable.
         let passing = causes(error)
             .filter_map(|cause| cause.downcast_ref::<io::Error>())
             .all(|error| error.kind() != io::ErrorKind::InvalidData);

@@ -1,7 +1,8 @@
-//! Documents made of the bridges' own definitions and of what engines bring: type files, reference pages, the text of
-//! `llmspell doc`.
+//! The generated documents: type files for editors, reference pages, and the text of `llmspell doc`.
 //!
-//! All of them are pure functions of these, so that what is checked in can be compared with what is meant.
+//! All of them are pure functions of the definitions of the bridges and of the globals that preludes add. The
+//! checked-in files can therefore be compared with freshly generated ones, and `tests/reference.rs` fails when they
+//! differ.
 
 mod editor;
 mod luau;
@@ -26,17 +27,17 @@ pub use typescript::typescript_types;
 use crate::runtime::Runtime;
 use crate::testing;
 
-/// The command that writes the generated files anew.
+/// The command that regenerates the checked-in files.
 pub const REGENERATE: &str = "cargo xtask reference";
 
-/// All bridges that scripts may have: those of a runtime, and the one that only tests have.
+/// Returns all bridges that scripts can have: those of a runtime, and `test`, which only tests have.
 #[must_use]
 pub fn bridges(runtime: &Runtime) -> Vec<Bridge> {
     let own = runtime.bridges().list();
     own.iter().map(|bridge| Bridge::clone(bridge)).chain([testing::test::bridge()]).collect()
 }
 
-/// The files that are generated and checked in: path from the root of the repository, and content.
+/// Returns the generated files that are checked in, as their path from the root of the repository and their content.
 ///
 /// ```
 /// let files = llmspell::reference::files(&[llmspell::Bridge::new("empty").doc("Does nothing.")], &[]);
@@ -52,7 +53,7 @@ pub fn files(bridges: &[Bridge], furniture: &[&Furniture]) -> Vec<(String, Strin
     of_bridges.chain(of_furniture).chain(types(bridges, furniture)).collect()
 }
 
-/// The type files of both languages.
+/// Returns the type files of both languages.
 fn types(bridges: &[Bridge], furniture: &[&Furniture]) -> [(String, String); 2] {
     [
         ("types/llmspell.d.luau".to_owned(), luau_types(bridges, furniture)),
@@ -60,7 +61,7 @@ fn types(bridges: &[Bridge], furniture: &[&Furniture]) -> [(String, String); 2] 
     ]
 }
 
-/// `stream_chat` as JavaScript writes it: `streamChat`.
+/// Converts a name to camel case, as JavaScript writes it: `stream_chat` becomes `streamChat`.
 fn camel_case(name: &str) -> String {
     let mut words = name.split('_');
     let first = words.next().unwrap_or_default().to_owned();
@@ -70,17 +71,18 @@ fn camel_case(name: &str) -> String {
     })
 }
 
-/// The first line of a documentation: what the thing does, in one sentence.
+/// Returns the first paragraph of a documentation, which says in one sentence what the thing does.
 fn summary(doc: &str) -> &str {
     doc.split("\n\n").next().unwrap_or_default()
 }
 
-/// `llm.chat(prompt: string) -> (string?, Error?)`, on one line if it is no longer than `width`.
+/// Returns a method's signature, such as `llm.chat(prompt: string) -> (string?, Error?)`. If it is longer than `width`,
+/// each parameter has a line.
 fn signature(path: &str, method: &Method, types: &mut Types, width: usize) -> String {
     lay_out(path, &parameters(method, types), &types.returns(method), width)
 }
 
-/// The same of a prelude's function: `promise.resolve<T>(value: T | Promise<T>) -> Promise<T>`.
+/// Like [`signature`], for a function of a prelude: `promise.resolve<T>(value: T | Promise<T>) -> Promise<T>`.
 fn function_signature(path: &str, function: &Function, written: Written, width: usize) -> String {
     let returns = match written {
         Written::Luau => format!(" -> {}", function.returns),
@@ -89,7 +91,7 @@ fn function_signature(path: &str, function: &Function, written: Written, width: 
     lay_out_with(&format!("{path}{}", function.generics), function.params, &returns, width)
 }
 
-/// `Promise:await`, or `Response.text`.
+/// Returns the path of a class's method: `Promise:await` in Luau, `Response.text` in TypeScript.
 fn method_path(class: &str, method: &Function, written: Written) -> String {
     let dot = if written == Written::Luau { ':' } else { '.' };
     format!("{class}{dot}{}", method.name)
@@ -113,7 +115,7 @@ fn lay_out_with<S: AsRef<str>>(path: &str, params: &[S], returns: &str, width: u
     lines + &format!("){returns}")
 }
 
-/// `name: type` of each parameter.
+/// Returns `name: type` for each parameter.
 fn parameters(method: &Method, types: &mut Types) -> Vec<String> {
     method
         .params
@@ -125,12 +127,12 @@ fn parameters(method: &Method, types: &mut Types) -> Vec<String> {
         .collect()
 }
 
-/// `json.null: any`.
+/// Returns the declaration of a constant, such as `json.null: any`.
 fn constant(path: &str, field: &Field, types: &mut Types) -> String {
     format!("{path}: {}", types.given(field.schema))
 }
 
-/// How a method behaves besides what it says: whether scripts wait for it, and since when it exists.
+/// Returns remarks about a method: whether scripts wait for it, and since which version it exists.
 fn remarks(method: &Method) -> String {
     let waits = if method.is_async() { "Waits for its result. " } else { "" };
     format!("{waits}Since {}.", method.since)

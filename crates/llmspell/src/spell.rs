@@ -1,4 +1,11 @@
-//! A spell: a script, and the manifest that says what it is.
+//! Spells: an entry script, the folder around it and the manifest `spell.yaml`.
+//!
+//! [`Spell::load`] opens the folder once, reads the manifest and the entry script, and keeps both as they were read.
+//! The other scripts of the folder are modules. They are read when the script loads them, and each one is compared with
+//! the version that the user approved (`modules.rs`).
+//!
+//! A `Spell` grants nothing. [`Spell::asked`] is what the manifest asks for; the permissions of a run come from the
+//! program that starts it.
 
 mod asked;
 mod digest;
@@ -21,25 +28,26 @@ pub use params::{ParamSpec, ParamType};
 
 const MANIFEST: &str = "spell.yaml";
 
-/// A spell that is ready to run: its manifest, its entry script and its folder.
+/// A loaded spell: its manifest, its entry script and its folder.
 #[derive(Debug, Clone)]
 pub struct Spell {
     manifest: Manifest,
-    /// As it was read, and empty where a folder has none. A lone script has no folder of its own, and none of this.
+    /// The manifest as it was read; empty if the folder has none. `None` for a lone script, which does not own its
+    /// folder.
     manifest_text: Option<Arc<str>>,
     asked: Permissions,
     name: String,
     source: Arc<Source>,
     dir: Option<PathBuf>,
-    /// The path it was loaded from.
+    /// The path that the spell was loaded from.
     origin: Option<PathBuf>,
     folder: Option<Arc<Folder>>,
-    /// The digests that modules must have, when a run is resumed.
+    /// The digests that modules must have when a run is resumed.
     pinned: ModuleDigests,
 }
 
 impl Spell {
-    /// A spell from a script's text. The name's extension chooses the engine.
+    /// Creates a spell from the text of a script. The extension in `name` chooses the engine.
     ///
     /// # Errors
     /// When the name has no extension.
@@ -60,7 +68,7 @@ impl Spell {
         })
     }
 
-    /// A spell without a script, for a VM that is fed piece by piece.
+    /// Creates a spell without a script, for a session that is given its code line by line.
     pub(crate) fn blank(engine: &str) -> Self {
         Self {
             manifest: Manifest { engine: Some(engine.to_owned()), ..Manifest::default() },
@@ -78,21 +86,23 @@ impl Spell {
     /// Loads a spell from its folder, or from a lone script file.
     ///
     /// # Errors
-    /// When there is none, its manifest is wrong, or its entry cannot be read. The error names near ones.
+    /// When the spell does not exist, its manifest is invalid, or its entry script cannot be read. The error suggests
+    /// similar names.
     pub fn load(path: &Path) -> Result<Self> {
         Self::read(path, None, built_in())
     }
 
-    /// Loads a spell for the files of these engines.
+    /// Loads a spell, with the file extensions of these engines.
     pub(crate) fn load_for(engines: &[EngineDescriptor], path: &Path) -> Result<Self> {
         Self::read(path, None, extensions(engines.iter()))
     }
 
-    /// Loads a spell from its folder, with the entry in this language: `main.ts` beside `main.luau`, or what is named as
-    /// the manifest's entry but for its extension.
+    /// Loads a spell from its folder, with the entry script in this language: `main.ts` instead of `main.luau`, or the
+    /// manifest's entry with another extension.
     ///
     /// # Errors
-    /// As [`load`](Self::load); and when it has no such entry, or is a lone script in another language.
+    /// Like [`load`](Self::load); also when there is no such entry, or when the spell is a lone script in another
+    /// language.
     pub fn load_in(path: &Path, language: Language) -> Result<Self> {
         Self::read(path, Some(language), built_in())
     }
@@ -127,7 +137,7 @@ impl Spell {
             None => folder.entry(&manifest, dir, language)?,
         };
         if language.is_some() {
-            // It is that of the entry which was not chosen.
+            // The manifest's engine belongs to the entry that was not chosen.
             manifest.engine = None;
         }
         let Some(text) = folder.text(&entry)? else {
@@ -150,7 +160,8 @@ impl Spell {
         })
     }
 
-    /// Another script of its folder, as a spell that asks for nothing; its extension chooses the engine.
+    /// Makes a spell of another script in the same folder. It asks for no permissions, and its extension chooses the
+    /// engine.
     pub(crate) fn beside(&self, script: &str, text: String) -> Self {
         Self {
             manifest: Manifest::default(),
@@ -160,42 +171,43 @@ impl Spell {
         }
     }
 
-    /// Whether it is a folder, and no lone script in one.
+    /// Whether the spell is a folder, and not a lone script.
     pub(crate) fn has_own_folder(&self) -> bool {
         self.manifest_text.is_some()
     }
 
-    /// Its folder, opened.
+    /// Returns the open folder.
     pub(crate) fn folder(&self) -> Option<&Arc<Folder>> {
         self.folder.as_ref()
     }
 
-    /// Its name: the manifest's, or the file's or folder's.
+    /// Returns the name: the manifest's, or else that of the file or folder.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What it says of itself.
+    /// Returns the manifest.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// What its manifest asks to touch, with whole paths: those that are relative there are beneath its folder.
+    /// Returns the permissions that the manifest asks for. Relative paths are made absolute, beneath the spell's
+    /// folder.
     ///
-    /// To grant it all, give it to [`Cast::permissions`](crate::Cast::permissions).
+    /// To grant all of them, pass them to [`Cast::permissions`](crate::Cast::permissions).
     #[must_use]
     pub fn asked(&self) -> &Permissions {
         &self.asked
     }
 
-    /// The SHA-256, in 64 hexadecimal digits, of everything that it can run: its manifest and its entry as they were
-    /// loaded, and every script in its folder. A lone script's is that of the script alone.
+    /// Returns the SHA-256, as 64 hexadecimal digits, of everything that the spell can run: its manifest and its entry
+    /// as they were loaded, and every script in its folder. For a lone script it covers the script alone.
     ///
-    /// A user who trusts a spell trusts one version of it; this tells versions apart. The first call reads the folder.
-    /// From then on, this spell and its clones load modules only as they were then: one that was changed, created or
-    /// removed later is an error.
+    /// A user who trusts a spell trusts one version of it, and the digest tells versions apart. The first call reads
+    /// the folder. From then on, this spell and its clones load modules only as they were at that time. A module that
+    /// was changed, created or removed later is an error.
     ///
     /// ```
     /// use llmspell::Spell;
@@ -211,7 +223,7 @@ impl Spell {
         digest::digest(self)
     }
 
-    /// The script that runs first.
+    /// Returns the entry script, which runs first.
     #[must_use]
     pub fn source(&self) -> &Source {
         &self.source
@@ -221,32 +233,32 @@ impl Spell {
         Arc::clone(&self.source)
     }
 
-    /// Its folder, when it has one.
+    /// Returns the spell's folder, or the folder of a lone script.
     #[must_use]
     pub fn dir(&self) -> Option<&Path> {
         self.dir.as_deref()
     }
 
-    /// The path it was loaded from: its folder's, or the script's.
+    /// Returns the path that the spell was loaded from: a folder or a script.
     pub(crate) fn origin(&self) -> Option<&Path> {
         self.origin.as_deref()
     }
 
-    /// The extension of its entry, which chooses the engine where the manifest does not.
+    /// Returns the extension of the entry script, which chooses the engine if the manifest does not.
     #[must_use]
     pub fn extension(&self) -> &str {
         extension(&self.source.name).unwrap_or_default()
     }
 
-    /// Checks parameters against the manifest, types the ones that came as text, and fills in defaults.
+    /// Checks parameters against the manifest, converts those given as text to their types, and fills in defaults.
     ///
     /// # Errors
-    /// When one is missing, unknown or wrong; the error names it and what is expected.
+    /// When a parameter is missing, unknown or invalid. The error names it and what is expected.
     pub fn params(&self, given: Map) -> Result<Map> {
         params::check(&self.manifest.parameters, given)
     }
 
-    /// The modules for one run.
+    /// Returns the modules for one run, checked against the expected digests.
     pub(crate) fn modules(&self) -> Option<Arc<SpellModules>> {
         let folder = Arc::clone(self.folder.as_ref()?);
         let mut expected = self.pinned.clone();
@@ -254,24 +266,24 @@ impl Spell {
         Some(Arc::new(SpellModules::new(folder, expected)))
     }
 
-    /// The SHA-256 of a module as it is now; `None` where there is none.
+    /// Returns the SHA-256 of a module's current content, or `None` if the module does not exist.
     pub(crate) fn module_digest(&self, path: &str) -> Result<Option<String>> {
         let content = self.folder.as_ref().map(|folder| folder.module(path)).transpose()?;
         Ok(content.flatten().map(|content| digest::sha256(&content)))
     }
 
-    /// The same spell, which loads these modules only as they are here.
+    /// Returns the same spell, which loads these modules only with these digests.
     pub(crate) fn pinned_to(self, modules: ModuleDigests) -> Self {
         Self { pinned: modules, ..self }
     }
 }
 
-/// The extensions of the files that engines load.
+/// Returns the file extensions of these engines.
 fn extensions<'a>(engines: impl Iterator<Item = &'a EngineDescriptor>) -> Vec<String> {
     engines.flat_map(|engine| engine.extensions).map(|&extension| extension.to_owned()).collect()
 }
 
-/// Those of the engines in this build.
+/// Returns the file extensions of the engines in this build.
 fn built_in() -> Vec<String> {
     extensions(llmspell_engines::ENGINES.iter().map(|(descriptor, _)| descriptor))
 }
@@ -284,7 +296,7 @@ fn stem(path: &Path) -> String {
     path.file_stem().map_or_else(|| "spell".to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
 
-/// The folder and the file name of a script's path.
+/// Splits the path of a script into its folder and its file name.
 fn split(path: &Path) -> Result<(&Path, Option<&str>)> {
     let file = path.file_name().and_then(|name| name.to_str());
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));

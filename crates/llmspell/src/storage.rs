@@ -1,4 +1,8 @@
-//! What a spell keeps from run to run: values in a database, and files in a folder beside it.
+//! The persistent storage of a spell: keys with values in SQLite, and files in a folder next to the database.
+//!
+//! Each spell has a folder of its own beneath the storage root, named for the spell and a hash of its path. A quota
+//! bounds the bytes and entries of keys and files together. Several processes may use one storage at once: files are
+//! written under the database's write lock, so the quota holds between processes too.
 
 mod database;
 
@@ -20,25 +24,25 @@ use database::{Change, Database, Used};
 const DATABASE: &str = "storage.db";
 const FILES: &str = "files";
 
-/// The most letters of a spell's name in the name of its folder.
+/// The most characters of a spell's name that go into the name of its folder.
 const MAX_NAME: usize = 64;
 
-/// One spell's storage, opened at its first use.
+/// The storage of one spell, opened at its first use.
 pub(crate) struct Store {
     place: Place,
-    /// Asked for in turn, so that no more than one thread of a run waits for the disk.
+    /// Behind a lock, so that at most one thread of a run waits for the disk.
     opened: Arc<Mutex<Option<Opened>>>,
 }
 
 struct Opened {
     database: Database,
     files: Jail,
-    /// Whether the files were counted; what others did to them behind our back is found out once a run.
+    /// Whether this run has counted the files. It counts once, because other programs may have changed them.
     counted: bool,
 }
 
 impl Store {
-    /// The storage of a spell beneath this folder, which holds the storage of all.
+    /// Creates the storage of a spell beneath `root`, the folder of all storages. Nothing is opened yet.
     pub(crate) fn new(root: &Path, spell: &Spell) -> Self {
         let (name, origin) = (spell.name().to_owned(), spell.origin().map(Path::to_owned));
         Self { place: Place { root: root.to_owned(), name, origin }, opened: Arc::default() }
@@ -73,7 +77,7 @@ impl Store {
     }
 }
 
-/// What decides where a spell's storage is.
+/// The location of a spell's storage.
 #[derive(Debug, Clone)]
 struct Place {
     root: PathBuf,
@@ -82,7 +86,7 @@ struct Place {
 }
 
 impl Place {
-    /// A folder for each spell: spells of one name in different places never share.
+    /// Returns the folder of the spell. Spells with the same name but different paths have different folders.
     fn folder(&self) -> PathBuf {
         let plain = |sign: char| sign.is_ascii_alphanumeric() || sign == '-';
         let name: String =
@@ -92,7 +96,7 @@ impl Place {
                 let path = path.canonicalize().unwrap_or_else(|_| path.clone());
                 Sha256::digest(path.as_os_str().as_encoded_bytes())
             }
-            // No path has a NUL.
+            // A spell without a path is hashed by its name. A path cannot contain NUL, so the two never collide.
             None => Sha256::digest(format!("\0{}", self.name)),
         };
         let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
@@ -112,12 +116,13 @@ impl Opened {
         let jail = Jail::open_private(folder).map_err(Fault::from).map_err(failed)?;
         let named = |name| InnerPath::new(name).ok_or(Fault::Missing);
         let files = named(FILES).and_then(|path| jail.inner(&path)).map_err(failed)?;
-        // What is there is looked at before the database follows its name.
+        // SQLite opens the database by its path: refuse a link or a special file there beforehand.
         named(DATABASE).and_then(|path| if_there(jail.stat(&path))).map_err(failed)?;
         Ok(Self { database: Database::open(&jail.place().join(DATABASE))?, files, counted: false })
     }
 
-    /// Changes the files in a way that uses so much, or so much less, under the lock that all processes take.
+    /// Changes the files under the database's write lock, if the quota allows the difference that `more` computes. If
+    /// it does not, the files are counted again first, in case other programs removed some.
     fn change(
         &mut self,
         more: impl Fn(&Jail) -> Result<Used, Fault>,
@@ -138,7 +143,8 @@ impl Opened {
     }
 }
 
-/// Counts the files anew. Nobody else writes meanwhile, so what is unfinished was left by a writer that was killed.
+/// Counts the files again. The caller holds the write lock, so temporary files belong to killed writers and are
+/// removed.
 fn recount(change: &Change<'_>, files: &Jail) -> Result<(), Fault> {
     files.sweep()?;
     let mut used = Used::default();
@@ -149,7 +155,8 @@ fn recount(change: &Change<'_>, files: &Jail) -> Result<(), Fault> {
     change.set_files(used).map_err(Fault::Run)
 }
 
-/// What a file takes that is written at a path, beside what is there, when it ends with so many bytes.
+/// Returns how much a write adds to the usage, folders included. `bytes` computes the new size of the file from its old
+/// one.
 fn to_write(files: &Jail, path: &InnerPath, bytes: impl Fn(u64) -> u64) -> Result<Used, Fault> {
     let was = if_there(files.stat(path))?;
     let before = was.as_ref().map_or(0, |was| was.size);

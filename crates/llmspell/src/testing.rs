@@ -1,7 +1,15 @@
-//! Tests of spells: scripts that run a spell and check what comes of it, against recordings, with all that is live off.
+//! Tests of spells: scripts that run a spell and check its result, without live effects.
 //!
-//! A test file is a script in the folder `tests` of a spell, or one named `*.test.<extension>`. It has the bridges that
-//! spells have, of which it can use nothing live, and the bridge [`test`].
+//! A test file is a script in a spell's folder `tests`, or one named `*.test.<extension>`. It has the bridges of
+//! spells, but its journal refuses live effects, and it has one more bridge: [`test`].
+//!
+//! Each test file runs in a session of its own and names its cases (`course.rs`). A case runs the spell with `test.run`
+//! (`run.rs`). The answers to the spell's effects have three sources, in this order:
+//!
+//! 1. Scripted answers. Faults and typed lines come from the journal itself (`staged.rs`). Models and web pages come
+//!    from stand-ins behind the gate (`world.rs`), so retries, redirects and permissions are the real ones.
+//! 2. The recording of the case, a file in `tests/recordings`.
+//! 3. With `llmspell test --update`, the real world; its answers become the new recording.
 
 mod bridge;
 mod course;
@@ -30,36 +38,36 @@ use crate::run::{Events, Stage};
 use crate::runtime::Runtime;
 use crate::spell::{Folder, Spell};
 
-/// What a file is called among its cases, when it fails as a whole.
+/// The name of the case that stands for a test file which fails as a whole.
 pub const WHOLE_FILE: &str = "(the file)";
 
 /// How a case ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CaseState {
-    /// All that it checks is so.
+    /// All checks passed.
     Passed,
-    /// It is not.
+    /// A check failed, or there was an error.
     Failed,
-    /// It was not run.
+    /// The case was not run.
     Skipped,
 }
 
-/// What came of one case.
+/// The result of one case.
 #[derive(Debug, Clone, Serialize)]
 pub struct CaseReport {
-    /// The test file, by its path in the spell's folder.
+    /// The path of the test file in the spell's folder.
     pub file: String,
-    /// The name of the case; [`WHOLE_FILE`] where no case is to blame.
+    /// The name of the case, or [`WHOLE_FILE`] if the failure belongs to no case.
     pub name: String,
-    /// How it ended.
+    /// How the case ended.
     pub state: CaseState,
-    /// How long it took.
+    /// How long the case took, in seconds.
     pub seconds: f64,
-    /// Why it failed.
+    /// Why the case failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Error>,
-    /// What the test printed in it.
+    /// The text that the test printed during the case.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub output: String,
 }
@@ -71,54 +79,54 @@ impl CaseReport {
     }
 }
 
-/// What came of the tests of a spell.
+/// The result of all tests of a spell.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct TestReport {
     /// The cases, in the order in which they ran.
     pub cases: Vec<CaseReport>,
-    /// Recordings and snapshots that no case has used; when they were made anew, they were removed.
+    /// Recordings and snapshots that no case used. They were removed if the tests were recorded.
     pub unused: Vec<String>,
 }
 
 impl TestReport {
-    /// How many cases ended so.
+    /// Returns how many cases ended in this state.
     #[must_use]
     pub fn count(&self, state: CaseState) -> usize {
         self.cases.iter().filter(|case| case.state == state).count()
     }
 }
 
-/// What recorded runs get; the models are the runtime's.
+/// The settings of recorded runs. Their models are the runtime's.
 #[derive(Debug, Clone, Default)]
 pub struct Record {
-    /// What was granted. What is beneath the spell's folder holds in its copies.
+    /// The permissions. Paths beneath the spell's folder are moved to the copy in which a case records.
     pub permissions: Permissions,
-    /// The model for requests that name none, over the manifest's.
+    /// The model for requests that name none; replaces the manifest's.
     pub model: Option<String>,
-    /// The models to fall back on, over the manifest's.
+    /// The fallback models; replace the manifest's.
     pub fallback: Option<Vec<String>>,
 }
 
-/// What all test files of a spell share.
+/// The settings that all test files of a spell share.
 struct Setup {
     runtime: Runtime,
     spell: Spell,
-    /// The spell's folder.
+    /// The spell's folder, as an absolute path.
     root: PathBuf,
     folder: Arc<Folder>,
     filter: Option<String>,
-    /// How to record; without it, all that is live is off.
+    /// How to record; without it, all live effects are off.
     record: Option<Record>,
 }
 
 impl Setup {
-    /// Whether a case is to be run.
+    /// Whether the filter selects a case.
     fn wants(&self, file: &str, case: &str) -> bool {
         self.filter.as_ref().is_none_or(|filter| format!("{file} > {case}").contains(filter))
     }
 }
 
-/// The tests of a spell, about to run.
+/// The tests of a spell, to be run with [`Tests::run`].
 ///
 /// ```no_run
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -141,10 +149,10 @@ impl std::fmt::Debug for Tests {
 }
 
 impl Tests {
-    /// The tests of a spell that was loaded from its folder.
+    /// Creates the tests of a spell that was loaded from its folder.
     ///
     /// # Errors
-    /// When it has none.
+    /// When the spell is a lone script, which has no tests.
     pub fn new(runtime: &Runtime, spell: Spell) -> Result<Self> {
         let folder = spell.has_own_folder().then(|| spell.folder().cloned()).flatten();
         let (Some(folder), Some(dir)) = (folder, spell.dir()) else {
@@ -163,16 +171,17 @@ impl Tests {
         self
     }
 
-    /// Records anew, in copies of the spell's folder: what a spell writes there is gone afterwards.
+    /// Records the runs again. Each case runs in a copy of the spell's folder, so files that a spell writes there are
+    /// lost.
     pub fn record(mut self, with: Record) -> Self {
         self.0.record = Some(with);
         self
     }
 
-    /// Runs them one after the other. `each` is handed each case when it has ended.
+    /// Runs the test files one after the other. Calls `each` with each case when it has ended.
     ///
     /// # Errors
-    /// When there are none, or their files cannot be found.
+    /// When there are no tests, the filter selects none, or the files cannot be read.
     pub async fn run(self, mut each: impl FnMut(&CaseReport)) -> Result<TestReport> {
         let setup = Arc::new(self.0);
         let engines = setup.runtime.engines().descriptors();
@@ -212,7 +221,7 @@ impl Setup {
         };
         let (sender, mut notes) = mpsc::unbounded_channel::<Note>();
         let course = Arc::new(Course::new(Arc::clone(self), file.clone(), sender));
-        // Dropped behind the run, which it may cut off.
+        // Cleans up the recording folder if this future is dropped before the run has ended.
         let _abandoned = Abandoned(Arc::clone(&course));
         let text = match self.folder.text(&file) {
             Ok(text) => text.unwrap_or_default(),
@@ -231,11 +240,11 @@ impl Setup {
             })
         };
         let cast = self.runtime.cast(self.spell.beside(&file, text)).bridge(bridge);
-        // All is granted, so that the journal says what a test may not do, and in its own words.
+        // All permissions are granted, so that the journal refuses live effects with an error that speaks of tests.
         let cast = cast.permissions(Permissions::all()).journal(Arc::new(HandsOff));
         let cast = cast.on(Stage::empty(&self.root)?, RUN_ID);
         let cast = match self.record {
-            // As long as the world takes.
+            // A recording may take as long as the real services need.
             Some(_) => cast.limits(|limits| limits.wall = std::time::Duration::from_hours(24)),
             None => cast,
         };
@@ -247,7 +256,7 @@ impl Setup {
                 Some((mut case, taken)) = notes.recv() => {
                     case.output = printed(&mut events);
                     done(case);
-                    // The case that waits for it may be gone.
+                    // The case that waits for this answer may have been dropped.
                     let _ = taken.send(());
                 }
                 outcome = &mut outcome => break outcome,
@@ -281,7 +290,7 @@ impl Setup {
     }
 }
 
-/// A course that ends with its guard: when nobody waits for the tests any more, nothing of them is left.
+/// Cleans up a course when it is dropped, so that dropping the tests leaves no temporary folder behind.
 struct Abandoned(Arc<Course>);
 
 impl Drop for Abandoned {
@@ -290,12 +299,12 @@ impl Drop for Abandoned {
     }
 }
 
-/// The failure of a file as a whole.
+/// Returns the report of a test file that failed as a whole.
 fn failed(file: &str, error: Error) -> CaseReport {
     CaseReport { error: Some(error), ..CaseReport::new(file, WHOLE_FILE, CaseState::Failed) }
 }
 
-/// What was printed since the last look.
+/// Returns the text that was printed since the last call.
 fn printed(events: &mut Events) -> String {
     let mut text = String::new();
     while let Some(event) = events.try_next() {

@@ -1,4 +1,7 @@
-//! VMs in which a run has ended well, kept for other runs of the same spell.
+//! The pool of VMs that a worker reuses for further runs of the same spell.
+//!
+//! Only runs that allow it (`Cast::share_vm`) use the pool. A VM is pooled only after a run that ended well, and the
+//! engine resets it (`Session::renew`) both when it is returned and when it is taken.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -6,11 +9,11 @@ use std::sync::Arc;
 
 use llmspell_core::{Bridge, Context, Engine, Session, Source};
 
-/// The most that one worker keeps: about 128 MB. The oldest give way. Of several workers, one may well have had most of the
-/// runs that were under way at once.
+/// The most VMs in the pool of one worker, about 128 MB. The oldest are dropped. The number is per worker because one
+/// of several workers may get most of the runs.
 const MOST: usize = 512;
 
-/// What two runs must have in common to have a VM one after the other.
+/// The key of the pool: two runs may use the same VM only if all of these are equal.
 #[derive(Clone)]
 pub(crate) struct Kind {
     pub(crate) engine: Arc<dyn Engine>,
@@ -30,10 +33,10 @@ impl PartialEq for Kind {
     }
 }
 
-/// The warmed VMs of one worker. They end with it.
+/// The pool of one worker. It is dropped with the worker's thread.
 pub(crate) struct Warm {
     kept: RefCell<VecDeque<(Kind, Box<dyn Session>)>>,
-    /// What a VM has between two runs.
+    /// The context of a VM in the pool.
     idle: Context,
 }
 
@@ -42,7 +45,7 @@ impl Warm {
         Self { kept: RefCell::default(), idle: Context::builder().build() }
     }
 
-    /// A VM of this kind, made as new for a run.
+    /// Takes a VM of this kind from the pool and resets it for a new run.
     pub(crate) fn take(&self, kind: &Kind, cx: &Context) -> Option<Box<dyn Session>> {
         let mut kept = self.kept.borrow_mut();
         let found = kept.iter().rposition(|(known, _)| known == kind).and_then(|at| kept.remove(at));
@@ -51,7 +54,7 @@ impl Warm {
         session.renew(cx.clone()).is_ok().then_some(session)
     }
 
-    /// Keeps the VM of a run that has ended well, and nothing of the run.
+    /// Returns a VM to the pool after a run that ended well. The reset removes all state of that run.
     pub(crate) fn keep(&self, kind: Kind, mut session: Box<dyn Session>) {
         if session.renew(self.idle.clone()).is_err() {
             return;

@@ -1,4 +1,12 @@
-//! The thread that owns deadlines, because a busy VM cannot be asked to keep its own.
+//! The watchdog: a thread that interrupts scripts which have reached a limit.
+//!
+//! A script that computes does not yield, so its own thread cannot watch the clock. The watchdog looks at each worker
+//! that executes a script every few milliseconds and, when a limit may be reached, sets the flag that the VM's
+//! interrupt reads. The script's thread then checks its meter and decides. While no script computes, the watchdog
+//! sleeps.
+//!
+//! Each poll of a run is charged by itself ([`Slot::drive`]), so waiting costs nothing and runs on one thread do not
+//! pay for each other. Native code that cannot be interrupted is only reported, through [`OnStuck`].
 
 use std::io;
 use std::pin::Pin;
@@ -10,13 +18,14 @@ use std::time::{Duration, Instant};
 
 use llmspell_core::{Context, Error, Result};
 
-/// How often a run at work is looked at. A limit is noticed at most this late.
+/// The interval between two looks at the workers. A limit is noticed at most this late.
 const TICK: Duration = Duration::from_millis(5);
 
-/// How long a run that mostly waits is at work at a time, at the most.
+/// The longest usual poll of a run that mostly waits. A longer one counts as holding the thread.
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// Called when a run has not obeyed a limit for longer than it may: an uninterruptible native holds its thread.
+/// The callback for a run that ignored a limit for too long, because native code that cannot be interrupted holds its
+/// thread.
 pub(crate) type OnStuck = Box<dyn Fn(&Error) + Send + Sync>;
 
 pub(crate) struct Stuck {
@@ -24,22 +33,22 @@ pub(crate) struct Stuck {
     pub(crate) call: OnStuck,
 }
 
-/// What one worker thread is doing right now.
+/// The work of one worker thread at this moment.
 pub(crate) struct Slot {
-    /// The run, and since when it is.
+    /// The run whose poll is executing, and when that poll began.
     at_work: Mutex<Option<(Context, Instant)>>,
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    /// Whether the thread sleeps until somebody works.
+    /// Whether the watchdog sleeps until a worker wakes it.
     parked: AtomicBool,
     thread: OnceLock<Thread>,
     slots: Mutex<Vec<Weak<Slot>>>,
     stuck: Option<Stuck>,
 }
 
-/// Looks at the runs at work every few milliseconds, and sleeps while there are none.
+/// Looks at all active runs every few milliseconds, and sleeps while there are none.
 pub(crate) struct Watchdog(Arc<Shared>);
 
 impl Watchdog {
@@ -52,7 +61,7 @@ impl Watchdog {
         }))
     }
 
-    /// A place for one more worker; the first one starts the thread.
+    /// Creates the slot of one more worker. The first call starts the watchdog's thread.
     pub(crate) fn slot(&self) -> io::Result<Arc<Slot>> {
         let slot = Arc::new(Slot { at_work: Mutex::default(), shared: Arc::clone(&self.0) });
         let mut slots = lock(&self.0.slots);
@@ -83,7 +92,7 @@ fn watch(shared: &Weak<Shared>) {
             continue;
         }
         shared.parked.store(true, Ordering::Relaxed);
-        // Against a worker that began after this thread looked: it sees `parked`, or this thread sees its work.
+        // Dekker-style handshake with `Slot::begin`: the worker sees `parked`, or this thread sees the worker's run.
         fence(Ordering::SeqCst);
         let idle = !shared.tick();
         drop(shared);
@@ -94,7 +103,7 @@ fn watch(shared: &Weak<Shared>) {
 }
 
 impl Shared {
-    /// Looks at every worker once; says whether any is at work.
+    /// Looks at every worker once. Returns whether any of them executes a script.
     fn tick(&self) -> bool {
         let mut slots = lock(&self.slots);
         slots.retain(|slot| slot.strong_count() > 0);
@@ -124,7 +133,7 @@ impl Slot {
         }
     }
 
-    /// Whether a run holds the worker's thread for longer than those do that mostly wait.
+    /// Whether the current poll has lasted longer than polls of waiting runs usually do.
     pub(crate) fn is_held(&self) -> bool {
         lock(&self.at_work).as_ref().is_some_and(|(_, since)| since.elapsed() > MOMENT)
     }
@@ -133,7 +142,7 @@ impl Slot {
         *lock(&self.at_work) = None;
     }
 
-    /// Runs a piece of work that does not wait, watched and charged to the run.
+    /// Runs synchronous work, watched and charged to the run.
     pub(crate) fn watched<T>(&self, cx: &Context, work: impl FnOnce() -> T) -> T {
         let charged = cx.meter().work();
         self.begin(cx);
@@ -143,8 +152,8 @@ impl Slot {
         result
     }
 
-    /// Drives a future of a run: each poll is watched and charged, and the first limit, cancellation or deadline that
-    /// is reached drops it.
+    /// Drives a future of a run to its end. Each poll is watched and charged. The future is dropped at the first limit,
+    /// cancellation or deadline, whose error is returned.
     pub(crate) async fn drive<T>(&self, cx: &Context, future: impl Future<Output = Result<T>>) -> Result<T> {
         let watched = Watched { slot: self, cx, future: Box::pin(future) };
         let deadline = async {
@@ -174,7 +183,7 @@ impl<T, F: Future<Output = Result<T>>> Future for Watched<'_, F> {
     fn poll(mut self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<Result<T>> {
         let (slot, cx) = (self.slot, self.cx);
         let polled = slot.watched(cx, || self.future.as_mut().poll(task));
-        // A limit wins over whatever the script made of it.
+        // A limit wins over the result, because a script could have caught the error of the interrupt.
         match cx.meter().state() {
             Ok(()) => polled,
             Err(error) => Poll::Ready(Err(error)),

@@ -1,4 +1,9 @@
-//! Worker threads: one current-thread runtime each, where VMs live and never leave.
+//! Worker threads, on which the VMs live.
+//!
+//! A VM never leaves the thread that opened it. So each worker has a current-thread Tokio runtime, and a run is a job
+//! that is posted to one worker and stays there. A worker serves many runs at once, since most of them wait for models
+//! most of the time. Threads are started one by one as they are needed, and end when the runtime is dropped and their
+//! runs have ended.
 
 use std::fmt;
 use std::rc::Rc;
@@ -13,10 +18,10 @@ use tokio::task::LocalSet;
 use crate::warm::Warm;
 use crate::watchdog::{Slot, Watchdog};
 
-/// Scripts recurse on the native stack when they compile, and values when they convert.
+/// The stack of a worker. Compilers of scripts and the conversion of nested values recurse on the native stack.
 const STACK_BYTES: usize = 8 * 1024 * 1024;
 
-/// What a worker has for its jobs.
+/// The things that a worker provides to each of its jobs: its slot in the watchdog and its pool of VMs.
 #[derive(Clone)]
 pub(crate) struct Desk {
     pub(crate) slot: Arc<Slot>,
@@ -27,12 +32,12 @@ type Job = Box<dyn FnOnce(Desk, Underway) -> LocalBoxFuture<'static, ()> + Send>
 
 struct Worker {
     jobs: mpsc::UnboundedSender<Job>,
-    /// Jobs posted and not yet ended.
+    /// The number of jobs that were posted and have not ended.
     load: Arc<AtomicUsize>,
     slot: Arc<Slot>,
 }
 
-/// The worker threads of a runtime, started one by one as there is work for them.
+/// The worker threads of a runtime.
 pub(crate) struct Workers {
     most: usize,
     started: Mutex<Vec<Worker>>,
@@ -44,13 +49,14 @@ impl Workers {
         Self { most: most.max(1), started: Mutex::default(), watchdog }
     }
 
-    /// Runs a job on the least busy worker. The job counts there until it lets go of what says that it is under way.
+    /// Runs a job on the least busy worker. The job counts as load of this worker until it drops its [`Underway`].
     pub(crate) fn post(
         &self,
         job: impl FnOnce(Desk, Underway) -> LocalBoxFuture<'static, ()> + Send + 'static,
     ) -> Result<()> {
         let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
-        // A script at work may hold its thread for long; many that wait hold it for moments.
+        // A worker whose script is computing is the worst choice, because it may hold its thread for long. Runs that
+        // wait only take moments of it.
         let idlest = started.iter().min_by_key(|worker| worker.burden());
         let idle = idlest.is_some_and(|worker| worker.burden() == (false, 0));
         if !idle && started.len() < self.most {
@@ -79,7 +85,7 @@ impl Workers {
             .spawn(move || {
                 let tasks = LocalSet::new();
                 tasks.block_on(&runtime, serve(posted, at_work, &ended));
-                // Nobody can start another run; those that are under way go on.
+                // The runtime was dropped, so no new run arrives. Those that have started go on to their end.
                 runtime.block_on(tasks);
             })
             .map_err(failed)?;
@@ -88,14 +94,14 @@ impl Workers {
 }
 
 impl Worker {
-    /// Whether a script holds the thread, and how many jobs it has.
+    /// Returns whether a script holds the thread, and the number of jobs.
     fn burden(&self) -> (bool, usize) {
         (self.slot.is_held(), self.load.load(Ordering::Relaxed))
     }
 
     fn post(&self, job: Job) {
         self.load.fetch_add(1, Ordering::Relaxed);
-        // A worker ends only when its sender is dropped, so it is there to receive.
+        // The send cannot fail: a worker receives until its sender is dropped.
         let _ = self.jobs.send(job);
     }
 }
@@ -107,7 +113,7 @@ async fn serve(mut posted: mpsc::UnboundedReceiver<Job>, slot: Arc<Slot>, load: 
     }
 }
 
-/// Says that a job is under way. Dropped, it has ended, however it did: done, panicked, or gone with its thread.
+/// Counts a job as load of its worker until it is dropped, whether the job finished, panicked or ended with its thread.
 pub(crate) struct Underway(Arc<AtomicUsize>);
 
 impl Drop for Underway {

@@ -1,4 +1,4 @@
-//! Writing beneath a jail: whole or not at all.
+//! Writing in a jail. A file is replaced atomically: readers see the old content or the new one, never a part.
 
 use std::io::{ErrorKind, Write};
 
@@ -8,20 +8,20 @@ use llmspell_core::path::{InnerPath, unfinished};
 
 use super::{Fault, Found, Jail, Outcome, enter, look, open_file};
 
-/// How often a write begins again because what it was about to use was removed. Each time takes another call that
-/// removes it in that moment; only in a granted folder that is itself removed does it never succeed.
+/// How often a write starts again because another call removed a file or folder that it was using. Each retry needs
+/// another removal at just that moment. Only if the granted folder itself was removed do all tries fail.
 const MAX_TRIES: usize = 100;
 
 impl Jail {
-    /// Writes a whole file, or nothing of it, and the folders it is in. A file that was there keeps its mode.
+    /// Writes a whole file, and creates the folders on its path. An existing file keeps its mode.
     ///
-    /// The text goes to a file beside it, which takes its name when it is whole and on the disk: after a kill, and after
-    /// a power failure too, there is the old text or the new.
+    /// The bytes go to a temporary file in the same folder, which is synced to the disk and then renamed. So a kill or
+    /// a power failure leaves the old content or the new one.
     pub(crate) fn write(&self, path: &InnerPath, bytes: &[u8]) -> Outcome<()> {
         self.in_folder(path, |folder, name| {
             let replaced = match look(folder, name)? {
                 Found::Folder(_) => return Err(Fault::Folder),
-                // Opened, so that a file its owner made read-only stays as it is.
+                // Open the old file for writing first: this fails if its owner made it read-only.
                 Found::File(_) => Some(open_file(folder, name, OpenOptions::new().write(true))?.1),
                 Found::Nothing => None,
             };
@@ -35,15 +35,16 @@ impl Jail {
         })
     }
 
-    /// Writes at the end of a file, which is made if need be, with the folders it is in.
+    /// Appends to a file. Creates the file and the folders on its path if they are missing.
     ///
-    /// All bytes go out in one write, so that calls at the same time, in other processes too, do not mix their texts.
+    /// All bytes go out in one write, so that concurrent appends, also from other processes, do not mix their texts.
     pub(crate) fn append(&self, path: &InnerPath, bytes: &[u8]) -> Outcome<()> {
         self.in_folder(path, |folder, name| {
             let mut file = match open_file(folder, name, OpenOptions::new().append(true)) {
                 Ok((file, _)) => file,
                 Err(Fault::Missing) => match create(folder, name) {
-                    // Another call made it first. It is opened as any file that is there: it may be a link.
+                    // Another call created it first. Start again and open it like any existing file, since it may be a
+                    // link.
                     Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(Fault::Missing),
                     created => created?,
                 },
@@ -53,7 +54,7 @@ impl Jail {
         })
     }
 
-    /// The folder at a path, and all on the way, made where there is nothing.
+    /// Opens the folder at a path, and creates each folder on the path that is missing.
     pub(super) fn make_folders(&self, path: &InnerPath) -> Outcome<Dir> {
         self.refuse_system(path)?;
         path.names().try_fold(self.dir.try_clone()?, |folder, name| match enter(&folder, name) {
@@ -65,8 +66,9 @@ impl Jail {
         })
     }
 
-    /// Does something with a name in its folder, which is made if need be. `work` begins again when what it relies on
-    /// was removed by another call meanwhile; it must have done nothing then.
+    /// Calls `work` with the folder of a path, created if it is missing, and the last name of the path. `work` is
+    /// called again when it returns [`Fault::Missing`], because another call may have removed what it used; it must
+    /// have changed nothing in that case.
     fn in_folder(&self, path: &InnerPath, work: impl Fn(&Dir, &str) -> Outcome<()>) -> Outcome<()> {
         let (folder, name) = path.split().ok_or(Fault::Folder)?;
         self.refuse_system(path)?;
@@ -81,12 +83,12 @@ impl Jail {
     }
 }
 
-/// A new file, where there is nothing, not even a link.
+/// Creates a file. Fails if the name exists, even as a link.
 fn create(folder: &Dir, name: &str) -> std::io::Result<File> {
     folder.open_with(name, OpenOptions::new().append(true).create_new(true).follow(FollowSymlinks::No))
 }
 
-/// A file that is still being written; removed unless it is finished.
+/// A temporary file that is being written. It is removed on drop unless it was finished.
 struct Unfinished<'a> {
     folder: &'a Dir,
     name: String,
@@ -99,7 +101,7 @@ impl<'a> Unfinished<'a> {
         Ok((file, Self { folder, name }))
     }
 
-    /// Gives it its name.
+    /// Renames the temporary file to its final name.
     fn finish(mut self, name: &str) -> std::io::Result<()> {
         self.folder.rename(&self.name, self.folder, name)?;
         self.name.clear();
@@ -110,7 +112,7 @@ impl<'a> Unfinished<'a> {
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
         if !self.name.is_empty() {
-            // The error that ends the write is the one to tell.
+            // The write has already failed with an error of its own, which is the one to report.
             let _ = self.folder.remove_file(&self.name);
         }
     }
@@ -132,7 +134,7 @@ mod tests {
         (folder, jail)
     }
 
-    /// Has all threads do the same at the same moment, `rounds` times. Returns the faults.
+    /// Runs `work` on all threads at the same moment, `rounds` times. Returns the faults.
     fn at_once(rounds: usize, work: impl Fn(usize) -> Outcome<()> + Sync) -> Vec<String> {
         let barrier = Barrier::new(THREADS);
         let thread = || {

@@ -1,4 +1,4 @@
-//! What an editor needs to know what spells can call.
+//! The files that an editor needs for completion and type checks in spells.
 
 use llmspell_core::Furniture;
 use llmspell_core::bridge::Bridge;
@@ -6,8 +6,8 @@ use llmspell_core::furniture::Written;
 
 use super::types;
 
-/// How TypeScript reads a folder of spells. Each script is a module, though it imports nothing, and there is nothing of
-/// a browser and nothing of Node.
+/// The TypeScript configuration for a folder of spells. `moduleDetection` makes each script a module even without
+/// imports. The types of browsers and of Node are left out, since spells do not have them.
 const TSCONFIG: &str = r#"{
     "compilerOptions": {
         "target": "es2024",
@@ -34,15 +34,15 @@ const GLOBALS: [&str; 1] = ["params"];
 /// A file for editors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EditorFile {
-    /// Its path in the folder with the spells.
+    /// The path in the folder that contains the spells.
     pub path: String,
-    /// What is in it.
+    /// The content.
     pub text: String,
-    /// Whether it is made anew for each version, or the user's to change.
+    /// Whether each version of llmspell overwrites the file; otherwise the user may change it.
     pub is_generated: bool,
 }
 
-/// The types of both languages, and the configuration by which an editor finds them.
+/// Returns the type files of both languages, and the configuration files by which an editor finds them.
 ///
 /// ```
 /// let files = llmspell::reference::editor_files(&[llmspell::Bridge::new("empty").doc("Does nothing.")], &[]);
@@ -58,7 +58,8 @@ pub fn editor_files(bridges: &[Bridge], furniture: &[&Furniture]) -> Vec<EditorF
     generated.into_iter().chain(configured).collect()
 }
 
-/// Names the globals, which tools that do not read the types take for mistakes.
+/// Returns the content of `.luaurc`. It names the globals, for tools that do not read the type file and would report
+/// them as unknown.
 fn luaurc(bridges: &[Bridge], furniture: &[&Furniture]) -> String {
     let bridges = bridges.iter().map(|bridge| bridge.name);
     let furniture = furniture.iter().filter(|piece| piece.written == Written::Luau).map(|piece| piece.name);

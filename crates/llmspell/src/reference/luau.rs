@@ -1,4 +1,4 @@
-//! The definition file for Luau language servers.
+//! The definition file for Luau language servers, `types/llmspell.d.luau`.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use llmspell_core::{Class, Furniture};
 use super::types::{Named, Shape, Types};
 use super::{REGENERATE, parameters, summary};
 
-/// What is there without any bridge.
+/// The globals that exist without any bridge.
 const GLOBALS: &str = r#"
 --- What went wrong. It reads as its message in `..` and `tostring`.
 declare extern type Error with
@@ -54,9 +54,9 @@ declare params: { [string]: any }
 declare function print(...: any): ()
 "#;
 
-/// The types of all that spells can call, as a definition file for Luau language servers.
+/// Returns the types of everything that spells can call, as a definition file for Luau language servers.
 ///
-/// `require` is left to the server's own definition, which finds the modules' types.
+/// `require` is not declared, because the server's own definition finds the types of modules.
 #[must_use]
 pub fn luau_types(bridges: &[Bridge], furniture: &[&Furniture]) -> String {
     let mut types = Types::new();
@@ -148,15 +148,15 @@ fn declare_bridge(out: &mut String, bridge: &Bridge, types: &mut Types) {
     out.push_str("}\n");
 }
 
-/// `(prompt: string, options: ChatOptions?) -> (string?, Error?)`
+/// Returns a method as a function type: `(prompt: string, options: ChatOptions?) -> (string?, Error?)`.
 fn function(method: &Method, types: &mut Types) -> String {
-    // In a function's type the rest has no name.
+    // In a function type, variadic parameters have no name.
     let params: Vec<String> =
         parameters(method, types).into_iter().map(|param| param.replacen("...: ", "...", 1)).collect();
     format!("({}) -> {}", params.join(", "), types.returns(method))
 }
 
-/// An extern type has no type parameters: a class of a prelude is declared as the table that it is.
+/// Declares a class of a prelude as a table type, because an extern type cannot have type parameters.
 fn declare_kind(out: &mut String, class: &Kind) {
     out.push('\n');
     comment(out, "", summary(class.doc));
@@ -182,7 +182,7 @@ fn declare_furniture(out: &mut String, piece: &Furniture) {
 fn declare_function(out: &mut String, function: &Function, this: Option<&str>) {
     comment(out, "    ", summary(function.doc));
     let params = function.params.iter().map(|param| match param.strip_prefix("...: ") {
-        // The arguments of another function, `A...`, are marked as many already.
+        // A generic type pack such as `A...` already means any number of arguments.
         Some(pack) if pack.ends_with("...") => pack.to_owned(),
         Some(one) => format!("...{one}"),
         None => (*param).to_owned(),

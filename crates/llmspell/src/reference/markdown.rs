@@ -1,4 +1,4 @@
-//! The reference page of a bridge.
+//! The reference pages, in Markdown: one for each bridge and each group of globals from a prelude.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ use super::{REGENERATE, constant, function_signature, method_path, remarks, sign
 
 const WIDTH: usize = 100;
 
-/// The reference page of one bridge, in Markdown.
+/// Returns the reference page of a bridge, in Markdown.
 #[must_use]
 pub fn markdown(bridge: &Bridge) -> String {
     let mut types = Types::new();
@@ -41,7 +41,7 @@ pub fn markdown(bridge: &Bridge) -> String {
     page
 }
 
-/// The reference page of what a prelude brings, in Markdown.
+/// Returns the reference page of a prelude's globals, in Markdown.
 #[must_use]
 pub fn furniture_markdown(piece: &Furniture) -> String {
     let mut page = format!(
@@ -87,7 +87,7 @@ fn list<'a>(
     classes: impl Iterator<Item = (&'a str, &'a str)>,
 ) {
     let items = items.map(|(name, doc)| (name, name.to_owned(), doc));
-    // A method that makes an object often has its name: their headings, and so their links, must differ.
+    // A method that makes an object often has the same name. Their headings must differ, so that their anchors do.
     let classes = classes.map(|(name, doc)| (name, format!("{}-object", name.to_lowercase()), doc));
     let entries: Vec<_> = items.chain(classes).collect();
     if !entries.is_empty() {
@@ -139,7 +139,7 @@ fn describe_type(page: &mut String, named: &Named) {
     }
 }
 
-/// A bar would end the cell of a table, even inside of code.
+/// Escapes bars, which would end the cell of a table even inside of code.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }

@@ -1,4 +1,4 @@
-//! Plain text for a terminal of 80 columns.
+//! The text of `llmspell doc`, for a terminal of 80 columns.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ use super::{constant, function_signature, method_path, remarks, signature, summa
 
 const WIDTH: usize = 80;
 
-/// What can be asked for, by its full name.
+/// A documented thing that can be looked up by its full name.
 enum Topic<'a> {
     Bridge(&'a Bridge),
     Constant(&'a Field),
@@ -23,9 +23,9 @@ enum Topic<'a> {
     Function(&'a Function, Written),
 }
 
-/// What `query` names: a bridge (`llm`), a method (`llm.chat`), an object (`llm.Conversation`), one of its methods
-/// (`llm.Conversation:send`), a type (`llm.ChatRequest`), or the same of a prelude (`promise.all`). Without a query, all
-/// bridges and preludes.
+/// Returns the documentation of `query`: a bridge (`llm`), a method (`llm.chat`), an object (`llm.Conversation`), one
+/// of its methods (`llm.Conversation:send`), a type (`llm.ChatRequest`), or the same of a prelude (`promise.all`).
+/// Without a query, returns a list of all bridges and preludes.
 ///
 /// ```
 /// let bridges = [llmspell::Bridge::new("empty").doc("Does nothing.")];
@@ -43,11 +43,11 @@ pub fn text(bridges: &[Bridge], furniture: &[&Furniture], query: Option<&str>) -
     };
     let of_furniture = in_order(furniture).into_iter().flat_map(furniture_topics);
     let topics: Vec<(String, Topic<'_>)> = bridges.iter().flat_map(topics).chain(of_furniture).collect();
-    // `llm.conversation` is a function and `llm.Conversation` what it makes: the very name counts first.
+    // `llm.conversation` is a function and `llm.Conversation` is its result: try the exact name first.
     let exact = topics.iter().find(|(name, _)| name == query);
     let wanted = plain(query);
     match exact.or_else(|| topics.iter().find(|(name, _)| plain(name) == wanted)) {
-        // `promise.map` is there in both languages.
+        // A name such as `promise.map` may exist in both languages.
         Some((found, _)) => {
             let pages =
                 topics.iter().filter(|(name, _)| name == found).map(|(name, topic)| page(name, topic));
@@ -57,13 +57,14 @@ pub fn text(bridges: &[Bridge], furniture: &[&Furniture], query: Option<&str>) -
     }
 }
 
-/// Luau's first, whatever the order of the engines.
+/// Returns the globals of Luau before those of JavaScript, whatever the order of the engines.
 fn in_order<'a>(furniture: &[&'a Furniture]) -> Vec<&'a Furniture> {
     let of = |written| furniture.iter().copied().filter(move |piece| piece.written == written);
     of(Written::Luau).chain(of(Written::TypeScript)).collect()
 }
 
-/// Names are compared without regard to case, underscores and the kind of dot, so that `llm.streamChat` is found too.
+/// Normalizes a name for comparison: case, underscores and the kind of separator are ignored, so `llm.streamChat` is
+/// found.
 fn plain(name: &str) -> String {
     name.chars()
         .filter(|letter| *letter != '_')
@@ -120,7 +121,7 @@ fn unknown<'a>(query: &str, names: impl Iterator<Item = &'a str>) -> Error {
     let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
     let likeness = |name: &str| {
         let name = plain(name);
-        // `promise.await` is a method of what `promise` makes.
+        // The last part alone may match: `promise.await` is really a method of the object that `promise` makes.
         if last(&name) == last(&wanted) {
             return 1.0;
         }
@@ -184,7 +185,7 @@ fn mentions(signature: &str, name: &str) -> bool {
     signature.split(|letter: char| !letter.is_alphanumeric()).any(|word| word == name)
 }
 
-/// A heading, its documentation, and a list of what belongs to it.
+/// Returns a heading, its documentation, and a list of its parts.
 fn entry(heading: &str, doc: &str, parts: &[(String, &str)]) -> String {
     let mut page = format!("{heading}\n\n{}", prose(doc));
     if !parts.is_empty() {
@@ -194,7 +195,7 @@ fn entry(heading: &str, doc: &str, parts: &[(String, &str)]) -> String {
     page
 }
 
-/// Names in a column, and beside each what it does.
+/// Returns a column of names, each followed by its summary.
 fn list(entries: &[(String, &str)]) -> String {
     let width = entries.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 2;
     let mut out = String::new();
@@ -223,7 +224,7 @@ fn describe(named: &Named) -> String {
     out
 }
 
-/// Markdown as plain text: paragraphs wrapped, examples indented.
+/// Converts Markdown to plain text: paragraphs are wrapped, and examples are indented.
 fn prose(markdown: &str) -> String {
     let mut out = String::new();
     let mut paragraph = String::new();
@@ -245,7 +246,7 @@ fn prose(markdown: &str) -> String {
     out + &wrapped(&paragraph, 0)
 }
 
-/// Text in lines of at most 80 columns where words allow, all of them indented.
+/// Wraps text to lines of 80 columns and indents them. A longer word is not broken.
 fn wrapped(text: &str, indent: usize) -> String {
     let mut out = String::new();
     let mut column = 0;

@@ -1,4 +1,8 @@
-//! JSON Schema in the words of Luau and of TypeScript.
+//! Converts JSON Schema to types in the syntax of Luau and TypeScript.
+//!
+//! A schema becomes a union of types, which may include `nil` or `null`. Schemas with a name (`$ref`) are collected and
+//! declared once. Arguments and results differ: a field with a default may be omitted from an argument, but is always
+//! present in a result.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,23 +12,23 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::Value as Json;
 
-/// Whose words types are written in.
+/// The language in which types are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Language {
     Luau,
     TypeScript,
 }
 
-/// Writes types and gathers the records that they name.
+/// Writes types, and collects the named types that they refer to.
 pub(super) struct Types {
     language: Language,
-    /// Types of arguments: what has a default may be left out.
+    /// The schemas of arguments, in which fields with a default are optional.
     taken: SchemaGenerator,
-    /// Types of results: what is always there is there.
+    /// The schemas of results, in which fields that are always present are required.
     given: SchemaGenerator,
 }
 
-/// A record, a set of names, or another type that has a name of its own.
+/// A type with a name of its own.
 pub(super) struct Named {
     pub(super) name: String,
     pub(super) doc: String,
@@ -34,13 +38,13 @@ pub(super) struct Named {
 pub(super) enum Shape {
     /// A table with these fields.
     Record(Vec<Part>),
-    /// One of these texts.
+    /// One of these string literals.
     Words(Vec<Part>),
-    /// Any other type, written out.
+    /// Any other type, in the language's syntax.
     Other(String),
 }
 
-/// One field of a record or one word of a set.
+/// A field of a record, or one of its string literals.
 pub(super) struct Part {
     pub(super) name: String,
     pub(super) ty: String,
@@ -48,12 +52,12 @@ pub(super) struct Part {
 }
 
 impl Types {
-    /// Types in Luau.
+    /// Creates a writer of Luau types.
     pub(super) fn new() -> Self {
         Self::of(Language::Luau)
     }
 
-    /// Types in this language.
+    /// Creates a writer of types in this language.
     pub(super) fn of(language: Language) -> Self {
         Self {
             language,
@@ -62,24 +66,24 @@ impl Types {
         }
     }
 
-    /// The type of an argument.
+    /// Returns the type of an argument.
     pub(super) fn taken(&mut self, schema: TypeOf) -> String {
         Type::of(schema(&mut self.taken).as_value(), self.taken_style()).text()
     }
 
-    /// The same without a mark for what may be left out, and whether it may be.
+    /// Like [`taken`](Self::taken), but returns separately whether the argument may be omitted.
     pub(super) fn taken_part(&mut self, schema: TypeOf) -> (String, bool) {
         let mut ty = Type::of(schema(&mut self.taken).as_value(), self.taken_style());
         let optional = std::mem::take(&mut ty.optional);
         (ty.text(), optional)
     }
 
-    /// The type of a result.
+    /// Returns the type of a result.
     pub(super) fn given(&mut self, schema: TypeOf) -> String {
         Type::of(schema(&mut self.given).as_value(), self.given_style()).text()
     }
 
-    /// The same without a mark for what may be nothing.
+    /// Like [`given`](Self::given), but without `nil` or `null`.
     pub(super) fn given_part(&mut self, schema: TypeOf) -> String {
         let mut ty = Type::of(schema(&mut self.given).as_value(), self.given_style());
         ty.optional = false;
@@ -94,7 +98,7 @@ impl Types {
         Style { language: self.language, is_taken: false }
     }
 
-    /// What a call gives: the value and the error, one of which is nil, or the error alone.
+    /// Returns the type of a call in Luau: the value and the error, one of which is nil, or the error alone.
     pub(super) fn returns(&mut self, method: &Method) -> String {
         let Some(schema) = method.returns else { return "Error?".to_owned() };
         let mut ty = Type::of(schema(&mut self.given).as_value(), self.given_style());
@@ -102,24 +106,24 @@ impl Types {
         format!("({}, Error?)", ty.text())
     }
 
-    /// The named types that were met so far, by name. Where a type is both taken and given, fields that may be left
-    /// out are shown as such.
+    /// Returns the named types that were collected, sorted by name. For a type that is used both ways, fields that may
+    /// be omitted from arguments are optional.
     pub(super) fn named(&self) -> Vec<Named> {
         let given = self.given.definitions();
         let mut schemas: BTreeMap<&String, &Json> = given.iter().collect();
         schemas.extend(self.taken.definitions());
-        // The fields of what is given have one name.
+        // A type that is also a result keeps the field names of results.
         let style =
             |name: &String| if given.contains_key(name) { self.given_style() } else { self.taken_style() };
         schemas.into_iter().map(|(name, schema)| named(name, schema, style(name))).collect()
     }
 }
 
-/// How a type is written.
+/// The syntax in which a type is written.
 #[derive(Debug, Clone, Copy)]
 struct Style {
     language: Language,
-    /// It is the type of an argument, whose fields JavaScript calls in its own manner.
+    /// Whether it is the type of an argument, whose fields have camel-case names in JavaScript.
     is_taken: bool,
 }
 
@@ -172,7 +176,7 @@ fn quoted(text: &Json) -> String {
     text.to_string()
 }
 
-/// A type while it is put together: a union of types, and whether nothing is one of them.
+/// A type under construction: the members of a union, and whether nil is one of them.
 struct Type {
     style: Style,
     members: Vec<String>,
@@ -181,7 +185,7 @@ struct Type {
 
 const ANY: &str = "any";
 
-/// What JavaScript may give where bytes are wanted, and what it gets.
+/// The types that JavaScript accepts for bytes, and the type that it receives.
 const TAKEN_BYTES: [&str; 3] = ["string", "Uint8Array", "ArrayBuffer"];
 const GIVEN_BYTES: &str = "Uint8Array";
 
@@ -274,7 +278,7 @@ impl Type {
             }
             ([], _) => "nil".to_owned(),
             ([one], false) => one.clone(),
-            // `any` holds nil already.
+            // `any` includes nil.
             ([one], true) if one == ANY => one.clone(),
             ([one], true) => format!("{}?", enclosed(one)),
             (several, optional) => {
@@ -286,14 +290,14 @@ impl Type {
     }
 }
 
-/// A function or an intersection stands in parentheses where it is one of several types.
+/// Puts a function type or an intersection in parentheses, as a member of a union needs it.
 fn enclosed(member: &str) -> Cow<'_, str> {
     let alone = member.starts_with('{')
         || !(member.contains(" -> ") || member.contains(" => ") || member.contains(" & "));
     if alone { member.into() } else { format!("({member})").into() }
 }
 
-/// A table with these fields, on one line.
+/// Returns a table type with these fields, on one line.
 fn record(schema: &Json, style: Style) -> String {
     let fields: Vec<String> =
         fields(schema, style).into_iter().map(|field| format!("{}: {}", field.name, field.ty)).collect();

@@ -1,4 +1,4 @@
-//! The definition file for TypeScript.
+//! The definition file for TypeScript, `types/llmspell.d.ts`.
 
 use std::fmt::Write;
 
@@ -8,18 +8,19 @@ use llmspell_core::bridge::{Bridge, Method};
 use super::types::{Language, Named, Shape, Types};
 use super::{REGENERATE, camel_case, summary};
 
-/// What is there without any bridge.
+/// The globals that exist without any bridge.
 const GLOBALS: &str = include_str!("globals.d.ts");
 
-/// Globals of the prelude that take in the members of a bridge of their name, with the types of their own members.
+/// Globals of the prelude that also have the members of a bridge with the same name, and the types of their own
+/// members.
 const SHARED: [(&str, &str); 2] = [("console", "SpellConsole"), ("crypto", "SpellCrypto")];
 
-/// Words that cannot be the name of a parameter.
+/// Reserved words, which cannot be the name of a parameter.
 const RESERVED: [&str; 6] = ["default", "delete", "function", "in", "new", "with"];
 
-/// The types of all that spells can call, as a definition file for TypeScript.
+/// Returns the types of everything that spells can call, as a definition file for TypeScript.
 ///
-/// They stand in a namespace, where they do not get into the way of those of the language and of the web.
+/// The types are in a namespace, so that they do not collide with types of the language or of the web.
 #[must_use]
 pub fn typescript_types(bridges: &[Bridge]) -> String {
     let mut types = Types::of(Language::TypeScript);
@@ -116,11 +117,12 @@ fn declare_bridge(out: &mut String, bridge: &Bridge, types: &mut Types) {
     out.push_str("    };\n");
 }
 
-/// `chat(prompt: string, options?: ChatOptions): Promise<string>;`
+/// Declares a method, such as `chat(prompt: string, options?: ChatOptions): Promise<string>;`.
 fn declare_method(out: &mut String, method: &Method, types: &mut Types) {
     comment(out, "        ", summary(method.doc));
     let parts: Vec<_> = method.params.iter().map(|param| (param, types.taken_part(param.schema))).collect();
-    // What may be left out comes last; before another it is named, and nothing.
+    // Only trailing parameters can be marked with `?`. An optional parameter before a required one accepts `undefined`
+    // instead.
     let last = parts.iter().rposition(|(param, (_, optional))| !optional && !param.rest);
     let params: Vec<String> = parts
         .iter()

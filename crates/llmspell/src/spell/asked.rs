@@ -1,16 +1,16 @@
-//! What a manifest asks for: which paths it may name, and what older manifests asked in another way.
+//! The permissions that a manifest asks for, and the checks of their paths. Also warns about the older `capabilities`.
 
 use std::path::{Component, Path, PathBuf};
 
 use llmspell_core::{Error, Grant, NetRule, Permissions, Result, Value};
 use serde::Deserialize;
 
-/// What the names in an older manifest's `capabilities` begin with when they reach out of the spell.
+/// The first parts of names in an older manifest's `capabilities` that need a permission today.
 const REACHING: [&str; 10] =
     ["env", "file", "files", "fs", "http", "mcp", "net", "network", "process", "shell"];
 
-/// The `permissions` of a manifest. Unlike stored permissions, an unknown key or rule is an error, and nothing can ask for
-/// everything.
+/// The `permissions` of a manifest. In contrast to stored permissions, an unknown key is an error, and there is no form
+/// that asks for everything.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename = "Permissions", default, deny_unknown_fields)]
 pub(super) struct AskedPermissions {
@@ -35,10 +35,10 @@ impl From<AskedPermissions> for Permissions {
     }
 }
 
-/// Refuses paths that a reader of the manifest could take for another place than they mean.
+/// Refuses paths that a reader of the manifest could misunderstand.
 ///
 /// # Errors
-/// When one is empty, begins with `~` or has `..` in it; the error names it.
+/// When a path is empty, begins with `~` or contains `..`. The error names it.
 pub(super) fn check(asked: &Permissions) -> Result<()> {
     for (key, path) in paths(asked) {
         let wrong = |what: &str, hint: &str| {
@@ -64,7 +64,7 @@ pub(super) fn check(asked: &Permissions) -> Result<()> {
     Ok(())
 }
 
-/// The paths beneath the spell's folder that are asked for, with their keys.
+/// Returns the relative paths that are asked for, with their keys. They are relative to the spell's folder.
 pub(super) fn relative(asked: &Permissions) -> impl Iterator<Item = (&'static str, &Path)> {
     paths(asked).filter(|(_, path)| path.is_relative())
 }
@@ -79,7 +79,8 @@ fn paths(asked: &Permissions) -> impl Iterator<Item = (&'static str, &Path)> {
     })
 }
 
-/// What to say of an older manifest's `capabilities`: they grant nothing. Those within the spell need no grant.
+/// Returns a warning for an older manifest's `capabilities`, which grant nothing. Names that need no permission today
+/// are not mentioned.
 pub(super) fn warning(capabilities: &Value) -> Option<String> {
     let Value::List(names) = capabilities else { return None };
     let reaches = |name: &&str| REACHING.contains(&name.split('.').next().unwrap_or_default());

@@ -1,8 +1,8 @@
-//! The fingerprint of everything that a spell can run.
+//! The digest of everything that a spell can run.
 //!
-//! A [`Snapshot`] has the SHA-256 of each file that an engine could load from the spell's folder. It is taken once for a
-//! loaded spell. The digest that a user approves is made of it, and from then on each module that loads is compared with
-//! it (`modules.rs`), so nothing that changes after the approval runs.
+//! A [`Snapshot`] has the SHA-256 of each file that an engine could load from the spell's folder. It is taken once for
+//! each loaded spell, and the digest that a user approves is computed from it. From then on each loaded module is
+//! compared with it (`modules.rs`), so a file that changes after the approval does not run.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,19 +14,19 @@ use ring::digest::{Context, SHA256};
 use super::Spell;
 use super::folder::Folder;
 
-/// Files and folders that are looked at.
+/// The most files and folders in a spell's folder.
 const MOST_ENTRIES: usize = 50_000;
 
-/// Bytes of scripts that are read.
+/// The most bytes of scripts in a spell's folder.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// SHA-256 over manifest, entry and the scripts of the folder, as 64 hexadecimal digits.
+/// Returns the SHA-256 of the manifest, the entry and all scripts of the folder, as 64 hexadecimal digits.
 pub(super) fn digest(spell: &Spell) -> Result<String> {
     let mut whole = Context::new(&SHA256);
-    // As they were loaded: the files may have changed since.
+    // Use the texts as they were loaded, since the files may have changed.
     add(&mut whole, "manifest", spell.manifest_text.as_deref().unwrap_or_default());
     add(&mut whole, &spell.source.name, &spell.source.text);
-    // A lone script does not own the folder of its file.
+    // A lone script does not own the folder that it lies in.
     if spell.has_own_folder()
         && let Some(folder) = &spell.folder
     {
@@ -41,14 +41,14 @@ pub(super) fn digest(spell: &Spell) -> Result<String> {
     Ok(hex(whole))
 }
 
-/// The SHA-256 of some bytes, in hexadecimal.
+/// Returns the SHA-256 of some bytes, in hexadecimal.
 pub(super) fn sha256(bytes: &[u8]) -> String {
     let mut context = Context::new(&SHA256);
     context.update(bytes);
     hex(context)
 }
 
-/// Adds a name and what it stands for, each with its length first: two different lists never give the same bytes.
+/// Adds a name and its content to the hash. Each is preceded by its length, so different lists give different input.
 fn add(context: &mut Context, name: &str, content: &str) {
     for text in [name, content] {
         context.update(&(text.len() as u64).to_le_bytes());
@@ -59,18 +59,18 @@ fn add(context: &mut Context, name: &str, content: &str) {
 fn hex(context: Context) -> String {
     let mut text = String::new();
     for byte in context.finish().as_ref() {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");
     }
     text
 }
 
-/// What can be loaded from a folder, as it was at one time.
+/// The loadable content of a folder at one moment.
 #[derive(Debug, Default)]
 pub(super) struct Snapshot {
-    /// The SHA-256 of each loadable file, by its path.
+    /// The SHA-256 of each loadable file, by path.
     files: BTreeMap<String, String>,
-    /// Links to folders inside, with the folder that each one leads to.
+    /// Symbolic links to folders inside the folder, with their targets.
     links: BTreeMap<String, String>,
 }
 
@@ -78,7 +78,7 @@ impl Snapshot {
     /// Reads every loadable file beneath a folder.
     ///
     /// # Errors
-    /// When one cannot be read, or they are too many or too large.
+    /// When a file cannot be read, or when there are too many files or bytes.
     pub(super) fn take(folder: &Folder) -> Result<Self> {
         let mut snapshot = Self::default();
         let (mut looked_at, mut left, mut content) = (0, MOST_BYTES, Vec::new());
@@ -91,14 +91,14 @@ impl Snapshot {
                 if looked_at > MOST_ENTRIES {
                     return Err(too_large());
                 }
-                // A script cannot write a name that is not UTF-8.
+                // A script cannot name a file whose name is not UTF-8.
                 let Ok(name) = entry.file_name().into_string() else { continue };
                 let path = if parent.is_empty() { name } else { format!("{parent}/{name}") };
                 let kind = entry.file_type().map_err(failed)?;
                 if kind.is_dir() {
                     folders.push(path);
                 } else if kind.is_symlink() && folder.dir.metadata(&path).is_ok_and(|it| it.is_dir()) {
-                    // Its files are found where they are; this is another way to them.
+                    // The files behind the link are found at their real path. The link is only an alias for it.
                     let target = folder.dir.canonicalize(&path).map_err(failed)?;
                     let target = target.to_string_lossy();
                     let target = if target == "." { String::new() } else { target.into_owned() };
@@ -116,11 +116,12 @@ impl Snapshot {
         Ok(snapshot)
     }
 
-    /// The SHA-256 of the file at a path, which has the SHA-256 `now`; `None` where there was none.
+    /// Returns the SHA-256 that the file at a path had in the snapshot, or `None` if there was no file. `now` is the
+    /// SHA-256 of the current file.
     pub(super) fn digest_of(&self, path: &str, now: Option<&str>) -> Option<&str> {
         let path = self.without_links(path);
         let exact = self.files.get(&path);
-        // Where the file system ignores the case of names, a script may write another one than the folder has.
+        // On a file system that ignores case, a script may spell a name differently from the folder.
         let other_case = || {
             let lower = path.to_lowercase();
             let mut same = self.files.iter().filter(|(_, digest)| Some(digest.as_str()) == now);
@@ -129,7 +130,7 @@ impl Snapshot {
         exact.or_else(other_case).map(String::as_str)
     }
 
-    /// The path of the file itself, by the links as they were.
+    /// Resolves the links in a path, as they were in the snapshot.
     fn without_links(&self, path: &str) -> String {
         let mut real = String::with_capacity(path.len());
         for part in path.split('/') {
@@ -180,7 +181,7 @@ mod tests {
             ("here/lib/x.luau", Some("1"), Some("1")),
             ("none.luau", None, None),
             ("none.luau", Some("1"), None),
-            // As a file system finds it that ignores case.
+            // A file system that ignores case finds `Up.luau` by this name.
             ("up.luau", Some("3"), Some("3")),
             ("up.luau", Some("1"), None),
             ("up.luau", None, None),

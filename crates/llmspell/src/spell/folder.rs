@@ -1,4 +1,7 @@
-//! A spell's own folder, opened once: every file in it is opened beneath that handle.
+//! The folder of a spell. It is opened once, and every file in it is opened beneath that handle.
+//!
+//! Paths that lead out of the folder, also through links, count as missing. Only regular files are read. A module must
+//! have exactly one name, because a second hard link may lie outside of the folder.
 
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -12,7 +15,7 @@ use llmspell_core::{Error, MAX_SOURCE, Result};
 use super::digest::Snapshot;
 use super::{Language, MANIFEST, Manifest, extension};
 
-/// What an entry script is called before its extension, where the manifest does not say.
+/// The name of the entry script without its extension, if the manifest does not name one.
 const MAIN: &str = "main";
 
 #[derive(Debug)]
@@ -32,44 +35,45 @@ impl Folder {
         Ok(Self { dir, path: path.to_owned(), extensions, snapshot: OnceLock::new() })
     }
 
-    /// Makes the files with this script's extension loadable, as the script itself is.
+    /// Makes files with the extension of this script loadable, as the script itself is.
     pub(super) fn add_extension_of(&mut self, script: &str) {
         if !self.is_loadable(script) {
             self.extensions.extend(extension(script).map(str::to_owned));
         }
     }
 
-    /// Whether an engine may load a file of this name. Case does not matter, as it does not to some file systems.
+    /// Whether an engine may load a file with this name. Case is ignored, since some file systems ignore it.
     pub(super) fn is_loadable(&self, path: &str) -> bool {
         extension(path).is_some_and(|it| self.extensions.iter().any(|known| known.eq_ignore_ascii_case(it)))
     }
 
-    /// What can be loaded from the folder, as it was when this was first called.
+    /// Returns the loadable content of the folder, as it was at the first call.
     ///
     /// # Errors
-    /// When the folder cannot be read, or holds too much.
+    /// When the folder cannot be read, or is too large.
     pub(super) fn snapshot(&self) -> Result<&Snapshot> {
         self.snapshot.get_or_init(|| Snapshot::take(self)).as_ref().map_err(Clone::clone)
     }
 
-    /// The snapshot, if there is one.
+    /// Returns the snapshot if one was taken.
     pub(super) fn taken_snapshot(&self) -> Option<&Snapshot> {
         self.snapshot.get()?.as_ref().ok()
     }
 
-    /// A path in the folder as the user knows it.
+    /// Returns a path in the folder as the user knows it.
     pub(super) fn shown(&self, path: &str) -> String {
         self.path.join(path).display().to_string()
     }
 
-    /// The text of a regular file in the folder; `None` when there is none, or when the path leads outside.
+    /// Returns the text of a regular file in the folder. `None` means that it does not exist or that its path leads
+    /// outside.
     pub(crate) fn text(&self, path: &str) -> Result<Option<String>> {
         let Some((file, _)) = self.open_file(path)? else { return Ok(None) };
         self.content(path, file).and_then(|content| self.as_text(path, content)).map(Some)
     }
 
-    /// The content of a module; `None` when there is none. A file with a second name, which may be outside of the
-    /// folder, is no module.
+    /// Returns the content of a module, or `None` if it does not exist. A file with a second hard link is not a module,
+    /// since that link may be outside of the folder.
     pub(super) fn module(&self, path: &str) -> Result<Option<Vec<u8>>> {
         self.open_module(path)?.map(|file| self.content(path, file)).transpose()
     }
@@ -87,7 +91,7 @@ impl Folder {
                 let metadata = file.metadata().map_err(|error| self.unreadable(path, error))?;
                 Ok(metadata.is_file().then_some((file, metadata)))
             }
-            // Only a regular file inside the folder is missed when it cannot be opened.
+            // Failing to open is an error only for a regular file inside the folder. Everything else counts as missing.
             Err(error) if error.kind() != ErrorKind::NotFound && self.has(path) => {
                 Err(self.unreadable(path, error))
             }
@@ -104,10 +108,10 @@ impl Folder {
         Ok(content)
     }
 
-    /// The content of a file as text.
+    /// Converts the content of a file to text.
     ///
     /// # Errors
-    /// When it is not UTF-8; the error names the file.
+    /// When it is not UTF-8. The error names the file.
     pub(super) fn as_text(&self, path: &str, content: Vec<u8>) -> Result<String> {
         String::from_utf8(content).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
@@ -119,10 +123,10 @@ impl Folder {
         Error::load(format!("cannot read {}: {error}", self.shown(path))).with_source(error)
     }
 
-    /// Refuses a path in the folder that a link leads out of it.
+    /// Refuses a path that a link leads out of the folder.
     ///
     /// # Errors
-    /// When it does; the error names the path.
+    /// When the path leads outside. The error names it.
     pub(super) fn refuse_outside(&self, path: &Path) -> Result<()> {
         match self.dir.metadata(path) {
             Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(Error::config(format!(
@@ -130,12 +134,13 @@ impl Folder {
                 path.display()
             ))
             .with_source(error)),
-            // What is not there yet may be made.
+            // A path that does not exist yet may be created by the run.
             _ => Ok(()),
         }
     }
 
-    /// The entry script: the manifest's, or the first of the usual names; in a language, if one is asked for.
+    /// Returns the entry script: the manifest's, or the first existing one of the usual names. With a language, it must
+    /// be in that language.
     pub(crate) fn entry(
         &self,
         manifest: &Manifest,
@@ -159,7 +164,8 @@ impl Folder {
         })
     }
 
-    /// The entry in a language: named as the manifest's, or `main`, but for its extension.
+    /// Returns the entry script in a language: the name of the manifest's entry, or `main`, with an extension of the
+    /// language.
     fn entry_in(&self, language: Language, manifest: &Manifest, dir: &Path) -> Result<String> {
         let named = Path::new(manifest.entry.as_deref().unwrap_or(MAIN));
         let there = |language: Language| {
@@ -179,7 +185,7 @@ impl Folder {
     }
 }
 
-/// The error for a spell that is not there, with the nearest names beside it.
+/// Returns the error for a spell that does not exist. It suggests the most similar name in the folder.
 pub(super) fn missing(path: &Path, dir: &Path) -> Error {
     if path.exists() {
         return Error::load(format!("{} is neither a folder nor a regular file", path.display()))

@@ -1,6 +1,6 @@
-//! The languages of entry scripts.
+//! The languages of entry scripts, with their file extensions.
 
-/// A language that an entry script may be written in. A spell's folder may hold one in each.
+/// The language of an entry script. A spell's folder may have one entry script for each language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
     /// `main.luau`.
@@ -12,10 +12,10 @@ pub enum Language {
 }
 
 impl Language {
-    /// All there are.
+    /// All languages.
     pub const ALL: [Self; 3] = [Self::Luau, Self::TypeScript, Self::JavaScript];
 
-    /// Its name, for people.
+    /// Returns the name for users.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -25,7 +25,7 @@ impl Language {
         }
     }
 
-    /// What its files end in, the usual first.
+    /// Returns the file extensions, the usual one first.
     pub(super) fn extensions(self) -> [&'static str; 2] {
         match self {
             Self::Luau => ["luau", "lua"],

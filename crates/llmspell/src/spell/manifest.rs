@@ -1,4 +1,8 @@
-//! `spell.yaml`.
+//! The manifest of a spell, `spell.yaml`.
+//!
+//! The manifest declares parameters, asks for permissions and proposes limits and models. Nothing in it takes effect
+//! unless the user grants it. Unknown keys are only warnings, so that a manifest for a newer version still loads.
+//! Unknown keys in `permissions` and `limits` are errors, since ignoring them could change what a spell may do.
 
 use std::time::Duration;
 
@@ -8,61 +12,61 @@ use serde::{Deserialize, Serialize};
 use super::asked::{self, AskedPermissions};
 use super::params::ParamSpec;
 
-/// What a spell says of itself. Everything is optional.
+/// The manifest of a spell. All fields are optional.
 ///
-/// Unknown keys are kept as [`warnings`](Self::warnings); unknown permission keys are errors.
+/// Unknown keys become [`warnings`](Self::warnings); unknown keys in `permissions` and `limits` are errors.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Manifest {
-    /// Its name.
+    /// The name of the spell.
     pub name: Option<String>,
-    /// Its version.
+    /// The version of the spell.
     pub version: Option<String>,
-    /// What it does.
+    /// What the spell does.
     pub description: Option<String>,
-    /// Who wrote it.
+    /// The author.
     pub author: Option<String>,
-    /// The engine that runs it, where the entry's extension does not say it.
+    /// The engine, if the extension of the entry script does not determine it.
     pub engine: Option<String>,
-    /// The script that runs first, inside the spell's folder.
+    /// The path of the entry script in the spell's folder.
     pub entry: Option<String>,
-    /// What it takes.
+    /// The parameters.
     pub parameters: Vec<ParamSpec>,
-    /// What it asks for, as it is written; [`Spell::asked`](crate::Spell::asked) has whole paths. Nothing of it holds
-    /// until the user grants it.
+    /// The permissions that the spell asks for, as written; [`Spell::asked`](crate::Spell::asked) has absolute paths.
+    /// None of them holds until the user grants it.
     pub permissions: Permissions,
-    /// The limits it sets itself.
+    /// The limits that the spell proposes for itself.
     pub limits: LimitsAsked,
-    /// The model it wants when the user names none.
+    /// The model to use when the user names none.
     pub model: Option<String>,
-    /// The models it falls back on, in order, when the one that is asked cannot answer.
+    /// The fallback models, in order: each is asked when the one before it cannot answer.
     pub fallback: Vec<String>,
-    /// What was not understood.
+    /// Warnings about keys that were not understood.
     pub warnings: Vec<String>,
 }
 
-/// The limits a manifest sets; what is absent stays as the user or the defaults have it.
+/// The limits in a manifest. An absent limit keeps the value of the user or the default.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct LimitsAsked {
-    /// Time on a processor.
+    /// CPU time.
     pub cpu: Option<Duration>,
-    /// Time on the clock.
+    /// Wall-clock time.
     pub wall: Option<Duration>,
-    /// Bytes.
+    /// Memory in bytes.
     pub memory: Option<u64>,
-    /// Bytes printed and logged.
+    /// Bytes that may be printed and logged.
     pub output: Option<u64>,
-    /// Tasks alive at once.
+    /// The most tasks alive at once.
     pub tasks: Option<u32>,
-    /// Calls to models.
+    /// The most calls to models.
     pub model_calls: Option<u32>,
-    /// Tokens.
+    /// The most tokens.
     pub tokens: Option<u64>,
-    /// US dollars.
+    /// The most cost, in US dollars.
     pub cost: Option<f64>,
 }
 
 impl LimitsAsked {
-    /// Puts what is set here over other limits.
+    /// Replaces the limits in `base` by those that are set here.
     #[must_use]
     pub fn over(&self, base: Limits) -> Limits {
         Limits {
@@ -79,7 +83,7 @@ impl LimitsAsked {
     }
 }
 
-/// The keys that API.md's manifest has beside those read here; they are understood later, and are no mistake.
+/// Keys that are accepted without a warning and have no effect yet.
 const LATER: [&str; 5] = ["license", "tags", "homepage", "returns", "capabilities"];
 
 #[derive(Debug, Default, Deserialize)]
@@ -112,16 +116,17 @@ const READ: [&str; 11] = [
     "memory_limit",
 ];
 
-/// The YAML reader's words, without its advice to the programmer.
+/// Returns the YAML parser's message, without its advice to programmers.
 fn told(error: &serde_saphyr::Error) -> String {
     error.to_string().replace(", set DuplicateKeyPolicy in Options if acceptable", "").trim_end().to_owned()
 }
 
 impl Manifest {
-    /// Reads a manifest.
+    /// Parses a manifest.
     ///
     /// # Errors
-    /// When it is not YAML within the budgets, repeats a key, or a field is of the wrong shape; the error names it.
+    /// When the text is not YAML within the parser's budgets, repeats a key, or has a field of the wrong type. The error
+    /// names the field.
     pub fn parse(text: &str) -> Result<Self> {
         let read: Option<Map> =
             serde_saphyr::from_str(text).map_err(|error| Error::config(told(error.without_snippet())))?;
@@ -161,7 +166,7 @@ impl Manifest {
     }
 }
 
-/// The model that is asked for, and those to fall back on: one name, or a list.
+/// Returns the default model and the fallback models, which are one name or a list.
 fn models(written: Option<&Value>) -> Result<(Option<String>, Vec<String>)> {
     let model = written.and_then(|models| models.get("default")).and_then(Value::as_str).map(str::to_owned);
     let fallback = match written.and_then(|models| models.get("fallback")) {
@@ -175,12 +180,12 @@ fn models(written: Option<&Value>) -> Result<(Option<String>, Vec<String>)> {
     }
 }
 
-/// Errors of shape come from the conversion of arguments; here they are the manifest's.
+/// Makes a conversion error a configuration error, since the value comes from the manifest.
 fn as_config(error: Error) -> Error {
     Error::config(error.message())
 }
 
-/// `version: 1.2` is a number in YAML.
+/// Returns a version as text: `version: 1.2` is a number in YAML.
 fn plain(value: Value) -> String {
     match value {
         Value::Str(text) => text,
@@ -199,7 +204,7 @@ fn inside(entry: String) -> Result<String> {
     Ok(entry)
 }
 
-/// A map of name to declaration, or a list of declarations with names.
+/// Reads the parameters: a map from names to declarations, or a list of declarations with names.
 fn parameters(written: Value, warnings: &mut Vec<String>) -> Result<Vec<ParamSpec>> {
     let declared: Vec<(String, Value)> = match written {
         Value::Nil => Vec::new(),
@@ -224,7 +229,7 @@ fn parameters(written: Value, warnings: &mut Vec<String>) -> Result<Vec<ParamSpe
         .map(|(name, spec)| {
             let spec = match spec {
                 Value::Nil => ParamSpec::default(),
-                // `name: string` for short.
+                // The short form `name: string`.
                 Value::Str(kind) => {
                     from_value(Value::Map(Map::from_iter([("type".to_owned(), Value::Str(kind))])))
                         .map_err(|error| named(&name, error))?
@@ -272,10 +277,10 @@ fn count<T: serde::de::DeserializeOwned>(key: &str, value: Value) -> Result<T> {
     from_value(value).map_err(|error| as_config(error).prefixed(format_args!("`{key}`: ")))
 }
 
-/// A span of time, as `60`, `"60s"`, `"1.5m"`, `"250ms"` or `"2h"`; a bare number is seconds.
+/// Parses a duration, such as `60`, `"60s"`, `"1.5m"`, `"250ms"` or `"2h"`. A number without a unit is in seconds.
 ///
 /// # Errors
-/// When it is none of those, or not above zero and below a year.
+/// When the text is not a duration, or not above zero and below 366 days.
 pub fn parse_span(text: &str) -> Result<Duration> {
     let (number, unit) = number_and_unit(text);
     let seconds = match unit {
@@ -291,10 +296,11 @@ pub fn parse_span(text: &str) -> Result<Duration> {
         .ok_or_else(|| Error::config(format!("expected a time such as 60s, 250ms or 2m, found {text:?}")))
 }
 
-/// A size, as `128MB`, `64KB`, `1GB` or bytes; powers of 1024, with or without the `i`.
+/// Parses a size, such as `128MB`, `64KB`, `1GB` or a number of bytes. Units are powers of 1024, with or without the
+/// `i`.
 ///
 /// # Errors
-/// When it is none of those.
+/// When the text is not a size.
 pub fn parse_size(text: &str) -> Result<u64> {
     let (number, unit) = number_and_unit(text);
     let unit = match unit.to_ascii_lowercase().as_str() {

@@ -1,14 +1,14 @@
-//! The modules of one run: files of the spell's folder, each checked against what was approved.
+//! The modules of one run: scripts in the spell's folder, each compared with the approved version.
 //!
-//! A module is read when the script loads it. That is later than the question whether the spell may have its permissions,
-//! and can be much later than the start of the run. So each module must be what it was
+//! A module is read when the script loads it. That is after the user was asked for permissions, and may be long after
+//! the run has started. So each module must have the same content as
 //!
-//! - when the same run first looked for it, whether there was a file or not;
-//! - when the run that is resumed looked for it;
-//! - in the [snapshot](super::digest::Snapshot), of which the approved digest is made. While there is no snapshot, nobody
+//! - when this run first looked for it; if there was no file then, there must be none now,
+//! - when the resumed run looked for it,
+//! - in the [snapshot](super::digest::Snapshot), from which the approved digest is computed. Without a snapshot nobody
 //!   has approved the files by their content.
 //!
-//! A difference is an error that names the file. What a run looked for goes into its journal, for the next resume.
+//! A difference is an error that names the file. The list of modules goes into the run's journal for the next resume.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,17 +19,17 @@ use llmspell_core::{Error, Result};
 use super::digest::sha256;
 use super::folder::Folder;
 
-/// How many names without a file a run may look for. They are stored with the run.
+/// The most missing modules that a run may look for. Their names are stored with the run.
 const MAX_MISSING: usize = 1000;
 
-/// The SHA-256 of modules by their paths in the spell's folder; `None` where there was no such file.
+/// The SHA-256 of modules, by path in the spell's folder. `None` means that the file did not exist.
 pub(crate) type ModuleDigests = BTreeMap<String, Option<String>>;
 
 /// The modules of a run.
 #[derive(Debug)]
 pub(crate) struct SpellModules {
     folder: Arc<Folder>,
-    /// The entry script as it was loaded, and the modules of the run that is resumed.
+    /// The digests of the entry script as it was loaded and of the modules of the resumed run.
     expected: ModuleDigests,
     looked_for: Mutex<ModuleDigests>,
 }
@@ -39,15 +39,15 @@ impl SpellModules {
         Self { folder, expected, looked_for: Mutex::default() }
     }
 
-    /// How many modules the run has looked for.
+    /// Returns the number of modules that the run has looked for.
     pub(crate) fn count(&self) -> usize {
         self.looked_for().len()
     }
 
-    /// The modules that the run has looked for.
+    /// Returns the modules that the run has looked for.
     ///
     /// # Errors
-    /// When one was changed after the run loaded it and before the snapshot was taken.
+    /// When a module was changed after the run loaded it and before the snapshot was taken.
     pub(crate) fn all(&self) -> Result<ModuleDigests> {
         let all = self.looked_for().clone();
         for (path, loaded) in &all {
@@ -74,7 +74,7 @@ impl SpellModules {
     }
 }
 
-/// What happened to a file, by its SHA-256 before and now.
+/// Returns what happened to a file between two SHA-256 values, or `None` if they are equal.
 pub(crate) fn change(before: Option<&str>, now: Option<&str>) -> Option<&'static str> {
     match (before, now) {
         (before, now) if before == now => None,
@@ -87,7 +87,7 @@ pub(crate) fn change(before: Option<&str>, now: Option<&str>) -> Option<&'static
 impl Modules for SpellModules {
     fn read(&self, path: &str) -> Result<Option<String>> {
         if !self.folder.is_loadable(path) {
-            // The digest does not cover it.
+            // The digest does not cover files with other extensions.
             return Err(Error::load(format!("{} has no extension of a script", self.folder.shown(path)))
                 .hint("`Runtime::load` loads a spell for the engines that the program added"));
         }

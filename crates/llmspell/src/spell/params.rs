@@ -1,10 +1,10 @@
-//! Parameters: what a manifest declares, and what a caller gives.
+//! Parameters of spells: their declarations in the manifest, and the check of the values that a caller gives.
 
 use llmspell_core::{Error, Map, Result, Value};
 use regex_lite::Regex;
 use serde::{Deserialize, Serialize};
 
-/// The types a parameter can have, in the words of JSON Schema.
+/// The types of parameters, with the names of JSON Schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ParamType {
@@ -19,16 +19,16 @@ pub enum ParamType {
     /// True or false.
     #[serde(alias = "bool")]
     Boolean,
-    /// Values in order; as text, JSON.
+    /// A list; as text, JSON.
     #[serde(alias = "list")]
     Array,
-    /// Values by name; as text, JSON.
+    /// A map from names to values; as text, JSON.
     #[serde(alias = "table")]
     Object,
 }
 
 impl ParamType {
-    /// Its name in manifests and errors.
+    /// Returns the name in manifests and errors.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -55,21 +55,21 @@ pub struct ParamSpec {
     pub description: Option<String>,
     /// Whether it must be given.
     pub required: bool,
-    /// What it is when it is not given.
+    /// The value when none is given.
     pub default: Option<Value>,
-    /// The only values it may have.
+    /// The only allowed values; empty allows all.
     #[serde(rename = "enum")]
     pub choices: Vec<Value>,
-    /// A regular expression that a text must match somewhere; `^` and `$` bind it to the ends.
+    /// A regular expression that must match somewhere in the text; `^` and `$` anchor it.
     pub pattern: Option<String>,
 }
 
 impl ParamSpec {
-    /// What a declaration may say.
+    /// The keys that a declaration may have.
     pub(super) const KEYS: [&str; 7] =
         ["name", "type", "description", "required", "default", "enum", "pattern"];
 
-    /// Looks over what the manifest says.
+    /// Checks the declaration itself: its pattern must be valid and its default must fit its type.
     pub(super) fn checked(self) -> Result<Self> {
         let named = |error: Error| error.prefixed(format_args!("`parameters.{}`: ", self.name));
         if let Some(pattern) = &self.pattern {
@@ -81,7 +81,8 @@ impl ParamSpec {
         Ok(self)
     }
 
-    /// The value as this parameter's type; text is read as what it stands for when it came from a command line.
+    /// Converts a value to the parameter's type and checks it. With `from_text`, a text is parsed, since values from a
+    /// command line are texts.
     fn accept(&self, value: Value, from_text: bool) -> Result<Value> {
         let value = match value {
             Value::Str(text) if from_text && self.kind != ParamType::String => self.read(text),
@@ -136,7 +137,7 @@ impl ParamSpec {
     }
 }
 
-/// Checks parameters, types the ones that came as text, and fills in defaults. A spell that declares none takes any.
+/// Checks parameters, converts those given as text, and fills in defaults. A spell without declarations takes any.
 pub(super) fn check(specs: &[ParamSpec], mut given: Map) -> Result<Map> {
     if specs.is_empty() {
         return Ok(given);
@@ -165,7 +166,7 @@ pub(super) fn check(specs: &[ParamSpec], mut given: Map) -> Result<Map> {
     }
 }
 
-/// `parameters: name (string, required), style (string, default "brief")`.
+/// Describes the parameters, like `name (string, required), style (string, default "brief")`.
 fn usage(specs: &[ParamSpec]) -> String {
     let each: Vec<_> = specs
         .iter()
@@ -181,7 +182,7 @@ fn usage(specs: &[ParamSpec]) -> String {
     format!("the parameters are {}", each.join(", "))
 }
 
-/// A value as JSON, cut short where it is long.
+/// Returns a value as JSON, cut after 60 characters.
 fn shown(value: &Value) -> String {
     let mut text = serde_json::to_string(value).unwrap_or_else(|_| value.type_name().to_owned());
     if let Some((cut, _)) = text.char_indices().nth(60) {

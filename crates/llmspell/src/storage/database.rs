@@ -1,4 +1,4 @@
-//! The database of one spell: its values, and how much it keeps in all.
+//! The SQLite database of one spell's storage: its keys and values, and the usage that the quota is checked against.
 
 use std::path::Path;
 
@@ -7,9 +7,9 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 
 use crate::database::Kind;
 
-/// The most bytes a spell keeps, keys and files together.
+/// The quota in bytes, for keys, values and files together.
 const MAX_BYTES: i64 = 64 << 20;
-/// The most keys, files and folders that it keeps.
+/// The quota for the number of keys, files and folders.
 const MAX_ENTRIES: i64 = 10_000;
 
 const STORAGE: Kind = Kind {
@@ -24,7 +24,7 @@ const STORAGE: Kind = Kind {
     hint: "move the file away to begin with an empty storage",
 };
 
-/// What is used of a storage, or is to be used more.
+/// An amount of storage: the current usage, or a difference to it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Used {
     pub(super) bytes: i64,
@@ -32,7 +32,7 @@ pub(super) struct Used {
 }
 
 impl Used {
-    /// One entry of so many bytes.
+    /// Returns the usage of one entry with this many bytes.
     pub(super) fn entry(bytes: u64) -> Self {
         Self { bytes: i64::try_from(bytes).unwrap_or(i64::MAX), entries: 1 }
     }
@@ -49,12 +49,12 @@ impl Used {
 pub(super) struct Database(Connection);
 
 impl Database {
-    /// Opens the database in this file, which is made if need be. One that is not ours is left as it is.
+    /// Opens the database, and creates it if it is missing. A file that is not such a database is left unchanged.
     pub(super) fn open(path: &Path) -> Result<Self> {
         STORAGE.open(path).map(Self)
     }
 
-    /// The value of a key. `room` is asked for its size before it is copied.
+    /// Returns the value of a key. `room` is called with its size before it is copied, and can refuse.
     pub(super) fn get(&self, key: &str, room: impl FnOnce(u64) -> Result<()>) -> Result<Option<String>> {
         let mut statement =
             self.0.prepare_cached("SELECT value FROM entry WHERE key = ?1").map_err(failed)?;
@@ -65,7 +65,7 @@ impl Database {
         Ok(Some(value.to_owned()))
     }
 
-    /// The keys that begin with a prefix, sorted.
+    /// Returns the sorted keys that begin with a prefix.
     pub(super) fn keys(&self, prefix: &str) -> Result<Vec<String>> {
         let sql = "SELECT key FROM entry WHERE key >= ?1 AND substr(key, 1, length(?1)) = ?1 ORDER BY key";
         let mut statement = self.0.prepare_cached(sql).map_err(failed)?;
@@ -73,18 +73,18 @@ impl Database {
         rows.collect::<Result<_, _>>().map_err(failed)
     }
 
-    /// Begins a change, alone among all processes. It is undone unless it is committed.
+    /// Begins a write transaction, which excludes all other writers. It is rolled back unless it is committed.
     pub(super) fn change(&mut self) -> Result<Change<'_>> {
         self.0.transaction_with_behavior(TransactionBehavior::Immediate).map(Change).map_err(failed)
     }
 }
 
-/// A change under way.
+/// A write transaction.
 #[derive(Debug)]
 pub(super) struct Change<'a>(Transaction<'a>);
 
 impl Change<'_> {
-    /// Whether a key has this value, or is not there.
+    /// Whether a key has this value; `None` means that the key is missing.
     pub(super) fn is(&self, key: &str, value: Option<&str>) -> Result<bool> {
         let mut statement =
             self.0.prepare_cached("SELECT value FROM entry WHERE key = ?1").map_err(failed)?;
@@ -98,7 +98,7 @@ impl Change<'_> {
         }
     }
 
-    /// Sets a key, within what may be used.
+    /// Sets a key, if the quota allows it.
     pub(super) fn set(&self, key: &str, value: &str) -> Result<()> {
         let new = Used::entry((key.len() + value.len()) as u64);
         let more = match self.size(key)? {
@@ -113,7 +113,7 @@ impl Change<'_> {
         self.add("keys", more)
     }
 
-    /// Deletes a key. Returns whether it was there.
+    /// Deletes a key. Returns whether it existed.
     pub(super) fn delete(&self, key: &str) -> Result<bool> {
         let Some(was) = self.size(key)? else { return Ok(false) };
         self.execute("DELETE FROM entry WHERE key = ?1", params![key])?;
@@ -121,7 +121,7 @@ impl Change<'_> {
         Ok(true)
     }
 
-    /// Whether so much more may be used; less always.
+    /// Checks a change of the usage against the quota. A decrease is always allowed.
     pub(super) fn allow(&self, more: Used) -> Result<()> {
         let sql = "SELECT sum(bytes), sum(entries) FROM used";
         let read = |row: &rusqlite::Row<'_>| Ok(Used { bytes: row.get(0)?, entries: row.get(1)? });
@@ -145,12 +145,12 @@ impl Change<'_> {
             .hint("delete keys, or remove files, that are not needed any more"))
     }
 
-    /// Counts more files.
+    /// Adds to the usage of files.
     pub(super) fn add_files(&self, more: Used) -> Result<()> {
         self.add("files", more)
     }
 
-    /// Says how many files there are.
+    /// Sets the usage of files.
     pub(super) fn set_files(&self, used: Used) -> Result<()> {
         self.execute(
             "UPDATE used SET bytes = ?1, entries = ?2 WHERE what = 'files'",
@@ -158,7 +158,7 @@ impl Change<'_> {
         )
     }
 
-    /// Makes the change last.
+    /// Commits the transaction.
     pub(super) fn commit(self) -> Result<()> {
         self.0.commit().map_err(failed)
     }
@@ -169,7 +169,7 @@ impl Change<'_> {
         self.execute(sql, params![what, more.bytes, more.entries])
     }
 
-    /// What a key takes with its value.
+    /// Returns the usage of a key and its value.
     fn size(&self, key: &str) -> Result<Option<Used>> {
         let sql = "SELECT octet_length(key) + octet_length(value) FROM entry WHERE key = ?1";
         let found = self

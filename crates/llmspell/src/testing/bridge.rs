@@ -1,13 +1,13 @@
-//! The `test` bridge, which only tests have.
+//! The `test` bridge, which only test files have.
 #![allow(clippy::module_inception, reason = "as the other bridges are: the module is the bridge")]
 
 use llmspell_core::{Error, ErrorKind};
 use llmspell_macros::bridge;
 
-/// Runs the spell that a test belongs to, and checks what comes of it. Only tests have it, which `llmspell test` runs.
+/// Runs the spell that a test belongs to, and checks the result. Only tests that `llmspell test` runs have this bridge.
 ///
-/// In a test all that is live is off. What a run asks is answered by what the test scripts, and else by the recording
-/// of its case, which `llmspell test --update` makes.
+/// In a test all live effects are off. The effects of a run are answered by what the test scripts, and otherwise by the
+/// recording of its case, which `llmspell test --update` makes.
 #[bridge]
 #[since("0.1")]
 pub mod test {
@@ -17,8 +17,8 @@ pub mod test {
 
     /// Adds a case: a name that says what is shown, and a function that shows it.
     ///
-    /// Cases run one after the other, in the order in which the file names them, when all of it was read. One fails
-    /// when its function raises an error, or returns `nil` and one; the others run all the same.
+    /// The cases run one after the other, in order, once the whole file has been read. A case fails when its function
+    /// raises an error, or returns `nil` and an error. The other cases run anyway.
     ///
     /// ```luau
     /// test.case("adds up", function()
@@ -36,7 +36,7 @@ pub mod test {
         Course::of(cx)?.add(cx, name, Some(run))
     }
 
-    /// Names a case that is not run, and is counted as skipped.
+    /// Adds a case that is not run, and is counted as skipped.
     ///
     /// ```luau
     /// test.skip("greets in French", function()
@@ -48,12 +48,12 @@ pub mod test {
         Course::of(cx)?.add(cx, name, None)
     }
 
-    /// Runs the spell with these parameters, and returns what it came to.
+    /// Runs the spell with these parameters, and returns the result.
     ///
-    /// A spell that fails is no failure of the test: `error` says why it failed. What the options script is answered by
-    /// the test: `model` has what models answer, `http` what is at addresses of the web, `input` the lines that the user
-    /// types, `fail` the errors of other effects. All else is answered by the recording of the case. The case fails
-    /// when the run asks for what neither has, or asks for less.
+    /// A spell that fails does not fail the test: `error` in the result says why it failed. The options script answers:
+    /// `model` for models, `http` for web addresses, `input` for the lines that the user types, and `fail` for errors
+    /// of other effects. All else is answered by the recording of the case. The case fails when the run asks for
+    /// something that neither has, or asks for less.
     ///
     /// ```luau
     /// test.case("says hello", function()
@@ -79,9 +79,9 @@ pub mod test {
         run.await.map_err(raised)
     }
 
-    /// Checks that two values are the same, however deep.
+    /// Checks that two values are equal. Lists and tables are compared in depth.
     ///
-    /// The failure names the first place at which they differ, with what was expected there and what was found.
+    /// The failure names the first place at which they differ, with the expected and the found value.
     ///
     /// ```luau
     /// test.case("compares whole tables", function()
@@ -94,7 +94,7 @@ pub mod test {
         same::equal(found, expected)
     }
 
-    /// Checks that a text contains another, letter by letter, or that a list contains a value.
+    /// Checks that a text contains another text exactly, or that a list contains a value.
     ///
     /// ```luau
     /// test.case("looks into texts and lists", function()
@@ -108,8 +108,8 @@ pub mod test {
 
     /// Checks that a regular expression matches somewhere in a text.
     ///
-    /// It is the same in all languages of spells, and as a parameter's `pattern` is in a manifest. For a text as it is,
-    /// there is `test.contains`.
+    /// The syntax is the same in all languages of spells, and in a parameter's `pattern` in a manifest. For a literal
+    /// text there is `test.contains`.
     ///
     /// ```luau
     /// test.case("looks for patterns", function()
@@ -120,10 +120,10 @@ pub mod test {
         same::matches(&text, &pattern)
     }
 
-    /// Checks that a text, or any data, is what it was when it was kept with `llmspell test --update`.
+    /// Checks that a text, or any data, is the same as its snapshot, which `llmspell test --update` stores.
     ///
-    /// Snapshots are files in `tests/snapshots`, to be read and kept with the spell. The failure shows the lines that
-    /// differ.
+    /// Snapshots are files in `tests/snapshots`; review them and commit them with the spell. The failure shows the
+    /// lines that differ.
     ///
     /// ```luau
     /// test.case("lays out its table", function()
@@ -140,7 +140,7 @@ use super::options::RunOptions;
 use super::run::RunResult;
 use super::same;
 
-/// What goes wrong beside a check fails the case as well: it is raised, where a bridge would hand it to the script.
+/// Makes every error fail the case: it is raised, where other bridges would return it to the script.
 fn raised(error: Error) -> Error {
     let is_raised = matches!(error.kind(), ErrorKind::Argument | ErrorKind::Assertion | ErrorKind::Replay);
     if is_raised || error.is_final() {

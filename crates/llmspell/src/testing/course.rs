@@ -1,4 +1,8 @@
-//! The course of one test file: its cases, which of them is under way, and what each comes to.
+//! The cases of one test file: their order, the current one, and their results.
+//!
+//! The `test` bridge adds cases while the file is read, and the first one starts a task in the session that runs them
+//! one after the other. Each result is sent to the runner (`testing.rs`) as a [`Note`]. The task waits until the runner
+//! has taken it, so that printed text is attributed to the right case.
 
 use std::collections::{HashSet, VecDeque};
 use std::path::PathBuf;
@@ -14,20 +18,20 @@ use tokio::sync::{mpsc, oneshot};
 use super::same::{failed, like_snapshot};
 use super::{CaseReport, CaseState, Setup, files};
 
-/// How long a case may take that asks nothing of the world.
+/// The time limit of a case, except in recordings.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the runner hears: a case that has ended, and where to say that this was taken in.
+/// The result of a case, and the channel on which the runner confirms that it has taken it.
 pub(super) type Note = (CaseReport, oneshot::Sender<()>);
 
-/// The course of a test file, as its session knows it.
+/// The course in a session's state, where the `test` bridge finds it.
 #[derive(Default)]
 pub(super) struct Slot(OnceLock<Arc<Course>>);
 
 impl Slot {
-    /// Sets it, before the session begins.
+    /// Sets the course, before the session begins.
     pub(super) fn set(&self, course: Arc<Course>) {
-        // One session has one course.
+        // A session has exactly one course, so this is the first call.
         let _ = self.0.set(course);
     }
 }
@@ -45,16 +49,16 @@ struct State {
     waiting: VecDeque<Case>,
     slugs: HashSet<String>,
     current: Option<Current>,
-    /// Whether somebody works at the cases.
+    /// Whether the task that runs the cases is active.
     under_way: bool,
-    /// The kept files that cases have used.
+    /// The recordings and snapshots that cases have used.
     used: HashSet<String>,
     seen: usize,
 }
 
 struct Case {
     name: String,
-    /// What to do; nothing for one that is skipped.
+    /// The function of the case; `None` if it is skipped.
     run: Option<Callback>,
 }
 
@@ -67,13 +71,13 @@ struct Current {
     world: Option<Arc<World>>,
 }
 
-/// A copy of the spell's folder, and a storage, in which a case records its runs.
+/// A temporary copy of the spell's folder, with a storage, in which a case records its runs.
 pub(super) struct World {
-    /// Taken when it is removed.
+    /// The temporary folder; `None` once it has been removed.
     root: Mutex<Option<TempDir>>,
     /// The copy of the spell's folder.
     pub(super) spell: PathBuf,
-    /// Where storages are.
+    /// The root of storages.
     pub(super) storage: PathBuf,
 }
 
@@ -84,7 +88,8 @@ impl World {
                 .with_source(error)
         };
         let root = TempDir::with_prefix("llmspell-test-").map_err(failed)?;
-        // A spell without another name is named like its folder.
+        // The copy has the name of the original, because a spell without a name in its manifest is named after its
+        // folder.
         let spell = root.path().join(setup.root.file_name().unwrap_or("spell".as_ref()));
         let storage = root.path().join(".storage");
         Dir::create_ambient_dir_all(&spell, ambient_authority()).map_err(failed)?;
@@ -103,10 +108,10 @@ impl Course {
         Self { setup, file, notes, state: Mutex::default() }
     }
 
-    /// The course of the session that asks.
+    /// Returns the course of a session.
     ///
     /// # Errors
-    /// When it is none of a test.
+    /// When the session does not belong to a test.
     pub(super) fn of(cx: &Context) -> Result<Arc<Self>> {
         cx.state::<Slot>().0.get().cloned().ok_or_else(|| {
             Error::argument("this is no test").hint("`llmspell test` runs the tests of a spell")
@@ -117,10 +122,10 @@ impl Course {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a case, to be run when its turn comes.
+    /// Adds a case to the queue.
     ///
     /// # Errors
-    /// When there is one of its name, or it is named within another.
+    /// When the name is taken, or when the call is made within another case.
     pub(super) fn add(self: &Arc<Self>, cx: &Context, name: String, run: Option<Callback>) -> Result<()> {
         let mut state = self.state();
         if let Some(current) = &state.current {
@@ -136,7 +141,8 @@ impl Course {
         }
         state.seen += 1;
         if !self.setup.wants(&self.file, &name) {
-            // What it keeps is in use all the same.
+            // Its recordings and snapshots still count as used, because unused files are only searched for without a
+            // filter.
             return Ok(());
         }
         state.waiting.push_back(Case { name, run });
@@ -155,7 +161,7 @@ impl Course {
                 None => None,
                 Some(run) => Some(self.run(&run).await),
             };
-            // What ends the whole file is told with what is left of it.
+            // An error that ends the whole file is reported with the remaining cases, by `break_off`.
             if let Some(Err(error)) = &result
                 && error.is_final()
             {
@@ -164,7 +170,7 @@ impl Course {
             let Some(report) = self.end(result) else { continue };
             let (taken, is_taken) = oneshot::channel();
             if self.notes.send((report, taken)).is_ok() {
-                // What is printed from now on belongs to the next case.
+                // From here on, printed text belongs to the next case.
                 let _ = is_taken.await;
             }
         }
@@ -182,7 +188,7 @@ impl Course {
         }
     }
 
-    /// Begins the next case.
+    /// Starts the next case and returns its function. The inner `None` is a skipped case.
     fn begin(&self) -> Option<Option<Callback>> {
         let mut state = self.state();
         let Some(Case { name, run }) = state.waiting.pop_front() else {
@@ -195,7 +201,7 @@ impl Course {
         Some(run)
     }
 
-    /// Ends the case under way; without a result, it was skipped.
+    /// Ends the current case. Without a result it was skipped.
     fn end(&self, result: Option<Result<()>>) -> Option<CaseReport> {
         let current = self.state().current.take()?;
         let (state, error) = match result {
@@ -207,7 +213,7 @@ impl Course {
         Some(CaseReport { seconds, error, ..CaseReport::new(&self.file, &current.name, state) })
     }
 
-    /// What is left of the cases when this ended the file: the one under way, and those that had not begun.
+    /// Ends the file with an error. Returns the reports of the current case and of those that had not begun.
     pub(super) fn break_off(&self, error: &Error) -> Vec<CaseReport> {
         let mut left: Vec<_> = self.end(Some(Err(error.clone()))).into_iter().collect();
         let waiting = std::mem::take(&mut self.state().waiting);
@@ -221,19 +227,19 @@ impl Course {
         left
     }
 
-    /// Removes what the case under way records in, though its runs may not have ended.
+    /// Removes the folder in which the current case records, even if its runs have not ended.
     pub(super) fn abandon(&self) {
         if let Some(world) = self.state().current.as_ref().and_then(|current| current.world.as_ref()) {
             world.remove();
         }
     }
 
-    /// How many cases there were, wanted or not.
+    /// Returns the number of cases in the file, whether the filter selects them or not.
     pub(super) fn seen(&self) -> usize {
         self.state().seen
     }
 
-    /// The kept files that no case has used.
+    /// Returns the recordings and snapshots that no case has used.
     ///
     /// # Errors
     /// When a folder cannot be read.
@@ -246,10 +252,11 @@ impl Course {
         Ok(kept)
     }
 
-    /// The recording of the next run in the case under way, and where it is recorded if it is.
+    /// Returns the path of the recording for the next run in the current case, and the folder to record in if it is to
+    /// be recorded.
     ///
     /// # Errors
-    /// When no case is under way, or the spell's folder cannot be copied.
+    /// When no case is active, or when the spell's folder cannot be copied.
     pub(super) fn next_run(&self) -> Result<(String, Option<Arc<World>>)> {
         let mut state = self.state();
         let State { current, used, .. } = &mut *state;
@@ -267,10 +274,10 @@ impl Course {
         Ok((file, Some(world)))
     }
 
-    /// Compares a value with the next snapshot of the case under way, or keeps it as that.
+    /// Compares a value with the next snapshot of the current case, or stores it when recording.
     ///
     /// # Errors
-    /// When it is another, or there is none.
+    /// When the value differs, or when there is no snapshot.
     pub(super) fn snapshot(&self, value: &Value) -> Result<()> {
         let file = {
             let mut state = self.state();

@@ -1,4 +1,7 @@
-//! The files of tests: where they are found, and what they keep beside them.
+//! The files of tests: how test scripts are found, and where their recordings and snapshots are stored.
+//!
+//! For `tests/deep/greet.luau` these are `tests/recordings/deep/greet/<case>.jsonl` and
+//! `tests/snapshots/deep/greet/<case>.<number>.txt`.
 
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
@@ -6,27 +9,27 @@ use std::path::Path;
 use cap_std::fs::Dir;
 use llmspell_core::{Error, Result};
 
-/// Files and folders that are looked at.
+/// The most files and folders in a spell's folder.
 const MOST_ENTRIES: usize = 50_000;
 
-/// Bytes of a recording or a snapshot.
+/// The most bytes of a recording or a snapshot.
 const MOST_KEPT: u64 = 64 << 20;
 
-/// Bytes of a spell's folder of which a copy is made.
+/// The most bytes of a spell's folder that is copied for a recording.
 const MOST_COPIED: u64 = 256 << 20;
 
-/// Where a spell's tests are, and what they keep.
+/// The folder of a spell's tests, recordings and snapshots.
 const TESTS: &str = "tests";
 
-/// Folders in it that hold no tests.
+/// Folders within it that contain no test scripts.
 const NO_TESTS: [&str; 3] = ["lib", "recordings", "snapshots"];
 
-/// The scripts that are tests: those in `tests`, and those named `*.test.<extension>` anywhere in the folder.
+/// Returns the test scripts: those in `tests`, and those named `*.test.<extension>` anywhere in the folder.
 ///
 /// # Errors
-/// When the folder cannot be read, or two of them would keep their recordings in one place.
+/// When the folder cannot be read, or when two scripts would store their recordings in the same place.
 pub(super) fn find(dir: &Dir, is_script: impl Fn(&str) -> bool) -> Result<Vec<String>> {
-    // A spell within has tests of its own.
+    // A spell inside the folder has tests of its own.
     let mut found = files(dir, |folder| !dir.exists(format!("{folder}/spell.yaml")))?;
     found.retain(|path| {
         let extension = Path::new(path).extension().and_then(|extension| extension.to_str());
@@ -52,35 +55,35 @@ fn is_test(path: &str) -> bool {
     }
 }
 
-/// What the files of a test are kept under: its path without `tests/`, `.test` and the extension.
+/// Returns the name under which a test's files are stored: its path without `tests/`, `.test` and the extension.
 pub(super) fn key(path: &str) -> &str {
     let path = path.strip_prefix(TESTS).and_then(|rest| rest.strip_prefix('/')).unwrap_or(path);
     let stem = path.rsplit_once('.').map_or(path, |(stem, _)| stem);
     stem.strip_suffix(".test").unwrap_or(stem)
 }
 
-/// The file that holds the recording of the `number`th run in a case.
+/// Returns the path of the recording of the `number`th run in a case.
 pub(super) fn recording(test: &str, case: &str, number: usize) -> String {
     let number = if number == 1 { String::new() } else { format!(".{number}") };
     format!("{}/{case}{number}.jsonl", recordings(test))
 }
 
-/// The file that holds the `number`th snapshot in a case.
+/// Returns the path of the `number`th snapshot in a case.
 pub(super) fn snapshot(test: &str, case: &str, number: usize) -> String {
     format!("{}/{case}.{number}.txt", snapshots(test))
 }
 
-/// The folder of a test's recordings.
+/// Returns the folder of a test's recordings.
 pub(super) fn recordings(test: &str) -> String {
     format!("{TESTS}/recordings/{}", key(test))
 }
 
-/// The folder of a test's snapshots.
+/// Returns the folder of a test's snapshots.
 pub(super) fn snapshots(test: &str) -> String {
     format!("{TESTS}/snapshots/{}", key(test))
 }
 
-/// A name for files, made of a case's: its letters and digits, with a dash for all that is between them.
+/// Converts the name of a case to a file name: lower-case letters and digits, with a dash for everything between them.
 pub(super) fn slug(name: &str) -> String {
     const LONGEST: usize = 80;
     let words = name.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty());
@@ -89,8 +92,8 @@ pub(super) fn slug(name: &str) -> String {
     if slug.is_empty() { "case".to_owned() } else { slug }
 }
 
-/// The files beneath a folder, sorted; of the folders in it, those that are `wanted`. What is hidden is left out, and so is
-/// what a link leads to, unless it is a file in the folder.
+/// Returns the sorted files beneath a folder. Hidden files and folders that are not `wanted` are left out. A link is
+/// followed only if it leads to a file in the folder.
 fn files(dir: &Dir, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let mut looked_at = 0;
@@ -103,7 +106,7 @@ fn files(dir: &Dir, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>> {
             if looked_at > MOST_ENTRIES {
                 return Err(Error::load(format!("the spell's folder holds more than {MOST_ENTRIES} files")));
             }
-            // A name that is not UTF-8 is one that no script can name.
+            // A script cannot name a file whose name is not UTF-8.
             let Ok(name) = entry.file_name().into_string() else { continue };
             if name.starts_with('.') || name == "node_modules" {
                 continue;
@@ -122,7 +125,7 @@ fn files(dir: &Dir, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// The files directly in a folder; none when there is no such folder.
+/// Returns the files directly in a folder; none if the folder does not exist.
 pub(super) fn list(dir: &Dir, folder: &str) -> Result<Vec<String>> {
     let entries = match dir.read_dir(folder) {
         Ok(entries) => entries,
@@ -142,10 +145,10 @@ pub(super) fn list(dir: &Dir, folder: &str) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Copies the files of a spell into another folder, but for what its tests keep.
+/// Copies the files of a spell into another folder, without its recordings and snapshots.
 ///
 /// # Errors
-/// When they are too many or too large, or cannot be read or written.
+/// When the files are too large or too many, or cannot be read or written.
 pub(super) fn copy(from: &Dir, to: &Dir) -> Result<()> {
     let failed = |path: &str, error: std::io::Error| {
         Error::load(format!("cannot copy {path} to record in a copy of the spell: {error}"))
@@ -170,7 +173,7 @@ pub(super) fn copy(from: &Dir, to: &Dir) -> Result<()> {
     Ok(())
 }
 
-/// The text of a file that tests keep; `None` when there is none.
+/// Returns the text of a recording or snapshot, or `None` if it does not exist.
 pub(super) fn read(dir: &Dir, path: &str) -> Result<Option<String>> {
     let failed =
         |error: std::io::Error| Error::load(format!("cannot read {path}: {error}")).with_source(error);
@@ -184,13 +187,13 @@ pub(super) fn read(dir: &Dir, path: &str) -> Result<Option<String>> {
     Ok(Some(text))
 }
 
-/// Writes a file that tests keep, unless it holds this text already.
+/// Writes a recording or snapshot, unless it has this text already.
 pub(super) fn write(dir: &Dir, path: &str, text: &str) -> Result<()> {
     if read(dir, path).is_ok_and(|known| known.as_deref() == Some(text)) {
         return Ok(());
     }
     let folder = path.rsplit_once('/').map_or(".", |(folder, _)| folder);
-    // Beside it first, so that an older one is whole until this one is.
+    // Write to a new file and rename it, so that the old one stays complete until then.
     let beside = format!("{path}.new");
     let written = dir.create_dir_all(folder).and_then(|()| dir.write(&beside, text));
     written.and_then(|()| dir.rename(&beside, dir, path)).map_err(|error| {
@@ -198,7 +201,7 @@ pub(super) fn write(dir: &Dir, path: &str, text: &str) -> Result<()> {
     })
 }
 
-/// Removes a file that tests kept, and the folders that are empty then.
+/// Removes a recording or snapshot, and the folders that become empty.
 pub(super) fn remove(dir: &Dir, path: &str) -> Result<()> {
     match dir.remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {

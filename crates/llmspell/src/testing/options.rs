@@ -1,4 +1,4 @@
-//! What a test says of a run beside its parameters: answers and faults in the place of the world.
+//! The options of `test.run`: scripted answers and faults that replace the real world.
 
 use indexmap::IndexMap;
 use llmspell_core::{Value, from_value};
@@ -6,49 +6,48 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 
-/// What stands in the place of the world. What is not said here is answered by the recording.
+/// Scripted answers for a run. Everything else is answered by the recording.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RunOptions {
-    /// What models answer, in the order of the calls. They pass the real client: what may be tried again is tried
-    /// again, and takes the next one.
+    /// Answers of models, in the order of the calls. They pass the real client: a call that fails and may be retried is
+    /// retried, and takes the next answer.
     pub model: Option<Vec<Short<ModelAnswer>>>,
-    /// What is at these addresses of the web; nothing is at any other.
+    /// Answers of web addresses. All other addresses fail.
     pub http: Option<IndexMap<String, Short<HttpAnswer>>>,
-    /// The lines that the user types; behind them is the end of input.
+    /// Lines that the user types, followed by the end of input.
     pub input: Vec<String>,
-    /// Errors in the place of effects: by the capability, such as `files`, or one of its operations, such as
-    /// `files.write`.
+    /// Errors in place of effects, by capability, such as `files`, or by operation, such as `files.write`.
     pub fail: IndexMap<String, Short<Fault>>,
 }
 
-/// An answer of a model, or how there is none. A text stands for an answer with that text.
+/// An answer of a model, or its failure. A text stands for an answer with that text.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelAnswer {
     /// The text of the answer.
     pub text: Option<String>,
-    /// Calls of tools that the model wants, beside the text if there is any.
+    /// Tool calls that the model makes, after its text if there is one.
     pub tool_calls: Vec<WantedCall>,
-    /// Refuses the call with this status.
+    /// Fails the call with this HTTP status, from 400 to 599.
     pub status: Option<u16>,
-    /// How many seconds a refusal asks to wait.
+    /// The `Retry-After` of a failure, in seconds.
     pub retry_after: Option<f64>,
-    /// Breaks the answer off after this text.
+    /// Cuts the answer off after this text.
     pub cut: Option<String>,
-    /// Answers with what is no JSON.
+    /// Answers with invalid JSON.
     pub bad_json: bool,
-    /// How many seconds it takes.
+    /// How long the answer takes, in seconds.
     pub delay: f64,
 }
 
-/// A call of a tool that a model wants.
+/// A tool call that a model makes.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WantedCall {
-    /// The tool.
+    /// The name of the tool.
     pub name: String,
-    /// What it is called with.
+    /// The arguments.
     #[serde(default)]
     pub arguments: Value,
 }
@@ -59,11 +58,11 @@ impl From<String> for ModelAnswer {
     }
 }
 
-/// What a server answers. A text stands for an answer with that body.
+/// The answer of an HTTP server. A text stands for an answer with that body.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpAnswer {
-    /// The status.
+    /// The status code.
     pub status: u16,
     /// The headers.
     pub headers: IndexMap<String, String>,
@@ -83,15 +82,15 @@ impl From<String> for HttpAnswer {
     }
 }
 
-/// An error in the place of an effect. A text stands for an error with that message.
+/// An error in place of an effect. A text stands for an error with that message.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Fault {
-    /// What it says.
+    /// The message.
     pub message: String,
-    /// Its kind; without one, `network` for the network, `overloaded` for models, and `io` for all else.
+    /// The kind; the default is `network` for the network, `overloaded` for models, and `io` otherwise.
     pub kind: Option<String>,
-    /// Fails only the effect with this number, counting those that the fault would fail from 1.
+    /// Fails only the matching effect with this number, counted from 1.
     pub at: Option<u32>,
 }
 
@@ -101,7 +100,7 @@ impl From<String> for Fault {
     }
 }
 
-/// A record, or the text that is most of it.
+/// A record, or a text as its short form.
 #[derive(Debug, Clone)]
 pub struct Short<T>(pub T);
 

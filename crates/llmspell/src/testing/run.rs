@@ -1,4 +1,7 @@
-//! One run of a spell in a test.
+//! `test.run`: one run of a spell in a test, and its result.
+//!
+//! A run is always a replay. With `--update` the run is recorded first, in a copy of the spell's folder, and then the
+//! new recording is replayed. So a recording that does not replay fails at once.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,14 +23,14 @@ use crate::journal::{Recording, RunInfo};
 use crate::run::Stage;
 use crate::spell::Spell;
 
-/// The id of every run in a test: ids that differ would make prompts that differ.
+/// The run id of every run in a test. A random id could get into prompts and make them differ from the recording.
 pub(super) const RUN_ID: &str = "test";
 
 impl Stage {
-    /// One without models and without a network, on which nobody types.
+    /// Creates a stage without models, network and user input.
     ///
     /// # Errors
-    /// When there is not even room for that.
+    /// When the client of models cannot be built.
     pub(super) fn empty(folder: &Path) -> Result<Self> {
         Ok(Self {
             models: Arc::new(Client::builder().build()?),
@@ -39,19 +42,19 @@ impl Stage {
     }
 }
 
-/// What a run came to. Nothing in it differs from run to run.
+/// The result of a run. It is the same for each replay of a recording.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct RunResult {
-    /// What the spell returned.
+    /// The return value of the spell.
     pub value: Value,
-    /// What it printed.
+    /// The text that it printed.
     pub output: String,
-    /// What it logged.
+    /// The lines that it logged.
     pub logs: Vec<LogLine>,
     /// Why it failed, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
-    /// What its model calls used.
+    /// The usage of its model calls.
     pub usage: Usage,
     /// How many model calls it made.
     pub calls: u64,
@@ -62,20 +65,20 @@ pub struct RunResult {
 pub struct LogLine {
     /// `debug`, `info`, `warn` or `error`.
     pub level: &'static str,
-    /// What happened.
+    /// The message.
     pub message: String,
-    /// Data beside the message.
+    /// Structured data of the line.
     pub fields: Map,
 }
 
 /// Why a run failed.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct Failure {
-    /// What sort of error it is, such as `network`.
+    /// The kind of error, such as `network`.
     pub kind: &'static str,
     /// What happened, in a sentence.
     pub message: String,
-    /// Whether the same may work later.
+    /// Whether a retry may succeed.
     pub retryable: bool,
     /// What the user can do.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,7 +86,7 @@ pub struct Failure {
     /// The file and line where it happened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
-    /// The value that the spell raised in the place of a message.
+    /// The value that the spell raised instead of a message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<Value>,
     /// The provider that failed.
@@ -98,16 +101,16 @@ pub struct Failure {
     /// The text that had arrived.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partial: Option<String>,
-    /// The place in a model's answer that does not fit its schema, such as `$.items[2].name`.
+    /// The path in a model's answer that does not fit the schema, such as `$.items[2].name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// What would fit there.
+    /// What the schema expects there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
-    /// What is there.
+    /// What was found there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub got: Option<String>,
-    /// The beginning of the answer as the model wrote it.
+    /// The beginning of the answer, as the model wrote it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<String>,
 }
@@ -149,16 +152,16 @@ impl From<Outcome> for RunResult {
     }
 }
 
-/// Runs the spell of a course.
+/// Runs the spell in the current case.
 ///
 /// # Errors
-/// When the run asks for what neither the test nor the recording answers, or for less than they do.
+/// When the run asks for something that neither the test nor the recording answers, or for less than they do.
 pub(super) async fn run(course: &Course, params: Map, options: RunOptions) -> Result<RunResult> {
     let (file, world) = course.next_run()?;
     if let Some(world) = world {
         record(course, &file, &world, params.clone(), options.clone()).await?;
     }
-    // What was just recorded as well: it is checked that it plays again, and what comes of that is what will come of it.
+    // Also replay what was just recorded. This checks the recording, and makes the result the same as in later replays.
     replay(course, &file, params, options).await
 }
 
@@ -173,7 +176,7 @@ async fn replay(course: &Course, file: &str, params: Map, options: RunOptions) -
     let (info, entries) = recording.map(|Recording { info, entries }| (info, entries)).unzip();
     let permissions = match &info {
         Some(info) => info.permissions.clone().beneath(&setup.root),
-        // Nothing real happens.
+        // Without a recording there are no live effects that a permission could allow.
         None => setup.spell.asked().clone(),
     };
     let journal = Arc::new(Staged::replay(entries, file, &options)?);
@@ -206,7 +209,7 @@ async fn record(course: &Course, file: &str, world: &World, params: Map, options
         stage.models = Arc::clone(models);
     }
     let permissions = info.permissions.clone().beneath(folder);
-    // As a run without a recording has.
+    // The permissions that a replay without a recording uses.
     let is_plain = permissions == *spell.asked();
     let (model, fallback) = (info.model.clone(), Some(info.fallback.clone()));
     let played = Played { spell: &spell, stage, permissions, model, fallback };
@@ -218,7 +221,7 @@ async fn record(course: &Course, file: &str, world: &World, params: Map, options
     files::write(dir, file, &Recording { info, entries }.text()?)
 }
 
-/// A run with all that it gets.
+/// A run with all of its settings.
 struct Played<'a> {
     spell: &'a Spell,
     stage: Stage,
@@ -228,7 +231,7 @@ struct Played<'a> {
 }
 
 impl Played<'_> {
-    /// Runs it, and looks whether it asked for what there was, no more and no less.
+    /// Runs the spell, and checks that it asked for exactly the effects that there were answers for.
     async fn play(
         self,
         course: &Course,
@@ -265,7 +268,7 @@ impl Played<'_> {
         if let Some(error) = outcome.error.as_ref().filter(|error| is_of_the_test(error)) {
             return Err(error.clone());
         }
-        // What a limit cut off may well have asked for less.
+        // A run that was stopped by a limit or cancelled may have asked for less.
         if !outcome.error.as_ref().is_some_and(Error::is_final) {
             journal.check()?;
         }
@@ -273,12 +276,12 @@ impl Played<'_> {
     }
 }
 
-/// Whether an error is nothing that the spell could have come to by itself.
+/// Whether the error comes from the test and not from the spell.
 fn is_of_the_test(error: &Error) -> bool {
     error.is_cancelled() || matches!(error.kind(), ErrorKind::Replay | ErrorKind::Internal)
 }
 
-/// The same permissions, where what is beneath one folder is beneath the other.
+/// Returns the permissions with paths beneath `from` moved to the same paths beneath `to`.
 fn moved(mut permissions: Permissions, from: &Path, to: &Path) -> Permissions {
     for grant in [&mut permissions.read, &mut permissions.write] {
         if let Grant::Only(paths) = grant {

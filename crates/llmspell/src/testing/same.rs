@@ -1,4 +1,4 @@
-//! Whether two values are the same, and how to show that they are not.
+//! The assertions of the `test` bridge, and the messages of those that fail.
 
 use std::time::Duration;
 
@@ -6,21 +6,21 @@ use llmspell_bridges::unified_diff::unified_diff;
 use llmspell_core::replay::Difference;
 use llmspell_core::{Error, ErrorKind, Map, Value};
 
-/// What looking for the shortest difference may take; what is left then is shown as wholly changed.
+/// The time limit of the search for the smallest diff. The rest is then shown as changed.
 const DIFF_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The most characters of a value that a failure shows.
+/// The most characters of a value in a failure.
 const MOST_SHOWN: usize = 400;
 
-/// The failure of a check.
+/// Returns the error of a failed assertion.
 pub(super) fn failed(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Assertion, message)
 }
 
-/// What the check of two values for equality comes to.
+/// Checks that two values are equal.
 ///
 /// # Errors
-/// When they are not the same: the first path at which they differ, and what is there.
+/// When they differ. The error names the first path at which they do, and both values there.
 pub(super) fn equal(found: Value, expected: Value) -> Result<(), Error> {
     let (found, expected) = (plain(found), plain(expected));
     if found == expected {
@@ -40,10 +40,10 @@ pub(super) fn equal(found: Value, expected: Value) -> Result<(), Error> {
     Err(failed(message).with_excerpt(detail))
 }
 
-/// What the check of whether one value is in the other comes to.
+/// Checks that a text contains a text, or a list a value.
 ///
 /// # Errors
-/// When it is not, or neither a text nor a list can have it.
+/// When it does not, or when the values have other types.
 pub(super) fn contains(found: &Value, part: &Value) -> Result<(), Error> {
     let (what, is_there) = match (found, part) {
         (Value::Str(text), Value::Str(part)) => ("text", text.contains(part.as_str())),
@@ -65,10 +65,10 @@ pub(super) fn contains(found: &Value, part: &Value) -> Result<(), Error> {
     Err(failed(format!("the {what} does not contain it")).with_excerpt(detail))
 }
 
-/// What the check of whether a pattern matches comes to.
+/// Checks that a regular expression matches somewhere in a text.
 ///
 /// # Errors
-/// When it does not, or is none.
+/// When it does not match, or is invalid.
 pub(super) fn matches(text: &str, pattern: &str) -> Result<(), Error> {
     let regex = regex_lite::Regex::new(pattern)
         .map_err(|error| Error::argument(format!("`{pattern}` is no pattern: {error}")))?;
@@ -80,10 +80,10 @@ pub(super) fn matches(text: &str, pattern: &str) -> Result<(), Error> {
     Err(failed("the text does not match the pattern").with_excerpt(detail))
 }
 
-/// What the check of a snapshot comes to.
+/// Checks that a text is the same as its snapshot.
 ///
 /// # Errors
-/// When the texts are not the same; the error shows the lines that are not.
+/// When the texts differ. The error shows the lines that do.
 pub(super) fn like_snapshot(found: &str, kept: &str, file: &str) -> Result<(), Error> {
     if found == kept {
         return Ok(());
@@ -93,7 +93,7 @@ pub(super) fn like_snapshot(found: &str, kept: &str, file: &str) -> Result<(), E
         .hint("when it is right as it is now, `llmspell test --update` keeps it"))
 }
 
-/// A value as failures show it: the beginning of its JSON.
+/// Returns a value as failures show it: the first characters of its JSON.
 pub(super) fn shown(value: Option<&Value>) -> String {
     let Some(value) = value else { return "nothing".to_owned() };
     let text = match value {
@@ -106,13 +106,13 @@ pub(super) fn shown(value: Option<&Value>) -> String {
     }
 }
 
-/// The lines in which two texts differ, with those around them: `-` is expected, `+` was found.
+/// Returns a unified diff of two texts: `-` is expected, `+` was found.
 fn lines(expected: &str, found: &str) -> String {
     unified_diff(expected, found, ["expected", "found"], 2, DIFF_TIMEOUT)
 }
 
-/// A value as scripts see it: to them, one and 1.0 are the same, as are an empty list and an empty table, and what is
-/// nil is not there.
+/// Normalizes a value to what scripts can tell apart. To them, 1 and 1.0 are equal, as are an empty list and an empty
+/// table, and a key with the value `nil` does not exist.
 fn plain(value: Value) -> Value {
     #[expect(clippy::cast_possible_truncation, reason = "whole numbers that doubles hold exactly")]
     match value {

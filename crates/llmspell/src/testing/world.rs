@@ -1,4 +1,7 @@
-//! The world as a test scripts it: models and web pages that answer what the test says, without a socket.
+//! The scripted world of a test: models and web pages with the answers that the test gives, without sockets.
+//!
+//! Both stand behind the gate, in place of the real `Models` and `Net`. Everything in front of them is real:
+//! permissions, limits, retries and redirects.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,10 +24,10 @@ use super::options::{HttpAnswer, ModelAnswer, Short, WantedCall};
 const MOCK: &str = "mock";
 const ECHO: &str = "echo";
 
-/// Where names lead; nobody goes there.
+/// The address of every host name in a scripted web. Nothing connects to it.
 const SOMEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(93, 184, 215, 14));
 
-/// What was asked for beyond what the test scripts.
+/// The first request that a test has no scripted answer for.
 #[derive(Clone, Default)]
 pub(super) struct Misses(Arc<Mutex<Option<Error>>>);
 
@@ -33,13 +36,13 @@ impl Misses {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
     }
 
-    /// The first of them.
+    /// Returns and removes the error of that request.
     pub(super) fn take(&self) -> Option<Error> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-/// Models that answer what a test says, whichever of them is asked.
+/// Models that give the answers of the test in order, for whichever model is asked.
 pub(super) struct ScriptedModels {
     client: Client,
     mock: Mock,
@@ -58,7 +61,7 @@ impl ScriptedModels {
             count => format!("`model` scripts {count} answers, and the spell asks for more"),
         };
         mock = mock.otherwise(Error::new(ErrorKind::Replay, message));
-        // The wait before a call is tried again is only for the provider's sake.
+        // Retries need no delay here, since there is no provider to protect.
         let retry = RetryPolicy { base: Duration::ZERO, ..RetryPolicy::default() };
         let mut builder = Client::builder().retry(retry).mock(mock.clone());
         for row in PROVIDERS {
@@ -100,7 +103,7 @@ fn add(mock: Mock, answer: &ModelAnswer) -> Result<Mock> {
     Ok(mock.after(delay))
 }
 
-/// A call by its tool, with arguments as the model would write them: a script's empty table may be a list.
+/// Returns the tool's name and the arguments as a model writes them. A script's empty table may arrive as a list.
 fn wanted(call: &WantedCall) -> Result<(String, serde_json::Value)> {
     let arguments = match &call.arguments {
         Value::Nil => serde_json::json!({}),
@@ -115,7 +118,7 @@ impl Models for ScriptedModels {
         self.client.providers().into_iter().filter(|provider| provider.name == MOCK).collect()
     }
 
-    /// Any model of any provider there is.
+    /// Accepts any model of any known provider.
     fn resolve(&self, provider: Option<&str>, model: Option<&str>) -> Result<ModelRef> {
         let known = |name: &str| name == MOCK || ProviderRow::find(name).is_some();
         let (provider, model) = match (provider, model.and_then(|model| model.split_once('/'))) {
@@ -148,7 +151,7 @@ impl Models for ScriptedModels {
         self.client.embed_model(provider)
     }
 
-    /// The mock's vectors, which need no script.
+    /// Returns the mock's vectors, which need no script.
     fn embed(&self, permit: Permit, request: EmbedRequest) -> BoxFuture<'static, Result<Embeddings>> {
         self.client.embed(permit, request)
     }
@@ -166,7 +169,7 @@ impl Models for ScriptedModels {
     }
 }
 
-/// A web of the pages that a test says.
+/// A web with the pages that a test gives.
 pub(super) struct ScriptedWeb {
     pages: IndexMap<String, HttpAnswer>,
     misses: Misses,
@@ -191,7 +194,7 @@ impl ScriptedWeb {
     }
 }
 
-/// Whether a test means this address: without a path, it is as well one that ends with a slash.
+/// Whether two URLs are the same. A URL without a path is the same as with a final slash.
 fn is_same_address(meant: &str, url: &str) -> bool {
     meant == url || url.strip_suffix('/') == Some(meant)
 }
@@ -207,7 +210,7 @@ impl Net for ScriptedWeb {
     }
 }
 
-/// The world where there is none: the journal of a test answers before anything comes here.
+/// A console and a network that never answer with anything real. The journal of a test answers before they are reached.
 pub(super) struct Nobody;
 
 impl Console for Nobody {
