@@ -1,4 +1,4 @@
-//! The command line as it is written; each command turns its part into what it means.
+//! The command line as clap parses it. Each command converts its arguments to the options it works with.
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -19,9 +19,9 @@ use crate::report::Report;
 
 /// Runs spells: small sandboxed scripts that put language models to work.
 ///
-/// Exit codes: 0 done · 1 the spell failed · 2 wrong use · 3 permission denied · 4 budget spent · 5 time, memory or
-/// other limit · 6 the provider failed · 7 no answer met its schema · 8 replay mismatch · 75 paused, can be resumed ·
-/// 130 interrupted.
+/// Exit codes: 0 success · 1 the spell failed · 2 wrong usage · 3 permission denied · 4 budget exceeded · 5 time,
+/// memory or other limit · 6 the provider failed · 7 no answer matched its schema · 8 replay mismatch · 75 paused, can
+/// be resumed · 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "llmspell", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -31,16 +31,16 @@ pub(crate) struct Cli {
     talk: Talk,
 }
 
-/// Flags of every command.
+/// The flags of every command.
 #[derive(Debug, Args)]
 struct Talk {
-    /// Say only what is wrong: warnings and errors
+    /// Print only warnings and errors to stderr
     #[arg(short, long, global = true, display_order = 100, conflicts_with = "verbose")]
     quiet: bool,
-    /// Say more: the spell's debug logs too
+    /// Print more, such as the spell's debug logs and its agents' tool calls
     #[arg(short, long, global = true, display_order = 101)]
     verbose: bool,
-    /// Write text to a terminal as it is, control characters and all
+    /// Write control characters to a terminal without escaping them
     #[arg(long, global = true, display_order = 102)]
     raw: bool,
 }
@@ -57,17 +57,17 @@ enum Command {
     Types(TypesArgs),
 }
 
-/// How a command that prints a table writes it.
+/// The format of a command's result on stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum Format {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
     /// One JSON value.
     Json,
 }
 
-/// The long flags that `run` knows, without dashes.
+/// Returns the long flags of `run`, without dashes.
 pub(crate) fn run_flags() -> Vec<String> {
     let cli = Cli::command();
     let run = cli.find_subcommand("run");
@@ -76,10 +76,11 @@ pub(crate) fn run_flags() -> Vec<String> {
     flags.chain(["help".to_owned()]).collect()
 }
 
-/// Puts `--name=value` for the spell behind `--`, where clap takes it as a word: it refuses flags that it does not know.
+/// Moves the spell's own `--name=value` arguments behind `--`, where clap takes them as positional. Elsewhere it would
+/// refuse them as unknown flags.
 fn arrange(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut words: Vec<OsString> = words.collect();
-    // All flags that may stand before the command are without value.
+    // This works because no flag that may precede the command takes a value.
     let command = words.iter().skip(1).position(|word| !word.as_encoded_bytes().starts_with(b"-"));
     let Some(start) = command.map(|at| at + 1).filter(|at| words[*at] == "run") else { return words };
     let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
@@ -100,12 +101,12 @@ fn arrange(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
 }
 
 impl Cli {
-    /// Reads the command line. Help, the version and mistakes end the process here.
+    /// Parses the command line. Help, the version and usage errors end the process here.
     pub(crate) fn read() -> Self {
         Self::parse_from(arrange(std::env::args_os()))
     }
 
-    /// How to talk to the user.
+    /// Returns how to write to stderr.
     pub(crate) fn report(&self) -> Report {
         let stderr = std::io::stderr().is_terminal();
         Report {
@@ -120,7 +121,7 @@ impl Cli {
         }
     }
 
-    /// Runs the command to its exit code; what goes wrong has been reported then.
+    /// Runs the command and returns its exit code. An error has been reported by then.
     pub(crate) async fn execute(self, report: &Report) -> Exit {
         let result = match self.command {
             Command::Run(args) => args.execute(report).await,
@@ -136,7 +137,7 @@ impl Cli {
     }
 }
 
-/// See no-color.org: any value but an empty one turns colour off.
+/// Whether colour is turned off, by any value of `NO_COLOR` except an empty one (see no-color.org).
 #[expect(clippy::disallowed_methods, reason = "how the command prints is its own affair")]
 pub(crate) fn no_color() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())

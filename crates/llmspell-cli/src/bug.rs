@@ -1,4 +1,4 @@
-//! What a user sees of a panic: that it is a bug, and where; no backtrace.
+//! The panic hook: reports a panic as a bug, with its source location but without a backtrace.
 
 use std::io::Write;
 use std::panic::{self, PanicHookInfo};
@@ -6,10 +6,10 @@ use std::panic::{self, PanicHookInfo};
 use crate::exit::{self, Exit};
 use crate::terminal;
 
-/// Turns every panic of this process, on whichever thread, into a message and its end.
+/// Makes every panic, on any thread, print a message and end the process.
 pub(crate) fn catch() {
     panic::set_hook(Box::new(|info| {
-        // Nobody to tell when stderr is gone.
+        // If stderr is closed, there is nobody to report to.
         let _ = std::io::stderr().write_all(message(info).as_bytes());
         exit::now(Exit::BUG);
     }));

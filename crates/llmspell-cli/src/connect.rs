@@ -1,4 +1,4 @@
-//! The models that the environment offers.
+//! Sets up the models: finds providers in the environment, and builds the client.
 
 use std::sync::Arc;
 
@@ -11,35 +11,35 @@ use crate::environment::Environment;
 const MOCK: &str = "mock";
 const OLLAMA: &str = "ollama";
 
-/// Models to call, and what the user should know of them.
+/// The models, and what the user should know about them.
 pub(crate) struct Connected {
     /// The models.
     pub(crate) models: Arc<dyn Models>,
-    /// The model for requests that name none, as `provider/model`, when it is not for the spell to say.
+    /// The model for requests that name none, as `provider/model`. `None` leaves the choice to the spell.
     pub(crate) default_model: Option<String>,
-    /// The models to fall back on, when they are not for the spell to say.
+    /// The fallback models. `None` leaves them to the spell.
     pub(crate) fallback: Option<Vec<String>>,
-    /// Why they are not real ones.
+    /// The reason why only the mock provider is available.
     pub(crate) notice: Option<String>,
 }
 
-/// Which models the command line names.
+/// The models that the command line asks for.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Wanted<'a> {
-    /// The provider that is to be the default.
+    /// The default provider.
     pub(crate) provider: Option<&'a str>,
-    /// The model that is to be the default, perhaps with its provider.
+    /// The default model, perhaps with its provider.
     pub(crate) model: Option<&'a str>,
-    /// The models to fall back on.
+    /// The fallback models.
     pub(crate) fallback: &'a [String],
-    /// How fast one provider may be called.
+    /// The concurrency and rate limits for each provider.
     pub(crate) pace: Pace,
-    /// Whether nothing may be connected to, not even on this machine.
+    /// Whether to open no connection at all, not even on this machine.
     pub(crate) offline: bool,
 }
 
 impl Wanted<'_> {
-    /// Whether this provider is named.
+    /// Whether the command line names this provider.
     fn names(&self, provider: &str) -> bool {
         let of_model = |model: &str| model.split_once('/').is_some_and(|(of, _)| of == provider);
         let mut models = self.model.into_iter().chain(self.fallback.iter().map(String::as_str));
@@ -47,15 +47,16 @@ impl Wanted<'_> {
     }
 }
 
-/// Finds the providers that can be used; the one that is wanted is the default.
+/// Finds the usable providers and builds a client with the requested defaults.
 ///
 /// # Errors
-/// When `.env` or an address is wrong, or what is wanted cannot be used; the error says what to set, or names near ones.
+/// When `.env` or an address is invalid, or a requested model cannot be used. The error says what to set, or suggests
+/// similar names.
 pub(crate) async fn models(wanted: Wanted<'_>) -> Result<Connected> {
     let environment = Environment::load()?;
     let mut found = detect(|name| environment.get(name))?;
     let missing_ollama = wanted.names(OLLAMA) && found.providers.iter().all(|known| known.name() != OLLAMA);
-    // A look at this machine costs a connection, so it is taken only when there is nothing else.
+    // Probing for a local server costs a connection, so it is done only if nothing else was found or Ollama was named.
     if found.mock == Some(MockReason::NothingFound) || missing_ollama {
         if !wanted.offline {
             found.providers.extend(probe_local().await);
@@ -86,10 +87,10 @@ pub(crate) async fn models(wanted: Wanted<'_>) -> Result<Connected> {
             .to_owned(),
     });
     let default_model = match (wanted.provider, wanted.model) {
-        // Who asks for the mock does not want what the spell's manifest asks for.
+        // `MOCK_LLM` overrides the models in a manifest.
         (None, None) if found.mock == Some(MockReason::Asked) => Some(client.resolve(Some(MOCK), None)?),
         (None, None) => None,
-        // A model that only the mock was asked for may well exist elsewhere.
+        // With only the mock available, an unknown model may exist at a real provider: say so.
         (provider, model) => Some(client.resolve(provider, model).map_err(|error| match &notice {
             Some(notice) if error.kind() == ErrorKind::UnknownModel => error.hint(notice),
             _ => error,
@@ -100,7 +101,7 @@ pub(crate) async fn models(wanted: Wanted<'_>) -> Result<Connected> {
         client.resolve_fallback(name)?;
     }
     let fallback = match wanted.fallback {
-        // The mock is not to be left for what a manifest names.
+        // `MOCK_LLM` also overrides the fallback models in a manifest.
         [] if found.mock == Some(MockReason::Asked) => Some(Vec::new()),
         [] => None,
         names => Some(names.to_vec()),

@@ -1,4 +1,7 @@
-//! What the user types.
+//! Lines that the user types, for spells and for the permission question.
+//!
+//! A spell's question takes two steps. [`Asker`] sends it to the loop that drives the run, which shows the prompt after
+//! all earlier output. Then [`Reader`] reads a line on a thread of its own, since reading stdin cannot be cancelled.
 
 use std::io::{BufRead, Read};
 use std::pin::Pin;
@@ -12,40 +15,40 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::exit;
 
-/// The most bytes of one line of input.
+/// The longest line of input, in bytes.
 const MAX_LINE: u64 = 16 * 1024 * 1024;
 
-/// A line of input; `None` when there are no more.
+/// A line of input, or `None` at the end of input.
 pub(crate) type Line = Result<Option<String>>;
 
-/// A question to the user, on its way to the screen.
+/// A question to the user that waits for a line.
 pub(crate) struct Question {
-    /// What to show before the answer is typed.
+    /// The prompt to show.
     pub(crate) prompt: String,
     answer: oneshot::Sender<Line>,
     answered: Arc<AtomicBool>,
 }
 
 impl Question {
-    /// A question that is shown already, and where its answer will be.
+    /// Creates a question whose prompt has been shown already, and the receiver of its answer.
     pub(crate) fn new() -> (Self, oneshot::Receiver<Line>) {
         let (answer, line) = oneshot::channel();
         (Self { prompt: String::new(), answer, answered: Arc::default() }, line)
     }
 
-    /// Tells later whether the answer has come.
+    /// Returns a flag that is set when the answer has arrived.
     pub(crate) fn answered(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.answered)
     }
 }
 
-/// The console that spells ask: questions go to the screen, which shows them when all that was printed before is out.
+/// The console of a run. It sends questions to the screen, which shows them after all earlier output.
 pub(crate) struct Asker(mpsc::UnboundedSender<Question>);
 
-/// The questions that were asked.
+/// The receiver of a console's questions.
 pub(crate) type Questions = mpsc::UnboundedReceiver<Question>;
 
-/// A console and the questions that come from it.
+/// Creates a console and the receiver of its questions.
 pub(crate) fn console() -> (Asker, Questions) {
     let (sender, questions) = mpsc::unbounded_channel();
     (Asker(sender), questions)
@@ -67,15 +70,15 @@ impl Console for Asker {
 }
 
 /// Reads stdin on a thread of its own, which starts with the first question. A thread that waits for a line does not
-/// hold the process.
+/// keep the process alive.
 #[derive(Default)]
 pub(crate) struct Reader(Option<std::sync::mpsc::Sender<Question>>);
 
 impl Reader {
-    /// Answers a question with the next line.
+    /// Answers a question with the next line of stdin.
     ///
     /// # Errors
-    /// When no thread can be had.
+    /// When the thread cannot be started.
     pub(crate) fn answer(&mut self, question: Question) -> Result<()> {
         let sender = match &self.0 {
             Some(sender) => sender,
@@ -88,14 +91,14 @@ impl Reader {
                 self.0.insert(sender)
             }
         };
-        // The thread goes on as long as it is asked.
+        // The thread receives until the sender is dropped, so this cannot fail.
         let _ = sender.send(question);
         Ok(())
     }
 }
 
 fn serve(mut input: impl BufRead, questions: &std::sync::mpsc::Receiver<Question>) {
-    // A line whose asker had given up belongs to the next one.
+    // A line that was read for a question that was then abandoned answers the next question.
     let mut unwanted = None;
     for question in questions {
         if question.answer.is_closed() {

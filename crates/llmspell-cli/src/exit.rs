@@ -1,22 +1,22 @@
-//! Exit codes: which one belongs to which kind of error.
+//! Exit codes, and the mapping from kinds of errors to them.
 
 use std::io;
 use std::process::ExitCode;
 
 use llmspell::{Error, ErrorKind, Limit};
 
-/// The code the process ends with.
+/// An exit code of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Exit(u8);
 
 impl Exit {
-    /// All went well.
+    /// Success.
     pub(crate) const DONE: Self = Self(0);
     /// The spell failed.
     pub(crate) const FAILED: Self = Self(1);
     /// A bug in llmspell.
     pub(crate) const BUG: Self = Self(70);
-    /// Nobody reads what is printed; what a shell says of a program that SIGPIPE ended.
+    /// The reader of stdout has closed it. Shells report this code for a program that SIGPIPE ended.
     pub(crate) const UNHEARD: Self = Self(141);
 
     const WRONG_USE: Self = Self(2);
@@ -29,7 +29,8 @@ impl Exit {
     const PAUSED: Self = Self(75);
     const INTERRUPTED: Self = Self(130);
 
-    /// The code for an error. A request of the spell's own fails in the ways of a provider's, but that is no provider.
+    /// Returns the code for an error. A spell's own HTTP request can fail with the same kinds as a provider, but gets
+    /// another code.
     pub(crate) fn of(error: &Error) -> Self {
         match Self::of_kind(error.kind()) {
             Self::PROVIDER if !error.is_provider() => Self::FAILED,
@@ -52,12 +53,12 @@ impl Exit {
             K::Interrupted => Self::PAUSED,
             K::Internal => Self::BUG,
             K::Cancelled => Self::INTERRUPTED,
-            // Syntax, runtime, argument, assertion, stopped, I/O, HTTP: the spell failed.
+            // Syntax, runtime, argument, assertion, stopped, I/O and HTTP errors are failures of the spell.
             _ => Self::FAILED,
         }
     }
 
-    /// The number itself.
+    /// Returns the code as a number.
     pub(crate) fn code(self) -> i32 {
         self.0.into()
     }
@@ -69,7 +70,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// An error of the command's own input and output.
+/// Returns an I/O error of the command itself.
 pub(crate) fn io(what: &str, error: io::Error) -> Error {
     Error::new(ErrorKind::Io, format!("{what}: {error}")).with_source(error)
 }

@@ -1,14 +1,14 @@
-//! Times, tokens and sums as people read them.
+//! Formats durations, token counts and costs for people.
 
 use llmspell::chat::Usage;
 use llmspell::trace::EffectEvent;
 
 use crate::terminal::escape_name;
 
-/// `0.4ms`, `398ms`, `1.24s`, `3m 05s`, `2h 10m`.
+/// Formats a duration: `0.4ms`, `398ms`, `1.24s`, `3m 05s`, `2h 10m`.
 pub(crate) fn seconds(seconds: f64) -> String {
     let seconds = seconds.max(0.0);
-    // What would round up to the next unit is told in it.
+    // The bounds account for rounding, so that `1000ms` is shown as `1.00s`.
     match seconds {
         ..0.01 => format!("{:.1}ms", seconds * 1e3),
         ..0.9995 => format!("{:.0}ms", seconds * 1e3),
@@ -23,7 +23,7 @@ pub(crate) fn seconds(seconds: f64) -> String {
     }
 }
 
-/// `now`, `5m ago`, `3h ago`, `12d ago`.
+/// Formats the time since an event: `now`, `5m ago`, `3h ago`, `12d ago`.
 pub(crate) fn ago(seconds: f64) -> String {
     match whole(seconds.max(0.0)) {
         ..60 => "now".to_owned(),
@@ -42,13 +42,13 @@ fn whole(seconds: f64) -> u64 {
     seconds.round() as u64
 }
 
-/// `812→64 tokens`, with a `~` where they were counted here.
+/// Formats token counts: `812→64 tokens`, with a `~` if they are estimates.
 pub(crate) fn tokens(usage: &Usage) -> String {
     let about = if usage.estimated { "~" } else { "" };
     format!("{about}{}→{} tokens", usage.input_tokens, usage.output_tokens)
 }
 
-/// `$0.0123`, `free`, or `cost unknown`: a model without a known price is not a free one.
+/// Formats a cost: `$0.0123`, `free` or `unknown`. A model without a known price is not a free one.
 pub(crate) fn cost(usage: &Usage) -> String {
     match usage.cost_usd {
         Some(0.0) => "free".to_owned(),
@@ -58,7 +58,7 @@ pub(crate) fn cost(usage: &Usage) -> String {
     }
 }
 
-/// What an effect is about, what it came to and how long it took.
+/// Describes an effect: its operation, subject, usage, error and duration.
 pub(crate) fn effect(event: &EffectEvent) -> String {
     let mut facts = vec![escape_name(&event.operation)];
     facts.extend(event.subject.as_deref().map(escape_name));

@@ -1,14 +1,14 @@
-//! Which of a spell's entry scripts is meant.
+//! The choice between a spell's entry scripts in different languages.
 
 use std::path::Path;
 
 use clap::{Args, ValueEnum};
 use llmspell::{Language, Result, Spell};
 
-/// Which entry script to take.
+/// The choice of the entry script.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct EntryArgs {
-    /// The language of the entry script, where the spell's folder has one in several; else it is the manifest's, or
+    /// The language of the entry script, if the spell's folder has several; by default the manifest's entry, or
     /// main.luau
     #[arg(long, value_enum)]
     lang: Option<Lang>,
@@ -22,7 +22,7 @@ enum Lang {
 }
 
 impl EntryArgs {
-    /// Loads the spell at this path.
+    /// Loads the spell at this path, with the chosen entry script.
     pub(crate) fn load(self, path: &Path) -> Result<Spell> {
         let language = match self.lang {
             None => return Spell::load(path),
@@ -34,7 +34,7 @@ impl EntryArgs {
     }
 }
 
-/// The spell at this path with the entry that makes it this version, if there is one, and else with its usual one.
+/// Loads the spell at this path with the entry script that gives this digest. If none does, the default entry is used.
 pub(crate) fn entry_of(path: &Path, digest: &str) -> Result<Spell> {
     let spell = Spell::load(path)?;
     let is_it = |spell: &Spell| spell.digest().is_ok_and(|found| found == digest);

@@ -1,7 +1,8 @@
-//! The command `llmspell`: the only crate that prints, reads the environment or exits.
+//! The command `llmspell`. This is the only crate that prints, reads the environment or exits the process.
 //!
-//! Each file of `commands` is one command; its arguments' doc comments are its help. `args` reads the command line,
-//! `report` words what goes to stderr, `exit` picks the exit code.
+//! Each file in `commands` is one command, and the doc comments on its arguments are its help text. `args` parses the
+//! command line, `report` formats everything on stderr, and `exit` maps errors to exit codes. Data goes to stdout, all
+//! else to stderr.
 
 mod args;
 mod bug;
@@ -29,13 +30,13 @@ fn main() -> ExitCode {
     bug::catch();
     let cli = Cli::read();
     let report = cli.report();
-    // I/O is driven by this thread; scripts have threads of their own.
+    // I/O is driven by this thread; scripts run on threads of their own.
     let io = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(io) => io,
         Err(error) => return report.fail(&exit::io("cannot start", error)).into(),
     };
     let code = io.block_on(cli.execute(&report));
-    // A thread that still waits for a line of input must not hold the process.
+    // A blocked thread, such as one that waits for a line of input, must not keep the process alive.
     io.shutdown_background();
     code.into()
 }

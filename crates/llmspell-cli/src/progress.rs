@@ -1,4 +1,4 @@
-//! Bars of progress on stderr: drawn on a terminal, and lines now and then where it is none.
+//! Progress on stderr: bars on a terminal, and an occasional line where stderr is not a terminal.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,40 +12,40 @@ use tokio::time::Instant;
 
 use crate::terminal;
 
-/// The least time between two frames.
+/// The shortest time between two frames.
 const FRAME: Duration = Duration::from_millis(100);
 
-/// The least time between two lines about a work of which nobody knows how long it is.
+/// The shortest time between two lines about work without a known total.
 const LINE: Duration = Duration::from_secs(5);
 
-/// Columns of a terminal from which on there is room for a bar beside its text.
+/// The width of a terminal, in columns, from which a bar is shown next to its text.
 const ROOM: u16 = 40;
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// As bars that move.
+    /// As bars that are redrawn.
     Bars,
-    /// As a line at the start, at each tenth or now and then, and at the end.
+    /// As a line at the start, at each tenth (or every few seconds without a total), and at the end.
     Lines,
     /// Not at all.
     Hidden,
 }
 
-/// The works under way.
+/// The work in progress.
 pub(crate) struct Bars {
     look: Look,
     works: BTreeMap<u64, Work>,
-    /// Lines of the frame that is on the screen. The cursor stands in the last.
+    /// The number of lines in the frame on the screen. The cursor is in the last one.
     drawn: usize,
-    /// Whether the works have changed since.
+    /// Whether the work has changed since that frame.
     changed: bool,
     last_frame: Option<Instant>,
 }
 
 struct Work {
     now: Progress,
-    /// The last line about it, the tenth it was in, and when it was written.
+    /// The last line that was written about it, the tenth that this line was in, and when it was written.
     line: (String, u64, Instant),
 }
 
@@ -54,7 +54,7 @@ impl Bars {
         Self { look, works: BTreeMap::new(), drawn: 0, changed: false, last_frame: None }
     }
 
-    /// Takes note of how far a work has come, and returns the line that there is to write about it at once.
+    /// Records the progress of some work, and returns a line to write at once, if any.
     pub(crate) fn update(&mut self, now: &Progress) -> Option<String> {
         match self.look {
             Look::Hidden => None,
@@ -71,22 +71,22 @@ impl Bars {
         }
     }
 
-    /// Ends all that has not ended, and returns the lines that are left of it.
+    /// Finishes all remaining work, and returns the lines that stay on the screen.
     pub(crate) fn finish(&mut self) -> String {
         let open: Vec<_> = self.works.values().map(|work| work.now.clone()).collect();
         open.into_iter().filter_map(|now| self.update(&Progress { finished: true, ..now })).collect()
     }
 
-    /// When the next frame is to be drawn, if there is one to draw.
+    /// Returns when the next frame is due, if there is anything to draw.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.changed.then(|| self.last_frame.map_or_else(Instant::now, |last| last + FRAME))
     }
 
-    /// The next frame, in place of the one on the screen.
+    /// Returns the next frame, which replaces the one on the screen.
     pub(crate) fn draw(&mut self) -> String {
         let size = terminal::stderr_size();
         let mut frame = self.clear();
-        // A frame higher than the screen could not be cleared again.
+        // A frame higher than the screen could not be erased.
         let rows: Vec<_> = self
             .works
             .values()
@@ -100,7 +100,7 @@ impl Bars {
         frame
     }
 
-    /// Takes the bars off the screen; the next frame brings them back.
+    /// Returns the escape sequence that erases the bars. The next frame draws them again.
     pub(crate) fn clear(&mut self) -> String {
         let up = match std::mem::take(&mut self.drawn) {
             0 => return String::new(),
@@ -138,16 +138,16 @@ impl Bars {
     }
 }
 
-/// How many tenths of the work are done.
+/// Returns how many tenths of the work are done.
 fn tenth(done: u64, total: u64) -> u64 {
     if done >= total { 10 } else { (u128::from(done) * 10 / u128::from(total)) as u64 }
 }
 
-/// How far a work has come, in words: `3/10 Reading three.txt`.
+/// Describes the progress in words: `3/10 Reading three.txt`.
 fn text(now: &Progress) -> String {
     let mut text = now.done.to_string();
     if let Some(total) = now.total {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = write!(text, "/{total}");
     }
     for part in [&now.label, &now.message] {
@@ -158,12 +158,12 @@ fn text(now: &Progress) -> String {
     text
 }
 
-/// A bar and its text, cut so that it fits into one row of a terminal.
+/// Returns a bar and its text, cut to fit in one row of a terminal.
 fn row(now: &Progress, columns: u16) -> String {
     let template =
         if now.total.is_some() && columns >= ROOM { "[{bar:20}] {wide_msg}" } else { "{wide_msg}" };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    // The last column stays free: what is written there makes some terminals begin a new row.
+    // The last column stays empty, because some terminals start a new row when it is written.
     let row = Row { columns: columns.saturating_sub(1).max(1), written: Arc::default() };
     let written = Arc::clone(&row.written);
     let bar = ProgressBar::with_draw_target(now.total, ProgressDrawTarget::term_like(Box::new(row)))
@@ -175,7 +175,7 @@ fn row(now: &Progress, columns: u16) -> String {
     text.trim_end().to_owned()
 }
 
-/// A terminal of one row that keeps what is written to it.
+/// A terminal of one row that stores what is written to it.
 #[derive(Debug)]
 struct Row {
     columns: u16,

@@ -1,4 +1,4 @@
-//! Answers that were given for good, in a file of the user's state folder.
+//! Stored permission answers: what the user answered with "always", in `permissions.json` in the user's state folder.
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File};
@@ -14,10 +14,10 @@ use crate::exit;
 
 const FILE: &str = "permissions.json";
 
-/// The most bytes of the file: an answer takes some hundred.
+/// The most bytes of the file that are read. An answer takes a few hundred.
 const MOST: u64 = 16 << 20;
 
-/// What was granted to one version of a spell.
+/// The permissions that were granted to one version of a spell.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -25,10 +25,10 @@ struct Entry {
     permissions: Permissions,
 }
 
-/// Answers by the spell's place. A new version's takes the place of an older one's.
+/// Answers by the path of the spell. The answer for a new version replaces that for the old one.
 type Entries = BTreeMap<String, Entry>;
 
-/// Where the answers for one version of one spell are kept.
+/// The stored answer for one version of one spell.
 #[derive(Debug)]
 pub(crate) struct Memory {
     file: PathBuf,
@@ -37,29 +37,29 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// The memory for a spell that was loaded from this path; `None` where there is nowhere to keep it, or nothing to
-    /// tell the spell by.
+    /// Creates the store for a spell that was loaded from this path. Returns `None` if there is no state folder, or if
+    /// the spell has no usable path or digest.
     pub(crate) fn of(spell: &Spell, path: &Path) -> Option<Self> {
         let file = environment::state_folder()?.join(FILE);
         let spell_at = path.canonicalize().ok()?.into_os_string().into_string().ok()?;
         Some(Self { file, spell: spell_at, digest: spell.digest().ok()? })
     }
 
-    /// What was granted for good to this very version.
+    /// Returns the permissions that were granted to exactly this version.
     ///
     /// # Errors
-    /// When the file is there and cannot be read or understood.
+    /// When the file exists but cannot be read or parsed.
     pub(crate) fn recall(&self) -> Result<Permissions> {
         let entry = self.entries()?.remove(&self.spell).filter(|entry| entry.digest == self.digest);
         Ok(entry.map(|entry| entry.permissions).unwrap_or_default())
     }
 
-    /// Keeps what was granted, beside what was before.
+    /// Adds permissions to those that are stored for this version.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub(crate) fn keep(&self, granted: &Permissions) -> Result<()> {
-        // A file that cannot be understood was told of when it was read; it is of no more use.
+        // The user was warned about an unreadable file when it was read; it is replaced now.
         let mut entries = self.entries().unwrap_or_default();
         let before = entries.remove(&self.spell).filter(|entry| entry.digest == self.digest);
         let permissions = before.map(|entry| entry.permissions).unwrap_or_default().and(granted.clone());
@@ -80,7 +80,7 @@ impl Memory {
         serde_json::from_str(&text).map_err(|error| failed(error.into()))
     }
 
-    /// Puts a whole new file in the place of the old one, for the user's eyes only.
+    /// Replaces the file atomically by a new one that only the user can read.
     fn write(&self, entries: &Entries) -> io::Result<()> {
         let folder = self.file.parent().unwrap_or(Path::new("."));
         make_private(folder)?;

@@ -1,4 +1,7 @@
-//! What the command says on stderr: errors, warnings, notes and the spell's log.
+//! Everything that the command writes to stderr: errors, warnings, notes, traces and the spell's log.
+//!
+//! The functions return text, because during a run it must go through the screen (`screen.rs`), which keeps it apart
+//! from the spell's output. Text of spells, models and servers is escaped for terminals.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -13,67 +16,67 @@ use crate::exit::Exit;
 use crate::figures;
 use crate::terminal;
 
-/// Calls of a traceback that are shown; a runaway recursion has thousands.
+/// The most frames of a traceback that are shown. A runaway recursion has thousands.
 const FRAMES: usize = 16;
 
-/// What a run may have to wait for, by the beginnings of its operations.
+/// Prefixes of the operations that may take long. A trace shows when they start as well as when they end.
 const WAITING: [&str; 5] = ["models.chat", "models.stream", "models.list", "net.", "console."];
 
-/// The letters of a line that tells of an agent.
+/// The most characters of a line about an agent.
 const AGENT_LINE: usize = 200;
 
-/// How to talk to the user.
+/// How to write to stderr.
 #[derive(Debug)]
 pub(crate) struct Report {
-    /// The least that is said.
+    /// The lowest level that is shown.
     pub(crate) level: LogLevel,
-    /// Whether stderr shows colour.
+    /// Whether to use colour on stderr.
     pub(crate) colour: bool,
-    /// Whether what goes to stderr has to be made safe for a terminal.
+    /// Whether to escape control characters on stderr.
     pub(crate) escape: bool,
-    /// Whether the user wants text as it is, on whichever stream.
+    /// Whether `--raw` was given, which turns off escaping on both streams.
     pub(crate) raw: bool,
 }
 
 impl Report {
-    /// Says what went wrong, and returns the exit code for it.
+    /// Prints an error, and returns its exit code.
     pub(crate) fn fail(&self, error: &Error) -> Exit {
         say(&self.error(error));
         Exit::of(error)
     }
 
-    /// Says that something is not as it should be.
+    /// Prints a warning.
     pub(crate) fn warn(&self, message: &str) {
         say(&self.warning(message));
     }
 
-    /// A warning as the user sees it.
+    /// Formats a warning.
     pub(crate) fn warning(&self, message: &str) -> String {
         format!("{} {}\n", self.label(LogLevel::Warn), self.safe(message))
     }
 
-    /// The same for stdout, of what is data there.
+    /// Returns the same settings for stdout, for commands whose result has colour.
     pub(crate) fn on_stdout(&self) -> Self {
         let stdout = std::io::stdout().is_terminal();
         let (colour, escape) = (stdout && !no_color(), stdout && !self.raw);
         Self { colour, escape, ..*self }
     }
 
-    /// A word that says that all is well.
+    /// Colours a word that means success.
     pub(crate) fn good(&self, word: &str) -> String {
         self.paint(GREEN, word)
     }
 
-    /// A word that says that something is wrong.
+    /// Colours a word that means failure.
     pub(crate) fn bad(&self, word: &str) -> String {
         self.paint(RED, word)
     }
 
-    /// An error as the user sees it.
+    /// Formats an error.
     pub(crate) fn error(&self, error: &Error) -> String {
         let mut text = format!("{} {}\n", self.label(LogLevel::Error), self.safe(error.message()));
         for line in self.details(error) {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = writeln!(text, "  {}", self.safe(&line));
         }
         for hint in error.hints() {
@@ -82,7 +85,7 @@ impl Report {
         text
     }
 
-    /// Where it happened and what is known beside the message, line by line.
+    /// Returns the lines below the message: source location, traceback, excerpt, raised value and details of the call.
     fn details(&self, error: &Error) -> Vec<String> {
         let mut lines = Vec::new();
         let frames = error.traceback();
@@ -105,7 +108,7 @@ impl Report {
         lines
     }
 
-    /// A line of the spell's log; `None` when it is below what the user wants to hear.
+    /// Formats a line of the spell's log, or returns `None` if its level is not shown.
     pub(crate) fn log(&self, entry: &LogEntry) -> Option<String> {
         if entry.level < self.level {
             return None;
@@ -118,7 +121,7 @@ impl Report {
         Some(line)
     }
 
-    /// What the run does, as it happens: what waits is shown as it begins, too.
+    /// Formats a line of the trace. Operations that may take long have one when they start and one when they end.
     pub(crate) fn trace(&self, event: &EffectEvent) -> Option<String> {
         let waits = WAITING.iter().any(|operation| event.operation.starts_with(operation));
         let (mark, end) = match event.stage {
@@ -129,14 +132,14 @@ impl Report {
             EffectStage::Recorded => ("·", "  from the journal"),
         };
         let deep = event.at.split('#').next().unwrap_or_default().matches('.').count();
-        // A path holds names that the script gave its steps.
+        // A path contains names that the script gave to its steps.
         let at = terminal::escape_name(&event.at);
         let what = figures::effect(event);
         Some(format!("{} {:deep$}{mark} {at}  {what}{end}\n", self.paint(DIM, "trace:"), ""))
     }
 
-    /// What an agent does, where the user wants to hear all: the calls of its tools, and what came of them. That it was made
-    /// to forget is worth knowing always.
+    /// Formats a step of an agent. Tool calls and their results are shown with `--verbose`; that the context was
+    /// shortened is always worth a note.
     pub(crate) fn agent(&self, event: &AgentEvent) -> Option<String> {
         let (level, what) = match &event.step {
             AgentStep::ToolCall { name, arguments, .. } => {
@@ -170,18 +173,18 @@ impl Report {
         })
     }
 
-    /// Something worth knowing; `None` when the user wants to hear only what is wrong.
+    /// Formats a note, or returns `None` with `--quiet`.
     pub(crate) fn note(&self, message: &str) -> Option<String> {
         let heard = self.level <= LogLevel::Info;
         heard.then(|| format!("{} {}\n", self.paint(CYAN, "note:"), self.safe(message)))
     }
 
-    /// Text that a terminal will show and not obey.
+    /// Escapes text for stderr if that is a terminal.
     pub(crate) fn safe<'a>(&self, text: &'a str) -> Cow<'a, str> {
         if self.escape { terminal::escape(text) } else { Cow::Borrowed(text) }
     }
 
-    /// Text for stdout, made safe when that is a terminal.
+    /// Escapes text for stdout if that is a terminal.
     pub(crate) fn safe_out<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let escape = !self.raw && std::io::stdout().is_terminal();
         if escape { terminal::escape(text) } else { Cow::Borrowed(text) }
@@ -209,7 +212,7 @@ const DIM: &str = "2";
 
 /// Writes to stderr.
 pub(crate) fn say(text: &str) {
-    // Nobody to tell when stderr is gone.
+    // If stderr is closed, there is nobody to report to.
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
@@ -220,7 +223,7 @@ fn frame(frame: &Frame) -> String {
     }
 }
 
-/// `provider openai, status 401, request id r1, 3 attempts`.
+/// Formats the details of a provider call: `provider openai, status 401, request id r1, 3 attempts`.
 fn call(call: &CallInfo) -> Option<String> {
     let facts: Vec<String> = [
         call.provider.as_ref().map(|provider| format!("provider {provider}")),
@@ -235,7 +238,7 @@ fn call(call: &CallInfo) -> Option<String> {
     (!facts.is_empty()).then(|| facts.join(", "))
 }
 
-/// A value in a log line: a simple text as it is, all else as JSON.
+/// Formats a value in a log line: a simple text without quotes, everything else as JSON.
 fn field(value: &Value) -> String {
     match value {
         Value::Str(text) if !text.is_empty() && !text.contains([' ', '"', '=', '\n']) => text.clone(),
@@ -243,7 +246,7 @@ fn field(value: &Value) -> String {
     }
 }
 
-/// The beginning of a value's JSON: what a spell made may be as large as its memory, and nobody reads that.
+/// Returns the first 64 KB of a value's JSON, since a spell's value may be as large as its memory limit.
 fn json(value: &Value) -> String {
     let mut text = Beginning(Vec::new());
     let written = serde_json::to_writer(&mut text, value);
@@ -254,7 +257,7 @@ fn json(value: &Value) -> String {
     }
 }
 
-/// Takes so many bytes and no more.
+/// A writer that fails once it has a fixed number of bytes.
 struct Beginning(Vec<u8>);
 
 impl Beginning {

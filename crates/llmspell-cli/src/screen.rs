@@ -1,4 +1,8 @@
-//! Shows a run: what it prints on stdout, what it logs on stderr.
+//! Shows a run: its output on stdout; its logs, progress and prompts on stderr.
+//!
+//! On a terminal both streams appear in one place. So a [`Screen`] tracks whether the cursor is in the middle of a
+//! line, and erases the progress bars before it writes anything else. A spell's control characters are escaped on a
+//! terminal.
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
@@ -15,38 +19,38 @@ use crate::report::Report;
 use crate::terminal;
 use crate::writer::Writer;
 
-/// What a run writes to stdout.
+/// The format in which a run is written to stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum Output {
     /// What the spell prints, then the value it returns.
     #[default]
     Text,
-    /// One JSON object at the end: value, error, output, logs, usage.
+    /// One JSON object at the end, with value, error, output, logs and usage.
     Json,
-    /// One JSON object a line for each event as it happens; the last is the outcome.
+    /// One JSON object per line for each event as it happens; the last is the outcome.
     StreamJson,
 }
 
-/// The two streams of a run. What is added to them goes out with the next [`flush`](Self::flush).
+/// The two streams of a run. Methods add to a buffer, and [`flush`](Self::flush) writes it.
 pub(crate) struct Screen<'a> {
     report: &'a Report,
     output: Output,
     writer: Writer,
-    /// Whether stdout is a terminal, where a spell's text must be shown and not obeyed.
+    /// Whether text of the spell goes to a terminal on stdout, so that its control characters are escaped.
     terminal: bool,
     cursor: Cursor,
-    /// What to say when the first model call has been made.
+    /// A note to show when the first model call has been made.
     notice: Option<String>,
     bars: Bars,
 }
 
-/// Where text on the terminal goes on.
+/// Where the next text on the terminal would appear.
 enum Cursor {
-    /// At the start of a line, bars aside.
+    /// At the start of a line, not counting bars.
     Start,
-    /// Behind text of the spell.
+    /// After text of the spell.
     Text,
-    /// Behind a prompt; at the start of a line when the user has answered.
+    /// After a prompt. Once the user has answered, this is the start of a line.
     Prompt(Arc<AtomicBool>),
 }
 
@@ -61,7 +65,7 @@ impl<'a> Screen<'a> {
     pub(crate) fn new(report: &'a Report, output: Output) -> Self {
         let terminal = output == Output::Text && io::stdout().is_terminal();
         let look = match () {
-            // Whoever reads the events knows, and who wants only what is wrong need not.
+            // A reader of the event stream gets the progress there, and `--quiet` asks for warnings and errors only.
             () if output == Output::StreamJson || report.level > LogLevel::Info => Look::Hidden,
             () if io::stderr().is_terminal() => Look::Bars,
             () => Look::Lines,
@@ -70,15 +74,15 @@ impl<'a> Screen<'a> {
         Self { report, output, writer, terminal, cursor: Cursor::Start, notice: None, bars }
     }
 
-    /// Sets what to say when the first model call has been made; a spell that calls none need not hear it.
+    /// Sets a note to show when the first model call has been made. Spells that call no model do not show it.
     pub(crate) fn notice(&mut self, notice: Option<String>) {
         self.notice = notice;
     }
 
-    /// Adds one event.
+    /// Shows one event.
     ///
     /// # Errors
-    /// When it cannot be written as JSON.
+    /// When it cannot be converted to JSON.
     pub(crate) fn event(&mut self, event: &Event) -> io::Result<()> {
         if matches!(event, Event::Chunk { .. } | Event::Usage { .. })
             && let Some(notice) = self.notice.take()
@@ -106,18 +110,18 @@ impl<'a> Screen<'a> {
         Ok(())
     }
 
-    /// Says that something beside the run is not as it should be.
+    /// Shows a warning about something other than the run itself.
     pub(crate) fn warn(&mut self, message: &str) {
         self.say_lines(self.report.warning(message));
     }
 
-    /// Shows what the spell asks.
+    /// Shows the prompt of a question.
     ///
     /// # Errors
     /// When stdout cannot be written.
     pub(crate) async fn ask(&mut self, question: &Question) -> io::Result<()> {
         self.say(Some(self.report.safe(&question.prompt).into_owned()));
-        // An error that comes while it waits begins a line of its own.
+        // Until the question is answered, other lines must start on a new line.
         self.cursor = match io::stdin().is_terminal() {
             true => Cursor::Prompt(question.answered()),
             false => Cursor::Text,
@@ -125,7 +129,7 @@ impl<'a> Screen<'a> {
         self.flush().await
     }
 
-    /// When to flush even if nothing happens, as a frame with bars is to be drawn.
+    /// Returns when to flush even without an event, because a frame with bars is due.
     pub(crate) fn due(&self) -> Option<Instant> {
         if self.is_mid_line() { None } else { self.bars.due() }
     }
@@ -138,7 +142,7 @@ impl<'a> Screen<'a> {
         }
     }
 
-    /// Shows what the run came to, but for its error.
+    /// Shows the outcome of the run, except its error.
     ///
     /// # Errors
     /// When stdout cannot be written.
@@ -159,14 +163,14 @@ impl<'a> Screen<'a> {
         self.flush().await
     }
 
-    /// Leaves the terminal in order when stdout is gone and there is nothing to show on it.
+    /// Cleans up the terminal after stdout was closed, when there is no outcome to show.
     pub(crate) async fn abandon(&mut self) {
         self.end_bars();
-        // That stdout cannot be written is known.
+        // The caller knows already that stdout cannot be written.
         let _ = self.flush().await;
     }
 
-    /// Waits until everything is out.
+    /// Writes everything that was added, and waits until it is written.
     ///
     /// # Errors
     /// When stdout cannot be written.
@@ -177,13 +181,13 @@ impl<'a> Screen<'a> {
         self.writer.flush().await
     }
 
-    /// Leaves the bars as they are, for nothing comes of them any more.
+    /// Finishes the bars, which then stay on the screen.
     fn end_bars(&mut self) {
         let lines = self.bars.finish();
         self.say_lines(lines);
     }
 
-    /// Says what must not stand behind other text in its line.
+    /// Writes whole lines to stderr, which start on a new line.
     fn say_lines(&mut self, lines: String) {
         if lines.is_empty() {
             return;

@@ -1,4 +1,4 @@
-//! Ctrl-C, and the signals that mean the same.
+//! Ctrl-C and SIGTERM.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use tokio::signal;
 
 use crate::exit;
 
-/// Waits for the user to interrupt. From when it is made, an interrupt no longer ends the process by itself.
+/// Waits for interrupts by the user. While this exists, an interrupt no longer ends the process by itself.
 #[cfg(unix)]
 pub(crate) struct Interrupts {
     interrupt: signal::unix::Signal,
@@ -15,10 +15,10 @@ pub(crate) struct Interrupts {
 }
 
 impl Interrupts {
-    /// Begins to listen.
+    /// Starts to listen.
     ///
     /// # Errors
-    /// When the system does not let it.
+    /// When the system refuses to register a handler.
     pub(crate) fn listen() -> Result<Self> {
         Self::registered().map_err(|error| exit::io("cannot listen for Ctrl-C", error))
     }
@@ -31,7 +31,7 @@ impl Interrupts {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// The next interrupt.
+    /// Waits for the next interrupt.
     pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
@@ -40,7 +40,7 @@ impl Interrupts {
     }
 }
 
-/// Waits for the user to interrupt. From when it is made, an interrupt no longer ends the process by itself.
+/// Waits for interrupts by the user. While this exists, an interrupt no longer ends the process by itself.
 #[cfg(windows)]
 pub(crate) struct Interrupts(signal::windows::CtrlC);
 
@@ -50,7 +50,7 @@ impl Interrupts {
         signal::windows::ctrl_c().map(Self)
     }
 
-    /// The next interrupt.
+    /// Waits for the next interrupt.
     pub(crate) async fn next(&mut self) {
         self.0.recv().await;
     }

@@ -1,4 +1,4 @@
-//! What commands find goes to stdout; whoever reads it may have gone.
+//! Output of commands on stdout. A closed pipe, as with `llmspell models | head`, is not an error.
 
 use std::io::{self, Write};
 
@@ -10,7 +10,7 @@ use crate::exit::{self, Exit};
 /// Prints text.
 ///
 /// # Errors
-/// When stdout cannot be written for another reason than that nobody reads it.
+/// When stdout cannot be written, except because its reader has closed it.
 pub(crate) fn print(text: &str) -> Result<Exit> {
     let mut stdout = io::stdout().lock();
     written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
@@ -19,16 +19,16 @@ pub(crate) fn print(text: &str) -> Result<Exit> {
 /// Prints a value as JSON.
 ///
 /// # Errors
-/// When stdout cannot be written for another reason than that nobody reads it.
+/// When stdout cannot be written, except because its reader has closed it.
 pub(crate) fn print_json(value: &impl Serialize) -> Result<Exit> {
     let text = serde_json::to_string_pretty(value).map_err(|error| exit::io("cannot print", error.into()))?;
     print(&format!("{text}\n"))
 }
 
-/// What it means to the command that stdout was written, or not.
+/// Converts the result of a write to stdout to an exit code.
 ///
 /// # Errors
-/// When it could not be for another reason than that nobody reads it.
+/// When the write failed, except because the reader has closed stdout.
 pub(crate) fn written(result: io::Result<()>) -> Result<Exit> {
     match result {
         Ok(()) => Ok(Exit::DONE),

@@ -1,18 +1,18 @@
-//! Text for terminals: nothing that a spell or a model wrote may move the cursor or hide.
+//! Safe text for terminals. Text of a spell or a model must not move the cursor or hide other text.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Columns assumed when the output is no terminal.
+/// The number of columns to assume when the output is not a terminal.
 const COLUMNS: usize = 80;
 
-/// Shows control characters and bidirectional overrides as `\u{…}`; newlines and tabs stay.
+/// Replaces control characters and bidirectional overrides by `\u{…}`. Newlines and tabs stay.
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     let Some(first) = text.find(acts) else { return Cow::Borrowed(text) };
     let (mut escaped, rest) = (text[..first].to_owned(), &text[first..]);
     for letter in rest.chars() {
         if acts(letter) {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(escaped, "\\u{{{:x}}}", u32::from(letter));
         } else {
             escaped.push(letter);
@@ -21,8 +21,8 @@ pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// A name that others chose, in one line: whatever does not show itself is shown as an escape, as is the backslash that
-/// escapes begin with.
+/// Escapes a name from outside so that it stays on one line: everything invisible is shown as an escape, and so are
+/// backslashes, with which escapes begin.
 pub(crate) fn escape_name(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -34,43 +34,43 @@ pub(crate) fn escape_name(text: &str) -> String {
     escaped
 }
 
-/// Forgets what was typed and not yet read.
+/// Discards input that was typed and not yet read.
 pub(crate) fn forget_typed() {
     #[cfg(unix)]
     {
-        // Nothing was typed where stdin is no terminal.
+        // Fails only if stdin is not a terminal, and then nothing was typed.
         let _ = rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush);
     }
 }
 
-/// Whether a terminal would act on a character in place of showing it.
+/// Whether a terminal would act on a character instead of showing it.
 fn acts(letter: char) -> bool {
     match letter {
         '\n' | '\t' => false,
-        // Marks, embeddings, overrides and isolates of direction.
+        // Directional marks, embeddings, overrides and isolates.
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
         _ => letter.is_control(),
     }
 }
 
-/// The width to lay tables out for.
+/// Returns the width for tables on stdout.
 pub(crate) fn columns() -> usize {
     terminal_size::terminal_size_of(std::io::stdout())
         .map_or(COLUMNS, |(terminal_size::Width(columns), _)| columns.into())
 }
 
-/// How large a terminal is.
+/// The size of a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size {
     pub(crate) columns: u16,
     pub(crate) rows: u16,
 }
 
-/// The size of the terminal that stderr is.
+/// Returns the size of the terminal on stderr.
 pub(crate) fn stderr_size() -> Size {
     match terminal_size::terminal_size_of(std::io::stderr()) {
         Some((terminal_size::Width(columns), terminal_size::Height(rows))) => Size { columns, rows },
-        // What a terminal has that does not tell.
+        // The usual size, for a terminal that does not report one.
         None => Size { columns: 80, rows: 24 },
     }
 }

@@ -1,4 +1,4 @@
-//! Writes to stdout and stderr without holding up anything else.
+//! Writes to stdout and stderr in order, without blocking the thread that drives the sockets.
 
 use std::io::{self, Write};
 use std::sync::mpsc;
@@ -6,7 +6,7 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-/// Text on its way, in the order in which it is to appear.
+/// Text for both streams, in the order in which it is to appear.
 #[derive(Default)]
 struct Batch {
     pieces: Vec<(Stream, Vec<u8>)>,
@@ -20,12 +20,13 @@ enum Stream {
 
 type Job = (Batch, oneshot::Sender<io::Result<()>>);
 
-/// The most bytes that a pipe takes at once when it says that it takes any: POSIX's `PIPE_BUF` is never less here.
+/// The most bytes that a pipe accepts without blocking once it is writable: `PIPE_BUF`, which is 4096 on Linux.
 const AT_ONCE: usize = 4096;
 
-/// Both streams, written in order: at once while they take it, and on a thread from the first text on that may wait.
+/// Buffers text for both streams and writes it in order.
 ///
-/// A reader who has stopped reading holds up that thread, and not the sockets and Ctrl-C on the thread that asks.
+/// Small texts are written directly while both streams are writable. From the first text that might block, all writes
+/// go through a thread. A reader that stalls then blocks this thread, and not the one that handles sockets and Ctrl-C.
 #[derive(Default)]
 pub(crate) struct Writer {
     waiting: Batch,
@@ -33,20 +34,20 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Adds bytes for stdout; [`flush`](Self::flush) sends them on their way.
+    /// Adds bytes for stdout; [`flush`](Self::flush) writes them.
     pub(crate) fn stdout(&mut self, bytes: &[u8]) {
         self.waiting.add(Stream::Stdout, bytes);
     }
 
-    /// Adds bytes for stderr; [`flush`](Self::flush) sends them on their way.
+    /// Adds bytes for stderr; [`flush`](Self::flush) writes them.
     pub(crate) fn stderr(&mut self, bytes: &[u8]) {
         self.waiting.add(Stream::Stderr, bytes);
     }
 
-    /// Waits until everything is out.
+    /// Waits until everything is written.
     ///
     /// # Errors
-    /// When stdout cannot be written. Of stderr nobody could be told.
+    /// When stdout cannot be written. Errors of stderr are ignored, since there is nowhere to report them.
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
         if self.waiting.pieces.is_empty() {
             return Ok(());
@@ -59,7 +60,7 @@ impl Writer {
             None => self.thread.insert(start()?),
         };
         let (done, written) = oneshot::channel();
-        // The thread lives as long as its sender, so it is there to answer.
+        // The thread receives until its sender is dropped, so this cannot fail.
         let _ = thread.send((std::mem::take(&mut self.waiting), done));
         written.await.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
     }
@@ -92,7 +93,7 @@ impl Batch {
     }
 }
 
-/// Whether both streams take a little text without waiting.
+/// Whether both streams accept a small text without blocking.
 #[cfg(unix)]
 fn are_ready() -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -104,7 +105,7 @@ fn are_ready() -> bool {
         && streams.iter().all(|stream| stream.revents() == PollFlags::OUT)
 }
 
-/// Not asked where it cannot be known.
+/// Where this cannot be determined, the thread is always used.
 #[cfg(not(unix))]
 fn are_ready() -> bool {
     false
@@ -114,7 +115,7 @@ fn start() -> io::Result<mpsc::Sender<Job>> {
     let (sender, jobs) = mpsc::channel::<Job>();
     thread::Builder::new().name("writer".into()).spawn(move || {
         for (batch, done) in jobs {
-            // Who asked may have been told to stop meanwhile.
+            // The receiver may have been dropped meanwhile, after an interrupt.
             let _ = done.send(batch.write(&mut io::stdout(), &mut io::stderr()));
         }
     })?;

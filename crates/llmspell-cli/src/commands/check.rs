@@ -1,4 +1,4 @@
-//! `llmspell check`.
+//! `llmspell check` looks for mistakes in spells without running them.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::language::EntryArgs;
 use crate::report::{Report, say};
 use crate::stdout::print_json;
 
-/// How deep a spell's folder is looked into.
+/// How many levels of folders in a spell's folder are searched.
 const DEPTH: usize = 16;
 
 /// Looks for mistakes in spells without running them
@@ -19,12 +19,12 @@ const DEPTH: usize = 16;
 /// Reads the manifest, the entry script and every module in a spell's folder.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// The spells: their folders, or script files
+    /// The spells: folders or script files
     #[arg(required = true)]
     spells: Vec<PathBuf>,
     #[command(flatten)]
     entry: EntryArgs,
-    /// Write what was found to stdout as JSON, or say it on stderr
+    /// The format: diagnostics as text on stderr, or as JSON on stdout
     #[arg(long, value_enum, default_value_t)]
     output: Format,
 }
@@ -35,7 +35,7 @@ impl CheckArgs {
         let mut found = Vec::new();
         let mut worst = Exit::DONE;
         for path in &self.spells {
-            // A spell that cannot be read does not hide the mistakes of the others.
+            // A spell that cannot be read must not hide the mistakes in the others.
             match check(&runtime, self.entry, path, report) {
                 Ok((_, diagnostics)) if !diagnostics.is_empty() => {
                     worst = worst.max(Exit::FAILED);
@@ -58,7 +58,7 @@ impl CheckArgs {
     }
 }
 
-/// Checks one spell: what to say when all is well, and what is wrong.
+/// Checks one spell. Returns a note for a spell without mistakes, and the diagnostics.
 fn check(
     runtime: &Runtime,
     entry: EntryArgs,
@@ -79,7 +79,8 @@ fn check(
     Ok((format!("{}: ok, {files}", spell.name()), found))
 }
 
-/// The scripts of a spell, named so that the user finds them: a lone script, or all of its engine's in the folder.
+/// Returns the scripts of a spell, with the names by which the user knows them: a lone script, or all scripts of its
+/// engine in the folder.
 fn sources(path: &Path, spell: &Spell, engine: &dyn Engine) -> Result<Vec<Source>> {
     if !path.is_dir() {
         return Ok(vec![Source::new(path.display().to_string(), spell.source().text.clone())]);
@@ -95,7 +96,7 @@ fn sources(path: &Path, spell: &Spell, engine: &dyn Engine) -> Result<Vec<Source
         .collect()
 }
 
-/// Adds the files of these extensions beneath a folder; links and hidden names are left out.
+/// Adds the files with these extensions beneath a folder. Links and hidden files are left out.
 #[expect(clippy::disallowed_methods, reason = "the command reads the folder it was asked to check")]
 fn gather(dir: &Path, extensions: &[&str], depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
     let failed = |error| exit::io(&format!("cannot read {}", dir.display()), error);

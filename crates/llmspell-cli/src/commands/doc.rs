@@ -1,4 +1,4 @@
-//! `llmspell doc`.
+//! `llmspell doc` shows the documentation of bridges.
 
 use clap::Args;
 use llmspell::{Result, Runtime, reference};
@@ -6,10 +6,10 @@ use llmspell::{Result, Runtime, reference};
 use crate::exit::Exit;
 use crate::stdout::print;
 
-/// Shows what bridges and their methods do
+/// Shows the documentation of bridges and their methods
 #[derive(Debug, Args)]
 pub(crate) struct DocArgs {
-    /// A bridge or `promise`, or one of its methods, such as llm.chat; without it, all of them in a line each
+    /// A bridge, `promise`, or one of their methods, such as llm.chat; by default, a list with one line for each
     #[arg(value_name = "BRIDGE[.METHOD]")]
     name: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! `llmspell models`.
+//! `llmspell models` lists the models of the usable providers.
 
 use std::fmt::Write;
 
@@ -16,12 +16,12 @@ use crate::terminal;
 
 /// Lists the models of the usable providers
 ///
-/// Prices are US dollars for a million tokens; `-` stands for what is not known.
+/// Prices are in US dollars per million tokens; `-` means unknown.
 #[derive(Debug, Args)]
 pub(crate) struct ModelsArgs {
-    /// List this provider's models only
+    /// List only the models of this provider
     provider: Option<String>,
-    /// What to write to stdout
+    /// The format of the output on stdout
     #[arg(long, value_enum, default_value_t)]
     output: Format,
 }
@@ -35,7 +35,7 @@ impl ModelsArgs {
         }
         let cx = Context::builder().models(connected.models).build();
         let listing = cx.models().list(self.provider).await?;
-        // One provider's failure does not hide the others, unless there are no others.
+        // A failed provider is only a warning, unless no other provider has models.
         let failed = match listing.errors.as_slice() {
             [first, rest @ ..] if listing.models.is_empty() => {
                 rest.iter().for_each(|error| report.warn(error.message()));
@@ -57,7 +57,8 @@ impl ModelsArgs {
 
 const HEAD: [&str; 6] = ["MODEL", "CONTEXT", "OUTPUT", "IN $/M", "OUT $/M", "CAN"];
 
-/// One line a model. What a model can do is cut where the width ends; an id never is, since it is to be copied.
+/// Returns a table with one line per model. The last column, the capabilities, is cut at the width of the terminal. Ids
+/// are never cut, because users copy them.
 fn table(models: &[ModelInfo], width: usize) -> String {
     let rows: Vec<[String; 6]> =
         std::iter::once(HEAD.map(str::to_owned)).chain(models.iter().map(row)).collect();
@@ -75,7 +76,7 @@ fn table(models: &[ModelInfo], width: usize) -> String {
             p = widths[4],
         );
         let keep = width.max(line.chars().count() - can.chars().count());
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "{}", cut(&line, keep).trim_end());
     }
     text
@@ -109,7 +110,7 @@ fn words(can: Capabilities) -> String {
     words.join(" ")
 }
 
-/// `128000` as `128k`, `1048576` as `1.05M`.
+/// Formats `128000` as `128k` and `1048576` as `1.05M`.
 #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
 fn thousands(count: u64) -> String {
     match count {

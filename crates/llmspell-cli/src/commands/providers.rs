@@ -1,4 +1,4 @@
-//! `llmspell providers`.
+//! `llmspell providers` lists the usable providers.
 
 use std::fmt::Write;
 
@@ -14,12 +14,12 @@ use crate::report::Report;
 use crate::stdout::{print, print_json};
 use crate::terminal::escape_name;
 
-/// Lists the usable providers and what they were found by
+/// Lists the usable providers and how each one was found
 ///
-/// The first is the default. A provider is found by its key in the environment or in `.env`.
+/// The first is the default. A provider is usable if its key is in the environment or in `.env`.
 #[derive(Debug, Args)]
 pub(crate) struct ProvidersArgs {
-    /// What to write to stdout
+    /// The format of the output on stdout
     #[arg(long, value_enum, default_value_t)]
     output: Format,
 }
@@ -49,7 +49,7 @@ impl ProvidersArgs {
     }
 }
 
-/// One line a provider; `*` marks the default.
+/// Returns a table with one line per provider; `*` marks the default.
 fn table(providers: &[ProviderInfo]) -> String {
     let rows = providers.iter().enumerate().map(|(at, info)| {
         let name = format!("{} {}", if at == 0 { '*' } else { ' ' }, info.name);
@@ -62,7 +62,7 @@ fn table(providers: &[ProviderInfo]) -> String {
     let (name_width, model_width, found_width) = (width(0), width(1), width(2));
     let mut text = String::new();
     for [name, model, found_by, base_url] in &rows {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(
             text,
             "{name:<name_width$}  {model:<model_width$}  {found_by:<found_width$}  {base_url}"

@@ -1,4 +1,4 @@
-//! `llmspell test`.
+//! `llmspell test` runs the tests of a spell.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -22,25 +22,26 @@ use crate::signals::Interrupts;
 use crate::stdout::{print, print_json};
 use crate::terminal::escape_name;
 
-/// Runs the tests of a spell against its recordings, with all that is live off
+/// Runs the tests of a spell against its recordings, without live effects
 ///
-/// A test is a script in the spell's folder `tests`, or one named like main.test.luau; `llmspell doc test` has what it
-/// can do. The exit code is 1 when a case failed.
+/// A test is a script in the spell's folder `tests`, or one named like main.test.luau; `llmspell doc test` documents
+/// its functions. The exit code is 1 when a case fails.
 #[derive(Debug, Args)]
 #[command(mut_group("Allow", |group| group.requires("update")), mut_group("Pace", |group| group.requires("update")))]
 pub(crate) struct TestArgs {
-    /// The spell: its folder
+    /// The spell's folder
     #[arg(default_value = ".")]
     spell: PathBuf,
-    /// Run the spell live, and keep its recordings and snapshots anew
+    /// Run the spell live, and record its recordings and snapshots again
     ///
-    /// It runs in a copy of its folder: what it writes there is gone afterwards. Permissions are granted as to a run.
+    /// The spell runs in a copy of its folder, so files that it writes there are lost. Permissions are granted as with
+    /// `run`.
     #[arg(long)]
     update: bool,
-    /// Run only the cases in whose `file > name` this text stands
+    /// Run only the cases whose `file > name` contains this text
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// What to write to stdout
+    /// The format of the output on stdout
     #[arg(long, value_enum, default_value_t)]
     output: Format,
     /// With --update, the model to use when the spell names none
@@ -94,13 +95,14 @@ impl TestArgs {
         Ok(if failed { printed.max(Exit::FAILED) } else { printed })
     }
 
-    /// The tests, ready to run.
+    /// Prepares the tests.
     async fn tests(&self, report: &Report) -> Result<Tests> {
         let spell = Spell::load(&self.spell)?;
         for warning in &spell.manifest().warnings {
             report.warn(&format!("{}: {warning}", self.spell.join("spell.yaml").display()));
         }
-        // One thread is enough: cases run one after the other, and what is asked at once is asked of others.
+        // One worker is enough: cases run one after the other, and parallel calls wait for servers and not for the
+        // processor.
         let builder = Runtime::builder().workers(1).on_stuck(PATIENCE, end_now);
         let tests = if self.update {
             let Connected { models, default_model: model, fallback, notice } =
@@ -140,19 +142,19 @@ impl TestArgs {
     }
 }
 
-/// The list of cases, as it is shown while they run.
+/// The list of cases that is printed while they run.
 #[derive(Default)]
 struct List {
-    /// The file that was named last.
+    /// The last file name that was printed.
     file: String,
 }
 
 impl List {
-    /// A line for a case, below one for its file.
+    /// Returns the line of a case, after a line for its file if that is another one.
     fn line(&mut self, case: &CaseReport, report: &Report) -> String {
         let mut text = String::new();
         if self.file != case.file {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = writeln!(text, "{}", escape_name(&case.file));
             self.file.clone_from(&case.file);
         }
@@ -161,7 +163,7 @@ impl List {
             CaseState::Passed => {
                 writeln!(text, "  {}    {name}  {}", report.good("ok"), figures::seconds(case.seconds))
             }
-            // It had not begun.
+            // A case that had not begun when its file ended has no duration.
             CaseState::Failed if case.seconds == 0.0 => writeln!(text, "  {}  {name}", report.bad("FAIL")),
             CaseState::Failed => {
                 writeln!(text, "  {}  {name}  {}", report.bad("FAIL"), figures::seconds(case.seconds))
@@ -172,13 +174,14 @@ impl List {
     }
 }
 
-/// Why cases failed, and what they printed before. What ended a file failed all that was left of it, and is told once.
+/// Returns why cases failed, and what they printed before. An error that ended a file failed all remaining cases, and
+/// is shown once.
 fn failures(came: &TestReport, report: &Report) -> String {
     let mut text = String::from("\n");
     let mut failed = came.cases.iter().filter(|case| case.state == CaseState::Failed).peekable();
     while let Some(case) = failed.next() {
         let (file, name) = (escape_name(&case.file), escape_name(&case.name));
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "{} {file} > {name}", report.bad("FAIL"));
         let told = |case: &CaseReport| case.error.as_ref().map(|error| report.error(error));
         let error = told(case);
@@ -200,7 +203,7 @@ fn indented(text: &str) -> String {
     text.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") }).collect()
 }
 
-/// A report with its sums.
+/// A report with the number of cases in each state.
 #[derive(Serialize)]
 struct Counted<'a> {
     #[serde(flatten)]

@@ -1,45 +1,46 @@
-//! The flags that grant.
+//! The flags that grant permissions.
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use llmspell::{Error, Grant, NetRule, Permissions, Result};
 
-/// What the spell may touch: models, and nothing else that is not granted here or in answer to a question.
+/// The permissions of the spell. Models are always allowed; everything else must be granted by a flag or an answer.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Permissions")]
 pub(crate) struct Allow {
-    /// Let it reach these hosts: host or host:port; *.host is all one label beneath
+    /// Let the spell reach these hosts: host or host:port; *.host matches names with one more label
     #[arg(long = "allow-net", value_name = "HOST", value_delimiter = ',', require_equals = true)]
     net: Vec<NetRule>,
-    /// Let it read files in these folders
+    /// Let the spell read files in these folders
     #[arg(long = "allow-read", value_name = "DIR", value_delimiter = ',', require_equals = true, value_parser = folder)]
     read: Vec<PathBuf>,
-    /// Let it write files in these folders
+    /// Let the spell write files in these folders
     #[arg(long = "allow-write", value_name = "DIR", value_delimiter = ',', require_equals = true, value_parser = folder)]
     write: Vec<PathBuf>,
-    /// Let it see these environment variables
+    /// Let the spell see these environment variables
     #[arg(long = "allow-env", value_name = "NAME", value_delimiter = ',', require_equals = true)]
     env: Vec<String>,
-    /// Let it start these programs
+    /// Let the spell start these programs
     #[arg(long = "allow-run", value_name = "PROG", value_delimiter = ',', require_equals = true)]
     run: Vec<String>,
-    /// Let it use these MCP servers
+    /// Let the spell use these MCP servers
     #[arg(long = "allow-mcp", value_name = "NAME", value_delimiter = ',', require_equals = true)]
     mcp: Vec<String>,
-    /// Grant what its manifest asks for, without a question
+    /// Grant everything that the spell's manifest asks for, without a question
     #[arg(long = "allow-asked")]
     pub(crate) asked: bool,
-    /// Grant everything, as to a program of your own
+    /// Grant all permissions
     #[arg(short = 'A', long = "allow-all")]
     all: bool,
-    /// Ask nothing: what no flag grants is denied
+    /// Never ask for permissions: deny what is not granted already
     #[arg(long)]
     pub(crate) no_prompt: bool,
 }
 
 impl Allow {
-    /// What the flags grant by themselves, asked for or not. Relative paths are beneath the working folder.
+    /// Returns the permissions that the flags grant, whether the spell asks for them or not. Relative paths are beneath
+    /// the working folder.
     pub(crate) fn granted(&self, working_folder: &Path) -> Permissions {
         if self.all {
             return Permissions::all();
@@ -56,7 +57,7 @@ impl Allow {
     }
 }
 
-/// A folder on the command line. Shells leave `~` as it is behind a `=`.
+/// Parses a folder on the command line. Shells do not expand `~` after a `=`.
 fn folder(text: &str) -> Result<PathBuf> {
     match text {
         "" => Err(Error::config("expected a folder; `.` is the working folder")),

@@ -1,4 +1,4 @@
-//! `--dry-run`: what would run, without running any of it.
+//! `--dry-run` shows what would run, without running it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ use crate::screen::Output;
 use crate::stdout::{print, print_json};
 use crate::terminal::escape_name;
 
-/// What would run.
+/// The description of a run.
 #[derive(Debug, Serialize)]
 pub(super) struct Preview<'a> {
     spell: &'a str,
@@ -24,9 +24,9 @@ pub(super) struct Preview<'a> {
     params: Map,
     permissions: Asked<'a>,
     limits: Shown,
-    /// Which model a request that names none would go to; absent when that takes a look at the network.
+    /// The model of requests that name none. Absent if finding it needs the network.
     model: Option<String>,
-    /// The models it would fall back on.
+    /// The fallback models.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     fallback: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,14 +36,14 @@ pub(super) struct Preview<'a> {
 #[derive(Debug, Serialize)]
 struct Asked<'a> {
     asked: &'a Permissions,
-    /// What was asked and is granted, by what grants it.
+    /// The permissions that were asked for and are granted, by their source.
     granted_by: BTreeMap<By, &'a Permissions>,
     not_granted: &'a Permissions,
-    /// All that holds for the run: what flags grant unasked too.
+    /// All permissions of the run, including those that flags grant without being asked for.
     effective: Permissions,
 }
 
-/// Limits with their units in their names, for JSON.
+/// The limits, with units in their names for JSON.
 #[derive(Debug, Serialize)]
 struct Shown {
     cpu_seconds: f64,
@@ -75,10 +75,10 @@ impl From<&Limits> for Shown {
 }
 
 impl<'a> Preview<'a> {
-    /// Puts together what is known; `model` is what would answer, `fallback` what else, and `note` why it may not be what was wanted.
+    /// Collects the description. `note` says why the model may not be the expected one.
     ///
     /// # Errors
-    /// When there is no engine for the spell, or a parameter is wrong.
+    /// When there is no engine for the spell, or a parameter is invalid.
     pub(super) fn new(
         spell: &'a Spell,
         params: Map,
@@ -108,7 +108,7 @@ impl<'a> Preview<'a> {
         })
     }
 
-    /// Writes it to stdout.
+    /// Writes the description to stdout.
     ///
     /// # Errors
     /// When stdout cannot be written.
@@ -124,7 +124,7 @@ impl<'a> Preview<'a> {
         rows.extend(self.version.map(|version| ("version", escape_name(version))));
         rows.push(("engine", self.engine.clone()));
         rows.push(("entry", escape_name(self.entry)));
-        // As JSON a value is one line, and text is told from numbers.
+        // JSON keeps a value on one line, and distinguishes texts from numbers.
         rows.extend(self.params.iter().map(|(name, value)| {
             ("parameter", format!("{} = {}", escape_name(name), serde_json::json!(value)))
         }));
@@ -145,7 +145,7 @@ impl<'a> Preview<'a> {
         let mut last = "";
         for (name, value) in rows {
             let name_shown = if name == last { "" } else { name };
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = writeln!(text, "{name_shown:<9}  {value}");
             last = name;
         }

@@ -1,4 +1,4 @@
-//! What a spell asks, what the user grants, and by what.
+//! Permissions that a spell asks for, permissions that the user grants, and the sources of grants.
 
 use llmspell::{Grant, NetRule, Permissions};
 use serde::Serialize;
@@ -6,22 +6,22 @@ use std::path::{Path, PathBuf};
 
 use crate::terminal::escape_name;
 
-/// What granted something that a spell asked for.
+/// The source of a grant for something that the spell asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum By {
-    /// A flag that names it, or more.
+    /// A flag that covers it.
     Flag,
-    /// An answer that was given to this version of the spell for good.
+    /// A stored "always" answer for this version of the spell.
     Remembered,
     /// `--allow-asked`.
     AllowAsked,
-    /// An answer that was just given.
+    /// An answer in this run.
     Answer,
 }
 
 impl By {
-    /// As it is told to the user.
+    /// Returns the source in words for the user.
     pub(crate) fn told(self) -> &'static str {
         match self {
             Self::Flag => "granted by a flag",
@@ -32,8 +32,8 @@ impl By {
     }
 }
 
-/// The permissions of a run. Nothing holds that the user did not grant: by a flag, asked for or not, or of what the
-/// spell asks by one of the other ways.
+/// The permissions of a run. Only the user grants them. Flags grant anything, also what the spell did not ask for. The
+/// other sources grant only what it asked for.
 #[derive(Debug)]
 pub(crate) struct Grants {
     flags: Permissions,
@@ -42,14 +42,14 @@ pub(crate) struct Grants {
 }
 
 impl Grants {
-    /// What flags grant, and of what is asked that which they do not cover.
+    /// Creates the grants from flags. What the flags do not cover of `asked` remains open.
     pub(crate) fn new(flags: Permissions, asked: Permissions) -> Self {
         let mut grants = Self { flags: flags.clone(), settled: Vec::new(), open: asked };
         grants.settle(By::Flag, &flags);
         grants
     }
 
-    /// Grants what is asked as far as these permissions cover it, and nothing that is not asked.
+    /// Grants the open permissions that `granted` covers. What was not asked for is not granted.
     pub(crate) fn settle(&mut self, by: By, granted: &Permissions) {
         let (covered, open) = std::mem::take(&mut self.open).split_by(granted);
         self.open = open;
@@ -58,28 +58,29 @@ impl Grants {
         }
     }
 
-    /// Grants all that is asked.
+    /// Grants everything that is open.
     pub(crate) fn settle_all(&mut self, by: By) {
         self.settle(by, &Permissions::all());
     }
 
-    /// What is asked and not granted.
+    /// Returns the permissions that were asked for and are not granted yet.
     pub(crate) fn open(&self) -> &Permissions {
         &self.open
     }
 
-    /// What was asked and granted, by what granted it.
+    /// Returns the permissions that were asked for and are granted, with their sources.
     pub(crate) fn settled(&self) -> impl Iterator<Item = (By, &Permissions)> {
         self.settled.iter().map(|(by, granted)| (*by, granted))
     }
 
-    /// What holds for the run.
+    /// Returns all permissions of the run.
     pub(crate) fn effective(&self) -> Permissions {
         self.settled.iter().fold(self.flags.clone(), |all, (_, granted)| all.and(granted.clone()))
     }
 }
 
-/// Permissions in plain words, one line each. What a manifest wrote cannot move the cursor, hide or begin a line.
+/// Describes permissions in plain words, one line each. Text of the manifest is escaped, so that it cannot move the
+/// cursor, hide or begin a line.
 pub(crate) fn lines(permissions: &Permissions) -> Vec<String> {
     let mut lines = Vec::new();
     let Permissions { net, read, write, env, run, mcp } = permissions;
@@ -103,14 +104,14 @@ fn tell<T>(lines: &mut Vec<String>, grant: &Grant<T>, all: &str, each: impl Fn(&
 }
 
 fn host(rule: &NetRule) -> String {
-    // Hosts are ASCII: names in other scripts are shown as the network knows them.
+    // Hosts are ASCII: an internationalized name is shown in its Punycode form, as the network uses it.
     match rule.port() {
         Some(_) => rule.to_string(),
         None => format!("{rule} at any port"),
     }
 }
 
-/// A path, and where it leads when a link in it leads elsewhere.
+/// Formats a path, with the real location if a link leads elsewhere.
 fn place(path: &Path) -> String {
     let shown = escape_name(&path.to_string_lossy());
     match real(path).filter(|real| real != path) {
@@ -119,7 +120,7 @@ fn place(path: &Path) -> String {
     }
 }
 
-/// The path without links, as far as there is anything at it.
+/// Resolves the links in a path, as far as the path exists.
 fn real(path: &Path) -> Option<PathBuf> {
     let (there, real) = path.ancestors().find_map(|part| Some((part, part.canonicalize().ok()?)))?;
     path.strip_prefix(there)
@@ -155,7 +156,7 @@ mod tests {
             ),
             (ASKED, NOTHING, &[(AllowAsked, None)], ASKED, NOTHING),
             (ASKED, NOTHING, &[(Answer, None)], ASKED, NOTHING),
-            // What is remembered beyond what is asked grants nothing; what is asked beyond it stays open.
+            // A stored answer grants only what is asked for; what it does not cover stays open.
             (
                 ASKED,
                 NOTHING,

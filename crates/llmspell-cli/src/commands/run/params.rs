@@ -1,4 +1,4 @@
-//! Parameters from the command line and from a file: data, never source.
+//! Parameters from the command line and from a file. They are data and never become source code.
 
 use std::fs::File;
 use std::path::Path;
@@ -7,7 +7,7 @@ use llmspell::{Error, Map, Result, Source, Spell, Value};
 
 use crate::args;
 
-/// Puts the parameters together; what comes later wins: the file, `--param`, the words after the spell.
+/// Collects the parameters from the file, the `--param` flags and the words after the spell. Later ones win.
 pub(super) fn gather(spell: &Spell, file: Option<&Path>, flags: &[String], words: &[String]) -> Result<Map> {
     let mut params = match file {
         Some(file) => read(file)?,
@@ -18,7 +18,7 @@ pub(super) fn gather(spell: &Spell, file: Option<&Path>, flags: &[String], words
         params.insert(name.to_owned(), value.into());
     }
     let declared: Vec<&str> = spell.manifest().parameters.iter().map(|spec| spec.name.as_str()).collect();
-    // Told before the words beside it: in `--url x`, the `x` is no mistake of its own.
+    // Report an unknown flag before the words next to it: in `--url x`, the `x` is not a mistake of its own.
     if let Some(flag) = words.iter().find(|word| word.starts_with('-') && !word.contains('=')) {
         return Err(unknown_flag(flag, &declared));
     }
@@ -36,8 +36,8 @@ pub(super) fn gather(spell: &Spell, file: Option<&Path>, flags: &[String], words
     Ok(params)
 }
 
-/// Says of the first flag that the command does not know that it may be why there is no spell: the word behind it is
-/// taken for one.
+/// Adds a hint about the first unknown flag to the error that there is no spell: the word after it may have been taken
+/// for the spell.
 pub(super) fn blame_flag(error: Error, words: &[String]) -> Error {
     match words.iter().find(|word| word.starts_with('-') && !word.contains('=')) {
         Some(flag) => error.hint(format!("there is no flag `{flag}`")),
@@ -69,7 +69,7 @@ fn read(path: &Path) -> Result<Map> {
     }
 }
 
-/// The error for `--something` that is neither a flag nor a parameter, with the nearest of both.
+/// Returns the error for a `--something` that is neither a flag nor a parameter. It suggests the most similar one.
 fn unknown_flag(word: &str, declared: &[&str]) -> Error {
     let (flag, value) = word.split_once('=').map_or((word, None), |(flag, value)| (flag, Some(value)));
     let name = flag.trim_start_matches('-');
@@ -78,7 +78,7 @@ fn unknown_flag(word: &str, declared: &[&str]) -> Error {
             .hint(format!("write {name}=value"));
     }
     let error = Error::config(format!("there is no flag or parameter `{flag}`"));
-    // Of two that are as near, the last is taken: who writes dashes means a flag.
+    // `max_by` takes the last of equal candidates, and flags come last, because dashes suggest that a flag was meant.
     let known = declared.iter().map(|name| (*name, format!("{name}=…")));
     let flags = args::run_flags();
     let near = known

@@ -1,4 +1,4 @@
-//! The question whether a spell may have what it asks for.
+//! The question to the user whether a spell may have the permissions that it asks for.
 
 use llmspell::{Error, Permissions, Result, Spell};
 
@@ -8,19 +8,19 @@ use crate::report::say;
 use crate::signals::Interrupts;
 use crate::terminal::{self, escape_name};
 
-/// What the user says.
+/// The user's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// For this run.
+    /// Grant the permissions for this run.
     Once,
-    /// For all runs of this version of the spell.
+    /// Grant them for all runs of this version of the spell.
     Always,
-    /// Not at all.
+    /// Deny them.
     No,
 }
 
 impl Answer {
-    /// What a line of input means: all that is not clearly a yes is a no.
+    /// Parses a line of input. Everything that is not clearly a yes is a no.
     fn of(line: Option<&str>) -> Self {
         match line.map(|line| line.trim().to_lowercase()).as_deref() {
             Some("y" | "yes") => Self::Once,
@@ -30,10 +30,10 @@ impl Answer {
     }
 }
 
-/// Asks at the terminal whether a spell may have this.
+/// Asks at the terminal whether a spell may have these permissions.
 ///
 /// # Errors
-/// When the user interrupts, or no thread can be had to read the answer.
+/// When the user interrupts, or the thread that reads the answer cannot be started.
 pub(super) async fn ask(
     spell: &Spell,
     wanted: &Permissions,
@@ -41,7 +41,7 @@ pub(super) async fn ask(
     reader: &mut Reader,
     interrupts: &mut Interrupts,
 ) -> Result<Answer> {
-    // Nobody answers a question before it is seen.
+    // Discard what was typed before the question was visible: it is not an answer.
     terminal::forget_typed();
     say(&text(spell, wanted, can_remember));
     let (question, line) = Question::new();
@@ -52,7 +52,7 @@ pub(super) async fn ask(
             say("\n");
             return Err(Error::cancelled());
         }
-        // A line that cannot be read is no yes.
+        // A line that cannot be read is not a yes.
         line = line => line.ok().and_then(Result::ok).flatten(),
     };
     if line.is_none() {

@@ -1,4 +1,4 @@
-//! What a run tells of each thing that it does, and to whom.
+//! The trace of a run: shown on stderr, exported to an OpenTelemetry collector, or both.
 
 use clap::Args;
 use llmspell::{Cast, Otlp, OtlpConfig, Result};
@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::environment::of_process as get;
 
-/// Whom the run's trace is for.
+/// The flags for the trace of a run.
 #[derive(Debug, Args)]
 pub(crate) struct TraceFlags {
     /// Show on stderr what the run does as it happens: model calls, requests, files, with times and cost
@@ -16,7 +16,7 @@ pub(crate) struct TraceFlags {
 
 /// The trace of a run.
 pub(crate) struct Trace {
-    /// Whether the user sees it.
+    /// Whether it is shown on stderr.
     shown: bool,
     /// The collector that it is exported to.
     otlp: Option<Otlp>,
@@ -37,10 +37,10 @@ impl Trace {
         }
     }
 
-    /// Exports what the run did.
+    /// Exports the trace.
     ///
     /// # Errors
-    /// When the collector cannot be reached, or refuses it.
+    /// When the collector cannot be reached, or refuses the trace.
     pub(super) async fn export(self) -> Result<()> {
         match self.otlp {
             Some(otlp) => otlp.send().await,
@@ -49,8 +49,8 @@ impl Trace {
     }
 }
 
-/// The collector that the process's environment names, by OpenTelemetry's variables. A `.env` is not asked: it comes with
-/// whatever folder the command is run in, and a trace tells where the user goes.
+/// Returns the collector that OpenTelemetry's environment variables name. Only the environment of the process counts,
+/// not `.env`: that file comes with the current folder, and could send the user's traces to a stranger.
 fn collector() -> Option<OtlpConfig> {
     let is = |name: &str, value: &str| get(name).is_some_and(|found| found.eq_ignore_ascii_case(value));
     if is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none") {
@@ -75,7 +75,7 @@ fn collector() -> Option<OtlpConfig> {
     Some(config)
 }
 
-/// Reads `name=value,name=value`, with what is special in it percent-encoded.
+/// Parses `name=value,name=value` with percent-encoded values.
 fn pairs(text: &str) -> impl Iterator<Item = (String, String)> {
     text.split(',').filter_map(|pair| {
         let (name, value) = pair.split_once('=')?;
