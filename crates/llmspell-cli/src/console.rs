@@ -1,7 +1,7 @@
 //! Lines that the user types, for spells and for the permission question.
 //!
 //! A spell's question takes two steps. [`Asker`] sends it to the loop that drives the run, which shows the prompt after
-//! all earlier output. Then [`Reader`] reads a line on a thread of its own, since reading stdin cannot be cancelled.
+//! all earlier output. Then [`Reader`] reads a line on a separate thread, since reading stdin cannot be cancelled.
 
 use std::io::{BufRead, Read};
 use std::pin::Pin;
@@ -69,7 +69,7 @@ impl Console for Asker {
     }
 }
 
-/// Reads stdin on a thread of its own, which starts with the first question. A thread that waits for a line does not
+/// Reads stdin on a separate thread, which starts with the first question. A thread that waits for a line does not
 /// keep the process alive.
 #[derive(Default)]
 pub(crate) struct Reader(Option<std::sync::mpsc::Sender<Question>>);

@@ -115,7 +115,7 @@ fn start() -> io::Result<mpsc::Sender<Job>> {
     let (sender, jobs) = mpsc::channel::<Job>();
     thread::Builder::new().name("writer".into()).spawn(move || {
         for (batch, done) in jobs {
-            // The receiver may have been dropped meanwhile, after an interrupt.
+            // The receiver may have been dropped after an interrupt.
             let _ = done.send(batch.write(&mut io::stdout(), &mut io::stderr()));
         }
     })?;

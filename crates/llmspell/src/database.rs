@@ -12,7 +12,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 /// How long to wait for another process that holds the write lock.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long to wait before the next try, for the statement where SQLite does not wait by itself.
+/// How long to wait before the next try, for the statement for which SQLite does not wait.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// The description of one kind of database: how to recognize, create and migrate it.

@@ -1,4 +1,4 @@
-//! A jail: a folder that is opened once, and access to files beneath its handle.
+//! A jail: a folder that is opened once, and access to the files in it through its handle.
 //!
 //! Every file that a script reads or writes is opened by a [`Jail`]: those on the disk (`files.rs`) and those in the
 //! spell's storage (`storage.rs`). The rules for every path are these.
@@ -7,9 +7,9 @@
 //!   folder by a link. The jail opens each folder from the handle of its parent and follows no symbolic link.
 //! - A file is judged by its own open handle. It must be a regular file with exactly one name: a second hard link may
 //!   lie outside of the folder.
-//! - Devices, sockets, FIFOs and everything beneath `/proc`, `/sys` and `/dev` are refused.
-//! - A link that is refused and a path that the spell was not granted give the same error, so an error does not tell
-//!   which files exist.
+//! - Devices, sockets, FIFOs and everything in `/proc`, `/sys` and `/dev` are refused.
+//! - A refused link gives the same error as a path that the spell was not granted, so errors do not tell which files
+//!   exist.
 //!
 //! The jail knows neither permissions nor limits. Its callers check permissions at the gate, and a callback reserves
 //! memory before a file is read.
@@ -172,7 +172,7 @@ impl Jail {
         Ok(entries(&self.folder(path)?)?.into_keys().collect())
     }
 
-    /// Visits everything beneath a folder. Paths are relative to it; a folder comes before its content, and names are
+    /// Visits everything inside a folder. Paths are relative to it; a folder comes before its content, and names are
     /// in order. The walk enters a folder only if `visit` returns `true` for it.
     pub(crate) fn walk(
         &self,
@@ -314,7 +314,7 @@ fn walk(
             continue;
         }
         match enter(folder, &name).and_then(|entered| walk(&entered, inner, deeper - 1, visit)) {
-            // The folder was replaced or removed meanwhile, or this user may not read it: skip it like any refused
+            // The folder was replaced or removed, or this user may not read it: skip it like any refused
             // entry.
             Err(Fault::Refused | Fault::Missing | Fault::NoFolder) => {}
             Err(Fault::Io(error)) if error.kind() == ErrorKind::PermissionDenied => {}

@@ -1,6 +1,6 @@
 //! The real network: the connections for the HTTP requests of spells.
 //!
-//! [`Sockets`] implements the [`Net`] capability on one thread of its own. It connects only to the IP addresses in a
+//! [`Sockets`] implements the [`Net`] capability on a dedicated thread. It connects only to the IP addresses in a
 //! [`Dial`], which only the gate can make after it has checked them. DNS lookup and connection are therefore two
 //! separate calls, and a name that resolves differently the second time (DNS rebinding) gains nothing.
 //!

@@ -193,8 +193,8 @@ impl Spell {
         &self.manifest
     }
 
-    /// Returns the permissions that the manifest asks for. Relative paths are made absolute, beneath the spell's
-    /// folder.
+    /// Returns the permissions that the manifest asks for. Relative paths are made absolute, starting
+    /// at the spell's folder.
     ///
     /// To grant all of them, pass them to [`Cast::permissions`](crate::Cast::permissions).
     #[must_use]

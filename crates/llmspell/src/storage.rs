@@ -1,6 +1,6 @@
 //! The persistent storage of a spell: keys with values in SQLite, and files in a folder next to the database.
 //!
-//! Each spell has a folder of its own beneath the storage root, named for the spell and a hash of its path. A quota
+//! Each spell has its own folder in the storage root, named for the spell and a hash of its path. A quota
 //! bounds the bytes and entries of keys and files together. Several processes may use one storage at once: files are
 //! written under the database's write lock, so the quota holds between processes too.
 
@@ -42,7 +42,7 @@ struct Opened {
 }
 
 impl Store {
-    /// Creates the storage of a spell beneath `root`, the folder of all storages. Nothing is opened yet.
+    /// Creates the storage of a spell in `root`, the folder of all storages. Nothing is opened yet.
     pub(crate) fn new(root: &Path, spell: &Spell) -> Self {
         let (name, origin) = (spell.name().to_owned(), spell.origin().map(Path::to_owned));
         Self { place: Place { root: root.to_owned(), name, origin }, opened: Arc::default() }

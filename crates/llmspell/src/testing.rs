@@ -3,13 +3,14 @@
 //! A test file is a script in a spell's folder `tests`, or one named `*.test.<extension>`. It has the bridges of
 //! spells, but its journal refuses live effects, and it has one more bridge: [`test`].
 //!
-//! Each test file runs in a session of its own and names its cases (`course.rs`). A case runs the spell with `test.run`
+//! Each test file runs in its own session and names its cases (`course.rs`). A case runs the spell with `test.run`
 //! (`run.rs`). The answers to the spell's effects have three sources, in this order:
 //!
 //! 1. Scripted answers. Faults and typed lines come from the journal itself (`staged.rs`). Models and web pages come
 //!    from stand-ins behind the gate (`world.rs`), so retries, redirects and permissions are the real ones.
 //! 2. The recording of the case, a file in `tests/recordings`.
-//! 3. With `llmspell test --update`, the real world; its answers become the new recording.
+//! 3. With `llmspell test --update`, the real world in place of that recording. Its answers become the new recording,
+//!    which is replayed at once.
 
 mod bridge;
 mod course;
@@ -99,7 +100,7 @@ impl TestReport {
 /// The settings of recorded runs. Their models are the runtime's.
 #[derive(Debug, Clone, Default)]
 pub struct Record {
-    /// The permissions. Paths beneath the spell's folder are moved to the copy in which a case records.
+    /// The permissions. Paths in the spell's folder are moved to the copy in which a case records.
     pub permissions: Permissions,
     /// The model for requests that name none; replaces the manifest's.
     pub model: Option<String>,

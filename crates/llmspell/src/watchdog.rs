@@ -1,11 +1,10 @@
 //! The watchdog: a thread that interrupts scripts which have reached a limit.
 //!
-//! A script that computes does not yield, so its own thread cannot watch the clock. The watchdog looks at each worker
-//! that executes a script every few milliseconds and, when a limit may be reached, sets the flag that the VM's
-//! interrupt reads. The script's thread then checks its meter and decides. While no script computes, the watchdog
-//! sleeps.
+//! A script that computes does not yield, so its own thread cannot watch the clock. Every few milliseconds the watchdog
+//! looks at each worker that executes a script. When a limit may be reached, it sets the flag that the VM's interrupt
+//! reads; the script's thread then checks its meter and decides. While no script computes, the watchdog sleeps.
 //!
-//! Each poll of a run is charged by itself ([`Slot::drive`]), so waiting costs nothing and runs on one thread do not
+//! Each poll of a run is charged separately ([`Slot::drive`]), so waiting costs nothing and runs on one thread do not
 //! pay for each other. Native code that cannot be interrupted is only reported, through [`OnStuck`].
 
 use std::io;

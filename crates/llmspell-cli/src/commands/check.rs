@@ -96,7 +96,7 @@ fn sources(path: &Path, spell: &Spell, engine: &dyn Engine) -> Result<Vec<Source
         .collect()
 }
 
-/// Adds the files with these extensions beneath a folder. Links and hidden files are left out.
+/// Adds the files with these extensions inside a folder and its subfolders. Links and hidden files are left out.
 #[expect(clippy::disallowed_methods, reason = "the command reads the folder it was asked to check")]
 fn gather(dir: &Path, extensions: &[&str], depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
     let failed = |error| exit::io(&format!("cannot read {}", dir.display()), error);

@@ -112,7 +112,7 @@ impl<'a> Unfinished<'a> {
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
         if !self.name.is_empty() {
-            // The write has already failed with an error of its own, which is the one to report.
+            // The write has already failed with an error, and that one is reported.
             let _ = self.folder.remove_file(&self.name);
         }
     }

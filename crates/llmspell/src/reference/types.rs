@@ -28,7 +28,7 @@ pub(super) struct Types {
     given: SchemaGenerator,
 }
 
-/// A type with a name of its own.
+/// A named type.
 pub(super) struct Named {
     pub(super) name: String,
     pub(super) doc: String,
@@ -44,7 +44,7 @@ pub(super) enum Shape {
     Other(String),
 }
 
-/// A field of a record, or one of its string literals.
+/// A field of a record, or one string literal of a set.
 pub(super) struct Part {
     pub(super) name: String,
     pub(super) ty: String,

@@ -75,7 +75,7 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Reads every loadable file beneath a folder.
+    /// Reads every loadable file in a folder and its subfolders.
     ///
     /// # Errors
     /// When a file cannot be read, or when there are too many files or bytes.

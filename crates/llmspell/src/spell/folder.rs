@@ -1,4 +1,4 @@
-//! The folder of a spell. It is opened once, and every file in it is opened beneath that handle.
+//! The folder of a spell. It is opened once, and every file in it is opened through that handle.
 //!
 //! Paths that lead out of the folder, also through links, count as missing. Only regular files are read. A module must
 //! have exactly one name, because a second hard link may lie outside of the folder.

@@ -1,8 +1,10 @@
 //! The manifest of a spell, `spell.yaml`.
 //!
-//! The manifest declares parameters, asks for permissions and proposes limits and models. Nothing in it takes effect
-//! unless the user grants it. Unknown keys are only warnings, so that a manifest for a newer version still loads.
-//! Unknown keys in `permissions` and `limits` are errors, since ignoring them could change what a spell may do.
+//! The manifest declares parameters, asks for permissions, and sets limits and models. Limits and models apply unless
+//! the user sets others. Permissions hold only if the user grants them.
+//!
+//! Unknown keys are only warnings, so that a manifest for a newer version still loads. Unknown keys in `permissions` and
+//! `limits` are errors, since ignoring them could change what a spell may do.
 
 use std::time::Duration;
 
@@ -34,7 +36,7 @@ pub struct Manifest {
     /// The permissions that the spell asks for, as written; [`Spell::asked`](crate::Spell::asked) has absolute paths.
     /// None of them holds until the user grants it.
     pub permissions: Permissions,
-    /// The limits that the spell proposes for itself.
+    /// The limits that the spell sets for itself.
     pub limits: LimitsAsked,
     /// The model to use when the user names none.
     pub model: Option<String>,
@@ -83,7 +85,7 @@ impl LimitsAsked {
     }
 }
 
-/// Keys that are accepted without a warning and have no effect yet.
+/// Keys that are accepted and have no effect yet. `capabilities` comes from older manifests and can cause a warning.
 const LATER: [&str; 5] = ["license", "tags", "homepage", "returns", "capabilities"];
 
 #[derive(Debug, Default, Deserialize)]

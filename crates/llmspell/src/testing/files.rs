@@ -29,7 +29,7 @@ const NO_TESTS: [&str; 3] = ["lib", "recordings", "snapshots"];
 /// # Errors
 /// When the folder cannot be read, or when two scripts would store their recordings in the same place.
 pub(super) fn find(dir: &Dir, is_script: impl Fn(&str) -> bool) -> Result<Vec<String>> {
-    // A spell inside the folder has tests of its own.
+    // A spell inside the folder has its own tests.
     let mut found = files(dir, |folder| !dir.exists(format!("{folder}/spell.yaml")))?;
     found.retain(|path| {
         let extension = Path::new(path).extension().and_then(|extension| extension.to_str());
@@ -92,8 +92,8 @@ pub(super) fn slug(name: &str) -> String {
     if slug.is_empty() { "case".to_owned() } else { slug }
 }
 
-/// Returns the sorted files beneath a folder. Hidden files and folders that are not `wanted` are left out. A link is
-/// followed only if it leads to a file in the folder.
+/// Returns the sorted files in a folder and its subfolders. Hidden files and folders that are not `wanted` are left out.
+/// A link is followed only if it leads to a file in the folder.
 fn files(dir: &Dir, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let mut looked_at = 0;

@@ -281,7 +281,7 @@ fn is_of_the_test(error: &Error) -> bool {
     error.is_cancelled() || matches!(error.kind(), ErrorKind::Replay | ErrorKind::Internal)
 }
 
-/// Returns the permissions with paths beneath `from` moved to the same paths beneath `to`.
+/// Returns the permissions with paths in `from` moved to the same paths in `to`.
 fn moved(mut permissions: Permissions, from: &Path, to: &Path) -> Permissions {
     for grant in [&mut permissions.read, &mut permissions.write] {
         if let Grant::Only(paths) = grant {

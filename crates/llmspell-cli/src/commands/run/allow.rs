@@ -39,8 +39,8 @@ pub(crate) struct Allow {
 }
 
 impl Allow {
-    /// Returns the permissions that the flags grant, whether the spell asks for them or not. Relative paths are beneath
-    /// the working folder.
+    /// Returns the permissions that the flags grant, whether the spell asks for them or not. Relative paths start
+    /// at the working folder.
     pub(crate) fn granted(&self, working_folder: &Path) -> Permissions {
         if self.all {
             return Permissions::all();

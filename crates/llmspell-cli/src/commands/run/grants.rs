@@ -145,7 +145,7 @@ mod tests {
         for (asked, flags, said, holds, open) in [
             (NOTHING, NOTHING, &[][..], NOTHING, NOTHING),
             (ASKED, NOTHING, &[], NOTHING, ASKED),
-            // A flag grants by itself, and what it covers is not asked about again.
+            // A flag grants by itself, and what it covers needs no other grant.
             (NOTHING, r#"{"net": ["c.org"]}"#, &[], r#"{"net": ["c.org"]}"#, NOTHING),
             (
                 ASKED,

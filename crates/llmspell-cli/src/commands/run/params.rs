@@ -18,7 +18,7 @@ pub(super) fn gather(spell: &Spell, file: Option<&Path>, flags: &[String], words
         params.insert(name.to_owned(), value.into());
     }
     let declared: Vec<&str> = spell.manifest().parameters.iter().map(|spec| spec.name.as_str()).collect();
-    // Report an unknown flag before the words next to it: in `--url x`, the `x` is not a mistake of its own.
+    // Report an unknown flag before the words next to it: in `--url x`, the `x` is not a second mistake.
     if let Some(flag) = words.iter().find(|word| word.starts_with('-') && !word.contains('=')) {
         return Err(unknown_flag(flag, &declared));
     }
