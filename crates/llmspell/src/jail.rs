@@ -11,6 +11,15 @@
 //! - A refused link gives the same error as a path that the spell was not granted, so errors do not tell which files
 //!   exist.
 //!
+//! For example, a script that was granted `/home/ada/texts` reads `notes/a.txt` in it:
+//!
+//! ```text
+//! open   /home/ada/texts    once for the run, by its path
+//! openat texts, notes       a folder, no link followed
+//! openat notes, a.txt       after a look at its kind; no link followed, never blocking
+//! fstat  a.txt              a regular file with one name, or refused
+//! ```
+//!
 //! The jail knows neither permissions nor limits. Its callers check permissions at the gate, and a callback reserves
 //! memory before a file is read.
 

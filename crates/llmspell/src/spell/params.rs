@@ -46,14 +46,14 @@ impl ParamType {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ParamSpec {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its type.
+    /// The type.
     #[serde(rename = "type")]
     pub kind: ParamType,
-    /// What it is for.
+    /// A description for users.
     pub description: Option<String>,
-    /// Whether it must be given.
+    /// Whether a value must be given.
     pub required: bool,
     /// The value when none is given.
     pub default: Option<Value>,
