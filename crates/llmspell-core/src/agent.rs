@@ -1,72 +1,72 @@
-//! What an agent tells of its work, in words that no provider and no script has to itself.
+//! The events of an agent, independent of providers and script languages.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::chat::Usage;
 
-/// One thing that an agent did.
+/// An event of an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AgentEvent {
-    /// The agent.
+    /// The agent's name.
     pub agent: String,
-    /// Its turn, from 1: a turn is one call of the model and of all tools that the model wants.
+    /// The agent's turn, from 1. A turn is one model call and all tool calls that its answer requests.
     pub turn: u32,
-    /// What it did.
+    /// What happened.
     #[serde(flatten)]
     pub step: AgentStep,
 }
 
-/// What an agent did.
+/// What happened in an agent's turn.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum AgentStep {
-    /// The model said something: a piece of it where the agent streams, else all of it.
+    /// Text of the model: a delta if the agent streams, else the whole text.
     Text {
-        /// The new text alone.
+        /// The new text only.
         text: String,
     },
-    /// The model thought something, where the provider shows it.
+    /// Reasoning of the model, if the provider reveals it.
     Reasoning {
-        /// The new thought alone.
+        /// The new reasoning only.
         text: String,
     },
-    /// The model wants a tool to be called.
+    /// The model requests a tool call.
     ToolCall {
-        /// The id of the call.
+        /// The id of the tool call.
         id: String,
-        /// The tool.
+        /// The tool's name.
         name: String,
-        /// What it is called with: an object, or text where the model's JSON did not parse.
+        /// The arguments: an object, or text if the model's JSON could not be parsed.
         arguments: serde_json::Value,
     },
-    /// A tool has answered. What it says is not the spell's and not the user's word.
+    /// A tool has returned. Its result comes neither from the spell nor from the user.
     ToolResult {
-        /// The id of the call.
+        /// The id of the tool call.
         id: String,
-        /// The tool.
+        /// The tool's name.
         name: String,
-        /// What the model is told.
+        /// The text that the model receives.
         content: String,
-        /// Whether it failed.
+        /// Whether the tool failed.
         is_error: bool,
-        /// Always true: what comes from a tool may say anything.
+        /// Always true, because the result of a tool may contain anything.
         untrusted: bool,
     },
-    /// The conversation was too long for the model and was made shorter.
+    /// The conversation exceeded the model's context window and was shortened.
     Shortened {
-        /// How: `drop_results` or `summarize`.
+        /// The policy: `drop_results` or `summarize`.
         policy: String,
-        /// How many results or messages are gone.
+        /// The number of results or messages that were removed.
         count: u32,
-        /// Tokens before, about.
+        /// The approximate number of tokens before.
         tokens_before: u64,
-        /// Tokens after, about.
+        /// The approximate number of tokens after.
         tokens_after: u64,
     },
-    /// A call of the model has ended.
+    /// A model call has ended.
     Usage {
-        /// What it used.
+        /// The usage of the call.
         usage: Usage,
     },
 }

@@ -1,6 +1,19 @@
-//! Host functions as data: name, documentation, parameters, result and the function itself.
+//! Host functions as data: the name, documentation, parameters, result type and function of each method.
 //!
-//! One definition feeds the engines, the type files, the reference pages and the command's `doc`.
+//! A [`Bridge`] is a read-only global of a script, such as `llm` or `fs`. It holds [`Method`]s, constants and the
+//! classes of the objects it returns. One definition feeds all surfaces: the script engines, the type files for
+//! editors, the reference pages, the tool schemas for models and the command's `doc`.
+//!
+//! Most bridges are written as a Rust module with the attribute `#[bridge]`, which expands to the builder calls of
+//! this file. A method receives its arguments as [`Value`]s and reads them through [`Arguments`], which names the
+//! argument in each error. Types are described by JSON Schema that is generated on demand, so a run that needs no
+//! documentation does not pay for it.
+//!
+//! Invariants:
+//!
+//! - Names are in snake_case here. An engine translates them to the convention of its language.
+//! - A method acts on the world only through its [`Context`]; this module has no other access.
+//! - A session keeps the bridges that the [`BridgeSet`] held when the session was opened.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -17,18 +30,19 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::object::{HostObject, Object};
 use crate::value::Value;
 
-/// A type as JSON Schema, made only when somebody asks. Functions and objects carry the key `x-llmspell`.
+/// A function that generates the JSON Schema of a type. Functions and host objects are marked with the key
+/// `x-llmspell`.
 pub type TypeOf = fn(&mut SchemaGenerator) -> Schema;
 
-/// A Rust type that a host function can take as an argument. All that serde can read are.
+/// A Rust type that a host function can take as an argument. Implemented for every type that serde can deserialize.
 pub trait FromArgument: Sized {
-    /// Reads the argument.
+    /// Converts an argument to this type.
     ///
     /// # Errors
-    /// When the value is of another shape.
+    /// Returns an error when the value has another shape.
     fn from_argument(value: Value) -> Result<Self>;
 
-    /// The type, for documents.
+    /// Returns the JSON Schema of the type, for generated documentation.
     fn schema(generator: &mut SchemaGenerator) -> Schema;
 }
 
@@ -42,15 +56,17 @@ impl<T: DeserializeOwned + JsonSchema> FromArgument for T {
     }
 }
 
-/// A Rust type that a host function can return. All that serde can write are, and host objects.
+/// A Rust type that a host function can return. Implemented for every type that serde can serialize; `#[bridge]`
+/// implements it for host objects.
 pub trait IntoReturn {
-    /// Turns the result into a value.
+    /// Converts the result to a value.
     ///
     /// # Errors
-    /// When it holds what a value cannot.
+    /// Returns an error when the result holds data that a [`Value`] cannot represent, such as an integer past
+    /// `i64::MAX`.
     fn into_return(self) -> Result<Value>;
 
-    /// The type, for documents; `None` for nothing.
+    /// Returns the JSON Schema of the type, for generated documentation.
     fn schema(generator: &mut SchemaGenerator) -> Schema;
 }
 
@@ -64,21 +80,21 @@ impl<T: Serialize + JsonSchema + 'static> IntoReturn for T {
     }
 }
 
-/// What [`IntoReturn`] does for a host object. `#[bridge]` implements the trait with it.
+/// Converts a host object to a value. `#[bridge]` implements [`IntoReturn`] for host objects with this function.
 ///
 /// # Errors
-/// Never; the signature is the trait's.
+/// Never fails; the signature is that of [`IntoReturn::into_return`].
 pub fn return_object<T: HostObject>(object: T) -> Result<Value> {
     Ok(Value::Object(Object::new(object)))
 }
 
-/// The type of a host object, for documents.
+/// Returns the JSON Schema of a host object, for generated documentation.
 #[must_use]
 pub fn object_schema<T: HostObject>() -> Schema {
     schemars::json_schema!({"x-llmspell": "object", "title": T::class().name})
 }
 
-/// The rest of the arguments, however many.
+/// All remaining arguments of a call, however many.
 #[derive(Debug)]
 pub struct Rest(pub Vec<Value>);
 
@@ -90,26 +106,26 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// The arguments in order.
+    /// Wraps the arguments of a call, in order.
     #[must_use]
     pub fn new(values: Vec<Value>) -> Self {
         Self { values: values.into_iter(), taken: 0 }
     }
 
-    /// Reads the next argument; one that is missing reads as none.
+    /// Reads the next argument. A missing argument is read as [`Value::Nil`].
     ///
     /// # Errors
-    /// When it is of another type: "argument 2 (`options`): expected table, found string".
+    /// Returns an error when the argument has another type: "argument 2 (`options`): expected table, found string".
     pub fn take<T: FromArgument>(&mut self, name: &str) -> Result<T> {
         self.taken += 1;
         T::from_argument(self.values.next().unwrap_or_default())
             .map_err(|error| error.prefixed(format_args!("argument {} (`{name}`): ", self.taken)))
     }
 
-    /// Takes the object that a method was called on.
+    /// Takes the object on which a method was called.
     ///
     /// # Errors
-    /// When the method was called with something else before the colon.
+    /// Returns an error when the method was called on anything other than an object of class `T`.
     pub fn take_self<T: HostObject>(&mut self) -> Result<Arc<T>> {
         match self.values.next() {
             Some(Value::Object(object)) => object.downcast(),
@@ -121,16 +137,16 @@ impl Arguments {
         }
     }
 
-    /// Takes all that is left.
+    /// Takes all remaining arguments.
     #[must_use]
     pub fn rest(&mut self) -> Rest {
         Rest(self.values.by_ref().collect())
     }
 
-    /// Says that nothing more is wanted.
+    /// Finishes the reading of the arguments. Trailing nil arguments are ignored.
     ///
     /// # Errors
-    /// When there is more.
+    /// Returns an error when an argument that is not nil remains.
     pub fn end(mut self) -> Result<()> {
         match self.values.find(|value| !value.is_nil()) {
             None => Ok(()),
@@ -140,41 +156,42 @@ impl Arguments {
 }
 
 type SyncFn = Arc<dyn Fn(&Context, Arguments) -> Result<Value> + Send + Sync>;
-/// What a method that waits does.
+/// The implementation of an asynchronous method.
 pub type AsyncFn = Arc<dyn Fn(Context, Arguments) -> LocalBoxFuture<'static, Result<Value>> + Send + Sync>;
 
-/// What happens when a method is called.
+/// The function behind a method.
 #[derive(Clone)]
 pub enum Handler {
-    /// Answers at once.
+    /// Returns its result at once.
     Sync(SyncFn),
-    /// Waits: yields in Luau, returns a Promise in JavaScript.
+    /// Returns a future. The call yields in Luau and returns a Promise in JavaScript.
     Async(AsyncFn),
 }
 
 /// One parameter of a method.
 #[derive(Debug, Clone)]
 pub struct Param {
-    /// Its name in snake_case.
+    /// The parameter's name in snake_case.
     pub name: &'static str,
-    /// Its type.
+    /// The parameter's type.
     pub schema: TypeOf,
-    /// Whether it takes all arguments that are left.
+    /// Whether the parameter takes all remaining arguments.
     pub rest: bool,
 }
 
-/// A value that is read, not called: a constant of a bridge or a field of an object.
+/// A value that a script reads without a call: a constant of a bridge or a field of an object.
 #[derive(Clone)]
 pub struct Field {
-    /// Its name in snake_case.
+    /// The field's name in snake_case.
     pub name: &'static str,
-    /// What it is.
+    /// What the field means, in Markdown.
     pub doc: &'static str,
-    /// Its type.
+    /// The field's type.
     pub schema: TypeOf,
-    /// Reads it; an object's field gets the object as its only argument.
+    /// Reads the field. An object's field gets the object as its only argument.
     pub get: SyncFn,
-    /// Whether a constant is the run's, as its id is: where runs share a VM, it is read again for each.
+    /// Whether the value of a constant belongs to the run, such as the run's id. When runs share a VM, such a
+    /// constant is read again for each run.
     pub of_run: bool,
 }
 
@@ -185,7 +202,7 @@ impl fmt::Debug for Field {
 }
 
 impl Field {
-    /// A field that is read by a function.
+    /// Creates a field whose value a function returns.
     pub fn new<T: IntoReturn + 'static>(
         name: &'static str,
         doc: &'static str,
@@ -195,32 +212,32 @@ impl Field {
         Self { name, doc, schema: T::schema, get, of_run: false }
     }
 
-    /// The same, as a constant of the run.
+    /// Marks the constant as belonging to the run (see the field `of_run`).
     #[must_use]
     pub fn of_run(self) -> Self {
         Self { of_run: true, ..self }
     }
 }
 
-/// A host function with everything that is known of it.
+/// A host function with its name, documentation and types.
 #[derive(Clone)]
 pub struct Method {
-    /// Its name in snake_case; engines write it as their language does.
+    /// The method's name in snake_case. Engines translate it to the convention of their language.
     pub name: &'static str,
-    /// What it does, in Markdown, with an example. The first line is one sentence.
+    /// What the method does, in Markdown, with an example. The first line is one sentence.
     pub doc: &'static str,
-    /// Its parameters in order.
+    /// The parameters in order.
     pub params: Vec<Param>,
-    /// What it returns; `None` when it returns nothing, and then an error is its only result.
+    /// The result type; `None` when the method returns nothing.
     pub returns: Option<TypeOf>,
-    /// The version that brought it.
+    /// The version of llmspell that introduced the method.
     pub since: &'static str,
     /// The function.
     pub handler: Handler,
 }
 
 impl Method {
-    /// A method that answers at once.
+    /// Creates a synchronous method.
     ///
     /// ```
     /// use llmspell_core::bridge::Method;
@@ -241,7 +258,7 @@ impl Method {
         Self::new::<T>(name, Handler::Sync(call))
     }
 
-    /// A method that waits.
+    /// Creates an asynchronous method.
     pub fn future<T: IntoReturn + 'static, F: Future<Output = Result<T>> + 'static>(
         name: &'static str,
         call: impl Fn(Context, Arguments) -> F + Send + Sync + 'static,
@@ -259,14 +276,14 @@ impl Method {
         Self { name, doc: "", params: Vec::new(), returns, since: env!("CARGO_PKG_VERSION"), handler }
     }
 
-    /// Sets what it does.
+    /// Sets the documentation.
     #[must_use]
     pub fn doc(mut self, doc: &'static str) -> Self {
         self.doc = doc;
         self
     }
 
-    /// Sets the version that brought it.
+    /// Sets the version that introduced the method.
     #[must_use]
     pub fn since(mut self, version: &'static str) -> Self {
         self.since = version;
@@ -280,14 +297,14 @@ impl Method {
         self
     }
 
-    /// Adds a last parameter that takes all arguments that are left.
+    /// Adds a last parameter that takes all remaining arguments.
     #[must_use]
     pub fn rest(mut self, name: &'static str) -> Self {
         self.params.push(Param { name, schema: <Value as FromArgument>::schema, rest: true });
         self
     }
 
-    /// Whether it waits.
+    /// Returns whether the method is asynchronous.
     #[must_use]
     pub fn is_async(&self) -> bool {
         matches!(self.handler, Handler::Async(_))
@@ -305,25 +322,25 @@ impl fmt::Debug for Method {
 
 type Hook = Arc<dyn Fn(&Context) -> Result<()> + Send + Sync>;
 
-/// A read-only global of a script: named methods and constants.
+/// A read-only global of a script, with methods and constants.
 #[derive(Clone)]
 pub struct Bridge {
-    /// Its name, as scripts write it.
+    /// The bridge's name, as scripts write it.
     pub name: &'static str,
-    /// What it is for. The first line is one sentence.
+    /// What the bridge is for. The first line is one sentence.
     pub doc: &'static str,
-    /// Its functions.
+    /// The functions of the bridge.
     pub methods: Vec<Method>,
-    /// Its constants.
+    /// The constants of the bridge.
     pub constants: Vec<Field>,
-    /// The classes of the objects it makes.
+    /// The classes of the objects that the methods return.
     pub classes: Vec<&'static crate::object::Class>,
     init: Option<Hook>,
     cleanup: Option<Hook>,
 }
 
 impl Bridge {
-    /// A bridge without methods.
+    /// Creates a bridge without methods.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
         Self {
@@ -337,7 +354,7 @@ impl Bridge {
         }
     }
 
-    /// Sets what it is for.
+    /// Sets the documentation.
     #[must_use]
     pub fn doc(mut self, doc: &'static str) -> Self {
         self.doc = doc;
@@ -358,21 +375,21 @@ impl Bridge {
         self
     }
 
-    /// Adds a class of objects that its methods return.
+    /// Adds a class of objects that the methods return.
     #[must_use]
     pub fn class(mut self, class: &'static crate::object::Class) -> Self {
         self.classes.push(class);
         self
     }
 
-    /// Sets what to do before a session may use it.
+    /// Sets a hook that runs before a session uses the bridge.
     #[must_use]
     pub fn on_init(mut self, hook: impl Fn(&Context) -> Result<()> + Send + Sync + 'static) -> Self {
         self.init = Some(Arc::new(hook));
         self
     }
 
-    /// Sets what to do when the session is over.
+    /// Sets a hook that runs when the session has ended.
     #[must_use]
     pub fn on_cleanup(mut self, hook: impl Fn(&Context) -> Result<()> + Send + Sync + 'static) -> Self {
         self.cleanup = Some(Arc::new(hook));
@@ -397,13 +414,15 @@ impl fmt::Debug for Bridge {
     }
 }
 
-/// The bridges that sessions get, in order. May be shared and changed from any thread; a session keeps the ones
-/// that were there when it opened.
+/// The bridges that new sessions get, in order.
+///
+/// The set may be shared between threads and changed at any time. A session keeps the bridges that were in the set
+/// when the session was opened.
 #[derive(Debug, Default)]
 pub struct BridgeSet(RwLock<IndexMap<&'static str, Arc<Bridge>>>);
 
 impl BridgeSet {
-    /// A set without bridges.
+    /// Creates an empty set.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -412,15 +431,15 @@ impl BridgeSet {
     /// Adds a bridge.
     ///
     /// # Errors
-    /// When one of that name is there already.
+    /// Returns a `conflict` error when the set holds a bridge with the same name.
     pub fn add(&self, bridge: Bridge) -> Result<()> {
         self.add_all([bridge])
     }
 
-    /// Adds all of them, or none when one of the names is taken.
+    /// Adds all bridges, or none if one of the names is taken.
     ///
     /// # Errors
-    /// When a name is taken.
+    /// Returns a `conflict` error when a name is taken.
     pub fn add_all(&self, bridges: impl IntoIterator<Item = Bridge>) -> Result<()> {
         let mut set = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let before = set.len();
@@ -437,32 +456,33 @@ impl BridgeSet {
         Ok(())
     }
 
-    /// Takes a bridge out.
+    /// Removes a bridge and returns it.
     pub fn remove(&self, name: &str) -> Option<Arc<Bridge>> {
         self.0.write().unwrap_or_else(PoisonError::into_inner).shift_remove(name)
     }
 
-    /// Takes all bridges out, in order.
+    /// Removes all bridges and returns them in order.
     pub fn remove_all(&self) -> Vec<Arc<Bridge>> {
         self.0.write().unwrap_or_else(PoisonError::into_inner).drain(..).map(|(_, bridge)| bridge).collect()
     }
 
-    /// The bridge of this name.
+    /// Returns the bridge with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Arc<Bridge>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    /// The bridges as they are now, in order.
+    /// Returns the current bridges in order.
     #[must_use]
     pub fn list(&self) -> Vec<Arc<Bridge>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// Initialises the bridges in order. When one fails, those before it are cleaned up in reverse.
+    /// Runs the `on_init` hooks in order. If one fails, the bridges before it are cleaned up in reverse order.
     ///
     /// # Errors
-    /// What the failing bridge said, with its name before it.
+    /// Returns the error of the failing hook, prefixed with the bridge's name. Errors of the clean-up are added as
+    /// hints.
     pub fn initialise(bridges: &[Arc<Bridge>], cx: &Context) -> Result<()> {
         cx.set_bridges(bridges);
         for (at, bridge) in bridges.iter().enumerate() {
@@ -478,7 +498,8 @@ impl BridgeSet {
         Ok(())
     }
 
-    /// Cleans the bridges up in reverse order, past errors, and returns those.
+    /// Runs the `on_cleanup` hooks in reverse order. A failing hook does not stop the others; all errors are
+    /// returned.
     #[must_use]
     pub fn clean_up(bridges: &[Arc<Bridge>], cx: &Context) -> Vec<Error> {
         bridges.iter().rev().filter_map(|bridge| bridge.clean_up(cx).err()).collect()

@@ -1,4 +1,26 @@
-//! What a run may spend on models: set aside before a call, settled after it, so that calls at once cannot overspend.
+//! The spend ledger of a run: reserves budget before a model call and settles the real usage after it.
+//!
+//! Model calls cost tokens and money, and the amount is known only when the answer has arrived. Each call therefore
+//! *reserves* its maximum (`Need`) before it is sent. After the call, the reservation is released and the real usage
+//! is *settled*. Calls that run at the same time can thus never exceed a limit together.
+//!
+//! The ledger of a run (`Purse`) may have a parent: a child run draws on its parent's ledger, and an agent's budget
+//! is a ledger within that of its run. A reservation must fit in every ledger of the chain, or it is taken from none
+//! of them. All ledgers of a run tree share one `Family`, through which waiting calls are woken.
+//!
+//! A call whose reservation does not fit waits while other calls are under way, because their settlement may free
+//! budget. It fails when nothing can free budget any more:
+//!
+//! - No other call that draws on the exhausted ledger is under way.
+//! - The engine reports that the script is idle and no answer is awaited (`give_up`). An open stream does not help
+//!   then, because its reader waits as well.
+//!
+//! At a limit of the run, the run ends; at the limit of a part of the run (`Purse::within`), the call fails with
+//! `budget` and the run goes on.
+//!
+//! The estimate of the maximum comes from [`Models::estimate`] for the input, and from `max_tokens` or
+//! [`DEFAULT_OUTPUT`] for the output. A model without a known price is refused when the cost is limited, unless
+//! `allow_unpriced` is set.
 
 mod call;
 
@@ -18,53 +40,54 @@ use crate::limits::{Limit, Limits, dollars};
 
 pub(crate) use self::call::Call;
 
-/// The most tokens that a call may write in a run with a limit of tokens or of cost, when the request does not say.
-/// What a large model could write at most would leave no room for a second call beside the first.
+/// The `max_tokens` of a request that sets none, in a run with a limit on tokens or cost. Reserving the model's own
+/// maximum would often leave no budget for a second call at the same time.
 pub const DEFAULT_OUTPUT: u32 = 8_192;
 
-/// The fewest tokens that are worth asking for when little is left.
+/// The smallest `max_tokens` that is worth a call when little budget is left.
 const LEAST_OUTPUT: u32 = 16;
 
-/// What a part of a run may spend on models, within what the run may.
+/// The budget of a part of a run, within the limits of the run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Budget {
-    /// The most calls of models.
+    /// The maximum number of model calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_calls: Option<u32>,
-    /// The most tokens, read and written.
+    /// The maximum number of input and output tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
-    /// The most US dollars.
+    /// The maximum cost in US dollars.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<f64>,
 }
 
-/// What a run has spent on models and what it has set aside for calls under way. A child's spends its parent's too.
+/// A spend ledger: the usage of model calls and the reservations of calls under way. Usage is charged to the parent
+/// too.
 #[derive(Debug)]
 pub(crate) struct Purse {
     limits: Limits,
     held: Mutex<Held>,
     family: Arc<Family>,
     parent: Option<Arc<Purse>>,
-    /// Whose it is, when it is not a run's.
+    /// The owner, such as an agent; `None` for the ledger of a run.
     owner: Option<String>,
 }
 
-/// The calls of a run and of its children, as those that wait for room in a budget see them.
+/// State shared by the ledgers of a run and its children, for calls that wait for budget.
 #[derive(Debug, Default)]
 struct Family {
-    /// Woken when a call has ended.
+    /// Notified when a call has ended.
     changed: Notify,
-    /// How many calls are under way whose answers somebody waits for right now.
+    /// The number of calls under way whose answers are being awaited.
     active: AtomicU64,
-    /// How many wait for room.
+    /// The number of calls that wait for budget.
     waiting: AtomicU64,
-    /// How often those that waited were told that no room will come.
+    /// How many times the waiting calls were told that no budget will become free.
     given_up: AtomicU64,
 }
 
-/// Counts one that waits while it lives.
+/// Counts one waiting call for the lifetime of the guard.
 struct Waiting<'a>(&'a Family);
 
 impl Drop for Waiting<'_> {
@@ -92,15 +115,15 @@ impl Family {
 #[derive(Debug, Default)]
 struct Held {
     calls: u64,
-    /// How many of them have an answer whose price is not known.
+    /// The number of answered calls whose price is unknown.
     unpriced: u64,
     used: Usage,
     aside: Need,
-    /// How many of them have not ended, and do not wait for room themselves.
+    /// The number of calls that have not ended and do not wait for budget.
     under_way: u64,
 }
 
-/// What a call takes at most.
+/// A reservation: the maximum that a call can use.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Need {
     tokens: u64,
@@ -114,12 +137,12 @@ impl Need {
     }
 }
 
-/// A limit that leaves no room.
+/// A limit that a reservation would exceed.
 struct Spent {
     error: Error,
-    /// The limit of the run, when it is one.
+    /// The limit, if it is one of the run and not of a part of it.
     ends_run: Option<Limit>,
-    /// A call under way may leave room when it ends.
+    /// Whether a call under way may free budget when it ends.
     may_change: bool,
 }
 
@@ -134,7 +157,7 @@ impl Purse {
         }
     }
 
-    /// A purse for a part of the run whose purse this is, or part of whose.
+    /// Creates the ledger for a part of a run, within the run's ledger or within that of an enclosing part.
     pub(crate) fn within(parent: &Arc<Self>, owner: &str, budget: Budget) -> Self {
         let limits = Limits {
             model_calls: budget.model_calls.unwrap_or(u32::MAX),
@@ -146,7 +169,7 @@ impl Purse {
         Self { owner: Some(owner.to_owned()), ..Self::new(&limits, Some(parent)) }
     }
 
-    /// What to say when a limit of it leaves no room.
+    /// Describes a limit that does not leave enough budget.
     fn spent(&self, limit: Limit, held: &Held, told: fmt::Arguments<'_>) -> Spent {
         let error = match &self.owner {
             None => Error::limit(limit, told),
@@ -174,13 +197,16 @@ impl Purse {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// This one and those that it draws on.
+    /// Iterates over this ledger and its ancestors.
     fn line(&self) -> impl Iterator<Item = &Self> {
         std::iter::successors(Some(self), |purse| purse.parent.as_deref())
     }
 
-    /// Tells those that wait for room that none will come: the script has nothing to do, and no answer is waited for.
-    /// Streams that are open are not read then, because whoever reads them waits too. Says whether anybody was told.
+    /// Wakes the calls that wait for budget and makes them fail, if no budget can become free. Returns whether any
+    /// call was waiting.
+    ///
+    /// The engine calls this when the script has nothing to do and no answer is awaited. Open streams cannot free
+    /// budget then, because their readers wait as well.
     pub(crate) fn give_up(&self) -> bool {
         let Family { changed, active, waiting, given_up } = &*self.family;
         let stuck = waiting.load(Ordering::Relaxed) > 0 && active.load(Ordering::Relaxed) == 0;
@@ -191,7 +217,8 @@ impl Purse {
         stuck
     }
 
-    /// Takes from the whole line, or from none of it.
+    /// Applies `take` to all ledgers of the chain, or to none of them if `check` fails for one. Locks are taken from
+    /// child to parent.
     fn all(
         &self,
         check: &impl Fn(&Self, &Held) -> Result<(), Spent>,
@@ -206,7 +233,7 @@ impl Purse {
         Ok(())
     }
 
-    /// Counts one more call.
+    /// Counts one more model call.
     fn count_call(&self) -> Result<(), Spent> {
         let check = |purse: &Self, held: &Held| {
             let most = u64::from(purse.limits.model_calls);
@@ -222,7 +249,7 @@ impl Purse {
         })
     }
 
-    /// Sets aside what a call may take.
+    /// Reserves the maximum that a call can use.
     fn set_aside(&self, need: Need) -> Result<(), Spent> {
         let check = |purse: &Self, held: &Held| {
             let tokens = held.tokens().saturating_add(held.aside.tokens);
@@ -251,7 +278,7 @@ impl Purse {
         })
     }
 
-    /// The most tokens that an answer may have so that the call fits when it is alone.
+    /// Returns the largest `max_tokens` with which the call fits when no other call is under way.
     fn room(&self, input: u64, price: Price) -> u32 {
         let room = |purse: &Self| {
             let held = purse.held();
@@ -269,12 +296,12 @@ impl Purse {
         u32::try_from(room).unwrap_or(u32::MAX)
     }
 
-    /// Adds what a call used.
+    /// Adds the usage of a call.
     pub(crate) fn settle(&self, used: &Usage) {
         self.line().for_each(|purse| purse.held().settle(used));
     }
 
-    /// Ends a call, and gives back what was set aside for it, and its number if it does not count.
+    /// Ends a call and releases its reservation. If `counts` is false, the call is not counted any more.
     fn end(&self, need: Need, waited: bool, counts: bool) {
         for purse in self.line() {
             let mut held = purse.held();
@@ -286,7 +313,8 @@ impl Purse {
         self.family.changed.notify_waiters();
     }
 
-    /// Says whether a call has room, or waits for it. Those that wait for the last one to end look again then.
+    /// Records whether a call has its budget or waits for it. If no call is under way any more, the waiting calls are
+    /// woken to try again.
     fn set_under_way(&self, is: bool) {
         let mut was_last = false;
         for purse in self.line() {
@@ -299,18 +327,18 @@ impl Purse {
         }
     }
 
-    /// The limits of this kind that hold, of the whole line.
+    /// Returns whether tokens or cost are limited anywhere in the chain.
     fn is_limited(&self) -> bool {
         self.line().any(|purse| purse.limits.tokens.is_some() || purse.limits.cost.is_some())
     }
 
-    /// The limit of cost that a call without a known price would be beyond.
+    /// Returns the cost limit that forbids calls without a known price, if there is one.
     fn refuses_unpriced(&self) -> Option<f64> {
         self.line().filter(|purse| !purse.limits.allow_unpriced).find_map(|purse| purse.limits.cost)
     }
 }
 
-/// Sums of dollars are not exact.
+/// Sums of dollars in floating point are not exact.
 const TOLERANCE: f64 = 1e-9;
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is not negative")]
@@ -343,20 +371,22 @@ impl Held {
 }
 
 impl Context {
-    /// Counts a call to a model.
+    /// Counts a model call.
     ///
     /// # Errors
-    /// When no more may be made: those under way have ended then, and the run ends.
+    /// Returns an error when no more calls are allowed. Waits for the calls under way before, because one of them may
+    /// turn out not to count.
     pub(crate) async fn count_call(&self) -> Result<Call> {
         self.meter().state()?;
         self.take(|purse| purse.count_call()).await?;
         Ok(Call::new(self.purse()))
     }
 
-    /// Sets aside what a call may take; one that does not say how much it may write is told here.
+    /// Reserves the budget of a call. Sets `max_tokens` if the request does not.
     ///
     /// # Errors
-    /// When there is not so much left: calls under way have ended then, and the run ends. When the price is not known.
+    /// Returns an error when the budget does not suffice even after the calls under way have ended, or when the cost
+    /// is limited and the model's price is unknown.
     pub(crate) async fn set_aside(
         &self,
         call: &mut Call,
@@ -380,7 +410,7 @@ impl Context {
                 let most = DEFAULT_OUTPUT.min(max_output.unwrap_or(DEFAULT_OUTPUT));
                 let take = |purse: &Purse| {
                     purse.set_aside(need(most)).map(|()| most).or_else(|spent| {
-                        // Alone, it may have all that is left.
+                        // No other call is under way, so this one may use all that is left.
                         let less = purse.room(input_tokens, priced).min(most);
                         if spent.may_change || less < LEAST_OUTPUT {
                             return Err(spent);
@@ -397,7 +427,7 @@ impl Context {
         Ok(())
     }
 
-    /// Takes something from the purse; waits while calls under way may leave room for it.
+    /// Takes something from the ledger. Waits while calls under way may free budget for it.
     async fn take<T>(&self, take: impl Fn(&Purse) -> Result<T, Spent>) -> Result<T> {
         let purse = self.purse();
         let family = &purse.family;
@@ -408,7 +438,7 @@ impl Context {
                 Ok(taken) => return Ok(taken),
                 Err(spent) => spent,
             };
-            // Without an engine nobody would say that no room will come.
+            // Without an engine nobody calls `give_up`, so the call waits only for answers that are being awaited.
             let has_hope = match self.turns().are_driven() {
                 true => family.given_up.load(Ordering::Relaxed) == given_up,
                 false => family.active.load(Ordering::Relaxed) > 0,
@@ -446,15 +476,15 @@ mod tests {
         Arc::new(Purse::new(&Limits { tokens, cost, ..Limits::default() }, parent))
     }
 
-    /// What may happen to a purse, in any order.
+    /// An event in the life of a ledger, in any order.
     #[derive(Debug, Clone)]
     enum Step {
-        /// A call that may take so much, by the child or the parent.
+        /// A call with a reservation of this many tokens, charged to the child or the parent.
         Begin {
             child: bool,
             tokens: u64,
         },
-        /// The call at this place, of those under way, ends having used this part of what it may, or unknown.
+        /// The call at this index ends. `used` is its real usage, or `None` if it is dropped without an answer.
         End {
             at: usize,
             used: Option<u64>,

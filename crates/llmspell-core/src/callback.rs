@@ -1,4 +1,7 @@
-//! A ticket for a script function; the function never leaves its VM.
+//! Handles to script functions. The function itself never leaves its VM.
+//!
+//! A script passes a function to the host, for example to receive the parts of a stream. The host gets a
+//! [`Callback`], which it may call from any thread. The engine runs the function on the VM's own thread.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,23 +17,23 @@ use crate::value::Value;
 pub struct Call {
     /// The number that the engine gave the function.
     pub number: u64,
-    /// What it is called with.
+    /// The arguments.
     pub arguments: Vec<Value>,
-    /// Comes behind the arguments, in the form in which a method of the host that failed shows it.
+    /// An error to pass after the arguments, in the form in which the language shows the error of a host function.
     pub failure: Option<Error>,
-    /// How the function sees the world; else as a task of the one that handed it out.
+    /// The context in which the function runs. By default it runs as a task of the one that passed the function.
     pub within: Option<Context>,
-    /// Whether it is called as a method of the table or object that it was handed over in.
+    /// Whether to call the function as a method of the table or object in which it was passed.
     pub as_method: bool,
 }
 
-/// Where the functions behind callbacks live: implemented by an engine's session.
+/// The owner of the functions behind callbacks. Implemented by the sessions of an engine.
 pub trait CallbackHost: Send + Sync {
-    /// Calls a function on the VM's own thread. Where the language returns failures beside values, such a return is an
-    /// error as one that was raised.
+    /// Calls a function on the VM's own thread. In a language that returns errors as values, a returned error counts
+    /// as a raised one.
     fn call(&self, call: Call) -> BoxFuture<'static, Result<Value>>;
 
-    /// Says that nobody holds the ticket any more.
+    /// Reports that the last handle to a function was dropped.
     fn release(&self, number: u64);
 }
 
@@ -45,52 +48,52 @@ impl Drop for Ticket {
     }
 }
 
-/// A script function that the host may call, from any thread, while its session lives.
+/// A handle to a script function. The host may call it from any thread while the session lives.
 #[derive(Clone)]
 pub struct Callback(Arc<Ticket>);
 
 impl Callback {
-    /// A ticket for the function with this number. To be called by engines.
+    /// Creates a handle for the function with this number. Only engines call this.
     #[must_use]
     pub fn new(number: u64, host: Arc<dyn CallbackHost>) -> Self {
         Self(Arc::new(Ticket { number, host }))
     }
 
-    /// The number the engine gave the function.
+    /// Returns the number that the engine gave the function.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.0.number
     }
 
-    /// Calls the function and waits for what it returns.
+    /// Calls the function and waits for its result.
     ///
     /// # Errors
-    /// What the function raised, or that its session is gone.
+    /// Returns the error that the function raised, or an error when the session has ended.
     pub async fn call(&self, arguments: Vec<Value>) -> Result<Value> {
         self.invoke(arguments, None, None, false).await
     }
 
-    /// Calls the function as another task, and waits for what it returns.
+    /// Calls the function in another task's context and waits for its result.
     ///
     /// # Errors
-    /// What the function raised, or that its session is gone.
+    /// Returns the error that the function raised, or an error when the session has ended.
     pub async fn call_within(&self, cx: Context, arguments: Vec<Value>) -> Result<Value> {
         self.invoke(arguments, None, Some(cx), false).await
     }
 
-    /// The same as a method of the table or object that the function was handed over in, which is the script's own and no
-    /// copy: Luau's function gets it as its first argument, JavaScript's as `this`.
+    /// Calls the function as a method of the table or object in which it was passed. A Luau function gets that table
+    /// as its first argument, a JavaScript function as `this`. It is the script's own table and not a copy.
     ///
     /// # Errors
-    /// What the function raised, or that its session is gone.
+    /// Returns the error that the function raised, or an error when the session has ended.
     pub async fn call_method(&self, cx: Context, arguments: Vec<Value>) -> Result<Value> {
         self.invoke(arguments, None, Some(cx), true).await
     }
 
-    /// Calls the function with an error behind its arguments, and waits for what it returns.
+    /// Calls the function with an error after its arguments and waits for its result.
     ///
     /// # Errors
-    /// What the function raised, or that its session is gone.
+    /// Returns the error that the function raised, or an error when the session has ended.
     pub async fn call_with_error(&self, arguments: Vec<Value>, failure: Error) -> Result<Value> {
         self.invoke(arguments, Some(failure), None, false).await
     }

@@ -1,7 +1,7 @@
-//! What a context can offer a spell, one trait a file.
+//! The capabilities that a context can offer to a spell. Each has a trait in a file of its own.
 //!
-//! The traits are what an embedder implements. Bridges never see them: they get the gated view that
-//! [`Context`](crate::Context) hands out, which checks, charges and records each call.
+//! An embedder implements the traits. Bridges never see them: [`Context`](crate::Context) gives a bridge a gated view
+//! of a capability, such as [`GatedFiles`], which checks permissions, charges limits and records each call.
 
 mod clock;
 mod console;

@@ -1,4 +1,7 @@
-//! The neutral words of a model call. No provider's shape shows here.
+//! The neutral types of a model call: request, reply, streamed deltas, usage and model descriptions.
+//!
+//! These types are independent of every provider's wire protocol. The crate `llmspell-llm` translates between the
+//! two.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -8,21 +11,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::CachePolicy;
 
-/// Who speaks in a conversation.
+/// The author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Standing instructions.
+    /// The system prompt.
     System,
-    /// The person or script that asks.
+    /// The person or script that asks the model.
     User,
     /// The model.
     Assistant,
-    /// The result of a tool that the model called.
+    /// The result of a tool call.
     Tool,
 }
 
-/// One piece of a message.
+/// A part of a message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Part {
@@ -38,29 +41,29 @@ pub enum Part {
         /// The bytes in base64.
         data: String,
     },
-    /// A tool call the model made.
+    /// A tool call by the model.
     ToolCall(ToolCall),
-    /// What a tool answered.
+    /// The result of a tool call.
     ToolResult {
-        /// The id of the call this answers.
+        /// The id of the tool call.
         id: String,
-        /// The answer, as text.
+        /// The result, as text.
         content: String,
         /// Whether the tool failed.
         #[serde(default)]
         is_error: bool,
     },
-    /// What the model thought, to be carried back unchanged.
+    /// Reasoning of the model, to be sent back unchanged.
     Reasoning {
-        /// The thought, where the provider shows it.
+        /// The reasoning text, if the provider reveals it.
         text: String,
-        /// The provider's signature over it.
+        /// The provider's signature of the reasoning.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         signature: Option<String>,
     },
 }
 
-/// What a message says: one text, or parts.
+/// The content of a message: one text, or parts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Content {
@@ -74,32 +77,32 @@ pub enum Content {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Message {
-    /// Who speaks: `system`, `user`, `assistant` or `tool`.
+    /// The author: `system`, `user`, `assistant` or `tool`.
     pub role: Role,
-    /// What is said.
+    /// The content.
     pub content: Content,
 }
 
 impl Message {
-    /// A message of one text.
+    /// Creates a message with one text.
     #[must_use]
     pub fn text(role: Role, text: impl Into<String>) -> Self {
         Self { role, content: Content::Text(text.into()) }
     }
 
-    /// A user's message.
+    /// Creates a message of the user.
     #[must_use]
     pub fn user(text: impl Into<String>) -> Self {
         Self::text(Role::User, text)
     }
 
-    /// A model's message.
+    /// Creates a message of the model.
     #[must_use]
     pub fn assistant(text: impl Into<String>) -> Self {
         Self::text(Role::Assistant, text)
     }
 
-    /// The texts of the message, joined.
+    /// Returns the texts of the message, joined.
     #[must_use]
     pub fn joined_text(&self) -> Cow<'_, str> {
         match &self.content {
@@ -121,9 +124,9 @@ impl Message {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ToolSpec {
-    /// The name the model calls it by.
+    /// The name by which the model calls the tool.
     pub name: String,
-    /// What it does, in words for the model.
+    /// What the tool does, described for the model.
     #[serde(default)]
     pub description: String,
     /// JSON Schema of the arguments.
@@ -131,53 +134,53 @@ pub struct ToolSpec {
     pub parameters: serde_json::Value,
 }
 
-/// What the answer must be: JSON that fits a schema.
+/// A request for structured output: the answer must be JSON that matches a schema.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OutputSpec {
     /// JSON Schema of the answer.
     pub schema: serde_json::Value,
-    /// Whether the provider's own way of keeping a model to a schema is used; when absent, it is where the model is known
-    /// to have one. Else the model is told in words.
+    /// Whether to use the provider's structured output. By default it is used if the model is known to support it;
+    /// otherwise the schema is described in the prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub native: Option<bool>,
 }
 
-/// A tool call the model made.
+/// A tool call by the model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolCall {
-    /// The provider's id of the call.
+    /// The provider's id of the tool call.
     pub id: String,
-    /// The tool.
+    /// The name of the tool.
     pub name: String,
-    /// The arguments: an object, or the raw text when the model's JSON did not parse.
+    /// The arguments: an object, or the raw text if the model's JSON could not be parsed.
     pub arguments: serde_json::Value,
-    /// The provider's signature over the thought behind it, to be carried back unchanged.
+    /// The provider's signature of the reasoning behind the tool call, to be sent back unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
 }
 
-/// How hard the model should think before it answers.
+/// How much the model should reason before it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Effort {
-    /// Not at all, where the model allows it.
+    /// Not at all, if the model allows it.
     None,
     /// A little.
     Low,
-    /// As much as usual.
+    /// The usual amount.
     Medium,
-    /// Much.
+    /// A lot.
     High,
 }
 
-/// Seconds, as scripts write time spans; at least a millisecond, at most a day.
+/// A time span in seconds, from a millisecond to a day.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "f64", into = "f64")]
 pub struct Seconds(Duration);
 
 impl Seconds {
-    /// The span.
+    /// Returns the time span.
     #[must_use]
     pub fn duration(self) -> Duration {
         self.0
@@ -216,58 +219,58 @@ impl JsonSchema for Seconds {
     }
 }
 
-/// One question to a model.
+/// A request to a chat model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ChatRequest {
-    /// The conversation so far, the question last.
+    /// The conversation so far; the last message is the one to answer.
     pub messages: Vec<Message>,
-    /// Standing instructions.
+    /// The system prompt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
     /// The model: `provider/model`, or a name that the chosen provider knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// The provider, where the model's name does not say it.
+    /// The provider, if the model's name does not include it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
-    /// How much chance plays a part, from 0.
+    /// The sampling temperature, from 0. Higher values give more varied answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
-    /// Considers only the likeliest words that make up this share.
+    /// Nucleus sampling: only the likeliest tokens are considered whose probabilities add up to this share.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub top_p: Option<f64>,
-    /// The most tokens the answer may have.
+    /// The maximum number of tokens in the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<u32>,
-    /// Texts at which the model stops.
+    /// Stop sequences: the model stops at any of these texts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stop: Vec<String>,
-    /// A seed for providers that can repeat an answer.
+    /// A seed, for providers that support reproducible answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// How hard the model should think.
+    /// How much the model should reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<Effort>,
     /// The tools the model may call.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<ToolSpec>,
-    /// What the answer must be. Nothing is checked here: the answer is still a text.
+    /// The schema for structured output. The answer is not checked against it here and is still text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<OutputSpec>,
-    /// Whether an answer to the same request that was kept before will do: `true`, or the most seconds that it may be old.
+    /// Whether a cached answer to the same request may be used: `true`, or its maximum age in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<CachePolicy>,
-    /// The most seconds the whole call may take, retries included.
+    /// The maximum duration of the whole call in seconds, including retries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Seconds>,
-    /// Models to ask instead, one after another, when this one's provider fails before any of its answer was seen.
+    /// Models to try in order when the provider fails before any part of its answer was received.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fallback: Vec<String>,
 }
 
 impl ChatRequest {
-    /// A request of one user message.
+    /// Creates a request with one user message.
     ///
     /// ```
     /// use llmspell_core::chat::ChatRequest;
@@ -278,28 +281,28 @@ impl ChatRequest {
         Self { messages: vec![Message::user(text)], ..Self::default() }
     }
 
-    /// How many bytes of text its messages have.
+    /// Returns the size of all message texts in bytes.
     pub(crate) fn text_bytes(&self) -> u64 {
         self.messages.iter().map(|message| message.joined_text().len() as u64).sum()
     }
 }
 
-/// What a call or a run used. Tokens as the provider counts them, unless `estimated`.
+/// The usage of a call or a run. Token counts are the provider's, unless `estimated` is set.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Usage {
-    /// Tokens read, cached ones included.
+    /// Input tokens, including cached ones.
     pub input_tokens: u64,
-    /// Tokens written, thought included.
+    /// Output tokens, including reasoning.
     pub output_tokens: u64,
-    /// Tokens of the input that came from the provider's cache.
+    /// Input tokens that came from the provider's cache.
     pub cached_tokens: u64,
-    /// Tokens of the output that were thought.
+    /// Output tokens that were used for reasoning.
     pub reasoning_tokens: u64,
-    /// US dollars; absent when the model has no known price.
+    /// The cost in US dollars; absent when the model's price is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<f64>,
-    /// Whether the provider did not say and the tokens were counted here.
+    /// Whether the tokens were estimated because the provider did not report them.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub estimated: bool,
 }
@@ -308,22 +311,22 @@ pub struct Usage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
-    /// It was done, or met a stop text.
+    /// The answer is complete, or a stop sequence was reached.
     #[default]
     Stop,
-    /// It reached the most tokens it may write.
+    /// The answer reached its maximum number of tokens.
     Length,
-    /// It wants tools to be called.
+    /// The model wants to call tools.
     ToolCalls,
-    /// The provider held the answer back.
+    /// The provider withheld the answer.
     ContentFilter,
-    /// The model declined.
+    /// The model refused to answer.
     Refusal,
-    /// Something the provider names that is none of these.
+    /// Another reason that the provider reported.
     Other,
 }
 
-/// A model's whole answer.
+/// A model's complete answer.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Reply {
@@ -335,35 +338,35 @@ pub struct Reply {
     pub provider: String,
     /// Why the model stopped.
     pub finish_reason: FinishReason,
-    /// The tools the model wants called, in its order.
+    /// The tool calls that the model wants, in its order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
-    /// What the model thought, where the provider shows it.
+    /// The model's reasoning, if the provider reveals it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<String>,
-    /// Signed thoughts to carry back unchanged in the next request.
+    /// Signed reasoning, to be sent back unchanged in the next request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasoning_parts: Vec<Part>,
-    /// What it used.
+    /// The usage of the call.
     pub usage: Usage,
     /// The provider's id of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// How often the call was tried, with all that it was asked of.
+    /// The number of attempts, over all models that were tried.
     pub attempts: u32,
-    /// Whether it was kept from an earlier call: it used nothing, and cost nothing.
+    /// Whether the answer came from the cache. Its usage and cost are then zero.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub cached: bool,
-    /// The models that were asked before and failed, and why.
+    /// The models that were tried before and failed, with the reasons.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<String>,
-    /// What was left out of the request because the model does not take it.
+    /// The request options that were left out because the model does not support them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
 impl Reply {
-    /// The reply as the assistant's message of the next request.
+    /// Converts the reply to the assistant's message for the next request.
     #[must_use]
     pub fn to_message(&self) -> Message {
         if self.tool_calls.is_empty() && self.reasoning_parts.is_empty() {
@@ -378,21 +381,21 @@ impl Reply {
     }
 }
 
-/// A piece of an answer as it streams. The last one is always `End`; a stream that closes without it was cut.
+/// A part of a streamed answer. The last one is always `End`; a stream that closes without it was interrupted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Delta {
     /// More text.
     Text {
-        /// The new text alone.
+        /// The new text only.
         text: String,
     },
-    /// More thought.
+    /// More reasoning.
     Reasoning {
-        /// The new thought alone.
+        /// The new reasoning only.
         text: String,
     },
-    /// The whole answer, with every text and tool call in it.
+    /// The complete answer, including all text and tool calls.
     End {
         /// The answer.
         reply: Box<Reply>,
@@ -403,42 +406,42 @@ pub enum Delta {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Capabilities {
-    /// Calls tools.
+    /// Can call tools.
     pub tools: bool,
-    /// Reads images.
+    /// Can read images.
     pub vision: bool,
-    /// Thinks before it answers.
+    /// Can reason before it answers.
     pub reasoning: bool,
-    /// Answers in JSON of a given schema.
+    /// Supports structured output by a JSON Schema.
     pub json_schema: bool,
 }
 
-/// What is known of a model, from the built-in catalogue and from the provider.
+/// A description of a model, from the built-in catalogue and from the provider.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ModelInfo {
     /// `provider/model`, as requests name it.
     pub id: String,
-    /// The provider's own name of it.
+    /// The provider's name for the model.
     pub name: String,
     /// The provider.
     pub provider: String,
-    /// The most tokens it can read and write together.
+    /// The context window: the maximum number of input and output tokens together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context_window: Option<u64>,
-    /// The most tokens it can write.
+    /// The maximum number of output tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_output: Option<u64>,
-    /// What it can do; absent when nothing is known.
+    /// The model's capabilities; absent when unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
-    /// US dollars for a million input tokens.
+    /// The price of a million input tokens in US dollars.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input_price: Option<f64>,
-    /// US dollars for a million output tokens.
+    /// The price of a million output tokens in US dollars.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_price: Option<f64>,
-    /// US dollars for a million input tokens that came from the provider's cache.
+    /// The price of a million cached input tokens in US dollars.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cached_input_price: Option<f64>,
 }

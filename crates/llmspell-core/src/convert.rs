@@ -1,4 +1,5 @@
-//! Rust types to values and back, through serde. Reading moves; nothing passes through JSON text.
+//! Conversion between Rust types and [`Value`], through serde. Reading moves texts, and nothing is converted to JSON
+//! text.
 
 mod read;
 mod write;
@@ -15,20 +16,21 @@ use crate::callback::Callback;
 use crate::error::Result;
 use crate::value::Value;
 
-/// Turns data into a value. A `String` or a `Value` is moved, everything else is written once.
+/// Converts data to a value. All texts are copied; [`into_value`] avoids that.
 ///
-/// An empty field of a record is left out, as scripts would; in lists and maps null is [`Value::Nil`].
+/// A field of a struct that is empty (`None`) is left out, as a script would write it. In lists and maps, null
+/// becomes [`Value::Nil`].
 ///
 /// # Errors
-/// When the data has keys that are not text, or integers that do not fit.
+/// Returns an error when a map key is neither a string nor an integer, or when an integer exceeds the range of `i64`.
 pub fn to_value<T: Serialize>(data: &T) -> Result<Value> {
     data.serialize(ToValue)
 }
 
-/// The same for data that can be given away, so that a large text is not copied.
+/// Converts owned data to a value. A `String` or a `Value` is moved, so a large text is not copied.
 ///
 /// # Errors
-/// As [`to_value`].
+/// The errors of [`to_value`].
 pub fn into_value<T: Serialize + 'static>(data: T) -> Result<Value> {
     let mut data = Some(data);
     let any: &mut dyn Any = &mut data;
@@ -41,9 +43,9 @@ pub fn into_value<T: Serialize + 'static>(data: T) -> Result<Value> {
     data.map_or(Ok(Value::Nil), |data| data.serialize(ToValue))
 }
 
-/// Reads data out of a value; texts are moved.
+/// Converts a value to a Rust type. Texts are moved.
 ///
-/// Records take their fields in snake_case or camelCase, and refuse unknown ones by name.
+/// The fields of a struct may be written in snake_case or camelCase. An unknown field is rejected by name.
 ///
 /// ```
 /// use llmspell_core::{Map, Value, from_value};
@@ -60,7 +62,8 @@ pub fn into_value<T: Serialize + 'static>(data: T) -> Result<Value> {
 /// ```
 ///
 /// # Errors
-/// When the value is not of that shape; the error names the path, what was expected and what was found.
+/// Returns an error when the value has another shape. The error names the path, the expected type and the actual
+/// type.
 pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T> {
     T::deserialize(FromValue(value))
 }
@@ -68,8 +71,8 @@ pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T> {
 const CALLBACK: &str = "$llmspell::Callback";
 
 thread_local! {
-    /// Serde has no word for a function or an object: one waits here while serde passes a private newtype's name.
-    /// `toml` carries its date-times in the same way, as text.
+    /// Serde's data model has no functions or objects. A function or object waits here while serde is passed a
+    /// newtype with a private name. The crate `toml` passes its date-times in the same way, as text.
     static PASSING: RefCell<Option<Value>> = const { RefCell::new(None) };
 }
 
@@ -77,7 +80,7 @@ impl Serialize for Callback {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         PASSING.with(|slot| slot.replace(Some(Value::Callback(self.clone()))));
         let result = serializer.serialize_newtype_struct(CALLBACK, &());
-        // Still there: the serializer is not ours and would have written `null`.
+        // If the value is still there, the serializer is not ours and has written `null`.
         match PASSING.with(RefCell::take) {
             None => result,
             Some(_) => Err(ser::Error::custom("a function is not data")),
@@ -122,7 +125,7 @@ impl schemars::JsonSchema for Callback {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        // With a type, so that an optional one is told from one that has to be there.
+        // The type makes `Option<Callback>` distinguishable from `Callback`.
         schemars::json_schema!({"x-llmspell": "function", "type": "object"})
     }
 }
@@ -137,12 +140,12 @@ impl schemars::JsonSchema for Value {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        // With something in it, so that one that may be left out is told from one that has to be there.
+        // A schema that is not empty makes `Option<Value>` distinguishable from `Value`.
         schemars::json_schema!({"anyOf": [{}]})
     }
 }
 
-/// The function or object that is being passed.
+/// Takes the function or object that is being passed through serde.
 pub(crate) fn take_passing<'de, D: Deserializer<'de>>(_: D) -> Result<Value, D::Error> {
     PASSING.with(RefCell::take).ok_or_else(|| serde::de::Error::custom("expected function"))
 }
@@ -257,7 +260,7 @@ mod tests {
             Just(Value::Nil),
             any::<bool>().prop_map(Value::Bool),
             any::<i64>().prop_map(Value::Int),
-            // A whole float would come back from JSON as a float too, but NaN and infinity have no JSON.
+            // Only finite numbers, because JSON has no NaN and no infinity.
             any::<f64>().prop_filter("finite", |number| number.is_finite()).prop_map(Value::Num),
             any::<String>().prop_map(Value::Str),
         ];

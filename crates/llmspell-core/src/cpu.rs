@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The current thread's processor clock.
+/// Returns the processor time of the current thread.
 #[cfg(unix)]
 pub(crate) fn thread_cpu() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
@@ -11,7 +11,7 @@ pub(crate) fn thread_cpu() -> Duration {
     Duration::new(seconds, nanoseconds)
 }
 
-/// Where there is no processor clock to read, the wall clock stands in: it never runs slower.
+/// Platforms without a thread clock use the wall clock, which never runs slower than the processor time.
 #[cfg(not(unix))]
 pub(crate) fn thread_cpu() -> Duration {
     static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);

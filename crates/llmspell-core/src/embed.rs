@@ -1,10 +1,10 @@
-//! The neutral words of a call that turns texts into vectors.
+//! The neutral types of an embedding call.
 
 use serde::{Deserialize, Serialize};
 
 use crate::chat::{ChatRequest, Message, Seconds, Usage};
 
-/// Texts to turn into vectors.
+/// A request for embedding vectors.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EmbedRequest {
@@ -13,19 +13,19 @@ pub struct EmbedRequest {
     /// The model: `provider/model`, or a name that the chosen provider knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// The provider, where the model's name does not say it.
+    /// The provider, if the model's name does not include it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
-    /// How many numbers a vector has, for models that let one choose.
+    /// The number of dimensions of each vector, for models that let the caller choose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dimensions: Option<u32>,
-    /// The most seconds the whole call may take, retries included.
+    /// The maximum duration of the whole call in seconds, including retries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Seconds>,
 }
 
 impl EmbedRequest {
-    /// A question that takes as many tokens, whose answer takes none.
+    /// Returns a chat request with the same input tokens and no output, for the estimate of the cost.
     #[must_use]
     pub fn as_question(&self) -> ChatRequest {
         ChatRequest {
@@ -38,16 +38,16 @@ impl EmbedRequest {
     }
 }
 
-/// What texts became.
+/// The result of an embedding call.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Embeddings {
-    /// A vector for each text, in their order.
+    /// One vector for each text, in the order of the texts.
     pub vectors: Vec<Vec<f64>>,
-    /// The model that made them.
+    /// The model that computed the vectors.
     pub model: String,
-    /// The provider that made them.
+    /// The provider that computed the vectors.
     pub provider: String,
-    /// What it used.
+    /// The usage of the call.
     pub usage: Usage,
 }

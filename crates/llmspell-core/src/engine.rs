@@ -1,4 +1,10 @@
-//! Script engines behind one interface, and the registry that finds them.
+//! The interface of a script engine, and the registry in which engines are found.
+//!
+//! An [`Engine`] runs the scripts of one language. It opens a [`Session`] for each run: one VM on the current thread,
+//! with the bridges installed as read-only globals and the sandbox closed. A session never moves to another thread.
+//!
+//! The [`EngineRegistry`] finds an engine by name, language, file extension or MIME type. An engine is created when
+//! it is first looked up, and then shared.
 
 use std::fmt;
 use std::io::Read;
@@ -13,29 +19,29 @@ use crate::error::{Error, ErrorKind, Place, Result};
 use crate::furniture::Furniture;
 use crate::value::Value;
 
-/// The most bytes of one source file. To compile one takes up to a hundred times as many.
+/// The maximum size of a source file, in bytes. Compiling a file takes up to a hundred times its size in memory.
 pub const MAX_SOURCE: u64 = 1024 * 1024;
 
-/// A script's text and the name that errors call it by.
+/// The text of a script and the name that error messages use for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// The file as the user knows it, such as `main.luau`.
+    /// The file name as the user knows it, such as `main.luau`.
     pub name: String,
     /// The text.
     pub text: String,
 }
 
 impl Source {
-    /// A source from its text.
+    /// Creates a source from its text.
     #[must_use]
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
         Self { name: name.into(), text: text.into() }
     }
 
-    /// A source from a reader.
+    /// Reads a source to its end.
     ///
     /// # Errors
-    /// When it cannot be read, is not UTF-8, or is larger than [`MAX_SOURCE`].
+    /// Returns a `load` error when the source cannot be read, is not UTF-8, or is larger than [`MAX_SOURCE`].
     pub fn from_reader(name: impl Into<String>, reader: impl Read) -> Result<Self> {
         let name = name.into();
         let mut bytes = Vec::new();
@@ -53,16 +59,16 @@ impl Source {
     }
 }
 
-/// Something wrong in a source that was found without running it.
+/// A mistake in a source, found without running it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnostic {
-    /// Where.
+    /// The position of the mistake.
     pub place: Place,
-    /// What.
+    /// A description of the mistake.
     pub message: String,
-    /// The lines around it, drawn for a terminal without colour.
+    /// The surrounding source lines, formatted for a terminal without colour.
     pub excerpt: String,
-    /// What to do.
+    /// How to fix the mistake.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
@@ -77,23 +83,23 @@ impl From<Diagnostic> for Error {
     }
 }
 
-/// What an engine is and which files are its own.
+/// The name and version of an engine, and the files that it handles.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EngineDescriptor {
-    /// Its own name, such as `luau`.
+    /// The engine's name, such as `luau`.
     pub name: &'static str,
-    /// The language it runs, such as `Luau`.
+    /// The language, such as `Luau`.
     pub language: &'static str,
-    /// The version of the engine inside.
+    /// The version of the embedded engine.
     pub version: &'static str,
-    /// File extensions without the dot.
+    /// File extensions, without the dot.
     pub extensions: &'static [&'static str],
     /// MIME types.
     pub mime_types: &'static [&'static str],
 }
 
 impl EngineDescriptor {
-    /// The word for `true` in a `Some` of what this descriptor and another both claim.
+    /// Describes the name, extension or MIME type that both descriptors claim. Returns `None` when they share none.
     fn overlap(&self, other: &Self) -> Option<String> {
         if self.name.eq_ignore_ascii_case(other.name) {
             return Some(format!("the name `{}`", self.name));
@@ -108,43 +114,43 @@ impl EngineDescriptor {
     }
 }
 
-/// Runs scripts of one language.
+/// A script engine: runs the scripts of one language.
 pub trait Engine: Send + Sync {
-    /// What it is.
+    /// Returns the engine's descriptor.
     fn descriptor(&self) -> &EngineDescriptor;
 
-    /// What its prelude brings besides the language's own library, for documents.
+    /// Returns the documentation of the globals that the engine's prelude adds to the language's own library.
     fn furniture(&self) -> &'static [Furniture] {
         &[]
     }
 
-    /// Looks for mistakes without running anything.
+    /// Looks for mistakes in a source without running it.
     fn check(&self, source: &Source) -> Vec<Diagnostic>;
 
-    /// Opens a session on this thread: a fresh VM with the bridges installed read-only and the sandbox closed.
+    /// Opens a session on the current thread: a fresh VM with the bridges installed read-only and the sandbox closed.
     ///
     /// # Errors
-    /// When the VM cannot be made.
+    /// Returns an error when the VM cannot be created.
     fn open(&self, bridges: &[Arc<Bridge>], cx: Context) -> Result<Box<dyn Session>>;
 }
 
-/// One VM with what a script left in it. It stays on the thread that opened it.
+/// A VM together with the state that its scripts left in it. A session stays on the thread that opened it.
 ///
-/// Dropping a session, or a future it returned, stops the script and everything it started.
+/// Dropping the session, or a future that it returned, stops the script and everything that the script started.
 pub trait Session {
-    /// Runs a source and returns what it returns.
+    /// Runs a source and returns the script's return value.
     fn eval<'a>(&'a self, source: &'a Source) -> LocalBoxFuture<'a, Result<Value>>;
 
     /// Sets a global variable.
     ///
     /// # Errors
-    /// When the name belongs to a bridge, or the value does not fit the language.
+    /// Returns an error when the name belongs to a bridge, or the language cannot represent the value.
     fn set(&self, name: &str, value: Value) -> Result<()>;
 
-    /// Reads a global variable; nil when there is none.
+    /// Reads a global variable. Returns nil when the variable does not exist.
     ///
     /// # Errors
-    /// When what it holds cannot leave the VM.
+    /// Returns an error when the variable's value cannot leave the VM.
     fn get(&self, name: &str) -> Result<Value>;
 
     /// Calls a global function.
@@ -153,18 +159,20 @@ pub trait Session {
     /// Adds a host function as a read-only global.
     ///
     /// # Errors
-    /// When the name is taken.
+    /// Returns an error when the name is taken.
     fn register(&self, method: Method) -> Result<()>;
 
-    /// Makes the session as new for another run of the same source with the same bridges: globals, modules, random
-    /// numbers and limits begin anew; registered functions and the values of constants stay. What the last run left is let go of, and the session
-    /// holds on to its context no longer.
+    /// Resets the session for another run of the same source with the same bridges.
+    ///
+    /// Globals, modules, random numbers and limits start afresh; registered functions stay, and so do the values of
+    /// constants that do not belong to a run. The state of the last run is freed, and the session releases its old
+    /// context.
     ///
     /// # Errors
-    /// When the engine cannot; the session is of no use then.
+    /// Returns an error when the engine cannot reset the VM. The session is then unusable.
     fn renew(&mut self, cx: Context) -> Result<()>;
 
-    /// Bytes that the VM holds.
+    /// Returns how many bytes the VM uses.
     fn memory(&self) -> u64;
 }
 
@@ -177,21 +185,22 @@ struct Registered {
     shared: Arc<OnceLock<Arc<dyn Engine>>>,
 }
 
-/// The engines that can be had. May be shared and changed from any thread.
+/// The registered engines. The registry may be shared between threads and changed at any time.
 #[derive(Default)]
 pub struct EngineRegistry(RwLock<Vec<Registered>>);
 
 impl EngineRegistry {
-    /// A registry without engines.
+    /// Creates an empty registry.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds an engine, to be made when it is first wanted.
+    /// Registers an engine, which is created at its first lookup.
     ///
     /// # Errors
-    /// When another one claims the same name, extension or MIME type; the error names both.
+    /// Returns a `conflict` error when another engine claims the same name, extension or MIME type. The error names
+    /// both.
     pub fn register(
         &self,
         descriptor: EngineDescriptor,
@@ -216,47 +225,47 @@ impl EngineRegistry {
         Ok(())
     }
 
-    /// Takes an engine out. Sessions that it opened live on.
+    /// Removes an engine. Sessions that the engine opened stay alive.
     pub fn unregister(&self, name: &str) -> Option<EngineDescriptor> {
         let mut engines = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let at = engines.iter().position(|known| known.descriptor.name == name)?;
         Some(engines.remove(at).descriptor)
     }
 
-    /// What is registered, in order.
+    /// Returns the descriptors of all engines, in order of registration.
     #[must_use]
     pub fn descriptors(&self) -> Vec<EngineDescriptor> {
         let engines = self.0.read().unwrap_or_else(PoisonError::into_inner);
         engines.iter().map(|known| known.descriptor.clone()).collect()
     }
 
-    /// What the preludes of all engines bring, for documents.
+    /// Returns the documentation of the preludes of all engines.
     #[must_use]
     pub fn furniture(&self) -> Vec<&'static Furniture> {
         let names = self.descriptors().into_iter().map(|engine| engine.name);
         names.filter_map(|name| self.by_name(name).ok()).flat_map(|engine| engine.furniture()).collect()
     }
 
-    /// The engine of this name.
+    /// Returns the engine with this name, ignoring case.
     ///
     /// # Errors
-    /// When there is none; the error names those there are.
+    /// Returns a `not_found` error when there is none; a hint lists the registered engines.
     pub fn by_name(&self, name: &str) -> Result<Arc<dyn Engine>> {
         self.find("engine", name, |known| known.name.eq_ignore_ascii_case(name))
     }
 
-    /// The engine of this language.
+    /// Returns the engine for this language, ignoring case.
     ///
     /// # Errors
-    /// When there is none, or more than one; the error names them.
+    /// Returns an error when there is none, or more than one; the error names them.
     pub fn by_language(&self, language: &str) -> Result<Arc<dyn Engine>> {
         self.find("engine for the language", language, |known| known.language.eq_ignore_ascii_case(language))
     }
 
-    /// The engine for files with this extension, with or without its dot.
+    /// Returns the engine for files with this extension, with or without the dot.
     ///
     /// # Errors
-    /// When there is none.
+    /// Returns a `not_found` error when there is none.
     pub fn by_extension(&self, extension: &str) -> Result<Arc<dyn Engine>> {
         let extension = extension.trim_start_matches('.');
         self.find("engine for files that end in", &format!(".{extension}"), |known| {
@@ -264,10 +273,10 @@ impl EngineRegistry {
         })
     }
 
-    /// The engine for this MIME type; its parameters are ignored.
+    /// Returns the engine for this MIME type. Parameters of the type are ignored.
     ///
     /// # Errors
-    /// When there is none.
+    /// Returns a `not_found` error when there is none.
     pub fn by_mime_type(&self, mime_type: &str) -> Result<Arc<dyn Engine>> {
         let essence = mime_type.split(';').next().unwrap_or_default().trim();
         self.find("engine for the MIME type", essence, |known| {
@@ -275,10 +284,10 @@ impl EngineRegistry {
         })
     }
 
-    /// Makes an engine of this name that nobody else has.
+    /// Creates a new engine of this name, which is not shared.
     ///
     /// # Errors
-    /// When there is none of that name.
+    /// Returns a `not_found` error when there is none.
     pub fn create(&self, name: &str) -> Result<Arc<dyn Engine>> {
         let found = self.matching("engine", name, |known| known.name.eq_ignore_ascii_case(name))?;
         Ok((found.factory)())

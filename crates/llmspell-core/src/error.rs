@@ -1,4 +1,7 @@
-//! One error type for the whole project: a kind, a message, a place and what the user can do about it.
+//! The error type of the whole project.
+//!
+//! An [`Error`] has a kind, a message, and optionally a source location, a traceback, hints for the user and
+//! structured details. The kind decides what a script reads as `err.kind` and which exit code the command returns.
 
 mod kind;
 
@@ -13,17 +16,17 @@ use crate::value::Value;
 
 pub use self::kind::ErrorKind;
 
-/// A result whose error is llmspell's own.
+/// A result with [`Error`] as its default error type.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A position in a source file. Lines and columns count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
-    /// The file as the user knows it.
+    /// The file name as the user knows it.
     pub file: String,
     /// The line, from 1.
     pub line: u32,
-    /// The column, from 1, where the engine knows it.
+    /// The column, from 1, if the engine knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<u32>,
 }
@@ -38,55 +41,55 @@ impl fmt::Display for Place {
     }
 }
 
-/// One step of a traceback, innermost first.
+/// One frame of a traceback.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frame {
-    /// Where the call was.
+    /// The position of the call.
     pub place: Place,
-    /// The function, where it has a name.
+    /// The function's name, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub function: Option<String>,
 }
 
-/// What a failed call to a provider, or a failed HTTP request, is known to have been.
+/// Details of a failed call to a model provider, or of a failed HTTP request of the script.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CallInfo {
-    /// The provider that failed; none where the spell's own HTTP request did.
+    /// The provider that failed; absent for an HTTP request of the script.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
-    /// The HTTP status, if one came.
+    /// The HTTP status, if the server answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// The provider's own id of the request.
+    /// The id that the provider gave the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// How often the call was tried.
+    /// The number of attempts.
     pub attempts: u32,
-    /// Seconds the provider asked to wait.
+    /// The seconds to wait that the provider asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<f64>,
-    /// The beginning of the answer to an HTTP request of the spell that was refused.
+    /// The beginning of the response body, when a server refused an HTTP request of the script.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// The text that had arrived before the failure.
+    /// The text received before the failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partial: Option<String>,
-    /// What the failed call used, marked when it is an estimate.
+    /// The usage of the failed call; `estimated` is set when the provider did not report it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
 }
 
-/// Where a model's answer does not fit the schema that was asked for.
+/// The mismatch between a model's answer and the requested schema.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputInfo {
-    /// The place in the answer, such as `$.items[2].name`; arrays count from 0.
+    /// The path in the answer, such as `$.items[2].name`. Array indexes count from 0.
     pub path: String,
-    /// What would fit there.
+    /// What the schema requires at that path.
     pub expected: String,
-    /// What is there.
+    /// What the answer has at that path.
     pub got: String,
-    /// The beginning of the answer as the model wrote it.
+    /// The beginning of the model's answer.
     pub raw: String,
 }
 
@@ -98,7 +101,7 @@ struct Detail {
     retryable: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     place: Option<Place>,
-    /// The lines around `place`, drawn for a terminal without colour.
+    /// The source lines around `place`, formatted for a terminal without colour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     excerpt: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -115,9 +118,9 @@ struct Detail {
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
-/// What happened, where, and what to do about it.
+/// What happened, where, and what the user can do about it.
 ///
-/// `Display` is the message alone; place, traceback and hints are data that the caller lays out.
+/// `Display` writes the message alone. The location, traceback and hints are data for the caller to format.
 ///
 /// ```
 /// use llmspell_core::{Error, ErrorKind};
@@ -129,7 +132,8 @@ struct Detail {
 #[serde(transparent)]
 pub struct Error(Box<Detail>);
 
-/// The most bytes of a message or hint: a script can make them as long as its memory allows, and nobody reads that.
+/// The maximum size of a message or hint, in bytes. A script could otherwise create messages as large as its memory
+/// limit.
 pub const MAX_MESSAGE: usize = 64 * 1024;
 
 fn cut(mut text: String) -> String {
@@ -142,7 +146,7 @@ fn cut(mut text: String) -> String {
 }
 
 impl Error {
-    /// An error of this kind with nothing but a message; what is past [`MAX_MESSAGE`] bytes of it is cut off.
+    /// Creates an error with a kind and a message. A message longer than [`MAX_MESSAGE`] bytes is truncated.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Detail {
@@ -160,43 +164,43 @@ impl Error {
         }))
     }
 
-    /// A script that does not compile.
+    /// Creates a `syntax` error: the script does not compile.
     #[must_use]
     pub fn syntax(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Syntax, message)
     }
 
-    /// An error raised by a script.
+    /// Creates a `runtime` error: the script raised an error.
     #[must_use]
     pub fn runtime(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Runtime, message)
     }
 
-    /// A wrong argument to a host function.
+    /// Creates an `argument` error: a host function was called with a wrong argument.
     #[must_use]
     pub fn argument(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Argument, message)
     }
 
-    /// A spell or one of its files that cannot be loaded.
+    /// Creates a `load` error: a spell or one of its files cannot be loaded.
     #[must_use]
     pub fn load(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Load, message)
     }
 
-    /// A wrong setting, manifest field or parameter.
+    /// Creates a `config` error: a setting, manifest field or parameter is wrong.
     #[must_use]
     pub fn config(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Config, message)
     }
 
-    /// Something the spell was not granted.
+    /// Creates a `permission.denied` error: the spell was not granted the access.
     #[must_use]
     pub fn denied(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::PermissionDenied, message)
     }
 
-    /// A limit that was reached, with its value as a person would write it.
+    /// Creates an error for a limit that was reached. `value` is the limit in readable form.
     ///
     /// ```
     /// use llmspell_core::{Error, Limit};
@@ -208,33 +212,33 @@ impl Error {
         Self::new(ErrorKind::Limit(limit), format!("the spell reached its {limit} limit of {value}"))
     }
 
-    /// A run that was cancelled from outside.
+    /// Creates a `cancelled` error: the run was cancelled from outside.
     #[must_use]
     pub fn cancelled() -> Self {
         Self::new(ErrorKind::Cancelled, "the run was cancelled")
     }
 
-    /// A bug in llmspell: a state that cannot be.
+    /// Creates an `internal` error: an inconsistent state, which is a bug in llmspell.
     #[must_use]
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Internal, message).hint("this is a bug in llmspell; please report it")
     }
 
-    /// Adds a line that says what to do.
+    /// Adds a line that tells the user what to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hints.push(cut(hint.into()));
         self
     }
 
-    /// Sets where it happened, unless a deeper layer already did.
+    /// Sets the source location, unless a deeper layer has already set it.
     #[must_use]
     pub fn at(mut self, place: Place) -> Self {
         self.0.place.get_or_insert(place);
         self
     }
 
-    /// Sets the drawing of the source around the place.
+    /// Sets the formatted source lines around the location.
     #[must_use]
     pub fn with_excerpt(mut self, excerpt: impl Into<String>) -> Self {
         self.0.excerpt = Some(excerpt.into());
@@ -248,42 +252,42 @@ impl Error {
         self
     }
 
-    /// Keeps the value that a script raised in place of a message.
+    /// Sets the value that a script raised instead of a message.
     #[must_use]
     pub fn with_value(mut self, value: Value) -> Self {
         self.0.value = Some(value);
         self
     }
 
-    /// Says whether the same call may work later.
+    /// Sets whether the same call may succeed later.
     #[must_use]
     pub fn with_retryable(mut self, retryable: bool) -> Self {
         self.0.retryable = retryable;
         self
     }
 
-    /// Keeps what is known of a failed call to a provider.
+    /// Attaches the details of a failed call to a provider.
     #[must_use]
     pub fn with_call(mut self, call: CallInfo) -> Self {
         self.0.call = Some(Box::new(call));
         self
     }
 
-    /// Keeps where an answer does not fit its schema.
+    /// Attaches the mismatch between an answer and its schema.
     #[must_use]
     pub fn with_output(mut self, output: OutputInfo) -> Self {
         self.0.output = Some(Box::new(output));
         self
     }
 
-    /// Keeps the error that caused this one.
+    /// Sets the error that caused this one.
     #[must_use]
     pub fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.0.source = Some(Arc::new(source));
         self
     }
 
-    /// The same with its message and its hints in other words.
+    /// Rewrites the message and each hint with a function.
     #[must_use]
     pub fn reworded(mut self, word: impl Fn(&str) -> String) -> Self {
         self.0.message = cut(word(&self.0.message));
@@ -293,121 +297,124 @@ impl Error {
         self
     }
 
-    /// Puts words before the message: `argument 2: …`.
+    /// Puts a prefix before the message, such as `argument 2: `.
     #[must_use]
     pub fn prefixed(mut self, prefix: impl fmt::Display) -> Self {
         self.0.message = cut(format!("{prefix}{}", self.0.message));
         self
     }
 
-    /// What sort of error it is.
+    /// Returns the kind of error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// What happened, in one sentence.
+    /// Returns the message: what happened, in one sentence.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// Where it happened.
+    /// Returns the source location.
     #[must_use]
     pub fn place(&self) -> Option<&Place> {
         self.0.place.as_ref()
     }
 
-    /// The source around the place, drawn for a terminal without colour.
+    /// Returns the source lines around the location, formatted for a terminal without colour.
     #[must_use]
     pub fn excerpt(&self) -> Option<&str> {
         self.0.excerpt.as_deref()
     }
 
-    /// The calls that led there, innermost first.
+    /// Returns the calls that led to the error, innermost first.
     #[must_use]
     pub fn traceback(&self) -> &[Frame] {
         &self.0.traceback
     }
 
-    /// What the user can do.
+    /// Returns the hints: what the user can do.
     #[must_use]
     pub fn hints(&self) -> &[String] {
         &self.0.hints
     }
 
-    /// The value a script raised in place of a message.
+    /// Returns the value that a script raised instead of a message.
     #[must_use]
     pub fn value(&self) -> Option<&Value> {
         self.0.value.as_ref()
     }
 
-    /// Whether the same call may work later.
+    /// Returns whether the same call may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.0.retryable
     }
 
-    /// What is known of the failed call to a provider.
+    /// Returns the details of the failed call to a provider.
     #[must_use]
     pub fn call(&self) -> Option<&CallInfo> {
         self.0.call.as_deref()
     }
 
-    /// The same as [`call`](Self::call), to add to; made empty when there was none.
+    /// Returns the details of the failed call for modification. Attaches empty details if there are none.
     pub fn call_mut(&mut self) -> &mut CallInfo {
         self.0.call.get_or_insert_default()
     }
 
-    /// Where an answer does not fit its schema.
+    /// Returns the mismatch between an answer and its schema.
     #[must_use]
     pub fn output(&self) -> Option<&OutputInfo> {
         self.0.output.as_deref()
     }
 
-    /// Whether the script itself is at fault.
+    /// Returns whether the script itself is at fault.
     #[must_use]
     pub fn is_script(&self) -> bool {
         matches!(self.kind(), ErrorKind::Syntax | ErrorKind::Runtime | ErrorKind::Argument)
     }
 
-    /// Whether a spell or one of its files could not be loaded.
+    /// Returns whether a spell or one of its files could not be loaded.
     #[must_use]
     pub fn is_load(&self) -> bool {
         self.kind() == ErrorKind::Load
     }
 
-    /// Whether a setting, manifest field or parameter is wrong.
+    /// Returns whether a setting, manifest field or parameter is wrong.
     #[must_use]
     pub fn is_config(&self) -> bool {
         self.kind() == ErrorKind::Config
     }
 
-    /// Whether the sandbox refused something.
+    /// Returns whether the sandbox denied an access.
     #[must_use]
     pub fn is_security(&self) -> bool {
         self.kind() == ErrorKind::PermissionDenied
     }
 
-    /// Whether a limit was reached.
+    /// Returns whether a limit was reached.
     #[must_use]
     pub fn is_limit(&self) -> bool {
         matches!(self.kind(), ErrorKind::Limit(_))
     }
 
-    /// Whether the run was cancelled.
+    /// Returns whether the run was cancelled.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.kind() == ErrorKind::Cancelled
     }
 
-    /// Whether no code of the spell may run after it: limits and cancellation.
+    /// Returns whether no code of the spell may run after this error: true for limits and cancellation.
     #[must_use]
     pub fn is_final(&self) -> bool {
         self.is_limit() || self.is_cancelled()
     }
 
-    /// Whether a model provider failed. Where other connections fail in the same way, the error of a provider names it.
+    /// Returns whether a model provider failed.
+    ///
+    /// HTTP requests of the script can fail with `network`, `timeout` and `bad_response` too. Those kinds count only
+    /// if the call details name a provider.
     #[must_use]
     pub fn is_provider(&self) -> bool {
         let shared = matches!(self.kind(), ErrorKind::Network | ErrorKind::Timeout | ErrorKind::BadResponse);
@@ -433,7 +440,7 @@ impl std::error::Error for Error {
     }
 }
 
-/// So that conversions between [`Value`] and Rust types can speak through serde.
+/// Lets the conversions between [`Value`] and Rust types report errors through serde.
 impl serde::de::Error for Error {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self::argument(message.to_string())

@@ -1,60 +1,63 @@
-//! Documentation of what belongs to a language and not to the world, such as Luau's `promise`.
+//! Documentation of the globals that an engine's prelude adds to its language, such as Luau's `promise`.
+//!
+//! These globals are part of the language and not of the outside world, so they are not bridges. Their code is
+//! written in the engine's own language; this module holds only their documentation.
 
-/// What the prelude of an engine brings: a read-only global, or several. This is its documentation; the functions
-/// themselves are the prelude's, in the engine's own language, and so are the types.
+/// The documentation of one global of a prelude, or of a group of globals. The functions and their types are written
+/// in the engine's own language.
 #[derive(Debug)]
 pub struct Furniture {
-    /// Its name, as scripts write it; of several globals, what they are called together.
+    /// The global's name as scripts write it, or the title of a group of globals.
     pub name: &'static str,
-    /// What its types are written in.
+    /// The language in which the types are written.
     pub written: Written,
-    /// What it is for. The first line is one sentence.
+    /// What the global is for. The first line is one sentence.
     pub doc: &'static str,
-    /// Its functions.
+    /// The functions.
     pub functions: &'static [Function],
-    /// The classes of the values it makes.
+    /// The classes of the values that the functions create.
     pub classes: &'static [Kind],
 }
 
-/// What the types of a piece of furniture are written in.
+/// The language in which the types of a prelude's global are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
-    /// Luau: the functions are members of a global by the name of the piece.
+    /// Luau. The functions are members of the global.
     Luau,
-    /// TypeScript: the functions are globals, or named with the global whose members they are.
+    /// TypeScript. The functions are globals, or their names include the global to which they belong.
     TypeScript,
 }
 
-/// A function of a prelude, in words.
+/// The documentation of a function of a prelude.
 #[derive(Debug)]
 pub struct Function {
-    /// Its name, as scripts write it.
+    /// The name as scripts write it.
     pub name: &'static str,
-    /// Its type parameters, such as `<T>`; empty when it has none.
+    /// The type parameters, such as `<T>`; empty if there are none.
     pub generics: &'static str,
-    /// Its parameters with their types, without `self`.
+    /// The parameters with their types, without `self`.
     pub params: &'static [&'static str],
-    /// The type of what it returns.
+    /// The result type.
     pub returns: &'static str,
-    /// What it does, in Markdown, with an example. The first line is one sentence.
+    /// What the function does, in Markdown, with an example. The first line is one sentence.
     pub doc: &'static str,
 }
 
-/// What all values of one class have in common.
+/// The documentation of a class.
 #[derive(Debug)]
 pub struct Kind {
-    /// The name that types and documents show.
+    /// The name in types and documentation.
     pub name: &'static str,
-    /// Its type parameters, such as `<T>`; empty when it has none.
+    /// The type parameters, such as `<T>`; empty if there are none.
     pub generics: &'static str,
-    /// What it is.
+    /// What the class is, in Markdown.
     pub doc: &'static str,
-    /// Its methods.
+    /// The methods.
     pub methods: &'static [Function],
 }
 
 impl Furniture {
-    /// What a script writes for one of its functions or classes: `promise.all`, `fetch`.
+    /// Returns what a script writes for a function or class, such as `promise.all` or `fetch`.
     #[must_use]
     pub fn path(&self, name: &str) -> String {
         match self.written {
@@ -63,7 +66,7 @@ impl Furniture {
         }
     }
 
-    /// All its functions and methods.
+    /// Iterates over all functions and methods.
     pub fn all(&self) -> impl Iterator<Item = &'static Function> {
         self.functions.iter().chain(self.classes.iter().flat_map(|class| class.methods))
     }

@@ -1,9 +1,9 @@
-//! Memory of the host that a spell's data takes.
+//! Accounting of host memory that holds data of a spell.
 
 use crate::context::Context;
 use crate::error::Result;
 
-/// Bytes that count against a run's memory limit until this is dropped.
+/// A memory reservation: bytes that count against the run's memory limit until this guard is dropped.
 #[derive(Debug)]
 pub struct Held {
     cx: Context,
@@ -16,7 +16,7 @@ impl Held {
         Ok(Self { cx, bytes })
     }
 
-    /// Counts more bytes.
+    /// Reserves more bytes.
     ///
     /// # Errors
     /// When the `memory` limit is reached.
@@ -26,7 +26,7 @@ impl Held {
         Ok(())
     }
 
-    /// Counts as many bytes again, for this many copies.
+    /// Creates another reservation for `count` copies of the same bytes.
     ///
     /// # Errors
     /// When the `memory` limit is reached.

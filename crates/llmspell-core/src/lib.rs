@@ -1,7 +1,21 @@
-//! The contract of llmspell: what a script engine, a bridge, a capability and a host program say to each other.
+//! The contract of llmspell: the traits and types through which script engines, bridges, capabilities and embedding
+//! programs work together.
 //!
-//! This crate knows no engine, no HTTP and no provider. A script touches the world only through its [`Context`];
-//! each touch passes one gate, which checks, charges and writes down.
+//! A script acts on the world only through its [`Context`]. Each such act is an *effect* that passes one gate. The
+//! gate checks permissions, charges limits and records the effect in the run's journal; replay and resume read the
+//! journal.
+//!
+//! | to learn about | start with |
+//! |---|---|
+//! | script engines | [`Engine`], [`Session`] |
+//! | host functions | [`bridge`], [`Method`] |
+//! | values | [`Value`], [`from_value`], [`to_value`] |
+//! | access to the world | [`Context`], [`capability`], [`Permissions`] |
+//! | recording and replay | [`effect`], [`replay`] |
+//! | limits | [`Limits`], [`Meter`], [`Budget`] |
+//! | model calls | [`chat`] |
+//!
+//! This crate knows no engine, no HTTP and no provider.
 
 pub mod agent;
 pub mod bridge;

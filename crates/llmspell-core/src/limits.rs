@@ -1,4 +1,29 @@
-//! What a run may use, and the meter that holds it to that.
+//! The limits of a run, and the meter that enforces them.
+//!
+//! [`Limits`] are the settings of a run. A [`Meter`] counts what the run uses and decides when the run must stop.
+//!
+//! Three threads or roles share a meter:
+//!
+//! - The **script's thread** brackets each stretch of work with [`Meter::work`] and charges the processor time of the
+//!   stretch to the run when it ends. Waiting is free, and runs that share a thread do not pay for each other.
+//! - The **engine's interrupt** is called often by the VM. It reads [`Meter::is_asked`], one relaxed atomic load, and
+//!   nothing else while the value is false.
+//! - The **watchdog** thread calls [`Meter::watch`] every few milliseconds. When a time limit may have been reached,
+//!   it requests a check; the script's thread then reads its own processor clock in [`Meter::check`] and decides.
+//!   When a stretch lasts longer than 10 ms, the watchdog requests a yield, so that other runs on the thread get
+//!   their turn.
+//!
+//! Invariants: a meter that has tripped stays tripped, and the first reason stays the reason. A charge that does not
+//! fit is not added. Model calls, tokens and cost are counted by the spend ledger in `budget.rs`, which the meter
+//! owns.
+//!
+//! ```
+//! use llmspell_core::{Limits, Meter};
+//! let meter = Meter::new(Limits { output: 10, ..Limits::default() });
+//! assert!(meter.charge_output(10).is_ok());
+//! assert_eq!(meter.charge_output(1).unwrap_err().kind().as_str(), "limit.output");
+//! assert!(meter.state().is_err());
+//! ```
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -12,23 +37,23 @@ use crate::chat::Usage;
 use crate::cpu::thread_cpu;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The things that are limited, named by what they bound.
+/// The resources that are limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
-    /// Time on a processor.
+    /// Processor time.
     Cpu,
-    /// Time on the clock.
+    /// Wall-clock time.
     Wall,
-    /// Memory of the script's VM and of what the host holds for it.
+    /// Memory of the script's VM and of the data that the host holds for it.
     Memory,
-    /// Bytes printed and logged.
+    /// Bytes of printed and logged output.
     Output,
-    /// Tasks and promises alive at once.
+    /// Tasks and promises that exist at the same time.
     Tasks,
     /// Calls to models.
     ModelCalls,
-    /// Tokens read and written by models.
+    /// Input and output tokens of models.
     Tokens,
     /// US dollars spent on models.
     Cost,
@@ -60,31 +85,31 @@ impl fmt::Display for Limit {
     }
 }
 
-/// What one run may use. The same in debug and release builds.
+/// What one run may use. The limits are the same in debug and release builds.
 ///
-/// The defaults are: cpu 30 s, wall 10 min, memory 128 MB, output 16 MB, tasks 10,000, model calls 1,000;
-/// tokens and cost have none.
+/// Defaults: cpu 30 s, wall 10 min, memory 128 MB, output 16 MB, 10,000 tasks and 1,000 model calls. Tokens and cost
+/// are not limited.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Time on a processor. Waiting is free.
+    /// Processor time. Waiting does not count.
     pub cpu: Duration,
-    /// Time on the clock, waiting included.
+    /// Wall-clock time, including waiting.
     pub wall: Duration,
-    /// Bytes.
+    /// Memory in bytes.
     pub memory: u64,
-    /// Bytes printed and logged.
+    /// Bytes of printed and logged output.
     pub output: u64,
-    /// Tasks alive at once.
+    /// Tasks that exist at the same time.
     pub tasks: u32,
     /// Calls to models.
     pub model_calls: u32,
-    /// Tokens read and written.
+    /// Input and output tokens.
     pub tokens: Option<u64>,
     /// US dollars.
     pub cost: Option<f64>,
-    /// Whether models whose price is not known may be called where there is a limit of cost. What they cost does not
-    /// count then.
+    /// Whether models without a known price may be called although the cost is limited. Their cost is then not
+    /// counted.
     pub allow_unpriced: bool,
 }
 
@@ -124,7 +149,7 @@ impl Limits {
 }
 
 impl fmt::Display for Limits {
-    /// All that are set, in one line.
+    /// Writes all limits that are set, in one line.
     ///
     /// ```
     /// let limits = llmspell_core::Limits { cost: Some(0.5), ..Default::default() };
@@ -145,7 +170,7 @@ impl fmt::Display for Limits {
     }
 }
 
-/// A sum in US dollars. Single calls cost fractions of a cent.
+/// Formats an amount in US dollars. Small amounts get six decimals, because single calls cost fractions of a cent.
 pub(crate) fn dollars(sum: f64) -> String {
     if sum < 0.1 { format!("${sum:.6}") } else { format!("${sum:.4}") }
 }
@@ -166,57 +191,57 @@ fn bytes(count: u64) -> String {
         .map_or_else(|| format!("{count} bytes"), |(unit, name)| format!("{}{name}", count / unit))
 }
 
-/// How long a script may be at work before it is asked to let its neighbours on the thread go first.
+/// How long a script may work before it is asked to yield to the other runs on its thread.
 const SLICE: Duration = Duration::from_millis(10);
 
-/// Bits of what the script's thread is asked.
+/// Bits of `Meter::asked`: requests to the script's thread.
 const CHECK: u8 = 1;
 const YIELD: u8 = 2;
 
 const NOT_TRIPPED: u8 = u8::MAX;
 const CANCELLED: u8 = u8::MAX - 1;
 
-/// Counts what a run uses and says when it must stop.
+/// Counts what a run uses and decides when the run must stop.
 ///
 /// The script's thread brackets each stretch of work with [`work`](Meter::work). The engine's interrupt reads
-/// [`is_asked`](Meter::is_asked), one relaxed load. When something is asked, by the watchdog, a host function, or a
-/// cancellation, it calls [`check`](Meter::check) if it [must](Meter::must_check), and ends the stretch of work early
-/// if it [must](Meter::must_yield). Once tripped, a meter stays tripped.
+/// [`is_asked`](Meter::is_asked), one relaxed load. The watchdog, a host function or a cancellation can set a
+/// request. The interrupt then calls [`check`](Meter::check) if [`must_check`](Meter::must_check) is set, and ends
+/// the stretch of work early if [`must_yield`](Meter::must_yield) is set. Once tripped, a meter stays tripped.
 #[derive(Debug)]
 pub struct Meter {
     limits: Limits,
     started: Instant,
-    /// What the script's thread is asked: `CHECK`, `YIELD`.
+    /// Pending requests to the script's thread: `CHECK`, `YIELD`.
     asked: AtomicU8,
-    /// Nanoseconds since `started` at which the check was asked for.
+    /// Nanoseconds between `started` and the moment at which the pending check was requested.
     asked_at: AtomicU64,
     tripped: AtomicU8,
-    /// Nanoseconds charged by finished stretches of work.
+    /// Nanoseconds of processor time of the finished stretches of work.
     cpu: AtomicU64,
-    /// Nanoseconds since `started` at which the current stretch began, plus one; 0 when there is none.
+    /// Nanoseconds between `started` and the beginning of the current stretch, plus one; 0 when there is none.
     working_since: AtomicU64,
-    /// The thread's processor clock at that moment, in nanoseconds.
+    /// The thread's processor clock at the beginning of the current stretch, in nanoseconds.
     cpu_at_start: AtomicU64,
-    /// Bytes that the VM used when it last said so.
+    /// Bytes that the VM used when the engine last reported it.
     vm_memory: AtomicU64,
-    /// Bytes that the host keeps for the spell.
+    /// Bytes that the host holds for the spell.
     held_memory: AtomicU64,
     output: AtomicU64,
     tasks: AtomicU64,
     purse: Arc<Purse>,
-    /// What a budget that was spent says of it.
+    /// The detailed error of the budget limit that ended the run.
     spent: OnceLock<Error>,
 }
 
 impl Meter {
-    /// A meter that starts its wall clock now.
+    /// Creates a meter and starts its wall clock.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         let purse = Purse::new(&limits, None);
         Self::with(limits, purse)
     }
 
-    /// A meter of a child run, which spends what its parent has left.
+    /// Creates the meter of a child run. Its model calls are charged to the parent as well.
     #[must_use]
     pub fn child(&self, limits: Limits) -> Self {
         let purse = Purse::new(&limits, Some(&self.purse));
@@ -242,37 +267,37 @@ impl Meter {
         }
     }
 
-    /// The limits it holds to.
+    /// Returns the limits.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// When the run began.
+    /// Returns when the run began.
     #[must_use]
     pub fn started(&self) -> Instant {
         self.started
     }
 
-    /// When the wall limit is reached; `None` when that is further off than the clock can tell.
+    /// Returns when the wall limit is reached; `None` when that instant cannot be represented.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.started.checked_add(self.limits.wall)
     }
 
-    /// Processor time of the finished stretches of work.
+    /// Returns the processor time of the finished stretches of work.
     #[must_use]
     pub fn cpu(&self) -> Duration {
         Duration::from_nanos(self.cpu.load(Ordering::Relaxed))
     }
 
-    /// What the run's model calls used so far.
+    /// Returns the usage of the run's model calls so far.
     #[must_use]
     pub fn usage(&self) -> Usage {
         self.purse.used()
     }
 
-    /// How many of its model calls have an answer whose price is not known.
+    /// Returns the number of answered model calls whose price is unknown.
     #[must_use]
     pub fn unpriced_calls(&self) -> u64 {
         self.purse.unpriced()
@@ -282,13 +307,13 @@ impl Meter {
         &self.purse
     }
 
-    /// How many model calls were made.
+    /// Returns the number of model calls.
     #[must_use]
     pub fn model_calls(&self) -> u64 {
         self.purse.calls()
     }
 
-    /// Begins a stretch of work on this thread; it ends when the returned guard is dropped.
+    /// Begins a stretch of work on the current thread. It ends when the returned guard is dropped.
     #[must_use]
     pub fn work(&self) -> Work<'_> {
         let since = nanoseconds(self.started.elapsed());
@@ -298,41 +323,42 @@ impl Meter {
         Work(self)
     }
 
-    /// Whether the script's thread is asked anything. One relaxed load.
+    /// Returns whether a request to the script's thread is pending. One relaxed load.
     #[must_use]
     pub fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed) != 0
     }
 
-    /// Whether the engine's interrupt has to call [`check`](Self::check). One relaxed load.
+    /// Returns whether the engine's interrupt has to call [`check`](Self::check). One relaxed load.
     #[must_use]
     pub fn must_check(&self) -> bool {
         self.asked.load(Ordering::Relaxed) & CHECK != 0
     }
 
-    /// Whether the script should let its neighbours on the thread go first, as soon as it can. Holds until the next
-    /// stretch of work, or until it is told to [go on](Self::go_on). One relaxed load.
+    /// Returns whether the script should yield to the other runs on its thread as soon as possible. The request lasts
+    /// until the next stretch of work or until [`go_on`](Self::go_on). One relaxed load.
     #[must_use]
     pub fn must_yield(&self) -> bool {
         self.asked.load(Ordering::Relaxed) & YIELD != 0
     }
 
-    /// Asks the script's thread to end its stretch of work, and to begin another after its neighbours had theirs.
+    /// Requests that the script's thread end its stretch of work, and begin another after the other runs had their
+    /// turn.
     pub fn ask_to_yield(&self) {
         self.asked.fetch_or(YIELD, Ordering::Relaxed);
     }
 
-    /// Takes back what [`ask_to_yield`](Self::ask_to_yield) asked.
+    /// Withdraws the request of [`ask_to_yield`](Self::ask_to_yield).
     pub fn go_on(&self) {
         self.asked.fetch_and(!YIELD, Ordering::Relaxed);
     }
 
-    /// Says whether the script may go on. To be called on the thread that is at work.
+    /// Checks whether the script may go on. Must be called on the thread that does the work.
     ///
     /// # Errors
-    /// The limit that was reached, or the cancellation; the same one each time.
+    /// Returns the limit that was reached, or the cancellation. Later calls return the same error.
     pub fn check(&self) -> Result<()> {
-        // Taken back before looking, so that what is asked meanwhile is not lost.
+        // The bit is cleared before the check, so that a request that arrives meanwhile is not lost.
         self.asked.fetch_and(!CHECK, Ordering::AcqRel);
         let looked = self.look();
         if looked.is_err() {
@@ -353,10 +379,10 @@ impl Meter {
         Ok(())
     }
 
-    /// The limit or cancellation that ended the run, if one did.
+    /// Returns an error if a limit or a cancellation has ended the run.
     ///
     /// # Errors
-    /// That limit or cancellation.
+    /// Returns that limit or cancellation.
     pub fn state(&self) -> Result<()> {
         match self.tripped.load(Ordering::Acquire) {
             NOT_TRIPPED => Ok(()),
@@ -369,15 +395,15 @@ impl Meter {
         }
     }
 
-    /// Called by the watchdog every few milliseconds: asks the script's thread to check when a limit may have been
-    /// reached, and to yield when it has been at work for long. Returns whether the run is at work right now.
+    /// Requests a check when a time limit may have been reached, and a yield when the current stretch is long. Called
+    /// by the watchdog every few milliseconds. Returns whether the script is working right now.
     pub fn watch(&self) -> bool {
         let since = self.working_since.load(Ordering::Relaxed);
         if since == 0 {
             return false;
         }
         let now = self.started.elapsed();
-        // The clock runs at least as fast as the processor time that the thread will read for itself.
+        // Elapsed time is an upper bound of the processor time, which only the script's thread can read.
         let at_work = now.saturating_sub(Duration::from_nanos(since - 1));
         if self.cpu().saturating_add(at_work) >= self.limits.cpu || now >= self.limits.wall {
             self.ask();
@@ -388,7 +414,7 @@ impl Meter {
         true
     }
 
-    /// Asks the script's thread to check, and notes since when.
+    /// Requests a check and records when it was requested.
     fn ask(&self) {
         if !self.must_check() {
             self.asked_at.store(nanoseconds(self.started.elapsed()), Ordering::Relaxed);
@@ -396,8 +422,9 @@ impl Meter {
         self.asked.fetch_or(CHECK, Ordering::Release);
     }
 
-    /// The reason to stop, when the script's thread is at work and has not answered [`must_check`](Self::must_check)
-    /// for this long: an uninterruptible native holds it. The command ends its own process then.
+    /// Returns the reason to stop when the script's thread is working and has ignored a requested check for
+    /// `patience`. The thread is then in a native function that cannot be interrupted, and the command ends its own
+    /// process.
     #[must_use]
     pub fn overdue(&self, patience: Duration) -> Option<Error> {
         if self.working_since.load(Ordering::Relaxed) == 0 || !self.must_check() {
@@ -411,19 +438,19 @@ impl Meter {
         Some(self.state().err().unwrap_or_else(|| self.limits.error(limit)))
     }
 
-    /// Ends the run by a limit and returns its error. The first reason to end a run stays the reason.
+    /// Ends the run because of a limit and returns the error. The first reason that ended a run stays the reason.
     pub fn trip(&self, limit: Limit) -> Error {
         let index = ALL.iter().position(|known| *known == limit).and_then(|at| u8::try_from(at).ok());
         self.stop(index.unwrap_or_default())
     }
 
-    /// The same, with an error that says more of it.
+    /// Ends the run like [`trip`](Self::trip), with a more detailed error.
     pub(crate) fn trip_by(&self, limit: Limit, error: Error) -> Error {
         let _ = self.spent.set(error);
         self.trip(limit)
     }
 
-    /// Ends the run by a cancellation.
+    /// Cancels the run.
     pub fn cancel(&self) {
         self.stop(CANCELLED);
     }
@@ -437,26 +464,26 @@ impl Meter {
     /// Charges bytes that are about to be printed or logged.
     ///
     /// # Errors
-    /// When the `output` limit is reached.
+    /// Returns an error when the `output` limit is reached.
     pub fn charge_output(&self, bytes: u64) -> Result<()> {
         self.charge(&self.output, bytes, self.limits.output, Limit::Output)
     }
 
-    /// Notes how many bytes the VM uses. Engines say so before each call of the host.
+    /// Records how many bytes the VM uses. Engines call this before each call of a host function.
     pub fn note_vm_memory(&self, bytes: u64) {
         self.vm_memory.store(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes that the host keeps for the spell.
+    /// Returns how many bytes the host holds for the spell.
     #[must_use]
     pub fn held_memory(&self) -> u64 {
         self.held_memory.load(Ordering::Relaxed)
     }
 
-    /// Says whether the host may allocate this much for the script, beside what the VM uses and the host keeps.
+    /// Checks whether the host may allocate `bytes` for the script, in addition to the memory of the VM and the host.
     ///
     /// # Errors
-    /// When together it is more than the `memory` limit.
+    /// Returns an error when the sum exceeds the `memory` limit.
     pub fn allow_memory(&self, bytes: u64) -> Result<()> {
         self.state()?;
         let used = self.vm_memory.load(Ordering::Relaxed).saturating_add(self.held_memory());
@@ -473,20 +500,20 @@ impl Meter {
         self.held_memory.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Counts one more task alive; the count falls when the guard is dropped.
+    /// Counts one more live task. The caller must call [`end_task`](Self::end_task) when the task ends.
     ///
     /// # Errors
-    /// When the `tasks` limit is reached.
+    /// Returns an error when the `tasks` limit is reached.
     pub fn start_task(&self) -> Result<()> {
         self.charge(&self.tasks, 1, u64::from(self.limits.tasks), Limit::Tasks)
     }
 
-    /// Counts one task less.
+    /// Counts one live task less.
     pub fn end_task(&self) {
         let _ = self.tasks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |alive| alive.checked_sub(1));
     }
 
-    /// Processor time of the current stretch of work, read on its own thread.
+    /// Returns the processor time of the current stretch of work. Must be called on the working thread.
     fn stretch(&self) -> Duration {
         if self.working_since.load(Ordering::Relaxed) == 0 {
             return Duration::ZERO;
@@ -505,7 +532,7 @@ impl Meter {
     }
 }
 
-/// A stretch of work on the script's thread; charges the processor time it took when dropped.
+/// A stretch of work on the script's thread. Charges the processor time that it took when it is dropped.
 #[derive(Debug)]
 pub struct Work<'a>(&'a Meter);
 

@@ -1,4 +1,4 @@
-//! A host thing with methods that a script holds: a conversation, an agent, a stream.
+//! Host objects with methods that a script can hold, such as a conversation, an agent or a stream.
 
 use std::any::Any;
 use std::fmt;
@@ -7,41 +7,42 @@ use std::sync::Arc;
 use crate::bridge::{Field, Method};
 use crate::error::{Error, Result};
 
-/// What all objects of one kind have in common. A `static` made by `#[bridge]` or by hand.
+/// The definition that all objects of one class share. A `static` that is created by `#[bridge]` or by hand.
 #[derive(Debug)]
 pub struct Class {
-    /// The name that types and documents show.
+    /// The name in types and documentation.
     pub name: &'static str,
-    /// What it is.
+    /// What the class is, in Markdown.
     pub doc: &'static str,
-    /// Its methods; each gets the object as its first argument.
+    /// The methods. Each gets the object as its first argument.
     pub methods: Vec<Method>,
-    /// What can be read from it without a call.
+    /// The fields, which are read without a call.
     pub fields: Vec<Field>,
-    /// Reads what the object holds by name, as a map: with names in lower case, looked up in any.
+    /// Returns the entries of the object as a map. Its keys are in lower case, and scripts look them up in any case.
     pub entries: Option<Field>,
-    /// How scripts loop over it, when they can.
+    /// How scripts iterate over the object, if they can.
     pub items: Option<Items>,
 }
 
-/// What a script loops over: `for await (const item of object)` in JavaScript, `for item in object do` in Luau.
+/// How scripts iterate over an object: `for await (const item of object)` in JavaScript, `for item in object do` in
+/// Luau.
 #[derive(Debug)]
 pub struct Items {
-    /// Waits for the next item, which is nothing at the end. An error is raised out of the loop.
+    /// Waits for the next item; nil ends the loop. An error is raised from the loop.
     pub next: Method,
-    /// Is called when a loop is left before its end, where the language tells: it stops what brings the items.
+    /// Called when a script leaves the loop early, in languages that report it. It stops the source of the items.
     pub stop: Option<Method>,
 }
 
 /// A Rust type whose values scripts can hold.
 pub trait HostObject: Any + Send + Sync {
-    /// Its class.
+    /// Returns the class.
     fn class() -> &'static Class
     where
         Self: Sized;
 }
 
-/// A host value of some class.
+/// A reference to a host value, with its class.
 #[derive(Clone)]
 pub struct Object {
     class: &'static Class,
@@ -55,22 +56,22 @@ impl Object {
         Self { class: T::class(), data: Arc::new(data) }
     }
 
-    /// Its class.
+    /// Returns the class.
     #[must_use]
     pub fn class(&self) -> &'static Class {
         self.class
     }
 
-    /// Where the host value is in memory. Two objects alive are the same when their addresses are.
+    /// Returns the address of the host value, which identifies it as long as it lives.
     #[must_use]
     pub fn address(&self) -> usize {
         Arc::as_ptr(&self.data).cast::<()>().addr()
     }
 
-    /// The host value, when it is a `T`.
+    /// Returns the host value as a `T`.
     ///
     /// # Errors
-    /// When it is of another class.
+    /// Returns an error when the object has another class.
     pub fn downcast<T: HostObject>(&self) -> Result<Arc<T>> {
         Arc::clone(&self.data)
             .downcast()

@@ -1,20 +1,25 @@
-//! How a script names a file, judged by its letters alone: the disk is never asked what a path may mean.
+//! Paths as scripts write them, validated by their text alone. This module never looks at the disk.
+//!
+//! A check of a path and the later opening of the file would race if both used the path as a string. This module
+//! therefore only decides which grant covers a path, and splits the path into the granted root and the names below it
+//! ([`InnerPath`]). The host opens the root and follows the names one by one, through directory handles and without
+//! following links.
 
 use std::path::{Path, PathBuf};
 
 use crate::permission::Grant;
 
-/// The most bytes of a path. Linux takes no longer ones.
+/// The maximum length of a path in bytes, from Linux's `PATH_MAX`.
 const MAX_PATH: usize = 4095;
-/// The most bytes of one name in it. Most file systems take no longer ones.
+/// The maximum length of a name in bytes, which most file systems share.
 const MAX_NAME: usize = 255;
-/// The most names in a path: each is a folder that is held open while what is beneath it is visited.
+/// The maximum number of names in a path. Each name can be a folder that is held open during an operation.
 pub const MAX_NAMES: usize = 64;
-/// How the names of files begin that are still being written. No script can name one.
+/// The prefix of the names of temporary files. No script can name such a file.
 const UNFINISHED: &str = ".llmspell-";
 
-/// A path that stays beneath the folder it begins in: names with `/` between them, none of them special. Empty, it is
-/// that folder itself.
+/// A relative path that stays inside its root folder: names separated by `/`, none of them special. The empty path is
+/// the root folder itself.
 ///
 /// ```
 /// use llmspell_core::InnerPath;
@@ -27,8 +32,9 @@ const UNFINISHED: &str = ".llmspell-";
 pub struct InnerPath(String);
 
 impl InnerPath {
-    /// Reads a path as a script gives it. `None` when it is absolute, leads upwards, or has a name that is special on
-    /// any system: what one computer refuses, all refuse.
+    /// Parses a path that a script wrote. Returns `None` when the path is empty, absolute, leads upwards, is too
+    /// long, or contains a name that is special. The special names of Windows are rejected only on Windows, except
+    /// drive letters and names that end in a dot or a space.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         if text.is_empty() || text.len() > MAX_PATH || text.starts_with(['/', '~']) {
@@ -39,24 +45,24 @@ impl InnerPath {
         plain.then(|| Self(names.join("/")))
     }
 
-    /// The names from the outermost inwards.
+    /// Iterates over the names from the outermost inwards.
     pub fn names(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.0.split('/').filter(|name| !name.is_empty())
     }
 
-    /// The whole, with `/` between the names.
+    /// Returns the path as text, with `/` between the names.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether it is the folder it begins in.
+    /// Returns whether the path is the root folder itself.
     #[must_use]
     pub fn is_root(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The folder and the name in it; `None` for the root.
+    /// Splits the path into its folder and its last name; `None` for the root.
     #[must_use]
     pub fn split(&self) -> Option<(Self, &str)> {
         if self.is_root() {
@@ -66,36 +72,38 @@ impl InnerPath {
         Some((Self(folder.to_owned()), name))
     }
 
-    /// What a path of this computer is beneath a folder of it.
+    /// Returns the part of a host path below a folder.
     fn beneath(path: &Path, folder: &Path) -> Option<Self> {
         let inner = path.strip_prefix(folder).ok()?.to_str()?;
         if inner.is_empty() { Some(Self::default()) } else { Self::new(&inner.replace('\\', "/")) }
     }
 }
 
-/// Whether a name is one that [`InnerPath`] takes.
+/// Returns whether [`InnerPath`] accepts a name.
 #[must_use]
 pub fn is_plain(name: &str) -> bool {
-    // `.` and `..` end with a dot; so do names that Windows takes for others.
+    // `.` and `..` end with a dot. Windows ignores trailing dots and spaces, so such a name would be an alias of
+    // another.
     let special = name.is_empty() || name.len() > MAX_NAME || name.ends_with(['.', ' ']);
     let drive = matches!(name.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic());
     !special && !drive && !name.contains(['\0', '\\', '/']) && !is_unfinished(name) && !is_device(name)
 }
 
-/// A name for a file that is still being written, made with what makes it the only one. Scripts can neither name nor
-/// list it.
+/// Returns the name of a temporary file for a write in progress; `unique` makes it unique. Scripts can neither name
+/// nor list such files.
 #[must_use]
 pub fn unfinished(unique: &str) -> String {
     format!("{UNFINISHED}{unique}")
 }
 
-/// Whether a name belongs to a file that is still being written, or was when its writer was killed.
+/// Returns whether a name belongs to a temporary file, possibly one whose writer was killed.
 #[must_use]
 pub fn is_unfinished(name: &str) -> bool {
     name.starts_with(UNFINISHED)
 }
 
-/// Whether Windows takes a name for a device or a stream, whatever follows its first dot.
+/// Returns whether Windows would treat a name as a device or an alternate data stream. The part after the first dot
+/// does not matter for devices.
 /// <https://learn.microsoft.com/windows/win32/fileio/naming-a-file>
 fn is_device(name: &str) -> bool {
     if !cfg!(windows) {
@@ -110,17 +118,20 @@ fn is_device(name: &str) -> bool {
         || matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$")
 }
 
-/// Where a path leads that a grant covers.
+/// A path that a grant covers, split at the granted root.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Covered {
-    /// The folder or file that was granted.
+    /// The granted folder or file.
     pub(crate) root: PathBuf,
-    /// The way from there.
+    /// The path from the root.
     pub(crate) path: InnerPath,
 }
 
-/// Finds what a script means by a path: in the first of these folders under which a grant covers it, or itself when it
-/// is absolute. The narrowest grant counts. Everything being granted, the folder itself is the root.
+/// Resolves a path that a script wrote against the grant. An absolute path is used directly; a relative one is looked
+/// up in each of `folders`, and the first in which the grant covers it counts.
+///
+/// If several roots cover the path, the innermost root is used. With a grant of everything, the folder itself is the
+/// root.
 pub(crate) fn cover(text: &str, grant: &Grant<PathBuf>, folders: &[&Path]) -> Option<Covered> {
     let absolute = text.strip_prefix('/');
     let inner = match absolute {
@@ -258,7 +269,7 @@ mod tests {
             let grant = Grant::Only(vec![PathBuf::from("/work/a")]);
             if let Some(found) = cover(&text, &grant, &[Path::new("/work")]) {
                 prop_assert!(found.root.join(found.path.as_str()).starts_with("/work/a"));
-                // A name may hold two dots, and not be them.
+                // A name may contain two dots without being `..`.
                 prop_assert!(found.path.names().all(|name| name != ".."));
             }
         }

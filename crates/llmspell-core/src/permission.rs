@@ -1,4 +1,7 @@
-//! What the manifest asks, what the user granted, and what holds.
+//! Permissions: what a manifest asks for, what the user granted, and what a run may access.
+//!
+//! [`Permissions`] are allow lists. An empty list denies everything, and a manifest can only *ask*: only the user's
+//! grant gives access. Models need no permission; they are limited by the budget.
 
 mod cover;
 
@@ -13,12 +16,14 @@ use url::Host;
 pub(crate) use self::cover::normal;
 use crate::error::{Error, Result};
 
-/// What a run may touch. The default is nothing; models are allowed within the budget.
+/// What a run may access. The default is nothing.
 ///
-/// Nothing holds that the user did not grant.
+/// Calls of models are not covered here; they are limited by the budget. Nothing is accessible that the user did not
+/// grant.
 ///
-/// As data, this is what stored runs and recordings hold. Reading it never fails on a grant that this version does not
-/// know: the grant is left out, so a run has fewer rights and never more. A manifest has stricter rules of its own.
+/// The serialized form is used in stored runs and recordings. Deserializing never fails on a grant that this version
+/// does not know: the unknown grant is dropped, so a run can only lose rights. Manifests are parsed by stricter
+/// rules.
 ///
 /// ```
 /// use llmspell_core::{Grant, Permissions};
@@ -30,22 +35,23 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Permissions {
-    /// Hosts to reach.
+    /// Hosts that may be reached.
     pub net: Grant<NetRule>,
-    /// Folders and files to read. What is relative is in the working folder, or the spell's own in its manifest.
+    /// Folders and files that may be read. Relative paths start in the working folder; in a manifest, in the spell's
+    /// folder.
     pub read: Grant<PathBuf>,
-    /// Folders and files to write.
+    /// Folders and files that may be written.
     pub write: Grant<PathBuf>,
     /// Names of environment variables.
     pub env: Grant<String>,
-    /// Programs to start.
+    /// Programs that may be started.
     pub run: Grant<String>,
     /// MCP servers.
     pub mcp: Grant<String>,
 }
 
 impl Permissions {
-    /// Everything, for a spell that the user trusts as a program of their own.
+    /// Returns permissions for everything, for a spell that the user trusts like a program of their own.
     #[must_use]
     pub fn all() -> Self {
         Self {
@@ -58,22 +64,22 @@ impl Permissions {
         }
     }
 
-    /// Whether nothing is granted.
+    /// Returns whether nothing is granted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// How a grant of everything is stored.
+/// The serialized form of [`Grant::All`].
 const ALL: &str = "all";
 
-/// An allow list: what is not on it is refused.
+/// An allow list: everything that is not on it is denied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Grant<T> {
-    /// What is listed.
+    /// Only the listed items.
     Only(Vec<T>),
-    /// Everything. Only the user can say so: no manifest can ask for it.
+    /// Everything. Only the user can grant it; a manifest cannot ask for it.
     All,
 }
 
@@ -100,7 +106,7 @@ impl<T: Serialize> Serialize for Grant<T> {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Grant<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// A grant of a newer version may be a word or a rule that this one does not know.
+        /// A newer version may have stored a word or a rule that this version does not know.
         #[derive(Deserialize)]
         #[serde(untagged)]
         enum Stored<T> {
@@ -128,7 +134,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Grant<T> {
     }
 }
 
-/// Hosts that may be reached: one by name or address, or all directly beneath a name, at one port or at any.
+/// A rule for hosts: one host by name or address, or all direct subdomains of a name, at one port or at any port.
 ///
 /// ```
 /// use llmspell_core::NetRule;
@@ -146,19 +152,19 @@ pub struct NetRule {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Hosts {
     One(Host),
-    /// All that have one label more than this name.
+    /// All names with exactly one label more than this name.
     Beneath(String),
 }
 
 impl NetRule {
-    /// The one port that it grants; `None` is any.
+    /// Returns the granted port; `None` means any port.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         self.port
     }
 
-    /// Whether it grants this host at this port. The host is one that a URL was parsed to, so that an address has one
-    /// spelling.
+    /// Returns whether the rule grants this host at this port. The host must come from a parsed URL, because only
+    /// parsing gives an address a single spelling.
     #[must_use]
     pub fn allows(&self, host: &Host, port: u16) -> bool {
         if self.port.is_some_and(|granted| granted != port) {
@@ -206,7 +212,7 @@ impl FromStr for NetRule {
     }
 }
 
-/// Whether a name has two labels or more, without another star.
+/// Returns whether a name has at least two labels and no further star.
 fn is_beneath_a_top_level(name: &str) -> bool {
     name.trim_end_matches('.').contains('.') && !name.contains('*')
 }

@@ -1,4 +1,4 @@
-//! What a trace shows of an effect.
+//! Summaries of effects for traces.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,46 +6,46 @@ use crate::chat::Usage;
 use crate::effect::{Effect, Entry};
 use crate::value::Value;
 
-/// Letters of a request that are shown.
+/// The maximum number of characters of a request that a trace shows.
 const SUBJECT: usize = 60;
 
-/// How far an effect is.
+/// The stage of an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EffectStage {
-    /// It begins.
+    /// The effect begins.
     Began,
-    /// It has ended.
+    /// The effect has ended.
     Ended,
-    /// It ended before: its answer comes from the journal, and the world is left alone.
+    /// The effect was answered from the journal and did not run again.
     Recorded,
 }
 
-/// An effect in short, as it begins and as it ends.
+/// The summary of an effect, emitted when it begins and when it ends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EffectEvent {
-    /// Where in the spell, such as `main.2#7`.
+    /// The path of the effect in the run, such as `main.2#7`.
     pub at: String,
-    /// What is done, such as `models.chat`.
+    /// The operation, such as `models.chat`.
     pub operation: String,
-    /// How far it is.
+    /// The stage.
     pub stage: EffectStage,
-    /// What it is about: a path, an address, a key, the model that answered.
+    /// The subject: a path, a URL, a key, or the model that answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// How long it took, in seconds.
+    /// The duration in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub took: Option<f64>,
-    /// What a model call used.
+    /// The usage of a model call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
-    /// What went wrong: the error's kind and its message.
+    /// The error, as its kind and message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
 impl EffectEvent {
-    /// What is known of an effect that begins.
+    /// Summarizes an effect that begins.
     #[must_use]
     pub fn of(effect: &Effect) -> Self {
         Self {
@@ -59,7 +59,7 @@ impl EffectEvent {
         }
     }
 
-    /// What is known of an effect that has ended, or was cut off by the end of the run.
+    /// Summarizes an effect that has ended or was cut off by the end of the run.
     #[must_use]
     pub fn ended(entry: &Entry, stage: EffectStage, took: Option<f64>) -> Self {
         let mut event = Self { stage, took, ..Self::of(&entry.effect) };
@@ -72,7 +72,7 @@ impl EffectEvent {
     }
 }
 
-/// What a request is about: the text it is, or the part of it that says so best.
+/// Returns the subject of a request: the request itself if it is text, else its most telling field.
 fn subject(request: &Value) -> Option<String> {
     let text = match request {
         Value::Map(request) => ["path", "url", "key", "model"].iter().find_map(|name| request.get(*name))?,

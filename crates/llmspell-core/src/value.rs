@@ -1,4 +1,4 @@
-//! The one dynamic value that crosses between scripts and the host.
+//! The dynamic value that is passed between scripts and the host.
 
 use indexmap::IndexMap;
 use serde::de::{MapAccess, SeqAccess, Visitor};
@@ -8,15 +8,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::callback::Callback;
 use crate::object::Object;
 
-/// Names to values, in the order in which they came.
+/// Values by name, in insertion order.
 pub type Map = IndexMap<String, Value>;
 
-/// How deep values may nest. Deeper ones, and cycles, are refused with the path to them.
+/// The maximum nesting depth of a value. Deeper values and cycles are rejected with their path.
 pub const MAX_DEPTH: usize = 128;
 
-/// An owned value. All but callbacks and objects are plain data that serde can write and read.
+/// An owned dynamic value. All variants except callbacks and objects are plain data, which serde can serialize and
+/// deserialize.
 ///
-/// `Nil` at the top is a script's own nil; inside a list or a map it is JSON's null, which Luau shows as
+/// At the top level, `Nil` is the script's own nil. Inside a list or a map, it is JSON's null, which Luau shows as
 /// `json.null`.
 ///
 /// ```
@@ -31,26 +32,26 @@ pub enum Value {
     Nil,
     /// True or false.
     Bool(bool),
-    /// A whole number. Engines that hold doubles refuse those past 2^53.
+    /// A whole number. Engines whose numbers are doubles reject integers past 2^53.
     Int(i64),
     /// Any other number.
     Num(f64),
     /// Text.
     Str(String),
-    /// Bytes that are not text.
+    /// Binary data.
     Bytes(Vec<u8>),
-    /// Values in order.
+    /// An ordered list.
     List(Vec<Value>),
     /// Values by name.
     Map(Map),
     /// A function of the script.
     Callback(Callback),
-    /// A thing of the host.
+    /// An object of the host.
     Object(Object),
 }
 
 impl Value {
-    /// The word for its type in errors.
+    /// Returns the name of the type, as error messages use it.
     #[must_use]
     pub fn type_name(&self) -> &'static str {
         match self {
@@ -67,13 +68,14 @@ impl Value {
         }
     }
 
-    /// Whether it is nothing.
+    /// Returns whether the value is nil.
     #[must_use]
     pub fn is_nil(&self) -> bool {
         matches!(self, Self::Nil)
     }
 
-    /// Whether it is data all through: functions and host objects die with their run.
+    /// Returns whether the value is plain data at every level. Functions and host objects are not, because they do
+    /// not outlive their run.
     #[must_use]
     pub fn is_data(&self) -> bool {
         match self {
@@ -84,7 +86,7 @@ impl Value {
         }
     }
 
-    /// The text, if it is text.
+    /// Returns the text of a string.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         match self {
@@ -93,7 +95,7 @@ impl Value {
         }
     }
 
-    /// The entry of a map.
+    /// Returns the entry of a map with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         match self {

@@ -1,52 +1,52 @@
-//! A call under way, as its purse sees it: however it ends, what was set aside for it is given back.
+//! The guard of a model call under way. However the call ends, its reservation is released.
 
 use std::sync::Arc;
 
 use super::{Need, Purse};
 use crate::chat::Usage;
 
-/// A call that was counted, and what is set aside for it.
+/// A model call that was counted, and its reservation. Dropping it releases the reservation.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(super) purse: Arc<Purse>,
     pub(super) need: Need,
     stage: Stage,
-    /// Whether nobody waits for its answer right now.
+    /// Whether nobody awaits the answer right now.
     idle: bool,
 }
 
-/// How far a call is.
+/// The state of a call, which decides what happens when it is dropped.
 #[derive(Debug)]
 enum Stage {
-    /// It waits for room in the budget: dropped now, it does not count.
+    /// Waits for budget. Not counted if dropped.
     Waiting,
-    /// Dropped now, it is charged this.
+    /// Sent. Charged this estimated usage if dropped.
     Sent(Usage),
-    /// What it used is known, and charged.
+    /// Answered. The real usage has been charged.
     Settled,
-    /// Its answer was kept from another one: it does not count.
+    /// Answered from the cache. Not counted.
     None,
 }
 
 impl Call {
-    /// One that may be sent, of which nothing is known.
+    /// Creates a call that may be sent, without a reservation.
     pub(super) fn new(purse: &Arc<Purse>) -> Self {
         purse.family.set_active(true);
         let stage = Stage::Sent(Usage::default());
         Self { purse: Arc::clone(purse), need: Need::default(), stage, idle: false }
     }
 
-    /// Says that what it used is known, and charged.
+    /// Marks the call as answered and charged.
     pub(crate) fn settled(&mut self) {
         self.stage = Stage::Settled;
     }
 
-    /// Says that no model was asked.
+    /// Marks the call as answered without asking a model.
     pub(crate) fn was_none(&mut self) {
         self.stage = Stage::None;
     }
 
-    /// Says whether somebody waits for its answer right now.
+    /// Records whether the answer is being awaited right now.
     pub(crate) fn set_idle(&mut self, idle: bool) {
         if self.idle != idle {
             self.idle = idle;
@@ -54,14 +54,14 @@ impl Call {
         }
     }
 
-    /// Says that it has to wait for room.
+    /// Marks the call as waiting for budget.
     pub(super) fn wait(&mut self) {
         self.stage = Stage::Waiting;
         self.purse.set_under_way(false);
         self.set_idle(true);
     }
 
-    /// Says that it has found room.
+    /// Marks the call as sent, with its reservation and the usage to charge if it is dropped.
     pub(super) fn send(&mut self, need: Need, question: Usage) {
         self.need = need;
         self.stage = Stage::Sent(question);

@@ -1,4 +1,4 @@
-//! The time, and randomness.
+//! The capabilities of clock and randomness.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,33 +6,33 @@ use crate::context::Context;
 use crate::effect::{Ask, Permit};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Tells the time.
+/// A clock, implemented by the embedder.
 pub trait Clock: Send + Sync {
-    /// The time of day.
+    /// Returns the wall-clock time.
     fn now(&self, permit: Permit) -> SystemTime;
 
-    /// The time since a moment of the clock's own choosing. Never goes back.
+    /// Returns the time since an arbitrary, fixed moment. It is monotonic.
     fn ticks(&self, permit: Permit) -> Duration;
 }
 
-/// Makes what nobody can guess.
+/// A source of cryptographic randomness, implemented by the embedder.
 pub trait Random: Send + Sync {
     /// Fills a buffer with random bytes.
     ///
     /// # Errors
-    /// When the system has none.
+    /// Returns an error when the system has no randomness.
     fn fill(&self, permit: Permit, bytes: &mut [u8]) -> Result<()>;
 }
 
-/// The clock behind the gate.
+/// The gated view of the clock.
 #[derive(Debug)]
 pub struct GatedClock<'a>(pub(crate) &'a Context);
 
 impl GatedClock<'_> {
-    /// The time of day, since the beginning of 1970 in UTC; before that it is zero.
+    /// Returns the time since the Unix epoch (1970 in UTC); zero for earlier times.
     ///
     /// # Errors
-    /// When there is no clock, or the run is over.
+    /// Returns an error when the runtime has no clock, or the run has ended.
     pub fn now(&self) -> Result<Duration> {
         let clock = self.capability()?;
         self.0.gate_now(Ask::new("clock", "now", &())?, |permit| {
@@ -40,10 +40,10 @@ impl GatedClock<'_> {
         })
     }
 
-    /// The time since some moment, for measuring: it never goes back, whatever becomes of the time of day.
+    /// Returns the time of a monotonic clock, for measuring time spans.
     ///
     /// # Errors
-    /// When there is no clock, or the run is over.
+    /// Returns an error when the runtime has no clock, or the run has ended.
     pub fn ticks(&self) -> Result<Duration> {
         let clock = self.capability()?;
         self.0.gate_now(Ask::new("clock", "ticks", &())?, |permit| Ok(clock.ticks(permit)))
@@ -53,10 +53,10 @@ impl GatedClock<'_> {
         self.0.clock_capability().ok_or_else(|| missing("clock"))
     }
 
-    /// Waits; within the run's wall limit, and without use of its processor time.
+    /// Sleeps. The time counts against the run's wall limit, but not against its processor time.
     ///
     /// # Errors
-    /// When the run ends meanwhile.
+    /// Returns an error when the run ends during the sleep.
     pub async fn sleep(&self, time: Duration) -> Result<()> {
         let ask = Ask::new("clock", "sleep", &time)?;
         let slept = async move {
@@ -67,25 +67,25 @@ impl GatedClock<'_> {
     }
 }
 
-/// Randomness behind the gate.
+/// The gated view of randomness.
 #[derive(Debug)]
 pub struct GatedRandom<'a>(pub(crate) &'a Context);
 
 impl GatedRandom<'_> {
-    /// So many random bytes.
+    /// Returns `N` random bytes.
     ///
     /// # Errors
-    /// When there is no randomness, or the run is over.
+    /// Returns an error when the runtime has no randomness, or the run has ended.
     pub fn bytes<const N: usize>(&self) -> Result<[u8; N]> {
         self.list(N)?
             .try_into()
             .map_err(|_| Error::internal("the journal holds another number of random bytes"))
     }
 
-    /// So many random bytes, where the number is known only now.
+    /// Returns `count` random bytes.
     ///
     /// # Errors
-    /// When there is no randomness, or the run is over.
+    /// Returns an error when the runtime has no randomness, or the run has ended.
     pub fn list(&self, count: usize) -> Result<Vec<u8>> {
         let random = self.0.random_capability().ok_or_else(|| missing("randomness"))?;
         self.0.gate_now(Ask::new("random", "bytes", &count)?, |permit| {

@@ -1,15 +1,17 @@
-//! The files a spell brings along, for `require` and `import`.
+//! The modules of a spell, which scripts load with `require` and `import`.
 
 use crate::error::Result;
 
-/// The source files inside a spell's own folder, and nothing else.
+/// The source files in a spell's own folder.
 ///
-/// They are part of the spell, not of the world: reading one is not an effect and needs no permission.
+/// Modules are part of the spell and not of the outside world. Reading one is therefore not an effect and needs no
+/// permission.
 pub trait Modules: Send + Sync {
-    /// Reads the module at `path`, relative to the spell's folder and with `/` between its parts.
-    /// `Ok(None)` means that there is no such file there; a path that leads outside is no such file.
+    /// Reads the module at `path`, which is relative to the spell's folder and uses `/` as its separator. Returns
+    /// `Ok(None)` if the file does not exist or the path leads outside the folder.
     ///
     /// # Errors
-    /// When the file is there but cannot be read as UTF-8 text, or is not what the user approved.
+    /// Returns an error when the file exists but is not readable as UTF-8 text, or differs from the version that the
+    /// user approved.
     fn read(&self, path: &str) -> Result<Option<String>>;
 }

@@ -1,4 +1,4 @@
-//! How a run is given its world.
+//! The builder of a run's context: which capabilities, permissions and limits a run gets.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -22,7 +22,7 @@ impl Modules for NoModules {
     }
 }
 
-/// What a run can reach, as far as its permissions allow. A child run has its parent's.
+/// The capabilities of a run, which its permissions restrict. A child run shares those of its parent.
 #[derive(Clone)]
 pub(super) struct World {
     pub(super) models: Option<Arc<dyn Models>>,
@@ -58,11 +58,12 @@ impl Default for World {
     }
 }
 
-/// Makes a [`Context`]. Nothing is ambient; without a call to a setter there is
+/// Builds a [`Context`]. Nothing is ambient. A context has, unless a setter is called:
 ///
-/// - no permission, no model, no cache, no console, no network, no files, no storage, no clock, no module;
+/// - no permission, no model, no cache, no console, no network, no files, no storage, no clock, no randomness and no
+///   module;
 /// - the default [`Limits`];
-/// - a journal that keeps nothing, and events go nowhere.
+/// - a journal that stores nothing, and a sink that drops all events.
 #[must_use]
 pub struct ContextBuilder {
     spell: SpellInfo,
@@ -85,109 +86,109 @@ impl ContextBuilder {
         }
     }
 
-    /// Says which spell runs.
+    /// Sets the spell that runs.
     pub fn spell(mut self, spell: SpellInfo) -> Self {
         self.spell = spell;
         self
     }
 
-    /// Sets what the user granted.
+    /// Sets the permissions that the user granted.
     pub fn permissions(mut self, permissions: Permissions) -> Self {
         self.permissions = permissions;
         self
     }
 
-    /// Sets what the run may use.
+    /// Sets the limits of the run.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Sets where effects are written down.
+    /// Sets the journal that records effects.
     pub fn journal(mut self, journal: Arc<dyn Journal>) -> Self {
         self.journal = Some(journal);
         self
     }
 
-    /// Sets where events go.
+    /// Sets the sink that receives events.
     pub fn sink(mut self, sink: Arc<dyn Sink>) -> Self {
         self.sink = sink;
         self
     }
 
-    /// Gives it models.
+    /// Sets the models.
     pub fn models(mut self, models: Arc<dyn Models>) -> Self {
         self.world.models = Some(models);
         self
     }
 
-    /// Sets the model that is used when a request names none: `provider/model`, or a name the default provider knows.
+    /// Sets the model for requests that name none: `provider/model`, or a name that the default provider knows.
     pub fn default_model(mut self, model: Option<String>) -> Self {
         self.world.default_model = model;
         self
     }
 
-    /// Sets the models that requests fall back on which name none to fall back on.
+    /// Sets the fallback models for requests that name none.
     pub fn fallback(mut self, models: Vec<String>) -> Self {
         self.world.fallback = models;
         self
     }
 
-    /// Gives it a console to read from.
+    /// Sets the console.
     pub fn console(mut self, console: Arc<dyn Console>) -> Self {
         self.world.console = Some(console);
         self
     }
 
-    /// Gives it a network, of which the permissions say what may be reached.
+    /// Sets the network. The permissions decide which hosts may be reached.
     pub fn net(mut self, net: Arc<dyn Net>) -> Self {
         self.world.net = Some(net);
         self
     }
 
-    /// Gives it files, of which the permissions say which may be read and written.
+    /// Sets the files. The permissions decide which of them may be read and written.
     pub fn files(mut self, files: Arc<dyn Files>) -> Self {
         self.world.files = Some(files);
         self
     }
 
-    /// Gives it the storage of its spell.
+    /// Sets the spell's storage.
     pub fn storage(mut self, storage: Arc<dyn Storage>) -> Self {
         self.world.storage = Some(storage);
         self
     }
 
-    /// Gives it a clock.
+    /// Sets the clock.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.world.clock = Some(clock);
         self
     }
 
-    /// Gives it a source of randomness.
+    /// Sets the source of randomness.
     pub fn random(mut self, random: Arc<dyn Random>) -> Self {
         self.world.random = Some(random);
         self
     }
 
-    /// Sets the folder that relative paths are looked up in, before the spell's own.
+    /// Sets the working folder. Relative paths are looked up there first, and then in the spell's own folder.
     pub fn working_dir(mut self, dir: PathBuf) -> Self {
         self.world.working_dir = Some(dir);
         self
     }
 
-    /// Gives it a cache for the answers of models.
+    /// Sets the cache of model answers.
     pub fn cache(mut self, cache: Arc<dyn Cache>) -> Self {
         self.world.cache = Some(cache);
         self
     }
 
-    /// Gives it the modules of its folder.
+    /// Sets the modules of the spell's folder.
     pub fn modules(mut self, modules: Arc<dyn Modules>) -> Self {
         self.world.modules = modules;
         self
     }
 
-    /// Makes the context and starts its wall clock.
+    /// Builds the context and starts its wall clock.
     #[must_use]
     pub fn build(self) -> Context {
         let journal = self.journal.unwrap_or_else(|| Arc::new(NoJournal));

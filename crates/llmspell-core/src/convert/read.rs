@@ -1,4 +1,4 @@
-//! Values into data: serde's deserializer, with errors in the words of scripts.
+//! Deserializes Rust types from values. The error messages use the type names that scripts know.
 
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -16,7 +16,7 @@ use crate::value::{Map, Value};
 pub(super) struct FromValue(pub(super) Value);
 
 impl FromValue {
-    /// "expected string, found integer", in the words of scripts.
+    /// Creates an error such as "expected string, found integer".
     fn mismatch<T>(expected: &dyn Display, found: &Value) -> Result<T> {
         Err(Error::argument(format!("expected {expected}, found {}", found.type_name())))
     }
@@ -63,7 +63,7 @@ impl<'de> Deserializer<'de> for FromValue {
                 let expected = Expecting(&visitor).to_string();
                 PASSING.with(|slot| slot.replace(Some(value)));
                 let result = visitor.visit_newtype_struct(().into_deserializer());
-                // Still there: nobody asked for one.
+                // If the value is still there, the visitor did not ask for a function or object.
                 match PASSING.with(RefCell::take) {
                     Some(value) => Self::mismatch(&expected, &value),
                     None => result,
@@ -114,7 +114,7 @@ impl<'de> Deserializer<'de> for FromValue {
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         match self.0 {
             Value::List(_) => self.deserialize_any(visitor),
-            // An empty table of a script may be either.
+            // Scripts in Luau write an empty list and an empty map alike.
             Value::Map(map) if map.is_empty() => {
                 visitor.visit_seq(&mut Items { items: Vec::new().into_iter(), index: 0 })
             }
@@ -226,7 +226,7 @@ struct Record {
 }
 
 impl Record {
-    /// The field that a script means, which may write it in camelCase.
+    /// Finds the field that a script means by a key in snake_case or camelCase.
     fn field(self, key: &str) -> Result<&'static str> {
         let found = self.fields.iter().find(|field| **field == key);
         let found = found.or_else(|| {
@@ -241,7 +241,7 @@ impl Record {
     }
 }
 
-/// `maxTokens` → `max_tokens`.
+/// Converts `maxTokens` to `max_tokens`.
 fn snake_case(name: &str) -> String {
     let mut snake = String::with_capacity(name.len() + 4);
     for letter in name.chars() {

@@ -1,4 +1,4 @@
-//! Data into values: serde's serializer.
+//! Serializes Rust types to values.
 
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -161,7 +161,7 @@ impl ListWriter {
     }
 }
 
-/// The four ways in which serde writes a list differ in nothing but their names.
+/// The four list traits of serde differ only in names.
 macro_rules! list_writers {
     ($($of:ident, $write:ident;)*) => {$(
         impl ser::$of for ListWriter {
@@ -228,7 +228,7 @@ impl ser::SerializeMap for MapWriter {
     }
 }
 
-/// So do the two ways in which it writes a record.
+/// The two struct traits of serde differ only in names.
 macro_rules! record_writers {
     ($($of:ident)*) => {$(
         impl ser::$of for MapWriter {

@@ -1,4 +1,4 @@
-//! What sorts of things go wrong, and their names.
+//! The kinds of errors and their names.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::limits::Limit;
 
-/// What sort of thing went wrong. Scripts read it as `err.kind`, the command picks its exit code from it.
+/// The kind of an error. Scripts read it as `err.kind`; the command derives its exit code from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -26,59 +26,59 @@ pub enum ErrorKind {
     NotFound,
     /// The spell was not granted what it asked for.
     PermissionDenied,
-    /// A limit was reached; nothing the spell wrote runs afterwards.
+    /// A limit was reached. No code of the spell runs afterwards.
     Limit(Limit),
-    /// A part of the run, such as an agent, has spent what it may; the run goes on.
+    /// A part of the run, such as an agent, has used up its budget. The run goes on.
     Budget,
-    /// An agent took as many turns as it may and had no answer.
+    /// An agent reached its maximum number of turns without an answer.
     TurnLimit,
     /// The run was cancelled from outside.
     Cancelled,
-    /// A callback asked to stop.
+    /// A callback asked the operation to stop.
     Stopped,
-    /// A text is not what it should be: JSON that does not parse, for example.
+    /// A text cannot be parsed, for example malformed JSON.
     Parse,
-    /// A value does not fit the schema that says what it has to be.
+    /// A value does not match its schema.
     Schema,
-    /// Reading or writing outside the gate failed (stdin closed, for example).
+    /// An input or output operation of the host failed, for example on a closed stdin.
     Io,
-    /// No usable provider, or one that is not known.
+    /// No provider is usable, or the named provider is unknown.
     NoProvider,
     /// The provider does not know the model.
     UnknownModel,
-    /// The provider refused the key, or there is none.
+    /// The provider rejected the API key, or there is none.
     Auth,
     /// The account has no credit left.
     Quota,
-    /// Too many requests.
+    /// The rate limit was exceeded.
     RateLimited,
-    /// The provider is overloaded or failed inside.
+    /// The provider is overloaded or had an internal error.
     Overloaded,
-    /// The provider refused the request as malformed or too long.
+    /// The provider rejected the request as malformed or too long.
     BadRequest,
-    /// The model, provider or build cannot do what was asked.
+    /// The model, provider or build does not support the request.
     Unsupported,
-    /// A server answered an HTTP request of the spell with a status of 400 or more.
+    /// A server answered an HTTP request of the spell with a status of 400 or above.
     Http,
-    /// The connection failed before an answer came.
+    /// The connection failed before an answer arrived.
     Network,
     /// The provider or server took too long.
     Timeout,
     /// The answer of the provider or server could not be understood.
     BadResponse,
-    /// The provider's answer held nothing.
+    /// The provider's answer was empty.
     EmptyResponse,
-    /// No answer of the model fits the schema that was asked for.
+    /// No answer of the model matches the requested schema.
     OutputInvalid,
-    /// A piece of a stream could not be understood.
+    /// An event of a stream could not be understood.
     BadStream,
-    /// A stream ended before the model had finished; `partial` holds the text so far.
+    /// A stream ended before the model had finished. `partial` holds the text received so far.
     StreamInterrupted,
-    /// What was under way when a run ended, and may have happened or not, now that the run is resumed.
+    /// The effect was in doubt when the run was resumed: it had started, and may or may not have happened.
     Interrupted,
-    /// A recording does not match what the spell asks for.
+    /// A recording does not match the requests of the spell.
     Replay,
-    /// What a test expects is not so.
+    /// An assertion of a test failed.
     Assertion,
     /// A bug in llmspell.
     Internal,
@@ -131,7 +131,7 @@ const KINDS: &[(ErrorKind, &str)] = &[
 ];
 
 impl ErrorKind {
-    /// The name scripts and JSON see, such as `limit.cpu`.
+    /// Returns the name that scripts and JSON use, such as `limit.cpu`.
     ///
     /// ```
     /// use llmspell_core::{ErrorKind, Limit};
@@ -142,13 +142,13 @@ impl ErrorKind {
         KINDS.iter().find(|(kind, _)| *kind == self).map_or("internal", |(_, name)| name)
     }
 
-    /// The kind with this name.
+    /// Returns the kind with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         KINDS.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
     }
 
-    /// Whether a model provider failed, or there is none.
+    /// Returns whether the kind means that a model provider failed or does not exist.
     #[must_use]
     pub fn is_provider(self) -> bool {
         matches!(

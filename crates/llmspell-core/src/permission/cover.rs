@@ -1,11 +1,11 @@
-//! What one grant covers of another, and paths that mean the same wherever they are read.
+//! Comparison of permissions: which requests a grant covers. Also makes paths independent of the current folder.
 
 use std::path::{Component, Path, PathBuf};
 
 use super::{Grant, Hosts, NetRule, Permissions};
 
 impl Permissions {
-    /// Both together.
+    /// Returns the union of both sets of permissions.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
@@ -18,7 +18,7 @@ impl Permissions {
         }
     }
 
-    /// What of it these permissions cover, and the rest.
+    /// Splits these permissions into those that `granted` covers and the rest.
     ///
     /// ```
     /// use llmspell_core::Permissions;
@@ -51,9 +51,10 @@ impl Permissions {
         )
     }
 
-    /// The same with relative paths made absolute beneath a folder, and all paths without `.` and `..`.
+    /// Returns the same permissions with all paths absolute and without `.` and `..`. Relative paths start in
+    /// `folder`.
     ///
-    /// Only the text is looked at, never the files: what a link leads to is for whoever opens it.
+    /// Only the text of the paths is used. Symbolic links are resolved, or refused, where a file is opened.
     #[must_use]
     pub fn beneath(mut self, folder: &Path) -> Self {
         for grant in [&mut self.read, &mut self.write] {
@@ -67,7 +68,7 @@ impl Permissions {
     }
 }
 
-/// A path without `.` and `..`; what is above the root is the root.
+/// Removes `.` and `..` from a path without looking at the disk. `..` at the root stays at the root.
 pub(crate) fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for part in path.components() {
@@ -111,7 +112,7 @@ impl<T: PartialEq> Grant<T> {
 }
 
 impl NetRule {
-    /// Whether all that another rule grants is granted by this one.
+    /// Returns whether this rule grants everything that another rule grants.
     fn covers(&self, other: &Self) -> bool {
         let same_port = self.port.is_none() || self.port == other.port;
         let same_hosts = match &other.hosts {
@@ -133,7 +134,7 @@ mod tests {
     #[test]
     fn what_is_asked_is_covered_or_left() {
         for (asked, granted, covered) in [
-            // Hosts: at any port covers at one; a star covers one label.
+            // Hosts: a rule for any port covers one port; a star covers exactly one label.
             (r#"{"net": ["a.org:443"]}"#, r#"{"net": ["a.org"]}"#, true),
             (r#"{"net": ["a.org"]}"#, r#"{"net": ["a.org"]}"#, true),
             (r#"{"net": ["a.org"]}"#, r#"{"net": ["a.org:443"]}"#, false),
@@ -147,13 +148,13 @@ mod tests {
             (r#"{"net": ["*.a.org"]}"#, r#"{"net": ["b.a.org"]}"#, false),
             (r#"{"net": ["*.b.a.org"]}"#, r#"{"net": ["*.a.org"]}"#, false),
             (r#"{"net": ["0x7f.1"]}"#, r#"{"net": ["127.0.0.1"]}"#, true),
-            // Folders: what is in one is covered, what only begins alike is not.
+            // Folders: a path inside a granted folder is covered; a path that only shares a prefix is not.
             (r#"{"read": ["/a/b/c"]}"#, r#"{"read": ["/a/b"]}"#, true),
             (r#"{"read": ["/a/b"]}"#, r#"{"read": ["/a/b"]}"#, true),
             (r#"{"read": ["/a/bc"]}"#, r#"{"read": ["/a/b"]}"#, false),
             (r#"{"read": ["/a"]}"#, r#"{"read": ["/a/b"]}"#, false),
             (r#"{"write": ["/a"]}"#, r#"{"read": ["/a"]}"#, false),
-            // Names are what they are.
+            // Names are compared exactly.
             (r#"{"env": ["HOME"]}"#, r#"{"env": ["HOME"]}"#, true),
             (r#"{"env": ["HOME"]}"#, r#"{"env": ["home"]}"#, false),
             (r#"{"run": ["git"]}"#, r#"{"run": ["gitk"]}"#, false),

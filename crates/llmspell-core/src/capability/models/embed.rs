@@ -1,4 +1,4 @@
-//! Texts become vectors behind the gate.
+//! Embeddings behind the gate.
 
 use super::{GatedModels, settle};
 use crate::effect::Ask;
@@ -6,10 +6,11 @@ use crate::embed::{EmbedRequest, Embeddings};
 use crate::error::{Error, Result};
 
 impl GatedModels<'_> {
-    /// Turns texts into vectors. A request that names no model means the provider's own for this.
+    /// Computes the embedding vectors of texts. Without a model, the provider's default embedding model is used.
     ///
     /// # Errors
-    /// What the provider answers, a limit, or the end of the run; also when the provider turns no texts into vectors.
+    /// Returns the provider's error, or an error when a limit is reached, the run has ended, or the provider has no
+    /// embedding models.
     pub async fn embed(&self, request: EmbedRequest) -> Result<Embeddings> {
         let ask = Ask::new("models", "embed", &request)?;
         let mut call = self.0.count_call().await?;
@@ -32,7 +33,8 @@ impl GatedModels<'_> {
         if let Some(used) = used {
             settle(self.0, used);
         }
-        // Only what was cut off is charged by a guess.
+        // A call that a limit or a cancellation cut off is charged its estimate when `call` is dropped. All other
+        // calls are settled here.
         if !result.as_ref().is_err_and(Error::is_final) {
             call.settled();
         }

@@ -1,23 +1,25 @@
-//! Which addresses are public, and what the others are.
+//! Classifies IP addresses: public ones, and the kinds of special-purpose ones.
 //!
-//! After IANA's registries of special-purpose addresses, <https://www.iana.org/assignments/iana-ipv4-special-registry>
-//! and <https://www.iana.org/assignments/iana-ipv6-special-registry>. What is there "globally reachable" is public
-//! here, but for the ways in which IPv6 carries an IPv4 address: those lead past every rule for IPv4.
+//! Source: IANA's registries of special-purpose addresses,
+//! <https://www.iana.org/assignments/iana-ipv4-special-registry> and
+//! <https://www.iana.org/assignments/iana-ipv6-special-registry>. An address is public here if the registry calls it
+//! "globally reachable". IPv6 addresses that embed an IPv4 address are never public, because they would bypass the
+//! rules for IPv4.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-/// What an address is that is not public.
+/// The kind of an address that is not public.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Special {
-    /// For a sentence: "10.0.0.1 is a private address (RFC 1918)".
+    /// A phrase for error messages: "10.0.0.1 is a private address (RFC 1918)".
     pub(super) what: &'static str,
-    /// Whether it is one IPv4 address in the clothes of another, which no rule can grant.
+    /// Whether the IPv6 address embeds an IPv4 address. No rule can grant such an address.
     pub(super) embeds: bool,
 }
 
-/// What keeps an address from being public, or nothing.
+/// Returns the special kind of an address, or `None` for a public address.
 pub(super) fn special(address: IpAddr) -> Option<Special> {
     match address {
         IpAddr::V4(address) => V4.iter().find(|(net, _)| net.contains(&address)).map(|(_, what)| *what),
@@ -29,11 +31,11 @@ pub(super) fn special(address: IpAddr) -> Option<Special> {
     }
 }
 
-/// All that has been given out so far (RFC 4291, section 2.4).
+/// The only range of IPv6 that has been allocated for global unicast so far (RFC 4291, section 2.4).
 const GLOBAL_UNICAST: Ipv6Net = v6([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
 const RESERVED_V6: Special = is("a reserved address (RFC 4291)");
 
-/// The first row that fits counts.
+/// The first matching row counts.
 const V4: &[(Ipv4Net, Special)] = &[
     (v4(0, 0, 0, 0, 8), is("an address of \"this network\" (RFC 791)")),
     (v4(10, 0, 0, 0, 8), is("a private address (RFC 1918)")),
@@ -53,7 +55,7 @@ const V4: &[(Ipv4Net, Special)] = &[
     (v4(240, 0, 0, 0, 4), is("a reserved address (RFC 1112)")),
 ];
 
-/// The first row that fits counts.
+/// The first matching row counts.
 const V6: &[(Ipv6Net, Special)] = &[
     (v6([0, 0, 0, 0, 0, 0, 0, 0], 128), is("the unspecified address (RFC 4291)")),
     (v6([0, 0, 0, 0, 0, 0, 0, 1], 128), is("the loopback address (RFC 4291)")),

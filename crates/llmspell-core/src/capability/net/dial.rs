@@ -1,4 +1,9 @@
-//! Who may be dialled: the URL is parsed once, its host checked by the grant, each of its addresses by what it is.
+//! Decides to which addresses a request may connect.
+//!
+//! The URL is parsed once. Its host is checked against the grant before any name is resolved, and then each resolved
+//! address is checked as well. The result is a [`Dial`]: a proof of the check, and the only input from which a
+//! [`Net`] connects. DNS rebinding is thus not possible, because the checked addresses are the ones to which the host
+//! connects.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,13 +16,13 @@ use crate::effect::Permit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::permission::{Grant, NetRule};
 
-/// The most bytes of a URL, as the usual servers take them.
+/// The maximum length of a URL in bytes, which common servers accept.
 const MAX_URL: usize = 8 * 1024;
-/// The most characters of a URL that an error repeats.
+/// The maximum number of characters of a URL that an error message repeats.
 const SHOWN: usize = 200;
 
-/// A place that may be dialled: only the gate makes one, from a URL whose host was granted and whose addresses were
-/// all checked. Whoever dials connects to these addresses and to no other.
+/// A permitted connection. Only the gate creates one, from a URL whose host was granted and whose addresses were all
+/// checked. The network connects to these addresses and to no others.
 #[derive(Debug)]
 pub struct Dial {
     url: Url,
@@ -26,27 +31,28 @@ pub struct Dial {
 }
 
 impl Dial {
-    /// What to ask for: `http` or `https`, with a host, without user and password.
+    /// Returns the URL to request: `http` or `https`, with a host, and without user or password.
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// The addresses to connect to, at the port of the URL. Where the URL's host is an address, it is the only one.
+    /// Returns the addresses to which to connect, at the port of the URL. If the host of the URL is an address, it is
+    /// the only one.
     #[must_use]
     pub fn addresses(&self) -> &[IpAddr] {
         &self.addresses
     }
 
-    /// Whether all of the addresses are public. A connection to one that is not was granted to this run and must not
-    /// serve another.
+    /// Returns whether all addresses are public. A connection to an address that is not public was granted to this
+    /// run only, and must not be reused for another run.
     #[must_use]
     pub fn is_public(&self) -> bool {
         self.is_public
     }
 }
 
-/// A host and port that the run was granted. What its addresses are is not known yet.
+/// A host and port that the run was granted, before its addresses are known.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     url: Url,
@@ -54,12 +60,13 @@ pub(super) struct Target {
     port: u16,
 }
 
-/// Reads a URL that a script gave.
+/// Parses a URL that a script wrote.
 pub(super) fn parse(text: &str) -> Result<Url> {
     if text.len() > MAX_URL {
         return Err(wrong(text, &format!("it is longer than {} KB", MAX_URL / 1024)));
     }
-    // The parser would drop tabs and line ends: what a person reads would not be what is dialled.
+    // The parser would drop tabs and line ends, so the URL that a person reads would differ from the one that is
+    // requested.
     if text.chars().any(char::is_control) {
         return Err(wrong(text, "it holds control characters"));
     }
@@ -79,16 +86,17 @@ fn wrong(text: &str, why: &str) -> Error {
 }
 
 impl Target {
-    /// Checks the scheme, the host and the port of a URL.
+    /// Checks the scheme, host and port of a URL.
     ///
     /// # Errors
-    /// When it is not for the web, or its host was not granted; the hint is the flag that would grant it.
+    /// Returns an error when the scheme is not `http` or `https`, when the URL contains a user or password, or when
+    /// the host was not granted. The hint then names the flag that would grant it.
     pub(super) fn new(mut url: Url, grant: &Grant<NetRule>) -> Result<Self> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(wrong(url.as_str(), &format!("`{}` is neither http nor https", url.scheme())));
         }
         if !url.username().is_empty() || url.password().is_some() {
-            // Not repeated: it may be a password.
+            // The URL is not repeated, because it may contain a password.
             return Err(Error::new(ErrorKind::Parse, "a URL must not hold a user or a password")
                 .hint("send them in an `Authorization` header"));
         }
@@ -109,15 +117,15 @@ impl Target {
         &self.url
     }
 
-    /// Finds the addresses of the host and checks each: one bad address refuses them all.
+    /// Resolves the host and checks each address. One forbidden address makes the whole request fail.
     ///
     /// # Errors
-    /// When there is none, or one is not public and not granted by itself.
+    /// Returns an error when the host has no address, or when an address is not public and was not granted itself.
     pub(super) async fn dial(self, grant: &Grant<NetRule>, net: &dyn Net, permit: &Permit) -> Result<Dial> {
         let addresses = match &self.host {
             Host::Ipv4(address) => vec![IpAddr::V4(*address)],
             Host::Ipv6(address) => vec![IpAddr::V6(*address)],
-            // Never asked of anybody, so that nobody can answer wrongly (RFC 6761, section 6.3).
+            // Names of the local host are not resolved, so a wrong answer is not possible (RFC 6761, section 6.3).
             Host::Domain(name) if is_localhost(name) => LOOPBACK.to_vec(),
             Host::Domain(name) => net.resolve(permit, name).await?,
         };
@@ -155,7 +163,7 @@ impl Target {
     }
 }
 
-/// Host and port, as a rule grants them.
+/// Writes the host and port in the form of a rule.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)

@@ -1,4 +1,4 @@
-//! Header fields: which a script may set, which are credentials, and how many are taken in.
+//! HTTP header fields: which ones a script may set, which ones are credentials, and how many are allowed.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The most header fields of a response, and of a request.
+/// The maximum number of header fields in a request or response.
 const MAX_FIELDS: usize = 100;
-/// The most bytes of all of them.
+/// The maximum size of all header fields together, in bytes.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// Header fields in order, their names in lower case. Look-up ignores case.
+/// HTTP header fields in order, with names in lower case. Lookup ignores case.
 ///
 /// ```
 /// use llmspell_core::capability::Headers;
@@ -25,10 +25,11 @@ const MAX_BYTES: usize = 64 * 1024;
 pub struct Headers(Vec<(String, String)>);
 
 impl Headers {
-    /// Sets a field of a request, in the place of one of the same name.
+    /// Sets a field of a request. Replaces a field with the same name.
     ///
     /// # Errors
-    /// When the name or the value is none, the field is not the script's to set, or there are too many.
+    /// Returns an error when the name or value is not valid, the field belongs to the connection, or there are too
+    /// many fields.
     pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
         if !is_token(name) {
             return Err(Error::argument(format!("`{}` is no name of a header", name.escape_debug())));
@@ -37,7 +38,7 @@ impl Headers {
         if is_ours(&name) {
             return Err(Error::argument(format!("the header `{name}` cannot be set: the connection does")));
         }
-        // Visible characters, spaces and tabs (RFC 9110, section 5.5), and letters beyond ASCII.
+        // Allowed are visible characters, spaces and tabs (RFC 9110, section 5.5), and characters beyond ASCII.
         if value.chars().any(|letter| letter.is_control() && letter != '\t') {
             return Err(Error::argument(format!(
                 "the header `{name}` has a line end or a control character"
@@ -48,10 +49,10 @@ impl Headers {
         self.bounded().map_err(|why| Error::argument(format!("a request takes no more than {why}")))
     }
 
-    /// The fields of a response as they came.
+    /// Takes the fields of a response unchanged, except that names become lower case.
     ///
     /// # Errors
-    /// When there are too many.
+    /// Returns a `bad_response` error when the fields are too many or too large.
     pub(super) fn received(fields: Vec<(String, String)>) -> Result<Self> {
         let headers =
             Self(fields.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect());
@@ -69,23 +70,23 @@ impl Headers {
         if bytes > MAX_BYTES { Err(format!("{} KB of headers", MAX_BYTES / 1024)) } else { Ok(()) }
     }
 
-    /// The value of a field; of several by this name, the first.
+    /// Returns the value of a field; the first one if the name occurs several times.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// All fields, names in lower case.
+    /// Iterates over all fields. Names are in lower case.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The fields whose names are as wished.
+    /// Returns the fields whose names satisfy a condition.
     pub(super) fn only(&self, wished: impl Fn(&str) -> bool) -> Self {
         Self(self.0.iter().filter(|(name, _)| wished(name)).cloned().collect())
     }
 
-    /// The fields with every credential replaced by a word.
+    /// Returns the fields with the value of each credential replaced by `[redacted]`.
     pub(super) fn redacted(&self) -> Self {
         let field = |(name, value): &(String, String)| {
             let value = if is_credential(name) { "[redacted]" } else { value };
@@ -95,21 +96,21 @@ impl Headers {
     }
 }
 
-/// Without credentials.
+/// Hides credentials.
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.redacted().iter()).finish()
     }
 }
 
-/// Whether a name is a token (RFC 9110, section 5.6.2).
+/// Returns whether a name is a token (RFC 9110, section 5.6.2).
 pub(super) fn is_token(name: &str) -> bool {
     !name.is_empty()
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
-/// Whether a field belongs to the connection: whoever sets one could speak to another host than was checked, or end
-/// the request early and begin another.
+/// Returns whether a field belongs to the connection. A script that could set `host` would reach another host than
+/// the checked one; one that could set `content-length` could smuggle a second request.
 fn is_ours(name: &str) -> bool {
     const OURS: [&str; 9] = [
         "connection",
@@ -125,7 +126,8 @@ fn is_ours(name: &str) -> bool {
     OURS.contains(&name) || name.starts_with("proxy-")
 }
 
-/// Whether a field proves who asks: it is not written down, and it stays with the origin that it was meant for.
+/// Returns whether a field is a credential. Credentials are not recorded, and a redirect to another origin drops
+/// them.
 pub(super) fn is_credential(name: &str) -> bool {
     const WORDS: [&str; 8] =
         ["auth", "cookie", "credential", "key", "password", "secret", "session", "token"];

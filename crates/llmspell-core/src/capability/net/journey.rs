@@ -1,4 +1,7 @@
-//! One request over all its redirects, each hop checked as the first, and the bounds of its answer.
+//! Follows the redirects of a request and enforces its time limits.
+//!
+//! Each hop is checked like the first request: its host, its addresses and its scheme. Credentials are sent only to
+//! the origin for which they were set. At most five redirects are followed.
 
 use std::time::Duration;
 
@@ -14,14 +17,14 @@ use crate::effect::Permit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::permission::{Grant, NetRule};
 
-/// The most redirects of one request.
+/// The maximum number of redirects of one request.
 const MAX_REDIRECTS: usize = 5;
-/// How long the head of an answer may take, the connection included.
+/// The maximum time until the head of an answer has arrived, including the connection.
 const FIRST_BYTE: Duration = Duration::from_secs(30);
-/// How long the next piece of a body may take.
+/// The maximum time until the next chunk of a body arrives.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// What a request may reach, and how.
+/// A request that follows redirects: the network, the grant and the time limits.
 pub(super) struct Journey<'a> {
     pub(super) net: &'a dyn Net,
     pub(super) grant: &'a Grant<NetRule>,
@@ -30,17 +33,17 @@ pub(super) struct Journey<'a> {
     pub(super) follow: bool,
 }
 
-/// An answer whose head is here and whose body is still to come.
+/// A response whose head has arrived, with its body as a stream.
 pub(super) struct Arrived {
     pub(super) head: HttpHead,
     pub(super) body: BoxStream<'static, Result<Bytes>>,
 }
 
 impl Journey<'_> {
-    /// Sends a request, and again wherever it is redirected to.
+    /// Sends a request and follows its redirects.
     ///
     /// # Errors
-    /// When a hop is not granted or fails, or there are too many.
+    /// Returns an error when a hop is not granted or fails, or when there are too many redirects.
     pub(super) async fn go(self, mut target: Target, mut outgoing: Outgoing) -> Result<Arrived> {
         for _ in 0..=MAX_REDIRECTS {
             let url = target.url().clone();
@@ -80,8 +83,8 @@ impl Journey<'_> {
 }
 
 impl Outgoing {
-    /// The request that follows a redirect (RFC 9110, section 15.4). Credentials stay with their origin, and nothing
-    /// but the question itself goes on without TLS.
+    /// Returns the request to send after a redirect (RFC 9110, section 15.4). A redirect to another origin drops the
+    /// credentials. A redirect from `https` to `http` drops all headers and is refused if there is a body.
     fn redirected(mut self, status: u16, from: &Url, to: &Url) -> Result<Self> {
         let becomes_get = match status {
             301 | 302 => self.method == "POST",
@@ -108,12 +111,12 @@ impl Outgoing {
     }
 }
 
-/// Scheme, host and port.
+/// Returns scheme, host and port, for error messages.
 fn site(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
 
-/// How long a request may still take.
+/// The deadline of a request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
     until: Instant,
@@ -121,7 +124,7 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// As long as this from now on, and no longer than the run.
+    /// Creates a deadline `most` from now, or at the end of the run if that is earlier.
     pub(super) fn new(most: Duration, permit: &Permit) -> Self {
         let now = Instant::now();
         let left = permit.deadline().map(|end| Instant::from_std(end).saturating_duration_since(now));
@@ -129,7 +132,8 @@ impl Patience {
         Self { until: now + total, total }
     }
 
-    /// Waits for one step. `late` begins the error when it takes too long.
+    /// Waits for one step, at most `most` and at most until the deadline. `late` begins the error message of a
+    /// timeout.
     async fn wait<T>(&self, most: Duration, late: &str, step: impl Future<Output = Result<T>>) -> Result<T> {
         let step_end = Instant::now() + most;
         timeout_at(step_end.min(self.until), step).await.unwrap_or_else(|_| {
@@ -140,8 +144,8 @@ impl Patience {
     }
 }
 
-/// A body that keeps coming, or ends with an error. Time in which nobody asks for more is not held against it, but for
-/// the total.
+/// Wraps a body so that a stalled connection ends it with an error. Time in which nobody reads does not count as
+/// stalled, but counts against the deadline.
 fn bounded(body: BoxStream<'static, Result<Bytes>>, patience: Patience) -> BoxStream<'static, Result<Bytes>> {
     let pieces = stream::unfold(Some(body), move |body| async move {
         let mut body = body?;
