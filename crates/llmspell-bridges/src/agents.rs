@@ -1,4 +1,4 @@
-//! The `agents` bridge.
+//! The `agents` bridge: agents with a model and tools, and agents that a script implements.
 
 mod config;
 mod listening;
@@ -16,10 +16,10 @@ pub use config::{AgentConfig, AgentRunOptions, Input};
 use listening::Listening;
 pub use registered::{Definition, Registered, RegisteredInfo};
 
-/// A model with tools, which works on until it has an answer; and agents that a script makes itself.
+/// Agents: models that call tools until they have an answer, and agents that a script implements.
 ///
-/// What an agent may do is what the spell may do, with the tools that it was given: a tool that was not is refused, whatever
-/// the model says.
+/// An agent has the permissions of the spell and the tools that it was given. A call of any other tool is refused,
+/// whatever the model asks for.
 #[bridge]
 #[since("0.3")]
 pub mod agents {
@@ -29,12 +29,12 @@ pub mod agents {
 
     use super::{AgentConfig, AgentRunOptions, Definition, Input, Made, Registered, RegisteredInfo};
 
-    /// Makes an agent.
+    /// Creates an agent.
     ///
-    /// `tools` holds names of tools and of methods such as `"fs.read"`, tables as `tools.register` takes them, and other agents.
-    /// A run takes at most `max_turns` turns (10 unless given) and spends at most its `budget`. With an `output`, a schema, the
-    /// answer is data. `on_event` is called with each step. Fails with `not_found` when there is no such tool, and with
-    /// `no_provider` or `unknown_model` when there is no such model.
+    /// `tools` lists names of tools, names of methods such as `"fs.read"`, tables as for `tools.register`, and other
+    /// agents. A run takes at most `max_turns` turns (default 10) and spends at most its `budget`. With an `output`
+    /// schema, the answer is data. `on_event` is called for each step. Fails with `not_found` for an unknown tool,
+    /// and with `no_provider` or `unknown_model` for an unknown model.
     ///
     /// ```luau
     /// local agent, err = agents.create {
@@ -52,10 +52,11 @@ pub mod agents {
         Ok(Agent(Made::new(cx, config)?))
     }
 
-    /// Registers an agent under a name that no other has.
+    /// Registers an agent under a new name.
     ///
-    /// It is a function that takes an input and options and returns a result; a table with a method `execute` that does so, and
-    /// perhaps one `stream` that takes a function to call with each piece as well; or an agent that `agents.create` made.
+    /// The agent is one of three things: a function that takes an input and options and returns a result; a table
+    /// with such a method `execute`, and optionally a method `stream` that also takes a function to call with each
+    /// part; or an agent from `agents.create`.
     ///
     /// ```luau
     /// assert(agents.register("echo", function(input, options)
@@ -76,9 +77,9 @@ pub mod agents {
         Ok(true)
     }
 
-    /// Gives a registered agent an input and returns its result.
+    /// Runs a registered agent with an input and returns the result.
     ///
-    /// Each time it begins anew. Fails with `not_found` when there is none of that name.
+    /// Each call starts without earlier messages. Fails with `not_found` when no agent has this name.
     ///
     /// ```luau
     /// agents.register("double", function(input)
@@ -90,9 +91,9 @@ pub mod agents {
         Registered::find(&cx, &name)?.execute(&cx, input, options).await
     }
 
-    /// Gives a registered agent an input and calls `on_chunk` with each piece of its answer as it arrives.
+    /// Runs a registered agent and calls `on_chunk` with each part of its answer as it arrives.
     ///
-    /// A function's result comes in one piece. Fails with `not_found` when there is none of that name.
+    /// A function's result arrives as one part. Fails with `not_found` when no agent has this name.
     ///
     /// ```luau
     /// agents.register("echo", function(input)
@@ -114,7 +115,7 @@ pub mod agents {
         Registered::find(&cx, &name)?.stream(&cx, input, on_chunk, options).await
     }
 
-    /// Lists the agents that are registered.
+    /// Lists the registered agents.
     ///
     /// ```luau
     /// agents.register("echo", function(input) return input end)
@@ -124,9 +125,9 @@ pub mod agents {
         Ok(Registered::list(cx))
     }
 
-    /// Says what is known of a registered agent.
+    /// Describes a registered agent.
     ///
-    /// Fails with `not_found` when there is none of that name.
+    /// Fails with `not_found` when no agent has this name.
     ///
     /// ```luau
     /// agents.register("echo", function(input) return input end)
@@ -136,9 +137,9 @@ pub mod agents {
         Registered::find(cx, &name).map(|agent| agent.info(name))
     }
 
-    /// Takes an agent out; its name is free again.
+    /// Removes a registered agent, so that its name can be used again.
     ///
-    /// Fails with `not_found` when none of that name is registered.
+    /// Fails with `not_found` when no agent has this name.
     ///
     /// ```luau
     /// agents.register("echo", function(input) return input end)
@@ -149,20 +150,20 @@ pub mod agents {
         Registered::remove(cx, &name)
     }
 
-    /// A model with tools, and what was said to it and by it.
+    /// An agent with a model, its tools and its messages.
     ///
-    /// It works on one input at a time; give several at once to forks of it.
+    /// An agent works on one input at a time. To run several inputs at once, use forks of it.
     #[derive(Debug, Clone)]
     pub struct Agent(pub(super) Made);
 
     #[object]
     impl Agent {
-        /// Gives it something to do, and goes on until the model answers without calling a tool.
+        /// Runs the agent with an input until the model answers without calling a tool.
         ///
-        /// The result holds the `text`, the `output` where the agent has a schema for it, how many `turns` and `tool_calls` it
-        /// took, and the `usage`. What a tool fails with is told to the model. Fails with `turn_limit`, `budget`,
-        /// `output_invalid` or what the provider answers; each turn that ended stays said, and the next input goes on from
-        /// there.
+        /// The result holds the `text`, the `output` if the agent has an output schema, the number of `turns` and
+        /// `tool_calls`, and the `usage`. An error of a tool is reported to the model. Fails with `turn_limit`,
+        /// `budget`, `output_invalid` or the provider's error. Completed turns are kept, and the next input continues
+        /// from there.
         ///
         /// ```luau
         /// local agent = agents.create {name = "helper"}
@@ -179,9 +180,10 @@ pub mod agents {
             self.0.run(&cx, input, options).await
         }
 
-        /// Does the same and calls `on_event` with each step: `text` as it arrives, `tool_call`, `tool_result`, `usage`.
+        /// Runs the agent and calls `on_event` for each step: `text`, `tool_call`, `tool_result`, `usage`.
         ///
-        /// It stops when `on_event` returns `false`, and with an error of the kind `stopped` when it returns a text.
+        /// Text arrives as deltas. The run stops when `on_event` returns `false`, and fails with the kind `stopped`
+        /// when it returns a text.
         ///
         /// ```luau
         /// local agent = agents.create {name = "helper"}
@@ -196,7 +198,7 @@ pub mod agents {
             self.0.stream(&cx, input, on_event).await
         }
 
-        /// Makes a second agent with the same past; from here on each goes its own way.
+        /// Creates a second agent with the same messages. The two are independent from then on.
         ///
         /// ```luau
         /// local agent = agents.create {name = "helper"}
@@ -209,13 +211,13 @@ pub mod agents {
             Ok(Agent(self.0.fork()?))
         }
 
-        /// Its name.
+        /// The agent's name.
         #[field]
         pub fn name(&self) -> Result<String> {
             Ok(self.0.agent.name().to_owned())
         }
 
-        /// What was said so far, oldest first, with the calls of tools and their results.
+        /// The messages so far, oldest first, including tool calls and their results.
         #[field]
         pub fn messages(&self) -> Result<Vec<Message>> {
             Ok(self.0.agent.messages())
@@ -223,7 +225,7 @@ pub mod agents {
     }
 }
 
-/// An agent that a script made, and who hears of it.
+/// An agent with a model that a script created, and its event callback.
 #[derive(Debug, Clone)]
 pub struct Made {
     agent: Arc<llmspell_llm::Agent>,
@@ -241,7 +243,7 @@ impl Made {
         Ok(Self { agent: Arc::new(self.agent.fork()?), ..self.clone() })
     }
 
-    /// The same agent to which nothing was said.
+    /// Returns the same agent without messages.
     fn anew(&self, cx: &Context) -> Result<Self> {
         Ok(Self { agent: Arc::new(self.agent.anew(cx)?), ..self.clone() })
     }
@@ -265,14 +267,14 @@ impl Made {
         self.agent.run(&cx, input.0, &listening).await.map(drop)
     }
 
-    /// Calls a function with each piece of text.
+    /// Calls a function with each part of the text.
     async fn pieces(&self, cx: &Context, input: Input, on_chunk: Callback) -> Result<()> {
         let cx = cx.spawn();
         let listening = Listening::new(&cx, [self.on_event.clone()]).text(on_chunk);
         self.agent.run(&cx, input.0, &listening).await.map(drop)
     }
 
-    /// The agent as a tool of another one. It begins anew with each call.
+    /// Returns the agent as a tool of another agent. Each tool call starts without earlier messages.
     fn tool(&self) -> Result<Tool> {
         let takes = Schema::known(json!({
             "type": "object",

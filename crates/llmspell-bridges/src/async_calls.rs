@@ -1,11 +1,11 @@
-//! The `async` bridge.
+//! The `async` bridge: waiting for callbacks of background calls.
 
 use llmspell_macros::bridge;
 
-/// Looks after calls whose answers go to callbacks, such as those of `llm.chat_async`.
+/// Waits for background calls whose results go to callbacks, such as `llm.chat_async`.
 ///
-/// Callbacks run by themselves whenever the spell waits, and all of them before it ends; a spell calls these only to
-/// wait for them at a place of its choice. New spells find `promise` easier.
+/// Callbacks run by themselves whenever the spell waits, and at the latest before it ends. These methods are needed
+/// only to wait for them at a certain place. In new spells, `promise` is easier.
 #[bridge]
 #[since("0.1")]
 pub mod r#async {
@@ -13,9 +13,9 @@ pub mod r#async {
 
     use crate::pending::Pending;
 
-    /// Waits until a callback has run, and returns how many have since it was last called.
+    /// Waits until a callback has run. Returns the number of callbacks that ran since the last call.
     ///
-    /// It waits at most 100 ms, and not at all when no call is pending.
+    /// Waits at most 100 ms, and not at all when no call is pending.
     ///
     /// ```luau
     /// local answers = {}
@@ -33,7 +33,7 @@ pub mod r#async {
         cx.state::<Pending>().next(&cx).await
     }
 
-    /// Counts the calls whose callbacks have not run.
+    /// Returns the number of calls whose callbacks have not run.
     ///
     /// ```luau
     /// assert(async.pending_count() == 0)

@@ -1,13 +1,13 @@
-//! Strings of scripts that need not be text.
+//! The byte strings of scripts.
 
 use llmspell_core::bridge::{FromArgument, IntoReturn};
 use llmspell_core::{Error, Result, Value};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-/// A string as scripts have them: any bytes.
+/// A byte string, which need not be text.
 ///
-/// [`String`] as a parameter refuses what is not UTF-8; this is for methods that can make use of it. As a result it is
-/// the same whatever the bytes are: a `Uint8Array` where the language tells bytes from text.
+/// A [`String`] parameter rejects strings that are not UTF-8; this type accepts them. As a result type, it is always
+/// a `Uint8Array` in languages that distinguish bytes from text.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Bytes(pub Vec<u8>);
 

@@ -1,20 +1,20 @@
-//! The `console` bridge.
+//! The `console` bridge: output, questions and progress bars.
 
 use std::fmt::Write as _;
 
 use llmspell_core::{Context, Error, ErrorKind, Result};
 use llmspell_macros::bridge;
 
-/// Writes to the spell's output and asks the user.
+/// Writes to the spell's output and asks the user questions.
 #[bridge]
 #[since("0.1")]
 pub mod console {
     use llmspell_core::capability::GatedProgress;
     use llmspell_core::{Context, Result};
 
-    /// Writes a text as it is, without a line end.
+    /// Writes a text without a line end.
     ///
-    /// `print` writes a whole line; this is for text that comes in pieces.
+    /// `print` writes a whole line; use this for partial lines.
     ///
     /// ```luau
     /// console.write("one, ")
@@ -24,9 +24,9 @@ pub mod console {
         cx.console().write(text)
     }
 
-    /// Shows a prompt, waits for one line and returns it without its line end.
+    /// Shows a prompt, reads one line and returns it without its line end.
     ///
-    /// Returns nothing at the end of input. Fails with the kind `io` when the spell runs without a console.
+    /// Returns nil at the end of the input. Fails with the kind `io` when the spell runs without a console.
     ///
     /// ```luau
     /// local name, err = console.read_line("Your name? ")
@@ -40,10 +40,11 @@ pub mod console {
         cx.console().read_line(prompt.unwrap_or_default()).await
     }
 
-    /// Asks a question that is answered with yes or no.
+    /// Asks a yes-or-no question.
     ///
-    /// An empty line is the default, which is no unless given. What is neither is asked again, three times in all.
-    /// Fails with the kind `io` when the spell runs without a console, or input ends.
+    /// An empty line selects the default, which is no unless `default` is given. After an invalid answer the question
+    /// is repeated, three times in total. Fails with the kind `io` when the spell runs without a console, or the
+    /// input ends.
     ///
     /// ```luau
     /// local yes, err = console.confirm("Delete all files?")
@@ -57,10 +58,10 @@ pub mod console {
         super::confirm(&cx, &question, default.unwrap_or(false)).await
     }
 
-    /// Shows a list of choices and returns the one that the user picks by its number or its text.
+    /// Shows a list of choices and returns the one that the user selects by its number or text.
     ///
-    /// What is neither is asked again, three times in all. Fails with the kind `io` when the spell runs without a
-    /// console, or input ends.
+    /// After an invalid answer the question is repeated, three times in total. Fails with the kind `io` when the
+    /// spell runs without a console, or the input ends.
     ///
     /// ```luau
     /// local colour, err = console.select("Which colour?", {"red", "green"})
@@ -70,10 +71,10 @@ pub mod console {
         super::select(&cx, &question, choices).await
     }
 
-    /// Shows the user how far a work has come: `total` steps in all, if that is known, and what it is about.
+    /// Shows a progress bar. `total` is the number of steps, if it is known; `label` describes the work.
     ///
-    /// On a terminal this is a bar, and else a line now and then; it goes to stderr and is no output. Each change is
-    /// charged to the `output` limit: its texts and 32 bytes.
+    /// A terminal shows a bar; elsewhere a line is printed now and then. Progress goes to stderr and is not part of
+    /// the output. Each change is charged to the `output` limit: its texts plus 32 bytes.
     ///
     /// ```luau
     /// local files = {"one.txt", "two.txt", "three.txt"}
@@ -88,13 +89,13 @@ pub mod console {
         Ok(Progress(cx.console().progress(total, label.unwrap_or_default())?))
     }
 
-    /// How far a work has come. It is finished when the spell lets go of it, or ends.
+    /// A progress bar. It finishes when the spell drops it or ends.
     #[derive(Debug)]
     pub struct Progress(GatedProgress);
 
     #[object]
     impl Progress {
-        /// Says how many steps are done.
+        /// Sets the number of completed steps.
         ///
         /// ```luau
         /// local bar = console.progress(100)
@@ -104,7 +105,7 @@ pub mod console {
             self.0.update(done)
         }
 
-        /// Says that so many more steps are done, or one.
+        /// Adds completed steps; one by default.
         ///
         /// ```luau
         /// local bar = console.progress(10)
@@ -115,7 +116,7 @@ pub mod console {
             self.0.advance(steps.unwrap_or(1))
         }
 
-        /// Says what it is about just now.
+        /// Sets the text that describes the current step.
         ///
         /// ```luau
         /// local bar = console.progress(nil, "Reading")
@@ -125,7 +126,7 @@ pub mod console {
             self.0.message(text)
         }
 
-        /// Ends it where it is. What is said of it later is not shown.
+        /// Finishes the progress bar at its current position. Later updates are not shown.
         ///
         /// ```luau
         /// local bar = console.progress(1, "Thinking")
@@ -139,7 +140,7 @@ pub mod console {
     }
 }
 
-/// How often a question is asked.
+/// How many times a question is asked.
 const TRIES: usize = 3;
 
 async fn confirm(cx: &Context, question: &str, default: bool) -> Result<bool> {
@@ -158,7 +159,7 @@ async fn select(cx: &Context, question: &str, choices: Vec<String>) -> Result<St
         return Err(Error::argument("argument 2 (`choices`): expected at least one choice, found none"));
     }
     let mut prompt = format!("{question}\n");
-    // Writing to a string does not fail.
+    // Writing to a `String` cannot fail.
     for (number, choice) in (1..).zip(&choices) {
         let _ = writeln!(prompt, "  {number}. {choice}");
     }
@@ -172,7 +173,7 @@ async fn select(cx: &Context, question: &str, choices: Vec<String>) -> Result<St
     .await
 }
 
-/// Asks until the answer, without the space around it, means something.
+/// Asks until the trimmed answer is valid.
 async fn ask<T>(cx: &Context, prompt: &str, again: &str, read: impl Fn(&str) -> Option<T>) -> Result<T> {
     let mut asked = prompt;
     for _ in 0..TRIES {

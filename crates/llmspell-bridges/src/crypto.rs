@@ -1,4 +1,4 @@
-//! The `crypto` bridge.
+//! The `crypto` bridge: digests, base64 and random identifiers.
 
 use std::fmt::Write;
 
@@ -22,7 +22,7 @@ pub mod crypto {
 
     use super::{Base64Options, Bytes};
 
-    /// Returns the SHA-256 digest of a text in hexadecimal.
+    /// Returns the SHA-256 digest of a byte string in hexadecimal.
     ///
     /// ```luau
     /// local digest = crypto.sha256("abc")
@@ -32,9 +32,9 @@ pub mod crypto {
         Ok(super::hex(digest::digest(&digest::SHA256, &text.0).as_ref()))
     }
 
-    /// Returns the HMAC of a text with SHA-256 under a key, in hexadecimal.
+    /// Returns the HMAC-SHA-256 of a byte string under a key, in hexadecimal.
     ///
-    /// Whoever has the key can tell by it that the text comes from somebody who has the key too.
+    /// Anyone with the same key can verify that the text comes from someone who has the key.
     ///
     /// ```luau
     /// local tag = crypto.hmac_sha256("Jefe", "what do ya want for nothing?")
@@ -45,7 +45,7 @@ pub mod crypto {
         Ok(super::hex(hmac::sign(&key, &text.0).as_ref()))
     }
 
-    /// Writes bytes as base64 text.
+    /// Encodes bytes as base64 text.
     ///
     /// ```luau
     /// assert(crypto.base64_encode("hi?>") == "aGk/Pg==")
@@ -56,7 +56,7 @@ pub mod crypto {
         Ok(super::encode(&text, options.unwrap_or_default()))
     }
 
-    /// Reads bytes from base64 text, padded or not.
+    /// Decodes base64 text, with or without padding.
     ///
     /// Fails with the kind `parse` when the text is not base64.
     ///
@@ -72,7 +72,7 @@ pub mod crypto {
         super::decode(&text, options.unwrap_or_default())
     }
 
-    /// Returns a random identifier that nobody else has: a UUID of version 4.
+    /// Returns a random UUID (version 4).
     ///
     /// ```luau
     /// local id = crypto.uuid()
@@ -82,7 +82,7 @@ pub mod crypto {
         Ok(uuid::Builder::from_random_bytes(cx.random().bytes()?).into_uuid().to_string())
     }
 
-    /// Returns so many random bytes in hexadecimal, two digits each; at most 1,024 bytes.
+    /// Returns `bytes` random bytes in hexadecimal, with two digits each; at most 1,024 bytes.
     ///
     /// ```luau
     /// assert(#crypto.random_hex(16) == 32)
@@ -92,14 +92,14 @@ pub mod crypto {
     }
 }
 
-/// The most random bytes of one call.
+/// The maximum number of random bytes per call.
 const MAX_RANDOM: u32 = 1024;
 
-/// Which base64.
+/// Options for base64.
 #[derive(Debug, Default, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Base64Options {
-    /// Whether `-` and `_` stand for `+` and `/`, without padding, so that the text can be part of an address.
+    /// Whether to use the URL-safe alphabet: `-` and `_` instead of `+` and `/`, without padding.
     pub url_safe: bool,
 }
 
@@ -126,7 +126,7 @@ fn count(bytes: u32) -> Result<usize> {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string does not fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
     })

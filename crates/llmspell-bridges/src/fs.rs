@@ -1,13 +1,13 @@
-//! The `fs` bridge.
+//! The `fs` bridge: files in granted folders.
 
 use llmspell_macros::bridge;
 
 /// Reads and writes files in the folders that the spell was granted.
 ///
-/// A path that is not absolute is looked up in the folder the command was started in, and then in the spell's own: the
-/// first that a grant covers counts. `--allow-read` and `--allow-write` name the folders; to write does not mean to
-/// read. A path never leads upwards (`..`), and no link is followed: what is refused fails with the kind
-/// `permission.denied`, and nobody can tell from it what there is outside.
+/// A relative path is looked up in the working folder and then in the spell's own folder; the first one that a grant
+/// covers counts. `--allow-read` and `--allow-write` name the folders; write access does not include read access. A
+/// path must not lead upwards (`..`), and links are not followed. A refused path fails with `permission.denied`,
+/// whether the file exists or not.
 #[bridge]
 #[since("0.2")]
 pub mod fs {
@@ -19,7 +19,7 @@ pub mod fs {
 
     /// Reads a file of UTF-8 text, of at most 64 MB.
     ///
-    /// Fails with the kind `not_found` when there is none, and with `parse` when it is not text.
+    /// Fails with `not_found` when the file does not exist, and with `parse` when it is not UTF-8.
     ///
     /// ```luau
     /// local text, err = fs.read("notes/today.md")
@@ -29,7 +29,7 @@ pub mod fs {
         cx.files().read(&path).await
     }
 
-    /// Reads a file of any bytes, of at most 64 MB.
+    /// Reads a binary file of at most 64 MB.
     ///
     /// ```luau
     /// local image, err = fs.read_bytes("photo.jpg")
@@ -41,9 +41,9 @@ pub mod fs {
         Bytes::from_argument(cx.files().read_bytes(&path).await?)
     }
 
-    /// Writes a file: the whole text, or nothing of it. Folders on the way are made.
+    /// Writes a file, completely or not at all. Missing folders are created.
     ///
-    /// A file that was there is replaced at once; who reads it meanwhile gets the old text or the new one.
+    /// An existing file is replaced atomically: a concurrent reader gets either the old text or the new one.
     ///
     /// ```luau
     /// local err = fs.write("out/report.md", "# Report\n")
@@ -55,7 +55,7 @@ pub mod fs {
         cx.files().write(&path, text.0).await
     }
 
-    /// Writes at the end of a file, which is made when there is none.
+    /// Appends text to a file. A missing file is created.
     ///
     /// ```luau
     /// local err = fs.append("out/log.txt", "one more line\n")
@@ -77,9 +77,9 @@ pub mod fs {
 
     /// Finds the files whose paths match a pattern, sorted; at most 10,000.
     ///
-    /// `*` stands for any letters within a name and `?` for one, `**` for any folders, `[a-z]` for one of these letters
-    /// and `{md,txt}` for one of these texts. What begins with a dot is found only by a pattern that says so. The folder
-    /// before the first of these signs is the one to grant.
+    /// `*` matches any characters within a name, `?` one character, `**` any folders, `[a-z]` one of these characters
+    /// and `{md,txt}` one of these texts. Names that begin with a dot are found only by a pattern that has the dot.
+    /// The folder before the first special character must be granted.
     ///
     /// ```luau
     /// for _, path in fs.glob("notes/**/*.{md,txt}") or {} do
@@ -90,9 +90,9 @@ pub mod fs {
         cx.files().glob(&pattern).await
     }
 
-    /// Tells what a path names, how large it is and when it was last written.
+    /// Returns the kind, size and modification time of a file or folder.
     ///
-    /// The `kind` is `"file"` or `"folder"`, the `size` is in bytes, and `modified` counts seconds since 1970.
+    /// `kind` is `"file"` or `"folder"`, `size` is in bytes, and `modified` is in seconds since 1970.
     ///
     /// ```luau
     /// local info = fs.stat("notes/today.md")
@@ -104,7 +104,7 @@ pub mod fs {
         cx.files().stat(&path).await
     }
 
-    /// Tells whether there is a file or a folder.
+    /// Returns whether a file or folder exists.
     ///
     /// ```luau
     /// if not fs.exists("out/report.md") then

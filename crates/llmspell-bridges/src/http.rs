@@ -1,4 +1,4 @@
-//! The `http` bridge.
+//! The `http` bridge: HTTP requests to granted hosts.
 
 mod request;
 mod response;
@@ -15,11 +15,11 @@ use text::{Pieces, text_of};
 
 /// Makes HTTP requests to the hosts that the spell was granted.
 ///
-/// Nothing can be reached that was not granted with `--allow-net=HOST`, and no address that is not public unless it was
-/// granted itself. Up to five redirects are followed, each checked like the first; keys and cookies stay with the
-/// host that they were sent to. A request may take a minute unless `timeout` says otherwise, and a body of more than
-/// 10 MB, unpacked, is an error. All methods fail with `permission.denied`, `parse` (it is no URL), `network`,
-/// `timeout` and `bad_response`.
+/// A host must be granted with `--allow-net=HOST`. An address that is not public must be granted itself. Up to five
+/// redirects are followed, each checked like the first request; credentials and cookies are sent only to the origin
+/// for which they were set. A request may take a minute unless `timeout` is set. A body over 10 MB, after
+/// decompression, is an error. All methods fail with `permission.denied`, `parse` (not a URL), `network`, `timeout`
+/// and `bad_response`.
 #[bridge]
 #[since("0.1")]
 pub mod http {
@@ -29,9 +29,9 @@ pub mod http {
 
     /// Fetches a URL and returns the body.
     ///
-    /// A status of 400 or more is an error of the kind `http`: `err.status` is the status, `err.body` the first 64 KB of
-    /// what came with it. With `on_chunk` the body is handed to that function piece by piece as it comes, up to 1 GB of
-    /// it, and what is returned is empty; it stops as `llm.stream_chat` does.
+    /// A status of 400 or above is an error of the kind `http`: `err.status` is the status, and `err.body` the first
+    /// 64 KB of the body. With `on_chunk`, that function is called with each part of the body as it arrives, up to 1
+    /// GB, and the result is empty; it can stop the request like the callback of `llm.stream_chat`.
     ///
     /// ```luau
     /// local body, err = http.get("https://example.com", {query = {page = 2}, timeout = 10})
@@ -43,10 +43,10 @@ pub mod http {
         super::text(&cx, options.unwrap_or_default(), "GET", url, None).await
     }
 
-    /// Sends a body to a URL and returns the body of the answer.
+    /// Sends a body to a URL and returns the body of the response.
     ///
-    /// A table is sent as JSON, a text as it is. The third argument may also be the content type alone. Fails as
-    /// `http.get` does.
+    /// A table is sent as JSON, a text unchanged. The third argument may also be just the content type. Fails like
+    /// `http.get`.
     ///
     /// ```luau
     /// local answer, err = http.post("https://example.com/notes", {title = "Hello"})
@@ -62,9 +62,9 @@ pub mod http {
         super::text(&cx, options.unwrap_or_default().0, "POST", url, body).await
     }
 
-    /// Puts a body at a URL and returns the body of the answer.
+    /// Puts a body at a URL and returns the body of the response.
     ///
-    /// It takes what `http.post` takes, and fails as `http.get` does.
+    /// Takes the same arguments as `http.post`, and fails like `http.get`.
     ///
     /// ```luau
     /// local answer, err = http.put("https://example.com/notes/1", {title = "Hello"})
@@ -79,9 +79,9 @@ pub mod http {
         super::text(&cx, options.unwrap_or_default().0, "PUT", url, body).await
     }
 
-    /// Deletes what is at a URL and returns the body of the answer.
+    /// Sends a DELETE request to a URL and returns the body of the response.
     ///
-    /// Fails as `http.get` does.
+    /// Fails like `http.get`.
     ///
     /// ```luau
     /// local answer, err = http.delete("https://example.com/notes/1")
@@ -91,7 +91,7 @@ pub mod http {
         super::text(&cx, options.unwrap_or_default(), "DELETE", url, None).await
     }
 
-    /// Sends a request and returns the whole answer, whatever its status.
+    /// Sends a request and returns the whole response, whatever its status.
     ///
     /// ```luau
     /// local response, err = http.request {
@@ -110,15 +110,15 @@ pub mod http {
         Ok(Response(Received::new(response, held)))
     }
 
-    /// What a server answered.
+    /// The response of a server.
     #[derive(Debug)]
     pub struct Response(Received);
 
     #[object]
     impl Response {
-        /// Reads the body as JSON.
+        /// Parses the body as JSON.
         ///
-        /// Fails with the kind `parse`, as `json.decode` does.
+        /// Fails with the kind `parse`, like `json.decode`.
         ///
         /// ```luau
         /// local response = http.request {url = "https://example.com/notes.json"}
@@ -128,7 +128,7 @@ pub mod http {
             self.0.json(cx.meter())
         }
 
-        /// The body byte by byte as it came, for what is no text.
+        /// Returns the bytes of the body, for data that is not text.
         ///
         /// ```luau
         /// local response = http.request {url = "https://example.com/logo.png"}
@@ -138,7 +138,7 @@ pub mod http {
             Ok(self.0.bytes())
         }
 
-        /// The status: 200, 404, ….
+        /// The status code: 200, 404, ….
         #[field]
         pub fn status(&self) -> Result<u16> {
             Ok(self.0.head().status)
@@ -150,26 +150,26 @@ pub mod http {
             Ok((200..300).contains(&self.0.head().status))
         }
 
-        /// Where the answer came from, after all redirects.
+        /// The URL of the response, after all redirects.
         #[field]
         pub fn url(&self) -> Result<String> {
             Ok(self.0.head().url.clone())
         }
 
-        /// The header fields. A name may be written in any case; of several fields by one name, it is the first.
+        /// The header fields, by name in any case. If a field occurs several times, the first one counts.
         #[field]
         pub fn headers(&self) -> Result<Headers> {
             Ok(Headers(self.0.fields()))
         }
 
-        /// The body as text; bytes that are no UTF-8 become U+FFFD.
+        /// The body as text. Invalid UTF-8 becomes U+FFFD.
         #[field]
         pub fn body(&self) -> Result<String> {
             Ok(self.0.text())
         }
     }
 
-    /// The header fields of an answer, by name in any case. A `for` loop goes through all, their names in lower case.
+    /// The header fields of a response, by name in any case. A loop visits all, with names in lower case.
     #[derive(Debug)]
     pub struct Headers(Map);
 
@@ -183,7 +183,7 @@ pub mod http {
     }
 }
 
-/// Sends a request whose answer is text, or handed on piece by piece.
+/// Sends a request. Returns the body as text, or passes its parts to a callback.
 async fn text(
     cx: &Context,
     options: RequestOptions,
@@ -199,14 +199,14 @@ async fn text(
     }
 }
 
-/// Fetches a text; a status of 400 or more is an error.
+/// Fetches a text. A status of 400 or above is an error.
 pub(crate) async fn page(cx: &Context, request: HttpRequest) -> Result<(HttpHead, String)> {
     let (response, _held) = cx.net().fetch(request).await?;
     accepted(&response.head, &response.body)?;
     Ok((response.head, text_of(response.body)))
 }
 
-/// Calls `on_chunk` with each piece of a body. Returning drops the stream, which closes its connection.
+/// Calls `on_chunk` with each part of a body. Returning drops the stream, which closes its connection.
 async fn relay(cx: &Context, request: HttpRequest, on_chunk: &Callback) -> Result<()> {
     let mut stream = cx.net().stream(request).await?;
     if stream.head().status >= 400 {
@@ -233,15 +233,15 @@ async fn relay(cx: &Context, request: HttpRequest, on_chunk: &Callback) -> Resul
     }
 }
 
-/// The most bytes of a refusal's body that its error keeps.
+/// The maximum size of an error response's body in `err.body`, in bytes.
 const MAX_REFUSAL: usize = 64 * 1024;
 
-/// Whether an answer is one: a status of 400 or more is an error.
+/// Returns an error for a status of 400 or above.
 fn accepted(head: &HttpHead, body: &Bytes) -> Result<()> {
     if head.status < 400 {
         return Ok(());
     }
-    // A query may hold a key.
+    // The query is left out, because it may contain a key.
     let place = head.url.split('?').next().unwrap_or_default();
     let passing = matches!(head.status, 408 | 425 | 429 | 500 | 502 | 503 | 504);
     let mut error =

@@ -1,4 +1,4 @@
-//! The `json` bridge.
+//! The `json` bridge: encoding and decoding of JSON.
 
 pub(crate) mod decode;
 pub(crate) mod encode;
@@ -9,7 +9,7 @@ use llmspell_macros::bridge;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 
-/// Reads and writes JSON, strictly by RFC 8259.
+/// Encodes and decodes JSON, strictly by RFC 8259.
 #[bridge]
 #[since("0.1")]
 pub mod json {
@@ -18,10 +18,10 @@ pub mod json {
     use super::{Data, EncodeOptions, decode, encode};
     use crate::bytes::Bytes;
 
-    /// Writes a value as JSON text.
+    /// Encodes a value as JSON text.
     ///
-    /// Raises an error that names the path (`$.a[2].b`, items counted from 1) when the value holds what JSON cannot:
-    /// NaN, infinity, bytes that are not text, functions, host objects, or itself.
+    /// Raises an error that names the path (`$.a[2].b`, items counted from 1) when the value contains something that
+    /// JSON cannot represent: NaN, infinity, bytes that are not text, functions, host objects, or itself.
     ///
     /// ```luau
     /// assert(json.encode({1, 2, {name = "Ada"}}) == '[1,2,{"name":"Ada"}]')
@@ -34,11 +34,11 @@ pub mod json {
         encode::encode(cx.meter(), &value.0, options.unwrap_or_default().pretty)
     }
 
-    /// Reads a value from JSON text.
+    /// Decodes a value from JSON text.
     ///
-    /// A null inside is `json.null`; an empty array stays an array. Where a name comes twice the last one counts.
-    /// Fails with the kind `parse` when the text is not JSON, nests deeper than 127 levels, or holds an integer too
-    /// large to be kept exactly.
+    /// A nested null becomes `json.null`, and an empty array stays an array. If a name occurs twice, the last value
+    /// counts. Fails with the kind `parse` when the text is not JSON, nests deeper than 127 levels, or contains an
+    /// integer too large to be represented exactly.
     ///
     /// ```luau
     /// local value = json.decode('{"names": ["Ada", null]}')
@@ -51,7 +51,7 @@ pub mod json {
         decode::decode(cx.meter(), &text.0)
     }
 
-    /// Marks a list as an array, so that an empty one is written `[]`.
+    /// Marks a list as an array, so that an empty one is encoded as `[]`.
     ///
     /// ```luau
     /// assert(json.encode({names = json.array({})}) == '{"names":[]}')
@@ -60,22 +60,22 @@ pub mod json {
         Ok(list)
     }
 
-    /// JSON's null, for places inside lists and tables where `nil` would leave a hole.
+    /// JSON's null, for positions in lists and tables where `nil` would leave a hole.
     #[constant]
     pub fn null() -> Result<Value> {
         Ok(Value::Nil)
     }
 }
 
-/// How to write JSON.
+/// Options for encoding.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EncodeOptions {
-    /// Whether to put each item on a line of its own, indented by two spaces.
+    /// Whether to put each item on its own line, indented by two spaces.
     pub pretty: bool,
 }
 
-/// Any value as the script gave it, so that the encoder can say where it holds what is not data.
+/// A value as the script passed it, so that the encoder can name the position of data that JSON cannot represent.
 #[derive(Debug)]
 pub struct Data(pub(crate) Value);
 

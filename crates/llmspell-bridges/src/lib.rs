@@ -1,7 +1,9 @@
-//! What spells can call, one file a bridge.
+//! The bridges: everything that a spell can call. Each bridge has a file of its own.
 //!
-//! A bridge is a module under `#[bridge]`: its functions, their documentation and their types are the one definition
-//! that engines, type files and reference pages read. It reaches the world only through the context it is handed.
+//! A bridge is a module with the attribute `#[bridge]`. Its functions, their documentation and their types are the
+//! single definition from which the engines, the type files and the reference pages are made. A bridge acts on the
+//! world only through the context that its functions receive. This crate knows no engine, and no address of a
+//! provider.
 #![allow(clippy::module_inception, reason = "a bridge's file holds the module that `#[bridge]` describes")]
 
 pub mod agents;
@@ -25,7 +27,7 @@ pub mod unified_diff;
 
 use llmspell_core::Bridge;
 
-/// All bridges, in the order in which sessions start them. A new bridge is a file and a line here.
+/// All bridges, in the order in which sessions initialise them. A new bridge needs a file and a line here.
 pub const BRIDGES: &[fn() -> Bridge] = &[
     async_calls::r#async::bridge,
     llm::bridge,

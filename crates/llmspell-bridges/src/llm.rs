@@ -1,4 +1,4 @@
-//! The `llm` bridge.
+//! The `llm` bridge: chat, structured output, embeddings, streams and conversations.
 
 mod conversation;
 mod embed;
@@ -24,10 +24,10 @@ pub(crate) use selection::Selection;
 use crate::pending::Pending;
 use stream::Ending;
 
-/// Asks language models.
+/// Calls language models.
 ///
-/// A model is named `provider/model`, or by its own name when its provider is the chosen one. Without a choice the
-/// first provider that was found answers, with its default model.
+/// A model is named `provider/model`, or by its own name if its provider is the selected one. By default, the first
+/// available provider answers with its default model.
 #[bridge]
 #[since("0.1")]
 pub mod llm {
@@ -43,9 +43,9 @@ pub mod llm {
 
     /// Asks a model and returns its answer as text.
     ///
-    /// The first argument is a text, a list of messages, or a whole request; options count more than what the request
-    /// says. Fails with what the provider answers (`err.kind` is `auth`, `rate_limited`, `network`, …), and with
-    /// `empty_response` when the model held its answer back.
+    /// The prompt is a text, a list of messages, or a whole request; `options` override the request. Fails with the
+    /// provider's error (`err.kind` is `auth`, `rate_limited`, `network`, …), and with `empty_response` when the
+    /// answer was withheld.
     ///
     /// ```luau
     /// local answer, err = llm.chat("What is the capital of France?", {temperature = 0})
@@ -67,7 +67,7 @@ pub mod llm {
 
     /// Continues a text with at most `max_tokens` tokens.
     ///
-    /// Fails as `llm.chat` does.
+    /// Fails like `llm.chat`.
     ///
     /// ```luau
     /// local rest, err = llm.complete("Once upon a time", 20)
@@ -84,10 +84,10 @@ pub mod llm {
         super::text(super::ask(&cx, request).await?)
     }
 
-    /// Asks a model and returns everything that is known of its answer.
+    /// Asks a model and returns its answer with all details.
     ///
     /// `finish_reason` says why the model stopped: `stop`, `length`, `tool_calls`, `content_filter`, `refusal` or
-    /// `other`. `usage.cost_usd` is absent when the model has no known price. Fails with what the provider answers.
+    /// `other`. `usage.cost_usd` is absent when the model's price is unknown. Fails with the provider's error.
     ///
     /// ```luau
     /// local reply, err = llm.generate {
@@ -102,15 +102,16 @@ pub mod llm {
         super::ask(&cx, request.with(None)).await
     }
 
-    /// Asks a model for data that fits a schema, and returns the data.
+    /// Asks a model for data that matches a schema, and returns the data.
     ///
-    /// The schema is JSON Schema, or the short form: `"string"`, `"integer?"` for what may be left out, `"low|high"` for one
-    /// of these words, `{"string"}` for a list, a table for a table with these fields and no others. The model is kept to it
-    /// by the provider where the provider can; else its answer is searched for JSON, however it is wrapped and written. When
-    /// that does not fit, the model is told what is wrong and asked again, three times in all unless `attempts` says
-    /// otherwise. Fails as `llm.chat` does, and with `output_invalid` when no answer fits: `err.path` says where, in the
-    /// manner of `$.items[0].name` with lists counted from 0, `err.expected` and `err.got` what was wrong there, `err.raw`
-    /// what the model wrote, `err.attempts` and `err.usage` what it took.
+    /// The schema is JSON Schema or the shorthand: `"string"`, `"integer?"` for an optional value, `"low|high"` for
+    /// one of these words, `{"string"}` for a list, and a table for an object with exactly these fields. The provider
+    /// enforces the schema if it supports structured output; otherwise JSON is extracted from the answer. If the data
+    /// does not match, the model gets the validation error and is asked again, three times in total or as often as
+    /// `attempts` says. Fails like `llm.chat`, and with `output_invalid` when no answer matches: `err.path` is the
+    /// position, such as `$.items[0].name` with lists counted from 0. `err.expected` and `err.got` describe the
+    /// mismatch, and `err.raw` is the model's text. `err.attempts` and `err.usage` say how many calls were made and
+    /// what they used.
     ///
     /// ```luau
     /// local person, err = llm.extract("Say it in JSON: Ada is 36.", {name = "string", age = "integer?"})
@@ -129,11 +130,11 @@ pub mod llm {
         super::extract::extract(&cx, prompt, schema, options).await
     }
 
-    /// Turns a text into a vector, or each text of a list into one: near vectors are of texts that mean alike.
+    /// Computes the embedding vector of a text, or one vector for each text of a list.
     ///
-    /// Without a `model`, the provider's usual one for this is taken, whatever model was chosen to answer. Compare vectors
-    /// with `text.similarity`. Fails as `llm.chat` does, and with `unsupported` when the provider has no such models: the
-    /// hint names those that have.
+    /// Texts with similar meaning have similar vectors; compare them with `text.similarity`. Without `model`, the
+    /// provider's default embedding model is used, whatever chat model is selected. Fails like `llm.chat`, and with
+    /// `unsupported` when the provider has no embedding models; the hint then names the providers that have some.
     ///
     /// ```luau
     /// local vectors, err = llm.embed({"a cat sat on the mat", "a cat lay on a mat", "stock prices fell"})
@@ -147,11 +148,12 @@ pub mod llm {
         super::embed::embed(&cx, texts, options.unwrap_or_default()).await
     }
 
-    /// Asks a model and calls `on_chunk` with each piece of its answer as it arrives.
+    /// Asks a model and calls `on_chunk` with each part of the answer as it arrives.
     ///
-    /// The stream stops when `on_chunk` returns `false`, and stops with an error of the kind `stopped` when it returns
-    /// a text, which is the error's message. An error that it raises reaches the caller. Fails as `llm.chat` does;
-    /// when the stream was cut, the kind is `stream_interrupted` and `err.partial` holds the text so far.
+    /// The stream stops when `on_chunk` returns `false`. When it returns a text, the stream stops with an error of
+    /// the kind `stopped` and that message. An error that `on_chunk` raises reaches the caller. Fails like
+    /// `llm.chat`; when the stream was interrupted, the kind is `stream_interrupted` and `err.partial` holds the text
+    /// received so far.
     ///
     /// ```luau
     /// local text = ""
@@ -177,12 +179,12 @@ pub mod llm {
         }
     }
 
-    /// Asks a model for its answer as a stream, which a loop goes over piece by piece.
+    /// Asks a model and returns its answer as a stream to loop over.
     ///
-    /// The model is asked when the loop begins. What goes wrong is raised out of the loop, with `err.partial` as
-    /// `llm.stream_chat` has it: a stream that was cut never looks whole. A loop that is left early has had enough:
-    /// JavaScript stops the call by itself, and in Luau `stream:stop()` does; without that it is stopped when nothing
-    /// holds the stream any more, or the spell ends.
+    /// The request is sent when the loop begins. Errors are raised from the loop, with `err.partial` as for
+    /// `llm.stream_chat`, so an interrupted stream never looks complete. To stop early, JavaScript can leave the
+    /// loop, and Luau calls `stream:stop()`. Otherwise the call stops when the stream is garbage-collected or the
+    /// spell ends.
     ///
     /// ```luau
     /// local stream = assert(llm.stream("Count to three."))
@@ -195,11 +197,11 @@ pub mod llm {
         Ok(Stream(Reading::new(cx, prompt.with(options))?))
     }
 
-    /// Asks a model without waiting for its answer, and returns a number for the call.
+    /// Asks a model without waiting for the answer. Returns a number for the call.
     ///
-    /// `on_done` is called with the answer, `on_error` with the error in its place; without an `on_error`, `on_done`
-    /// gets nil and the error. They run whenever the spell waits, and before it ends. An error that one of them raises
-    /// fails the spell.
+    /// `on_done` is called with the answer, or `on_error` with the error. Without `on_error`, `on_done` gets nil and
+    /// the error. Callbacks run whenever the spell waits, and at the latest before it ends. An error that a callback
+    /// raises fails the spell.
     ///
     /// ```luau
     /// llm.chat_async("Name a colour.", function(answer)
@@ -217,7 +219,7 @@ pub mod llm {
         Ok(super::ask_beside(cx, prompt.with(None), on_done, on_error))
     }
 
-    /// Continues a text with at most `max_tokens` tokens without waiting for them; as `llm.chat_async` does.
+    /// Continues a text with at most `max_tokens` tokens, without waiting for them. See `llm.chat_async`.
     ///
     /// ```luau
     /// llm.complete_async("Once upon a time", 20, function(rest, err)
@@ -236,10 +238,10 @@ pub mod llm {
         Ok(super::ask_beside(cx, request, on_done, on_error))
     }
 
-    /// Starts a conversation that remembers what was said.
+    /// Starts a conversation, which keeps its messages.
     ///
-    /// It takes what a request takes; `messages` are what was said before. Fails with `no_provider` or `unknown_model`
-    /// when its provider or model does not exist.
+    /// Takes the same table as a request; `messages` are the earlier messages. Fails with `no_provider` or
+    /// `unknown_model` when the provider or model does not exist.
     ///
     /// ```luau
     /// local talk, err = llm.conversation {system = "You are a friendly guide."}
@@ -252,7 +254,7 @@ pub mod llm {
         Ok(Conversation(Messages::new(cx, request.unwrap_or_default())?))
     }
 
-    /// Names the providers that can be used, in the order in which they were found.
+    /// Lists the names of the available providers, in the order in which they were found.
     ///
     /// ```luau
     /// local names = llm.list_providers()
@@ -262,7 +264,7 @@ pub mod llm {
         Ok(cx.models().providers()?.into_iter().map(|provider| provider.name).collect())
     }
 
-    /// Names the provider that answers when a request does not name one.
+    /// Returns the name of the provider that answers requests without a provider.
     ///
     /// ```luau
     /// assert(llm.get_provider() == llm.list_providers()[1])
@@ -271,9 +273,9 @@ pub mod llm {
         Ok(Selection::current(cx)?.provider)
     }
 
-    /// Chooses the provider that answers from now on, with its default model.
+    /// Selects the provider that answers from now on, with its default model.
     ///
-    /// Fails with `no_provider` and names the usable ones when there is none of this name.
+    /// Fails with `no_provider` when no provider has this name; the error lists the available ones.
     ///
     /// ```luau
     /// assert(not llm.set_provider(llm.list_providers()[1]))
@@ -285,7 +287,7 @@ pub mod llm {
         Selection::choose_provider(cx, &name)
     }
 
-    /// Names the model that answers when a request does not name one, without its provider.
+    /// Returns the name of the model that answers requests without a model, without its provider.
     ///
     /// ```luau
     /// local id = llm.get_provider() .. "/" .. llm.get_model()
@@ -295,9 +297,10 @@ pub mod llm {
         Ok(Selection::current(cx)?.model)
     }
 
-    /// Chooses the model that answers from now on: `provider/model`, or a model of the chosen provider.
+    /// Selects the model that answers from now on: `provider/model`, or a model of the selected provider.
     ///
-    /// Fails with `unknown_model` or `no_provider`, and names near or usable ones, when it does not exist.
+    /// Fails with `unknown_model` or `no_provider` when the model does not exist; the error suggests similar or
+    /// available names.
     ///
     /// ```luau
     /// assert(not llm.set_model(llm.get_model()))
@@ -306,9 +309,10 @@ pub mod llm {
         Selection::choose_model(cx, &model)
     }
 
-    /// Lists models with what is known of them, of one provider or of all.
+    /// Lists the models of one provider or of all, with what is known about them.
     ///
-    /// A provider that cannot be asked does not hide the others: it is noted in the log. Fails when none can be asked.
+    /// If a provider cannot be queried, a warning is logged and the others are listed. Fails when none can be
+    /// queried.
     ///
     /// ```luau
     /// local models, err = llm.list_models()
@@ -323,7 +327,7 @@ pub mod llm {
 
     /// Lists the models of one provider.
     ///
-    /// Fails with `no_provider` when it does not exist, or with what it answers.
+    /// Fails with `no_provider` when the provider does not exist, or with the provider's error.
     ///
     /// ```luau
     /// local models, err = llm.list_models_for_provider(llm.get_provider())
@@ -334,7 +338,7 @@ pub mod llm {
         super::list(&cx, Some(name)).await
     }
 
-    /// Counts the tokens of a text, as near as can be known without asking the provider.
+    /// Estimates the number of tokens of a text, without asking the provider.
     ///
     /// Fails with `unknown_model` or `no_provider` when the model does not exist.
     ///
@@ -346,7 +350,7 @@ pub mod llm {
         cx.models().count_tokens(&text, &model)
     }
 
-    /// Says what all model calls of this run have used so far.
+    /// Returns the usage of all model calls of this run so far.
     ///
     /// ```luau
     /// assert(llm.chat("Hello!"))
@@ -356,18 +360,18 @@ pub mod llm {
         Ok(cx.meter().usage())
     }
 
-    /// A conversation with a model: remembers what was said, and sends it along with the next question.
+    /// A conversation with a model. It keeps the messages and sends them along with each question.
     ///
-    /// It answers one question at a time; ask several at once on forks of it.
+    /// A conversation answers one question at a time. To ask several at once, use forks of it.
     #[derive(Debug)]
     pub struct Conversation(Messages);
 
     #[object]
     impl Conversation {
-        /// Says a text to the model and returns its answer.
+        /// Sends a text to the model and returns the answer.
         ///
-        /// When it fails, as `llm.chat` does, the conversation is what it was before. Fails with `conflict` while the
-        /// conversation is still answering.
+        /// Fails like `llm.chat`, and the conversation is then unchanged. Fails with `conflict` while the
+        /// conversation is waiting for another answer.
         ///
         /// ```luau
         /// local talk = llm.conversation()
@@ -384,10 +388,10 @@ pub mod llm {
             Ok(text)
         }
 
-        /// Says a text to the model and calls `on_chunk` with each piece of its answer as it arrives.
+        /// Sends a text to the model and calls `on_chunk` with each part of the answer as it arrives.
         ///
-        /// It stops and fails as `llm.stream_chat` does. When `on_chunk` returned `false`, the conversation keeps the
-        /// text that had arrived as the answer; when it failed, it is what it was before.
+        /// Stops and fails like `llm.stream_chat`. When `on_chunk` returns `false`, the conversation keeps the text
+        /// received so far as the answer; when the call fails, the conversation is unchanged.
         ///
         /// ```luau
         /// local talk = llm.conversation()
@@ -410,7 +414,7 @@ pub mod llm {
             Ok(())
         }
 
-        /// Makes a second conversation with the same past; from here on each goes its own way.
+        /// Creates a second conversation with the same messages. The two are independent from then on.
         ///
         /// ```luau
         /// local talk = llm.conversation()
@@ -423,26 +427,26 @@ pub mod llm {
             Ok(Conversation(self.0.fork()?))
         }
 
-        /// What was said so far, oldest first.
+        /// The messages so far, oldest first.
         #[field]
         pub fn messages(&self) -> Result<Vec<Message>> {
             Ok(self.0.list())
         }
     }
 
-    /// An answer that arrives: a loop over it gets its pieces of text, once.
+    /// A streamed answer. A loop over it gets the parts of the text, once.
     #[derive(Debug)]
     pub struct Stream(Arc<Reading>);
 
     #[object]
     impl Stream {
-        /// Waits for the next piece.
+        /// Waits for the next part of the text.
         #[next]
         pub async fn next(&self, cx: Context) -> Result<Option<String>> {
             self.0.next(&cx).await
         }
 
-        /// Stops the call; a loop over the stream ends. What has arrived stays in `text`.
+        /// Stops the call and ends a loop over the stream. `text` keeps the text received so far.
         ///
         /// ```luau
         /// local stream = assert(llm.stream("Count to a thousand."))
@@ -457,13 +461,13 @@ pub mod llm {
             Ok(())
         }
 
-        /// The text that has arrived so far.
+        /// The text received so far.
         #[field]
         pub fn text(&self) -> Result<String> {
             Ok(self.0.text())
         }
 
-        /// All that is known of the answer, when it has arrived whole.
+        /// The answer with all details, once it has arrived completely.
         #[field]
         pub fn reply(&self) -> Result<Option<Reply>> {
             Ok(self.0.reply())
@@ -471,7 +475,7 @@ pub mod llm {
     }
 }
 
-/// The bridge. What a run leaves unread is stopped when it ends.
+/// Returns the bridge. Streams that a run has not read to the end are stopped when the run ends.
 #[must_use]
 pub fn bridge() -> Bridge {
     llm::bridge().on_cleanup(|cx| {
@@ -480,7 +484,7 @@ pub fn bridge() -> Bridge {
     })
 }
 
-/// The model that answers when a request names none.
+/// Returns the model that answers requests without a model.
 pub(crate) fn chosen_model(cx: &Context) -> Result<ModelRef> {
     Selection::resolve(cx, None, None)
 }

@@ -1,21 +1,21 @@
-//! The `log` bridge.
+//! The `log` bridge: structured logging.
 
 use llmspell_core::bridge::Rest;
 use llmspell_core::{Context, Error, LogLevel, Map, Result, Value};
 use llmspell_macros::bridge;
 
-/// Writes structured log lines, apart from the spell's output.
+/// Writes structured log lines, separate from the spell's output.
 ///
-/// They go to stderr and into the run's outcome, with the spell's name and the run's id beside them.
+/// Log lines go to stderr and into the run's outcome, with the spell's name and the run's id.
 #[bridge]
 #[since("0.1")]
 pub mod log {
     use llmspell_core::bridge::Rest;
     use llmspell_core::{Context, LogLevel, Result};
 
-    /// Logs a line for the spell's author.
+    /// Logs a line for debugging.
     ///
-    /// Data beside the message is a table, or names and values in turn.
+    /// `fields` are a table, or alternating names and values.
     ///
     /// ```luau
     /// log.debug("asked", {model = "mock", attempt = 1})
@@ -25,9 +25,9 @@ pub mod log {
         super::write(cx, LogLevel::Debug, message, fields)
     }
 
-    /// Logs a line that is worth knowing.
+    /// Logs an informational line.
     ///
-    /// Data beside the message is a table, or names and values in turn.
+    /// `fields` are a table, or alternating names and values.
     ///
     /// ```luau
     /// log.info("started")
@@ -37,9 +37,9 @@ pub mod log {
         super::write(cx, LogLevel::Info, message, fields)
     }
 
-    /// Logs a line that is worth a look.
+    /// Logs a warning.
     ///
-    /// Data beside the message is a table, or names and values in turn.
+    /// `fields` are a table, or alternating names and values.
     ///
     /// ```luau
     /// log.warn("the page is empty", "url", "https://example.com")
@@ -48,9 +48,9 @@ pub mod log {
         super::write(cx, LogLevel::Warn, message, fields)
     }
 
-    /// Logs that something failed; the spell goes on.
+    /// Logs an error. The spell goes on.
     ///
-    /// Data beside the message is a table, or names and values in turn.
+    /// `fields` are a table, or alternating names and values.
     ///
     /// ```luau
     /// local value, err = json.decode("{")
@@ -67,7 +67,7 @@ fn write(cx: &Context, level: LogLevel, message: String, fields: Rest) -> Result
     cx.log(level, message, named(fields.0)?)
 }
 
-/// Fields as a script gives them: one table, or names and values in turn.
+/// Reads the fields of a log line: one table, or alternating names and values.
 fn named(fields: Vec<Value>) -> Result<Map> {
     let mut fields = fields.into_iter();
     let mut map = Map::new();
@@ -96,7 +96,7 @@ fn named(fields: Vec<Value>) -> Result<Map> {
     Ok(map)
 }
 
-/// A log line never fails for what it shows: what is not data is named in its place.
+/// Replaces values that are not plain data by a description, so that logging them does not fail.
 fn loggable(value: Value) -> Value {
     match value {
         Value::List(items) => items.into_iter().map(loggable).collect::<Vec<_>>().into(),

@@ -1,12 +1,12 @@
-//! What to say of a name that is none.
+//! Did-you-mean hints for unknown names.
 
-/// How near a name must be to be taken for a slip of the pen: of 1.
+/// The minimum similarity (Jaro–Winkler, from 0 to 1) at which a name is suggested.
 const NEAR: f64 = 0.7;
 
-/// As many names as are worth listing.
+/// The maximum number of names that a hint lists.
 const LISTED: usize = 20;
 
-/// A hint at names near a wrong one, or at all there are.
+/// Returns a hint: the known name most similar to a wrong one, or a list of the known names.
 pub(crate) fn near<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> String {
     let known: Vec<_> = known.collect();
     let nearest = known

@@ -1,4 +1,4 @@
-//! Calls that a spell does not wait for: their answers go to callbacks.
+//! Background calls whose results go to callbacks, such as `llm.chat_async`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -6,22 +6,22 @@ use std::time::Duration;
 use llmspell_core::{Callback, Context, Result, Value};
 use tokio::sync::Notify;
 
-/// How long [`Pending::next`] waits at most.
+/// The maximum time that [`Pending::next`] waits.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Counts the calls of one run.
+/// Counts the background calls of one run.
 #[derive(Default)]
 pub(crate) struct Pending {
     started: AtomicU64,
     ended: AtomicU64,
-    /// How many of those that ended somebody has been told of.
+    /// The number of ended calls that [`Pending::next`] has reported.
     told: AtomicU64,
     changed: Notify,
 }
 
 impl Pending {
-    /// Has `answer` worked out beside the script, and the script's function called with it. A failure goes to
-    /// `on_error`, or behind nil to `on_done` when there is none; the run fails when the function does.
+    /// Runs `answer` in the background and passes its result to `on_done`. An error goes to `on_error`, or without
+    /// one to `on_done` after a nil. The run fails if the callback raises an error.
     pub(crate) fn start(
         cx: &Context,
         answer: impl Future<Output = Result<String>> + Send + 'static,
@@ -44,20 +44,21 @@ impl Pending {
         id
     }
 
-    /// How many calls have not ended.
+    /// Returns the number of calls that have not ended.
     pub(crate) fn count(&self) -> u64 {
         self.started.load(Ordering::Relaxed) - self.ended.load(Ordering::Relaxed)
     }
 
-    /// Waits a moment for a call to end, unless one has since somebody last asked; returns how many have.
+    /// Waits briefly for a call to end, unless one has ended since the last report. Returns the number of newly ended
+    /// calls.
     ///
     /// # Errors
-    /// When the run ends meanwhile.
+    /// Returns an error when the run ends during the wait.
     pub(crate) async fn next(&self, cx: &Context) -> Result<u64> {
         let changed = self.changed.notified();
         if self.ended.load(Ordering::Relaxed) == self.told.load(Ordering::Relaxed) && self.count() > 0 {
             let clock = cx.clock();
-            // None within that time is an answer too.
+            // If no call ends in time, 0 is returned.
             tokio::select! {
                 biased;
                 () = changed => {}

@@ -1,8 +1,8 @@
-//! The `spell` bridge.
+//! The `spell` bridge: facts about the running spell, and named steps.
 
 use llmspell_macros::bridge;
 
-/// The spell that runs, and its named steps.
+/// The running spell and its named steps.
 #[bridge]
 #[since("0.1")]
 pub mod spell {
@@ -14,28 +14,28 @@ pub mod spell {
         Ok(cx.spell().name.clone())
     }
 
-    /// Its version, when its manifest has one.
+    /// The spell's version, if its manifest has one.
     #[constant]
     pub fn version(cx: &Context) -> Result<Option<String>> {
         Ok(cx.spell().version.clone())
     }
 
-    /// This run's id.
+    /// The id of this run.
     #[constant]
     pub fn run_id(cx: &Context) -> Result<String> {
         Ok(cx.spell().run_id.clone())
     }
 
-    /// The spell's folder, when it has one.
+    /// The spell's folder, if it has one.
     #[constant]
     pub fn dir(cx: &Context) -> Result<Option<String>> {
         Ok(cx.spell().dir.as_ref().map(|dir| dir.to_string_lossy().into_owned()))
     }
 
-    /// Takes a named step, once in a run: a run that is resumed has its result and does not take it again.
+    /// Runs a named step once per run. A resumed run returns the recorded result and does not run the step again.
     ///
-    /// The function's result is kept by the step's name, and is data. A step that fails, by an error or by returning
-    /// `nil, err`, has not been taken. The same name again gives the same result.
+    /// The result of the function is stored under the step's name and must be plain data. A step that fails, by an
+    /// error or by returning `nil, err`, is not stored. A second call with the same name returns the same result.
     ///
     /// ```luau
     /// local plan = spell.step("plan", function()

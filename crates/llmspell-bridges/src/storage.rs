@@ -1,4 +1,4 @@
-//! The `storage` bridge.
+//! The `storage` bridge: persistent values and files of a spell.
 
 use llmspell_core::{Callback, Context, Error, Result, Value};
 use llmspell_macros::bridge;
@@ -6,11 +6,11 @@ use llmspell_macros::bridge;
 use crate::bytes::Bytes;
 use crate::json::{Data, decode, encode};
 
-/// Keeps values and files from run to run.
+/// Stores values and files that persist between runs.
 ///
-/// Each spell has a storage of its own that no other can reach: values by key, and files beside them. A write that has
-/// returned is kept, though the run be killed at once. Runs of the same spell may use it at the same time. It holds 64 MB
-/// and 10,000 entries, keys and files together.
+/// Each spell has its own storage, which other spells cannot access: values by key, and files. A completed write
+/// survives even if the run is killed immediately after. Several runs of the same spell may use the storage at the
+/// same time. The limit is 64 MB and 10,000 entries, keys and files together.
 #[bridge]
 #[since("0.2")]
 pub mod storage {
@@ -19,7 +19,7 @@ pub mod storage {
 
     use super::{Bytes, Data, read_value, write_value};
 
-    /// Returns the value of a key, or nil when it has none.
+    /// Returns the value of a key, or nil if the key has none.
     ///
     /// ```luau
     /// storage.set("settings", {language = "en", seen = {1, 2}})
@@ -33,9 +33,9 @@ pub mod storage {
         }
     }
 
-    /// Sets a key, of at most 1,024 bytes, to a value: anything that `json.encode` can write.
+    /// Sets a key, of at most 1,024 bytes, to any value that `json.encode` accepts.
     ///
-    /// To set a key to nil is an error, for it may well be a mistake; `storage.delete` deletes.
+    /// Setting a key to nil is an error, because it may be a mistake; use `storage.delete`.
     ///
     /// ```luau
     /// storage.set("name", "Ada")
@@ -57,7 +57,7 @@ pub mod storage {
         cx.storage().delete(key).await
     }
 
-    /// Returns the keys that begin with a prefix, or all, sorted.
+    /// Returns the keys that begin with a prefix, or all keys, sorted.
     ///
     /// ```luau
     /// storage.set("user:ada", 1)
@@ -68,10 +68,11 @@ pub mod storage {
         cx.storage().keys(prefix.unwrap_or_default()).await
     }
 
-    /// Sets a key to what a function makes of its value, and returns that.
+    /// Replaces the value of a key by the result of a function, atomically, and returns the new value.
     ///
-    /// When another run changes the key meanwhile, the function is called again with the new value: no change is lost,
-    /// so this is the way to count. The function gets nil when the key has no value, and it should do nothing else.
+    /// If another run changes the key meanwhile, the function is called again with the new value, so no change is
+    /// lost; use this for counters. The function gets nil when the key has no value. It should have no side effects,
+    /// because it may run several times.
     ///
     /// ```luau
     /// local function one_more(count)
@@ -94,7 +95,7 @@ pub mod storage {
         cx.storage().read(&path).await
     }
 
-    /// Reads a file of any bytes.
+    /// Reads a binary file.
     ///
     /// ```luau
     /// storage.write("three.bin", "\0\255\1")
@@ -104,7 +105,7 @@ pub mod storage {
         Bytes::from_argument(cx.storage().read_bytes(&path).await?)
     }
 
-    /// Writes a file: the whole text, or nothing of it. Folders on the way are made.
+    /// Writes a file, completely or not at all. Missing folders are created.
     ///
     /// ```luau
     /// storage.write("notes/today.md", "remember the milk\n")
@@ -113,7 +114,7 @@ pub mod storage {
         cx.storage().write(&path, text.0).await
     }
 
-    /// Writes at the end of a file, which is made when there is none.
+    /// Appends text to a file. A missing file is created.
     ///
     /// ```luau
     /// storage.append("log.txt", "first line\n")
@@ -124,7 +125,7 @@ pub mod storage {
         cx.storage().append(&path, text.0).await
     }
 
-    /// Lists the names in a folder of the spell's files, or in the outermost one, sorted.
+    /// Lists the names in a folder of the storage, or in its root, sorted.
     ///
     /// ```luau
     /// storage.write("notes/b.md", "")
@@ -136,7 +137,7 @@ pub mod storage {
         cx.storage().list(path.as_deref()).await
     }
 
-    /// Tells whether there is a file or a folder.
+    /// Returns whether a file or folder exists.
     ///
     /// ```luau
     /// assert(storage.exists("nothing.txt") == false)

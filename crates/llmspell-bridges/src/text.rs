@@ -1,4 +1,4 @@
-//! The `text` bridge.
+//! The `text` bridge: templates, chunks, Markdown and comparison of texts.
 
 mod chunk;
 mod compare;
@@ -13,7 +13,7 @@ use llmspell_macros::bridge;
 pub use chunk::{ChunkOptions, Unit};
 pub use compare::TextOrVector;
 
-/// Makes texts for models and reads those of others: templates, pieces, Markdown, differences.
+/// Prepares texts for models: templates, chunks, Markdown, differences and similarity.
 #[bridge]
 #[since("0.1")]
 pub mod text {
@@ -21,12 +21,12 @@ pub mod text {
 
     use super::{ChunkOptions, TextOrVector, compare, markdown, template};
 
-    /// Puts values into a template and returns the text.
+    /// Renders a template with variables.
     ///
-    /// Templates are Jinja's: `{{ name }}` shows a value, `{% for item in items %}…{% endfor %}` repeats,
-    /// `{% if … %}…{% endif %}` chooses, `{{ items|join(", ") }}` filters. A variable that is not there is an error.
-    /// There are no other blocks, and no `*`: what has to be computed is computed in the spell.
-    /// Fails with the kind `parse`, naming the line, when the template is wrong or writes too much.
+    /// The syntax is Jinja's: `{{ name }}` shows a value, `{% for item in items %}…{% endfor %}` repeats,
+    /// `{% if … %}…{% endif %}` chooses, `{{ items|join(", ") }}` filters. An unknown variable is an error. There are
+    /// no other blocks, and `*` is not available: compute values in the spell. Fails with the kind `parse`, naming
+    /// the line, when the template is invalid or costs too much.
     ///
     /// ```luau
     /// local prompt = text.template("Hello, {{ name }}!{% for file in files %}\n- {{ file }}{% endfor %}", {
@@ -43,10 +43,10 @@ pub mod text {
         template::render(&source, vars.unwrap_or_default(), memory)
     }
 
-    /// Cuts a text into pieces that a model can take.
+    /// Splits a text into chunks that fit a model.
     ///
-    /// A piece ends at the end of a paragraph where it can, else of a line, a sentence, a word. None is longer than
-    /// `size`; without `overlap`, together they are the text.
+    /// A chunk ends at a paragraph if possible, else at a line, a sentence or a word. No chunk is longer than `size`.
+    /// Without `overlap`, the chunks joined are the text.
     ///
     /// ```luau
     /// local pieces = text.chunk("One two. Three four.", {size = 10, by = "chars"})
@@ -60,7 +60,7 @@ pub mod text {
         super::chunk(cx, &text, &options.unwrap_or_default())
     }
 
-    /// Writes a page of HTML as Markdown: headings, lists, links, tables and code stay, scripts and styles go.
+    /// Converts HTML to Markdown. Headings, lists, links, tables and code are kept; scripts and styles are dropped.
     ///
     /// ```luau
     /// local page = "<h1>Hi</h1><p>See <a href='/docs'>the <b>docs</b></a>.</p><script>x()</script>"
@@ -70,7 +70,7 @@ pub mod text {
         markdown::markdown(cx.meter(), &html)
     }
 
-    /// Returns the lines in which two texts differ, in the unified format; an empty text when they do not.
+    /// Returns the line differences of two texts in the unified format, or an empty text if they are equal.
     ///
     /// ```luau
     /// assert(text.diff("one\ntwo\n", "one\n2\n") == "--- a\n+++ b\n@@ -1,2 +1,2 @@\n one\n-two\n+2\n")
@@ -81,11 +81,11 @@ pub mod text {
         compare::diff(&a, &b)
     }
 
-    /// Says how much two texts have in common, from 0 for nothing to 1 for all, or how near two vectors are.
+    /// Returns the similarity of two texts, from 0 to 1, or of two vectors, from -1 to 1.
     ///
-    /// Of texts it is the share of pairs of neighbouring letters that are in both (Dice's coefficient); white space does not
-    /// count. Of vectors, as `llm.embed` returns them, it is the cosine of the angle between them: 1 when they point the same
-    /// way, 0 when they have nothing in common, down to -1.
+    /// For texts, this is the share of character pairs that occur in both (Dice's coefficient), ignoring white space.
+    /// For vectors, such as those of `llm.embed`, it is the cosine of the angle between them: 1 for the same
+    /// direction, 0 for orthogonal vectors, -1 for opposite directions.
     ///
     /// ```luau
     /// assert(text.similarity("night", "night") == 1)

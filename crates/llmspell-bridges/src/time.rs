@@ -1,4 +1,4 @@
-//! The `time` bridge.
+//! The `time` bridge: clock, sleep, and formatting and parsing of dates.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use jiff::tz::Offset;
 use llmspell_core::{Error, ErrorKind, Result};
 use llmspell_macros::bridge;
 
-/// Tells the time, waits, and writes and reads dates.
+/// Reads the clock, sleeps, and formats and parses dates.
 ///
-/// A time is a number: seconds since the beginning of 1970 in UTC, with fractions.
+/// A time is a number: seconds since 1970 in UTC, with fractions.
 #[bridge]
 #[since("0.1")]
 pub mod time {
     use llmspell_core::{Context, Result};
 
-    /// Returns the time of day as seconds since the beginning of 1970 in UTC.
+    /// Returns the current time as seconds since 1970 in UTC.
     ///
     /// ```luau
     /// assert(time.now() > 1700000000)
@@ -26,9 +26,9 @@ pub mod time {
         Ok(cx.clock().now()?.as_secs_f64())
     }
 
-    /// Returns seconds since some moment, to measure how long something takes.
+    /// Returns the seconds of a monotonic clock, to measure how long something takes.
     ///
-    /// Unlike `time.now` it never goes back.
+    /// Unlike `time.now`, this clock never goes back.
     ///
     /// ```luau
     /// local began = time.clock()
@@ -39,7 +39,7 @@ pub mod time {
         Ok(cx.clock().ticks()?.as_secs_f64())
     }
 
-    /// Waits so many seconds, while other tasks of the spell go on.
+    /// Sleeps for a number of seconds, while other tasks of the spell go on.
     ///
     /// ```luau
     /// time.sleep(0.01)
@@ -49,12 +49,12 @@ pub mod time {
         cx.clock().sleep(super::span(seconds)?).await
     }
 
-    /// Writes a time as text in UTC.
+    /// Formats a time in UTC.
     ///
-    /// Without a pattern it is written by RFC 3339, to the microsecond. A pattern is one of `strftime`:
-    /// `%Y` year, `%m` month, `%d` day, `%H` hour, `%M` minute, `%S` second, `%3f` milliseconds, `%j` day of the year,
-    /// `%A` and `%a` weekday, `%B` and `%b` month by name, `%F` for `%Y-%m-%d`, `%T` for `%H:%M:%S`, `%s` seconds
-    /// since 1970, `%%` a percent sign.
+    /// Without a pattern, the format is RFC 3339 to the microsecond. A pattern is that of `strftime`: `%Y` year, `%m`
+    /// month, `%d` day, `%H` hour, `%M` minute, `%S` second, `%3f` milliseconds, `%j` day of the year, `%A` and `%a`
+    /// weekday, `%B` and `%b` name of the month, `%F` for `%Y-%m-%d`, `%T` for `%H:%M:%S`, `%s` seconds since 1970,
+    /// `%%` a percent sign.
     ///
     /// ```luau
     /// assert(time.format(0) == "1970-01-01T00:00:00Z")
@@ -65,11 +65,11 @@ pub mod time {
         super::format(time, pattern.as_deref())
     }
 
-    /// Reads a time from text.
+    /// Parses a time.
     ///
-    /// Without a pattern the text is a time by RFC 3339, such as `2026-07-01T12:30:00+02:00`. A pattern is one of
-    /// `strftime`, as `time.format` takes; what it leaves out is midnight, and UTC. Fails with the kind `parse` when
-    /// the text is no such time.
+    /// Without a pattern, the text is a time in RFC 3339, such as `2026-07-01T12:30:00+02:00`. A pattern is that of
+    /// `strftime`, as for `time.format`; a missing time of day is midnight, and a missing offset is UTC. Fails with
+    /// the kind `parse` when the text does not match.
     ///
     /// ```luau
     /// assert(time.parse("1970-01-01T01:00:00+01:00") == 0)
@@ -83,10 +83,10 @@ pub mod time {
     }
 }
 
-/// The longest that a spell can ask to sleep, in seconds: a year.
+/// The maximum duration of a sleep in seconds: a year.
 const LONGEST: f64 = 365.0 * 24.0 * 3600.0;
 
-/// The most bytes of a pattern: more than any date needs, and little enough that no pattern makes a long text.
+/// The maximum length of a pattern in bytes. It is more than any date needs, and bounds the length of the output.
 const MAX_PATTERN: usize = 1024;
 
 fn span(seconds: f64) -> Result<Duration> {
@@ -99,7 +99,7 @@ fn span(seconds: f64) -> Result<Duration> {
 }
 
 fn format(time: f64, pattern: Option<&str>) -> Result<String> {
-    // Doubles do not hold nanoseconds of these days; what they hold beyond microseconds is noise.
+    // Doubles cannot represent nanoseconds of current times; digits beyond microseconds are noise.
     let micros = (time * 1e6).round();
     let timestamp = Some(micros)
         .filter(|micros| micros.is_finite())
@@ -130,7 +130,7 @@ fn parse(text: &str, pattern: Option<&str>) -> Result<f64> {
     Ok(timestamp.as_microsecond() as f64 / 1e6)
 }
 
-/// The time that was read; what a pattern does not name is midnight, and UTC.
+/// Returns the parsed time. A missing time of day is midnight, and a missing offset is UTC.
 fn timestamp(parts: &BrokenDownTime) -> Result<Timestamp, jiff::Error> {
     if parts.timestamp().is_some() {
         return parts.to_timestamp();

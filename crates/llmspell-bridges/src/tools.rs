@@ -1,4 +1,4 @@
-//! The `tools` bridge.
+//! The `tools` bridge: functions that models and scripts can call by name.
 
 mod builtin;
 mod definition;
@@ -14,11 +14,11 @@ pub(crate) use definition::ToolDefinition;
 pub use definition::{NameOrTool, ToolInfo};
 pub(crate) use registry::Registry;
 
-/// Functions that models may call, and scripts too.
+/// Tools: functions that models and scripts can call by name.
 ///
-/// The spell registers its own; `calculator`, `datetime`, `web_fetch`, `read_file`, `write_file` and `list_files` are
-/// there from the start, and each method of a bridge is a tool by its name, such as `"fs.read"`. A tool may do what the
-/// spell may do, whatever a model says.
+/// A spell registers its own tools. `calculator`, `datetime`, `web_fetch`, `read_file`, `write_file` and `list_files`
+/// are built in, and each method of a bridge is a tool too, such as `"fs.read"`. A tool has the permissions of the
+/// spell, whatever a model asks for.
 #[bridge]
 #[since("0.3")]
 pub mod tools {
@@ -26,11 +26,12 @@ pub mod tools {
 
     use super::{NameOrTool, Registry, ToolInfo};
 
-    /// Registers a function as a tool under a name that no other has.
+    /// Registers a function as a tool under a new name.
     ///
-    /// `schema` says what the function takes, as JSON Schema or in the short form; its argument is a table that was checked
-    /// by it, with defaults filled in. The function returns a value, or nil and an error. A table in place of the four
-    /// arguments may also say `confirm = true`, so that the user is asked each time, and a `timeout` in seconds.
+    /// `schema` describes the argument, as JSON Schema or shorthand. The function gets a table that was validated
+    /// against the schema, with defaults filled in. It returns a value, or nil and an error. A single table may
+    /// replace the four arguments; it may also set `confirm = true`, to ask the user before each call, and a
+    /// `timeout` in seconds.
     ///
     /// ```luau
     /// assert(tools.register("add", "Adds two numbers.", {a = "number", b = "number"}, function(args)
@@ -60,10 +61,10 @@ pub mod tools {
         Ok(true)
     }
 
-    /// Runs a tool and returns what it returns.
+    /// Runs a tool and returns its result.
     ///
-    /// Fails with `not_found` when there is none of that name, with `schema` when the arguments do not fit, naming the place,
-    /// and with what the tool fails with.
+    /// Fails with `not_found` for an unknown tool, with `schema` when the arguments do not match (the message names
+    /// the path), and with the tool's own error.
     ///
     /// ```luau
     /// assert(tools.execute("calculator", {expression = "2 * (3 + 4)"}) == 14)
@@ -76,7 +77,7 @@ pub mod tools {
         super::call(&cx, &tool, args).await
     }
 
-    /// Lists the tools that are registered, those that are built in first.
+    /// Lists all tools, the built-in ones first.
     ///
     /// ```luau
     /// for _, tool in tools.list() do
@@ -87,9 +88,9 @@ pub mod tools {
         Ok(cx.state::<Registry>().list()?.iter().map(ToolInfo::of).collect())
     }
 
-    /// Says what a tool does and what it takes.
+    /// Describes a tool and its parameters.
     ///
-    /// Fails with `not_found` when there is none of that name.
+    /// Fails with `not_found` for an unknown tool.
     ///
     /// ```luau
     /// local tool = tools.get("read_file")
@@ -100,9 +101,9 @@ pub mod tools {
         Ok(ToolInfo::of(&cx.state::<Registry>().find(cx, &name)?))
     }
 
-    /// Says whether arguments fit a tool, without running it.
+    /// Checks arguments against a tool's schema, without running the tool.
     ///
-    /// Fails with `schema` when they do not, naming the place.
+    /// Fails with `schema` when they do not match; the message names the path.
     ///
     /// ```luau
     /// assert(tools.validate("calculator", {expression = "1 + 1"}))
@@ -116,9 +117,9 @@ pub mod tools {
         Ok(true)
     }
 
-    /// Takes a tool out; its name is free again.
+    /// Removes a tool, so that its name can be used again.
     ///
-    /// Fails with `not_found` when none of that name is registered.
+    /// Fails with `not_found` when no tool with this name is registered.
     ///
     /// ```luau
     /// assert(not tools.remove("web_fetch"))
@@ -129,10 +130,10 @@ pub mod tools {
     }
 }
 
-/// Runs a tool with what a script gives it.
+/// Runs a tool with the arguments of a script.
 async fn call(cx: &Context, tool: &Tool, args: Option<Value>) -> Result<Value> {
     let arguments = arguments(tool, args)?;
-    // As another task: its effects are numbered apart, whatever it is.
+    // The tool runs as a task of its own, so its effects have their own numbering.
     tool.call(&cx.spawn(), arguments).await
 }
 
@@ -141,10 +142,10 @@ fn arguments(tool: &Tool, args: Option<Value>) -> Result<Json> {
         .map_err(|error: Error| error.prefixed(format_args!("tool `{}`: ", tool.name())))
 }
 
-/// A schema as a script writes it.
+/// Parses a schema that a script wrote.
 pub(crate) fn schema(written: Option<Value>) -> Result<Schema> {
     let json = match written {
-        // A tool that takes nothing; a script's empty table may be a list.
+        // Without a schema, the tool has no parameters. A Luau script's empty table may arrive as a list.
         None | Some(Value::Nil) => Json::Object(serde_json::Map::new()),
         Some(Value::List(items)) if items.is_empty() => Json::Object(serde_json::Map::new()),
         Some(written) => from_value(written)?,
@@ -152,7 +153,7 @@ pub(crate) fn schema(written: Option<Value>) -> Result<Schema> {
     Schema::read(&json)
 }
 
-/// Has a function of the script do the work of a tool.
+/// Returns the implementation of a tool that calls a script function.
 fn callback(run: llmspell_core::Callback) -> impl Fn(Context, Json) -> Running + Send + Sync + 'static {
     move |cx, arguments| {
         let run = run.clone();

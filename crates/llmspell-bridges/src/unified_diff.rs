@@ -1,7 +1,8 @@
-//! Line differences in the unified format, within a time.
+//! Line differences in the unified format, with a time limit.
 //!
-//! `similar` has this in its `text` layer, which chooses among six algorithms at run time and so brings each of them for
-//! each type of line. Here lines become numbers first, and the one algorithm that is used is compiled for those alone.
+//! The crate `similar` offers this in its `text` layer, which selects among six algorithms at run time and therefore
+//! compiles each of them for each type of line. Here lines are numbered first, and only one algorithm is compiled,
+//! for numbers.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -11,9 +12,9 @@ use std::time::{Duration, Instant};
 use similar::ChangeTag;
 use similar::algorithms::{Capture, Compact, Replace, myers};
 
-/// How two texts differ, with so many equal lines around each change; empty when they do not.
+/// Returns the difference of two texts with `context` equal lines around each change; empty if they are equal.
 ///
-/// What is left when the time is over is shown as wholly changed.
+/// When the timeout is reached, the rest is shown as changed entirely.
 #[must_use]
 pub fn unified_diff(old: &str, new: &str, names: [&str; 2], context: usize, timeout: Duration) -> String {
     let deadline = Instant::now() + timeout;
@@ -54,7 +55,7 @@ pub fn unified_diff(old: &str, new: &str, names: [&str; 2], context: usize, time
     text
 }
 
-/// The lines of a text with their ends: `\n`, `\r\n` or `\r`.
+/// Splits a text into lines, each with its end: `\n`, `\r\n` or `\r`.
 fn lines(text: &str) -> Vec<&str> {
     let mut lines = Vec::new();
     let mut rest = text;
@@ -70,7 +71,7 @@ fn lines(text: &str) -> Vec<&str> {
     lines
 }
 
-/// `first,count` with lines counted from 1; an empty range names the line before it.
+/// Formats a range as `first,count`, with lines counted from 1. An empty range names the line before it.
 fn header_range(range: &Range<usize>) -> String {
     match range.len() {
         0 => format!("{},0", range.start),

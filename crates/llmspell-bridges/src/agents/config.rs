@@ -1,4 +1,4 @@
-//! An agent as a script writes it.
+//! The configuration of an agent, as a script writes it.
 
 use llmspell_core::bridge::FromArgument;
 use llmspell_core::cache::CachePolicy;
@@ -12,79 +12,79 @@ use super::agents::Agent;
 use crate::llm::Selection;
 use crate::tools::{Registry, ToolDefinition, schema};
 
-/// What `agents.create` takes.
+/// The argument of `agents.create`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AgentConfig {
-    /// Its name: 1 to 64 letters, digits, `_` and `-`.
+    /// The agent's name: 1 to 64 letters, digits, `_` and `-`.
     name: String,
-    /// What it does, for an agent that has it as a tool.
+    /// What the agent does, for other agents that have it as a tool.
     #[serde(default)]
     description: Option<String>,
-    /// Standing instructions.
+    /// The system prompt.
     #[serde(default)]
     system_prompt: Option<String>,
-    /// What it may call: names of tools and of methods such as `"fs.read"`, tables as `tools.register` takes them, agents.
+    /// The tools: names of tools, names of methods such as `"fs.read"`, tables as for `tools.register`, and agents.
     #[serde(default)]
     tools: Vec<ToolChoice>,
-    /// The most turns that one run may take; 10 unless given.
+    /// The maximum number of turns of one run; 10 by default.
     #[serde(default)]
     max_turns: Option<u32>,
-    /// What one run may spend at most: `model_calls`, `tokens` and `cost` in US dollars.
+    /// The maximum that one run may spend: `model_calls`, `tokens` and `cost` in US dollars.
     #[serde(default)]
     budget: Option<Budget>,
-    /// What its answer has to be, as JSON Schema or in the short form; else it is text.
+    /// The schema of the answer, as JSON Schema or shorthand. Without it, the answer is text.
     #[serde(default)]
     output: Option<Value>,
-    /// Is called with each step; returning `false` stops the run.
+    /// Called for each step; returning `false` stops the run.
     #[serde(default)]
     on_event: Option<Callback>,
-    /// How the model is told of its tools: `native`, or `text` for a model that calls none. When it is not said, a model that
-    /// is known to call none is refused.
+    /// How the model calls tools: `native` (function calling), or `text` for models without it. By default, a model
+    /// that is known to lack function calling is rejected.
     #[serde(default)]
     tool_mode: Option<ToolMode>,
-    /// What to do when what was said is more than the model can read: `drop_results` of tools, `summarize` or `fail`.
+    /// What to do when the messages exceed the context window: `drop_results` of tools, `summarize` or `fail`.
     #[serde(default)]
     overflow: Overflow,
-    /// The most tokens that the model can read and write, where that is not known by its name.
+    /// The context window in tokens, for models whose window is unknown.
     #[serde(default)]
     context_window: Option<u64>,
-    /// The most bytes of a tool's result that the model is told; 32768 unless given.
+    /// The maximum size of a tool result that the model receives, in bytes; 32768 by default.
     #[serde(default)]
     max_result: Option<usize>,
-    /// What was said before.
+    /// Earlier messages.
     #[serde(default)]
     messages: Vec<Message>,
     /// The model: `provider/model`, or a name that the chosen provider knows.
     #[serde(default)]
     model: Option<String>,
-    /// The provider, where the model's name does not say it.
+    /// The provider, if the model's name does not include it.
     #[serde(default)]
     provider: Option<String>,
-    /// How much chance plays a part, from 0.
+    /// The sampling temperature, from 0. Higher values give more varied answers.
     #[serde(default)]
     temperature: Option<f64>,
-    /// The most tokens that each answer may have.
+    /// The maximum number of tokens in each answer.
     #[serde(default)]
     max_tokens: Option<u32>,
-    /// A seed for providers that can repeat an answer.
+    /// A seed, for providers that support reproducible answers.
     #[serde(default)]
     seed: Option<u64>,
-    /// How hard the model should think.
+    /// How much the model should reason.
     #[serde(default)]
     reasoning: Option<Effort>,
-    /// Whether answers to the same question that were kept before will do.
+    /// Whether cached answers to the same request may be used: `true`, or their maximum age in seconds.
     #[serde(default)]
     cache: Option<CachePolicy>,
-    /// The most seconds that each call of the model may take, retries included.
+    /// The maximum duration of each model call in seconds, including retries.
     #[serde(default)]
     timeout: Option<Seconds>,
-    /// Models to ask instead, one after another, when this one's provider fails.
+    /// Models to try in order when the provider fails.
     #[serde(default)]
     fallback: Vec<String>,
 }
 
-/// A tool as an agent is given it.
+/// A tool in the configuration of an agent.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 struct ToolChoice(Value);
@@ -126,7 +126,7 @@ impl ToolChoice {
 }
 
 impl AgentConfig {
-    /// The agent, what it does, and who hears of it.
+    /// Returns the agent's specification, its description and its event callback.
     pub(super) fn spec(self, cx: &Context) -> Result<(AgentSpec, String, Option<Callback>)> {
         let name = self.name;
         let mut tools = Vec::with_capacity(self.tools.len());
@@ -151,7 +151,7 @@ impl AgentConfig {
             fallback: self.fallback,
             ..ChatRequest::default()
         };
-        // A wrong name is found now, and the model stays the same for as long as the agent lives.
+        // Resolved now, so that a wrong name fails here, and the model stays the same for the life of the agent.
         let found = Selection::resolve(cx, request.provider.as_deref(), request.model.as_deref())?;
         request.provider = Some(found.provider);
         request.model = Some(found.model);
@@ -176,7 +176,7 @@ impl AgentConfig {
     }
 }
 
-/// A budget that allows a call, and whose cost is an amount.
+/// Checks that a budget allows at least one call and that its cost is a valid amount.
 fn sound(budget: Budget) -> Result<Budget> {
     if budget.model_calls == Some(0) {
         return Err(Error::argument("`budget`: `model_calls`: expected at least 1, found 0"));
@@ -189,7 +189,7 @@ fn sound(budget: Budget) -> Result<Budget> {
     }
 }
 
-/// What an agent is given to do: a text, or a whole message, such as one with an image.
+/// The input of an agent: a text, or a whole message, for example with an image.
 #[derive(Debug)]
 pub struct Input(pub(super) Message);
 
@@ -209,10 +209,10 @@ impl FromArgument for Input {
     }
 }
 
-/// How an agent is run.
+/// Options for a run of an agent.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AgentRunOptions {
-    /// Is called with each step of this run; returning `false` stops it.
+    /// Called for each step of this run; returning `false` stops the run.
     pub(super) on_event: Option<Callback>,
 }

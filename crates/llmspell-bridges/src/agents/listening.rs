@@ -1,33 +1,33 @@
-//! Script functions that hear what an agent does.
+//! Callbacks of a script for the events of an agent.
 
 use futures_util::future::{LocalBoxFuture, ready};
 use llmspell_core::agent::{AgentEvent, AgentStep};
 use llmspell_core::{Callback, Context, Error, ErrorKind, Result, Value, to_value};
 use llmspell_llm::{Heard, Listener};
 
-/// Who hears of an agent, and what.
+/// The callbacks for an agent's events.
 pub(super) struct Listening {
     cx: Context,
-    /// Called with each step.
+    /// Called for each event.
     events: Vec<Callback>,
-    /// Called with each piece of text.
+    /// Called with each part of the text.
     text: Option<Callback>,
     streams: bool,
 }
 
 impl Listening {
-    /// Functions that are called with each step, whole texts in them.
+    /// Creates callbacks for each agent event. Texts are complete, not deltas.
     pub(super) fn new(cx: &Context, events: impl IntoIterator<Item = Option<Callback>>) -> Self {
         let events = events.into_iter().flatten().collect();
         Self { cx: cx.spawn(), events, text: None, streams: false }
     }
 
-    /// The same with texts as they arrive.
+    /// Makes texts arrive as deltas.
     pub(super) fn streaming(self) -> Self {
         Self { streams: true, ..self }
     }
 
-    /// One more function that is called with each piece of text.
+    /// Adds a callback for each part of the text.
     pub(super) fn text(self, function: Callback) -> Self {
         Self { text: Some(function), ..self }.streaming()
     }

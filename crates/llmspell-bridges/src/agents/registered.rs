@@ -1,4 +1,4 @@
-//! Agents by name.
+//! The agents that a spell registers by name.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,26 +12,26 @@ use super::agents::Agent;
 use super::{Input, Made};
 use crate::names::near;
 
-/// What a script registers.
+/// A registered agent.
 #[derive(Debug, Clone)]
 pub enum Definition {
-    /// A function that takes an input and options.
+    /// A function that takes an input and options, and returns a result.
     Function(Callback),
-    /// A table with a method that does so, and perhaps one that streams.
+    /// A table with the method `execute`, and optionally `stream`.
     Table(Methods),
-    /// An agent that has a model.
+    /// An agent with a model.
     Agent(Made),
 }
 
-/// An agent as a table of the script's.
+/// An agent that a script implements as a table.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub struct Methods {
-    /// What it does.
+    /// What the agent does.
     #[serde(default)]
     description: String,
-    /// Takes itself, an input and options, and returns a result.
+    /// Takes the table itself, an input and options, and returns a result.
     execute: Callback,
-    /// Takes itself, an input, options and a function to call with each piece of the answer.
+    /// Takes the table itself, an input, options and a function to call with each part of the answer.
     #[serde(default)]
     stream: Option<Callback>,
 }
@@ -58,21 +58,21 @@ impl FromArgument for Definition {
     }
 }
 
-/// The methods of a table, which may hold what else the agent needs.
+/// Reads the methods of a table. The table may have other fields for its own use.
 fn methods(table: Value) -> Result<Methods> {
     let Value::Map(mut fields) = table else { return Err(Error::argument("expected table")) };
     fields.retain(|name, _| matches!(name.as_str(), "description" | "execute" | "stream"));
     from_value(Value::Map(fields))
 }
 
-/// What is known of a registered agent.
+/// A description of a registered agent.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct RegisteredInfo {
-    /// Its name.
+    /// The agent's name.
     name: String,
-    /// `function` or `table` of the script's, or `agent` for one that has a model.
+    /// `function` or `table` for an agent that the script implements, `agent` for one with a model.
     kind: &'static str,
-    /// What it does.
+    /// What the agent does.
     description: String,
 }
 

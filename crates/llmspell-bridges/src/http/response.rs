@@ -1,4 +1,4 @@
-//! A whole answer, as long as a script holds it.
+//! A whole response, which a script holds.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use llmspell_core::{Held, Map, Meter, Result, Value};
 use crate::bytes::Bytes;
 use crate::json::decode::decode;
 
-/// An answer, and what it takes of the run's memory.
+/// A response, and its reservation of the run's memory.
 #[derive(Debug)]
 pub struct Received {
     response: HttpResponse,
@@ -24,7 +24,7 @@ impl Received {
         &self.response.head
     }
 
-    /// The first field of each name.
+    /// Returns the header fields; the first one of each name.
     pub(super) fn fields(&self) -> Map {
         let mut fields = Map::new();
         for (name, value) in self.head().headers.iter() {

@@ -1,22 +1,22 @@
-//! Bytes as text, whole or in pieces.
+//! Decodes bytes to text, at once or incrementally.
 
 use bytes::Bytes;
 
-/// The bytes as text; each run of bytes that is no UTF-8 becomes U+FFFD. What is text already is not copied.
+/// Decodes bytes as UTF-8. Invalid sequences become U+FFFD. Valid UTF-8 is not copied.
 pub(super) fn text_of(bytes: Bytes) -> String {
     String::from_utf8(bytes.into())
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// Turns bytes that come in pieces into texts that hold whole characters.
+/// An incremental UTF-8 decoder: its output never splits a character.
 #[derive(Debug, Default)]
 pub(super) struct Pieces {
-    /// The first bytes of a character whose others are still to come; at most three.
+    /// The first bytes of an incomplete character; at most three.
     begun: Vec<u8>,
 }
 
 impl Pieces {
-    /// The text up to the last whole character.
+    /// Decodes more bytes, up to the last complete character.
     pub(super) fn push(&mut self, bytes: &[u8]) -> String {
         let mut joined = std::mem::take(&mut self.begun);
         joined.extend_from_slice(bytes);
@@ -33,13 +33,13 @@ impl Pieces {
         text
     }
 
-    /// What is left when nothing more comes.
+    /// Returns the rest of the text at the end of the input.
     pub(super) fn rest(&mut self) -> String {
         String::from_utf8_lossy(&std::mem::take(&mut self.begun)).into_owned()
     }
 }
 
-/// Whether more bytes could make a character of these.
+/// Returns whether more bytes could complete a character.
 fn is_unfinished(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
 }

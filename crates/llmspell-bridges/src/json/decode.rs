@@ -1,4 +1,4 @@
-//! JSON text to values.
+//! Decodes JSON text to values.
 
 use std::cell::Cell;
 use std::fmt;
@@ -6,10 +6,11 @@ use std::fmt;
 use llmspell_core::{Error, ErrorKind, Map, Meter, Result, Value};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-/// Reads one JSON value, strictly.
+/// Decodes one JSON value, strictly.
 ///
 /// # Errors
-/// When the text is not JSON, holds an integer that cannot be kept, or the value would pass a limit of the run.
+/// Returns an error when the text is not JSON, contains an integer that is too large, or when the value would exceed
+/// a limit of the run.
 pub(crate) fn decode(meter: &Meter, text: &[u8]) -> Result<Value> {
     let reader = Reader { meter, bytes: Cell::new(text.len() as u64), huge: Cell::new(false) };
     let mut json = serde_json::Deserializer::from_slice(text);
@@ -26,7 +27,7 @@ fn too_large(digits: impl fmt::Display) -> String {
     format!("the integer {digits} is too large to be kept exactly")
 }
 
-/// The first integer that does not fit, in text that is known to be JSON: the parser has read it as a float.
+/// Finds the first integer that exceeds `i64` in valid JSON. The parser has read it as a float.
 fn huge_integer(text: &[u8]) -> Option<&str> {
     let mut rest = text;
     loop {
@@ -57,19 +58,19 @@ fn string_length(text: &[u8]) -> usize {
     end.map_or(text.len(), |end| end + 2)
 }
 
-/// Bytes of the smallest block that an allocator hands out, with its own notes.
+/// The size of the smallest allocation, including the allocator's bookkeeping, in bytes.
 const BLOCK: u64 = 32;
-/// The room that a list takes when it gets its first item, and a table its first entry.
+/// The capacity of a list after its first item, and of a map after its first entry.
 const FIRST_ROOM: u64 = 4;
 const ITEM: u64 = size_of::<Value>() as u64;
-/// A table keeps with each value its name, a hash and a place in the index.
+/// A map stores each value with its name, a hash and an index slot.
 const ENTRY: u64 = ITEM + size_of::<String>() as u64 + 24;
 
-/// Builds a value and charges what it takes as it grows, before a small text becomes a large value.
+/// Builds a value and charges its memory while it grows, because a small text can decode to a large value.
 struct Reader<'a> {
     meter: &'a Meter,
     bytes: Cell<u64>,
-    /// A whole number was read that is too large for an integer: written as one, or with an exponent?
+    /// Whether a number too large for an integer was read. It may be an integer literal or have an exponent.
     huge: Cell<bool>,
 }
 

@@ -1,14 +1,14 @@
-//! Values to JSON text.
+//! Encodes values as JSON text.
 
 use std::fmt;
 use std::io;
 
 use llmspell_core::{Error, MAX_DEPTH, Meter, Result, Value};
 
-/// Writes `value` as JSON; `pretty` puts each item on a line of its own.
+/// Encodes `value` as JSON. `pretty` puts each item on its own line.
 ///
 /// # Errors
-/// When the value holds what JSON cannot, or the text would pass the memory limit.
+/// Returns an error when JSON cannot represent the value, or when the text would exceed the memory limit.
 pub(crate) fn encode(meter: &Meter, value: &Value, pretty: bool) -> Result<String> {
     check(value, &Path::Root, 0)?;
     let mut out = Bounded { meter, bytes: Vec::new() };
@@ -22,7 +22,7 @@ pub(crate) fn encode(meter: &Meter, value: &Value, pretty: bool) -> Result<Strin
     String::from_utf8(out.bytes).map_err(|_| Error::internal("JSON text was not UTF-8"))
 }
 
-/// Where in a value we are; written out only for an error.
+/// The path to a position in a value. It is formatted only for an error.
 enum Path<'a> {
     Root,
     Name(&'a Path<'a>, &'a str),
@@ -66,7 +66,7 @@ fn check(value: &Value, path: &Path<'_>, depth: usize) -> Result<()> {
     }
 }
 
-/// Text that grows no larger than the run's memory limit.
+/// A buffer that cannot grow beyond the run's memory limit.
 struct Bounded<'a> {
     meter: &'a Meter,
     bytes: Vec<u8>,

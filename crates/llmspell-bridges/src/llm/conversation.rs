@@ -1,4 +1,4 @@
-//! A conversation: what was said, and how to ask the next question.
+//! Conversations of the `llm` bridge: a transcript and the settings for the next request.
 
 use llmspell_core::chat::{ChatRequest, Message};
 use llmspell_core::{Context, Result};
@@ -6,10 +6,10 @@ use llmspell_llm::{History, Turn};
 
 use super::selection::Selection;
 
-/// The past of a conversation and how to ask the next question.
+/// A conversation: its messages and the settings for the next request.
 #[derive(Debug)]
 pub struct Messages {
-    /// How to ask; its own messages are empty.
+    /// The request settings; the `messages` of this request are empty.
     settings: ChatRequest,
     history: History,
 }
@@ -17,7 +17,7 @@ pub struct Messages {
 impl Messages {
     pub(super) fn new(cx: &Context, mut settings: ChatRequest) -> Result<Self> {
         if settings.provider.is_some() || settings.model.is_some() {
-            // A wrong name is found now, not at the first question.
+            // Resolved now, so that a wrong name fails here and not at the first question.
             let found = Selection::resolve(cx, settings.provider.as_deref(), settings.model.as_deref())?;
             settings.provider = Some(found.provider);
             settings.model = Some(found.model);
@@ -26,7 +26,7 @@ impl Messages {
         Ok(Self { settings, history })
     }
 
-    /// Begins a turn. The question becomes part of the past only with its answer.
+    /// Begins a turn. The question joins the transcript only together with its answer.
     pub(super) fn turn(&self, question: String) -> Result<Question<'_>> {
         let turn = self.history.turn()?;
         Ok(Question { conversation: self, message: Message::user(question), turn })
@@ -41,7 +41,7 @@ impl Messages {
     }
 }
 
-/// One question under way.
+/// A question that has not been answered yet.
 pub(super) struct Question<'a> {
     conversation: &'a Messages,
     message: Message,
@@ -49,14 +49,14 @@ pub(super) struct Question<'a> {
 }
 
 impl Question<'_> {
-    /// What to ask the model: the past, then the question.
+    /// Returns the request: the transcript, followed by the question.
     pub(super) fn request(&self) -> ChatRequest {
         let mut messages = self.conversation.list();
         messages.push(self.message.clone());
         ChatRequest { messages, ..self.conversation.settings.clone() }
     }
 
-    /// Makes the question and its answer part of the past.
+    /// Appends the question and its answer to the transcript.
     pub(super) fn finish(self, answer: Message) -> Result<()> {
         self.turn.add([self.message, answer])
     }

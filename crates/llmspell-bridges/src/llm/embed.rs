@@ -1,4 +1,4 @@
-//! What `llm.embed` takes and gives: one text or many.
+//! The arguments and result of `llm.embed`, for one text or several.
 
 use std::borrow::Cow;
 
@@ -11,19 +11,19 @@ use serde::{Deserialize, Serialize};
 
 use super::selection::Selection;
 
-/// The most texts of one call.
+/// The maximum number of texts per call.
 const MAX_TEXTS: usize = 10_000;
 
-/// The most bytes of all texts of one call.
+/// The maximum size of all texts of a call, in bytes.
 const MAX_BYTES: usize = 16 << 20;
 
 /// One text, or several.
 #[derive(Debug, JsonSchema)]
 #[serde(untagged)]
 pub enum Texts {
-    /// One.
+    /// One text.
     One(String),
-    /// Several.
+    /// Several texts.
     Many(Vec<String>),
 }
 
@@ -44,18 +44,18 @@ impl FromArgument for Texts {
     }
 }
 
-/// A vector for each text: one alone for one text.
+/// The embedding vectors: a single vector for one text, a list for several.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Vectors {
-    /// Of one text.
+    /// The vector of one text.
     One(Vec<f64>),
-    /// Of several.
+    /// The vectors of several texts.
     Many(Vec<Vec<f64>>),
 }
 
-/// Which of the two it is follows from the argument, which types cannot say here: a union would have to be taken apart at
-/// each call.
+/// The schema accepts anything. The argument decides which variant is returned, and typed languages cannot express
+/// that; with a union, every caller would have to narrow the type.
 impl JsonSchema for Vectors {
     fn schema_name() -> Cow<'static, str> {
         "Vectors".into()
@@ -70,21 +70,21 @@ impl JsonSchema for Vectors {
     }
 }
 
-/// How to turn texts into vectors.
+/// Options for embeddings.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EmbedOptions {
     /// The model: `provider/model`, or a name that the chosen provider knows.
     model: Option<String>,
-    /// The provider, where the model's name does not say it.
+    /// The provider, if the model's name does not include it.
     provider: Option<String>,
-    /// How many numbers a vector has, for models that let one choose.
+    /// The number of dimensions of each vector, for models that let the caller choose.
     dimensions: Option<u32>,
-    /// The most seconds the whole call may take, retries included.
+    /// The maximum duration of the whole call in seconds, including retries.
     timeout: Option<Seconds>,
 }
 
-/// Turns texts into vectors.
+/// Computes the embedding vectors of texts.
 pub(super) async fn embed(cx: &Context, texts: Texts, options: EmbedOptions) -> Result<Vectors> {
     let (texts, is_one) = match texts {
         Texts::One(text) => (vec![text], true),
@@ -120,7 +120,7 @@ fn check(texts: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// What the run has chosen counts for the provider alone: a model that answers is none that makes vectors.
+/// Applies the provider that the run has selected. The selected model is not used, because it is a chat model.
 fn meant(
     cx: &Context,
     provider: Option<String>,

@@ -1,4 +1,4 @@
-//! What `llm.extract` takes: a schema, and how to ask.
+//! The arguments of `llm.extract`: a schema, and options.
 
 use llmspell_core::bridge::FromArgument;
 use llmspell_core::{Context, Error, Map, Result, Value, from_value, to_value};
@@ -10,10 +10,10 @@ use serde::{Deserialize, Deserializer};
 use super::prompt::{ChatOptions, Prompt};
 use super::selection::Selection;
 
-/// The most often that a model may be asked for one value.
+/// The maximum of the option `attempts`.
 const MAX_ATTEMPTS: u32 = 10;
 
-/// A schema as a script writes it.
+/// A schema as a script writes it: JSON Schema or the shorthand.
 #[derive(Debug)]
 pub struct WrittenSchema(Schema);
 
@@ -33,20 +33,19 @@ impl FromArgument for WrittenSchema {
     }
 }
 
-/// How to ask for data.
+/// Options for structured output.
 #[derive(Debug, Default, JsonSchema)]
 #[serde(default)]
 pub struct ExtractOptions {
     #[serde(flatten)]
     chat: ChatOptions,
-    /// How often the model is asked in all when its answer does not fit, from 1 to 10; 3 when absent.
+    /// The maximum number of attempts when answers do not match the schema, from 1 to 10; 3 by default.
     attempts: Option<u32>,
-    /// Whether the provider's own way of keeping a model to a schema is used; when absent, it is where the model is known
-    /// to have one.
+    /// Whether to use the provider's structured output. By default it is used if the model is known to support it.
     native: Option<bool>,
 }
 
-/// By hand, since a flattened record would not refuse unknown fields.
+/// Written by hand, because serde's `flatten` and `deny_unknown_fields` cannot be combined.
 impl<'de> Deserialize<'de> for ExtractOptions {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let mut fields = Map::deserialize(deserializer)?;
@@ -61,7 +60,7 @@ impl<'de> Deserialize<'de> for ExtractOptions {
     }
 }
 
-/// Takes out one of the fields that other calls do not have.
+/// Removes and parses a field that only `llm.extract` has.
 fn own<T: DeserializeOwned, E: serde::de::Error>(
     fields: &mut Map,
     name: &str,
@@ -70,7 +69,7 @@ fn own<T: DeserializeOwned, E: serde::de::Error>(
     from_value(written).map_err(|error| E::custom(format_args!("`{name}`: {error}")))
 }
 
-/// Asks for data.
+/// Asks for data that matches a schema.
 pub(super) async fn extract(
     cx: &Context,
     prompt: Prompt,

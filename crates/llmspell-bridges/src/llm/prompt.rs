@@ -1,4 +1,4 @@
-//! What a model is asked, in the three ways in which scripts may say it.
+//! The prompt of a model call, which scripts can write in three ways.
 
 use llmspell_core::bridge::FromArgument;
 use llmspell_core::cache::CachePolicy;
@@ -7,12 +7,12 @@ use llmspell_core::{Error, Result, Value, from_value};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-/// A question: a text, a list of messages, or a whole request.
+/// A prompt: a text, a list of messages, or a whole request.
 #[derive(Debug)]
 pub struct Prompt(ChatRequest);
 
 impl Prompt {
-    /// The request, where what the options say counts more.
+    /// Returns the request. Options override its fields.
     pub(super) fn with(self, options: Option<ChatOptions>) -> ChatRequest {
         match options {
             Some(options) => options.over(self.0),
@@ -55,42 +55,42 @@ impl FromArgument for Prompt {
     }
 }
 
-/// How to ask: what a request says beside its messages.
+/// Options of a request: all its fields except the messages.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ChatOptions {
-    /// Standing instructions.
+    /// The system prompt.
     system: Option<String>,
     /// The model: `provider/model`, or a name that the chosen provider knows.
     model: Option<String>,
-    /// The provider, where the model's name does not say it.
+    /// The provider, if the model's name does not include it.
     provider: Option<String>,
-    /// How much chance plays a part, from 0.
+    /// The sampling temperature, from 0. Higher values give more varied answers.
     temperature: Option<f64>,
-    /// Considers only the likeliest words that make up this share.
+    /// Nucleus sampling: only the likeliest tokens are considered whose probabilities add up to this share.
     top_p: Option<f64>,
-    /// The most tokens the answer may have.
+    /// The maximum number of tokens in the answer.
     max_tokens: Option<u32>,
-    /// Texts at which the model stops.
+    /// Stop sequences: the model stops at any of these texts.
     stop: Option<Vec<String>>,
-    /// A seed for providers that can repeat an answer.
+    /// A seed, for providers that support reproducible answers.
     seed: Option<u64>,
-    /// How hard the model should think.
+    /// How much the model should reason.
     reasoning: Option<Effort>,
     /// The tools the model may call.
     tools: Option<Vec<ToolSpec>>,
-    /// What the answer must be. Nothing is checked here: the answer is still a text.
+    /// The schema for structured output. The answer is not checked against it here and is still text.
     output: Option<OutputSpec>,
-    /// Whether an answer to the same request that was kept before will do: `true`, or the most seconds that it may be old.
+    /// Whether a cached answer to the same request may be used: `true`, or its maximum age in seconds.
     cache: Option<CachePolicy>,
-    /// The most seconds the whole call may take, retries included.
+    /// The maximum duration of the whole call in seconds, including retries.
     timeout: Option<Seconds>,
-    /// Models to ask instead, one after another, when this one's provider fails before any of its answer was seen.
+    /// Models to try in order when the provider fails before any part of its answer was received.
     fallback: Option<Vec<String>>,
 }
 
 impl ChatOptions {
-    /// Every field by name: one that a request gains and the options lack does not compile.
+    /// Names every field of the request, so that a new field does not compile until the options handle it.
     fn over(self, request: ChatRequest) -> ChatRequest {
         ChatRequest {
             messages: request.messages,

@@ -1,4 +1,7 @@
-//! An answer that a script asks for its next piece, as a loop does.
+//! Streamed answers that a script reads part by part, in a loop.
+//!
+//! The script pulls: each step of the loop calls `Reading::next`. The request is sent at the first step. A reading
+//! stops when it is dropped, when the script calls `stop`, or when the run ends.
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -11,7 +14,7 @@ use llmspell_core::{Context, Error, ErrorKind, Held, Result};
 use super::stream::{self, Piece};
 use llmspell_llm::weight;
 
-/// See the module. Dropping it stops the call.
+/// A streamed answer. Dropping it stops the call.
 #[derive(Debug)]
 pub struct Reading(Mutex<Read>);
 
@@ -20,28 +23,28 @@ struct Read {
     stage: Stage,
     text: String,
     reply: Option<Reply>,
-    /// What the question and the text take.
+    /// The memory reservation for the request and the text.
     held: Held,
 }
 
 #[derive(Debug)]
 enum Stage {
-    /// Its next piece may be asked for.
+    /// The next part can be requested.
     Ready(Source),
-    /// Its next piece is waited for.
+    /// A step is waiting for the next part.
     Waiting(AbortHandle),
     Over,
 }
 
-/// Where the next piece comes from.
+/// The source of the next part.
 #[derive(Debug)]
 enum Source {
-    /// The model is asked when the first piece is.
+    /// The request, which is sent at the first step.
     Question(Box<ChatRequest>),
     Stream(Box<ReplyStream>),
 }
 
-/// Ends a reading that its reader gave up while he waited.
+/// Ends a reading whose step is dropped while it waits.
 struct Turn<'a>(&'a Reading);
 
 impl Drop for Turn<'_> {
@@ -53,7 +56,7 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// The readings of a run, as far as they are still held.
+/// The live readings of a run.
 #[derive(Default)]
 struct Readings(Mutex<Vec<Weak<Reading>>>);
 
@@ -67,7 +70,7 @@ impl Readings {
     }
 }
 
-/// Stops what a run left unread. A VM may keep its objects longer than the run lasts.
+/// Stops all readings of a run. A VM may keep its objects longer than the run lasts.
 pub(super) fn stop_all(cx: &Context) {
     let readings = mem::take(&mut *cx.state::<Readings>().0.lock().unwrap_or_else(PoisonError::into_inner));
     readings.iter().filter_map(Weak::upgrade).for_each(|reading| reading.stop());
@@ -82,7 +85,7 @@ impl Reading {
         Ok(reading)
     }
 
-    /// Waits for the next piece of text. Nothing when it is over.
+    /// Waits for the next part of the text. Returns `None` at the end.
     pub(super) async fn next(&self, cx: &Context) -> Result<Option<String>> {
         let (handle, registration) = AbortHandle::new_pair();
         let stage = mem::replace(&mut self.read().stage, Stage::Waiting(handle));
@@ -110,7 +113,7 @@ impl Reading {
             let piece = stream::piece(cx, &mut stream).await?;
             Ok::<_, Error>((stream, piece))
         };
-        // Stopped meanwhile, it is over.
+        // `stop` was called while this step was waiting.
         let Ok(step) = Abortable::new(step, registration).await else { return Ok(None) };
         let (stream, piece) = step?;
         match piece {
@@ -129,7 +132,7 @@ impl Reading {
         }
     }
 
-    /// Stops the call. A next piece that is waited for does not come.
+    /// Stops the call. A step that is waiting returns `None`.
     pub(super) fn stop(&self) {
         let stage = mem::replace(&mut self.read().stage, Stage::Over);
         if let Stage::Waiting(handle) = stage {

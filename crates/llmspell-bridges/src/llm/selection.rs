@@ -1,4 +1,4 @@
-//! The provider and model that a run has chosen.
+//! The provider and model that a run has selected.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,12 +6,12 @@ use llmspell_core::capability::ModelRef;
 use llmspell_core::chat::ChatRequest;
 use llmspell_core::{Context, Result};
 
-/// What the spell chose for this run; nothing means the runtime's default.
+/// The model that the spell selected for this run; `None` means the runtime's default.
 #[derive(Default)]
 pub(crate) struct Selection(Mutex<Option<ModelRef>>);
 
 impl Selection {
-    /// The model that answers when a request names none.
+    /// Returns the model for requests that name none.
     pub(super) fn current(cx: &Context) -> Result<ModelRef> {
         Self::resolve(cx, None, None)
     }
@@ -28,7 +28,7 @@ impl Selection {
         Ok(())
     }
 
-    /// Finds the model that a request means: what it leaves open is what the run has chosen.
+    /// Resolves the model of a request. The run's selection fills in what the request leaves open.
     pub(crate) fn resolve(cx: &Context, provider: Option<&str>, model: Option<&str>) -> Result<ModelRef> {
         match Self::meant(cx, provider, model)? {
             Some(chosen) => cx.models().resolve(Some(&chosen.provider), Some(&chosen.model)),
@@ -36,7 +36,7 @@ impl Selection {
         }
     }
 
-    /// Writes what the run has chosen into a request that leaves it open.
+    /// Writes the run's selection into a request that leaves the provider or model open.
     pub(super) fn complete(cx: &Context, request: &mut ChatRequest) -> Result<()> {
         if let Some(chosen) = Self::meant(cx, request.provider.as_deref(), request.model.as_deref())? {
             request.provider = Some(chosen.provider);
@@ -45,7 +45,7 @@ impl Selection {
         Ok(())
     }
 
-    /// What the run has chosen, as far as it is meant; `None` when what is named stands by itself.
+    /// Returns the part of the run's selection that applies; `None` when the request stands alone.
     fn meant(cx: &Context, provider: Option<&str>, model: Option<&str>) -> Result<Option<ModelRef>> {
         let Some(chosen) = Self::chosen(cx) else { return Ok(None) };
         Ok(match (provider, model) {
@@ -67,7 +67,7 @@ impl Selection {
     }
 }
 
-/// Whether a model is written `provider/model`. A slash alone does not say so: some providers have it in their names.
+/// Returns whether a name has the form `provider/model`. A slash is not enough, because some model names contain one.
 fn names_provider(cx: &Context, model: &str) -> Result<bool> {
     let Some((prefix, _)) = model.split_once('/') else { return Ok(false) };
     Ok(cx.models().providers()?.iter().any(|provider| provider.name == prefix))

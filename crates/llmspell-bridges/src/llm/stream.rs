@@ -1,4 +1,4 @@
-//! An answer handed to a script piece by piece.
+//! Streamed answers whose parts are passed to a callback.
 
 use futures_util::StreamExt;
 use llmspell_core::capability::ReplyStream;
@@ -7,21 +7,21 @@ use llmspell_core::{Callback, Context, Error, ErrorKind, Result, Value};
 
 use super::selection::Selection;
 
-/// How a stream ended that did not fail.
+/// How a stream ended without an error.
 pub(super) enum Ending {
-    /// With the whole answer.
+    /// The answer is complete.
     Whole(Box<Reply>),
-    /// With this much text, when the script had enough.
+    /// The callback stopped the stream; this is the text received so far.
     Stopped(String),
 }
 
-/// What a script is told of a stream.
+/// A part of a stream as a script receives it.
 pub(super) enum Piece {
     Text(String),
     End(Box<Reply>),
 }
 
-/// Calls `on_chunk` with each piece of text. Returning drops the stream, which closes its socket.
+/// Calls `on_chunk` with each part of the text. Returning drops the stream, which closes its connection.
 pub(super) async fn relay(cx: &Context, request: ChatRequest, on_chunk: &Callback) -> Result<Ending> {
     let mut stream = open(cx, request).await?;
     loop {
@@ -41,7 +41,7 @@ pub(super) async fn open(cx: &Context, mut request: ChatRequest) -> Result<Reply
     cx.models().stream(request).await
 }
 
-/// Waits for the next piece of text, or the end.
+/// Waits for the next part of the text, or the end.
 pub(super) async fn piece(cx: &Context, stream: &mut ReplyStream) -> Result<Piece> {
     loop {
         let next = cx.cancellation().run_until_cancelled(stream.next()).await;

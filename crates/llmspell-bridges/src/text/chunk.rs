@@ -1,8 +1,8 @@
-//! Cuts a text into pieces that a model can take.
+//! Splits a text into chunks that fit a model.
 //!
-//! Each piece is as long as it may be and ends where the text does best: at the last end of a paragraph within reach,
-//! else of a line, a sentence, a word, and only then between two letters. Ends are looked for by halving, so that a
-//! text is counted a few times over and not once for each piece of it.
+//! Each chunk is as long as allowed and ends at the best boundary within reach: a paragraph, else a line, a sentence,
+//! a word, and only then between two characters. The reach is found by binary search, so that each part of the text
+//! is counted a few times only.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use unicode_segmentation::UnicodeSegmentation;
 
-/// What pieces are measured in.
+/// The unit in which chunks are measured.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
@@ -20,35 +20,35 @@ pub enum Unit {
     Tokens,
     /// Characters.
     Chars,
-    /// Words, which white space parts.
+    /// Words, separated by white space.
     Words,
 }
 
-/// How to cut a text.
+/// Options for splitting a text.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ChunkOptions {
-    /// The most of a piece, 512 when absent.
+    /// The maximum size of a chunk; 512 by default.
     pub size: Option<u64>,
-    /// How much of its end a piece has in common with the next one, at most; no more than half of `size`.
+    /// The maximum overlap of a chunk with the next one; at most half of `size`.
     pub overlap: u64,
-    /// What `size` and `overlap` count: `tokens`, `chars` or `words`.
+    /// The unit of `size` and `overlap`: `tokens`, `chars` or `words`.
     pub by: Unit,
 }
 
-/// The size of pieces when none is given.
+/// The default size of a chunk.
 const SIZE: u64 = 512;
 
-/// A first guess at how far a piece reaches.
+/// The first guess of the bytes per unit.
 const BYTES_A_UNIT: usize = 4;
 
-/// The longest cluster of letters and marks that is kept together, in bytes; longer ones mean nothing.
+/// The maximum size of a grapheme cluster that is kept together, in bytes. Longer clusters do not occur in real text.
 const MAX_CLUSTER: usize = 128;
 
-/// Counts the units of a text.
+/// A function that counts the units of a text.
 pub(super) type Measure<'a> = Box<dyn Fn(&str) -> Result<u64> + 'a>;
 
-/// How to measure a text, and how much of it makes a piece.
+/// Splits texts into chunks of a given size and overlap.
 pub(super) struct Chunker<'a> {
     measure: Measure<'a>,
     meter: &'a Meter,
@@ -58,7 +58,7 @@ pub(super) struct Chunker<'a> {
 
 impl<'a> Chunker<'a> {
     /// # Errors
-    /// When the size is 0, or the overlap more than half of it.
+    /// Returns an error when the size is 0, or the overlap is more than half of it.
     pub(super) fn new(options: &ChunkOptions, meter: &'a Meter, measure: Measure<'a>) -> Result<Self> {
         let size = options.size.unwrap_or(SIZE);
         let wrong = |what: String| Error::argument(format!("argument 2 (`options`): {what}"));
@@ -74,10 +74,10 @@ impl<'a> Chunker<'a> {
         Ok(Self { measure, meter, size, overlap: options.overlap })
     }
 
-    /// Where the pieces are in the text. Each begins where the one before ends, or by the overlap sooner.
+    /// Returns the ranges of the chunks. Each begins where the one before ends, or earlier by the overlap.
     ///
     /// # Errors
-    /// When a single character is more than a piece may be, or a limit of the run is reached.
+    /// Returns an error when a single character exceeds the size, or a limit of the run is reached.
     pub(super) fn pieces(&self, text: &str) -> Result<Vec<Range<usize>>> {
         let mut pieces = Vec::new();
         let (mut start, mut end) = (0, 0);
@@ -99,7 +99,7 @@ impl<'a> Chunker<'a> {
         Ok(pieces)
     }
 
-    /// Bytes of the longest beginning that measures no more than `most`.
+    /// Returns the length in bytes of the longest prefix that measures at most `most`.
     fn longest(&self, text: &str, most: u64, guess: usize) -> Result<usize> {
         let mut low = 0;
         let mut high = text.ceil_char_boundary(guess.max(1).min(text.len()));
@@ -110,7 +110,7 @@ impl<'a> Chunker<'a> {
             }
             high = text.ceil_char_boundary(high.saturating_mul(2).min(text.len()));
         }
-        // What ends at `low` fits, what ends at `high` does not.
+        // Invariant: the prefix that ends at `low` fits, and the one that ends at `high` does not.
         loop {
             let middle = text.ceil_char_boundary(low + (high - low) / 2);
             let middle = if middle >= high { text.floor_char_boundary(high - 1) } else { middle };
@@ -125,14 +125,14 @@ impl<'a> Chunker<'a> {
         Ok((self.measure)(text)? <= most)
     }
 
-    /// Where the piece after `start..end` begins: at a word, so that no more than the overlap comes twice.
+    /// Returns where the chunk after `start..end` begins: at a word, so that the repeated part fits the overlap.
     fn begin_next(&self, text: &str, start: usize, end: usize) -> Result<usize> {
         if self.overlap == 0 {
             return Ok(end);
         }
         let piece = &text[start..end];
         let (mut low, mut high) = (0, piece.len());
-        // What begins at `high` is within the overlap; what begins at `low` may not be.
+        // Invariant: the suffix that begins at `high` fits the overlap; the one that begins at `low` may not.
         while low < high {
             let middle = piece.floor_char_boundary(low + (high - low) / 2);
             if self.fits(&piece[middle..], self.overlap)? {
@@ -147,13 +147,13 @@ impl<'a> Chunker<'a> {
     }
 }
 
-/// The best place to end a piece, after `from` and not after `reach`.
+/// Returns the best end of a chunk, after `from` and not after `reach`.
 fn best_end(text: &str, from: usize, reach: usize) -> usize {
     if reach == text.len() {
         return reach;
     }
     let (mut paragraph, mut line, mut sentence, mut word) = (None, None, None, None);
-    // Of the white space that is being read: its lines, and the last letter before it.
+    // For the current run of white space: the number of its line ends, and the last character before it.
     let (mut lines, mut before) = (0, None);
     let mut letters = text[from..].char_indices().peekable();
     while let Some((at, letter)) = letters.next().filter(|(at, _)| from + at < reach) {
@@ -183,7 +183,7 @@ fn best_end(text: &str, from: usize, reach: usize) -> usize {
     paragraph.or(line).or(sentence).or(word).unwrap_or_else(|| cluster_end(text, from, reach))
 }
 
-/// The last end of a cluster of letters and marks that is not after `reach`.
+/// Returns the last boundary of a grapheme cluster that is not after `reach`.
 fn cluster_end(text: &str, from: usize, reach: usize) -> usize {
     let beyond = text.floor_char_boundary(text.len().min(reach + MAX_CLUSTER));
     let before = text.ceil_char_boundary(from.max(reach.saturating_sub(MAX_CLUSTER)));

@@ -1,4 +1,4 @@
-//! How texts differ, and how much they have in common.
+//! The difference and the similarity of texts and vectors.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::unified_diff::unified_diff;
 
-/// What can be compared: a text, or what one became.
+/// An argument of `text.similarity`: a text or an embedding vector.
 #[derive(Debug, JsonSchema)]
 #[serde(untagged)]
 pub enum TextOrVector {
@@ -35,19 +35,19 @@ impl FromArgument for TextOrVector {
     }
 }
 
-/// What looking for the shortest difference may take; what is left then is shown as wholly changed.
+/// The time limit of the search for a minimal difference. After it, the rest is shown as changed entirely.
 const TIMEOUT: Duration = Duration::from_millis(150);
 
-/// The most bytes of both texts together: their comparison cannot be interrupted.
+/// The maximum size of both texts together, in bytes, because the comparison cannot be interrupted.
 const MAX_BYTES: usize = 8 * 1024 * 1024;
 
-/// The most lines of both texts together.
+/// The maximum number of lines of both texts together.
 const MAX_LINES: usize = 400_000;
 
-/// The lines in which the texts differ, in the unified format; empty when they do not.
+/// Returns the line differences in the unified format; empty if the texts are equal.
 ///
 /// # Errors
-/// When the texts are too long.
+/// Returns an error when the texts are too long.
 pub(super) fn diff(a: &str, b: &str) -> Result<String> {
     check(a, b)?;
     let lines = [a, b].iter().map(|text| text.bytes().filter(|byte| *byte == b'\n').count()).sum::<usize>();
@@ -59,19 +59,19 @@ pub(super) fn diff(a: &str, b: &str) -> Result<String> {
     Ok(unified_diff(a, b, ["a", "b"], 3, TIMEOUT))
 }
 
-/// The share of pairs of neighbouring letters that the texts have in common (Dice's coefficient), from 0 to 1.
+/// Returns the share of character pairs that occur in both texts (Dice's coefficient), from 0 to 1.
 ///
 /// # Errors
-/// When the texts are too long.
+/// Returns an error when the texts are too long.
 pub(super) fn similarity(a: &str, b: &str) -> Result<f64> {
     check(a, b)?;
     Ok(strsim::sorensen_dice(a, b))
 }
 
-/// The cosine of the angle between two vectors; 0 where one of them has no direction.
+/// Returns the cosine of the angle between two vectors; 0 if one of them is zero.
 ///
 /// # Errors
-/// When they are not of the same space.
+/// Returns an error when the vectors have different lengths.
 pub(super) fn cosine(a: &[f64], b: &[f64]) -> Result<f64> {
     if a.len() != b.len() {
         let (a, b) = (a.len(), b.len());
@@ -84,7 +84,7 @@ pub(super) fn cosine(a: &[f64], b: &[f64]) -> Result<f64> {
     if most_a == 0.0 || most_b == 0.0 {
         return Ok(0.0);
     }
-    // Scaled first, so that no square is too large or too small.
+    // The vectors are scaled first, so that the squares neither overflow nor underflow.
     let (mut dot, mut square_a, mut square_b) = (0.0, 0.0, 0.0);
     for (a, b) in a.iter().map(|a| a / most_a).zip(b.iter().map(|b| b / most_b)) {
         dot += a * b;

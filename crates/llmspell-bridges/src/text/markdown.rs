@@ -1,18 +1,18 @@
-//! HTML to Markdown.
+//! Converts HTML to Markdown.
 //!
-//! Works on the stream of tags and texts, without a tree: what a tag means depends on a few stacks of bounded depth, so
-//! that time is linear in the page and nothing recurses, however it nests. Crates that build the tree of a browser
-//! take minutes for a page of 100,000 nested `<div>`, or overflow the stack.
+//! The converter works on the stream of tags and texts, without a tree. The meaning of a tag depends on a few stacks
+//! of bounded depth, so the time is linear in the size of the page and nothing recurses. Crates that build a
+//! browser's tree take minutes for a page of 100,000 nested `<div>`, or overflow the stack.
 
 use html5gum::{DefaultEmitter, StartTag, Token, Tokenizer};
 use llmspell_core::{Meter, Result};
 
 use super::writer::{Mark, Writer};
 
-/// Tokens between two looks at the run's limits.
+/// The number of tokens between two checks of the run's limits.
 const STRIDE: usize = 1024;
 
-/// Elements of which nothing is text for readers.
+/// Elements whose content is not text for readers.
 const SKIPPED: &[&[u8]] = &[
     b"script",
     b"style",
@@ -27,7 +27,7 @@ const SKIPPED: &[&[u8]] = &[
     b"select",
 ];
 
-/// Elements that begin and end a paragraph and mean nothing else here.
+/// Elements that only begin and end a paragraph.
 const BLOCKS: &[&[u8]] = &[
     b"address",
     b"article",
@@ -55,10 +55,10 @@ const BLOCKS: &[&[u8]] = &[
     b"summary",
 ];
 
-/// Writes a page as Markdown.
+/// Converts a page to Markdown.
 ///
 /// # Errors
-/// When a limit of the run is reached.
+/// Returns an error when a limit of the run is reached.
 pub(super) fn markdown(meter: &Meter, html: &str) -> Result<String> {
     let mut emitter = DefaultEmitter::default();
     emitter.naively_switch_states(true);
@@ -75,7 +75,7 @@ pub(super) fn markdown(meter: &Meter, html: &str) -> Result<String> {
 
 struct Page {
     writer: Writer,
-    /// The skipped element that is open, and how many of its name are open inside each other.
+    /// The skipped element that is open, and how many elements of its name are nested.
     skipping: Option<(&'static [u8], u32)>,
 }
 
@@ -173,7 +173,7 @@ fn attribute(tag: &StartTag<()>, name: &[u8]) -> Option<String> {
     tag.attributes.get(name).map(|value| String::from_utf8_lossy(value).into_owned())
 }
 
-/// The language of code, by the class that highlighters read: `language-luau`.
+/// Returns the language of code, from the class that highlighters read: `language-luau`.
 fn language(tag: &StartTag<()>) -> Option<String> {
     let class = attribute(tag, b"class")?;
     let named = class.split_whitespace().find_map(|class| class.strip_prefix("language-"))?;

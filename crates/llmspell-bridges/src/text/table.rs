@@ -1,17 +1,17 @@
-//! A table of a page, which is written when it ends: only then the number of its columns is known.
+//! A table during the conversion of HTML to Markdown. It is written at its end, when the number of columns is known.
 
-/// Rows of cells, and what was written before the cell that is open.
+/// The rows of a table, and the output that was set aside while a cell is open.
 #[derive(Default)]
 pub(super) struct Table {
     rows: Vec<Vec<String>>,
-    /// What the writer had written before this cell.
+    /// The writer's output before the open cell.
     outer: Option<String>,
-    /// Tables open inside this one.
+    /// The number of open tables nested in this one.
     pub(super) nested: u32,
     bytes: usize,
-    /// What the table says of itself.
+    /// The caption.
     caption: String,
-    /// Whether the open cell is that.
+    /// Whether the open cell is the caption.
     pub(super) in_caption: bool,
 }
 
@@ -20,7 +20,7 @@ impl Table {
         Self::default()
     }
 
-    /// Bytes that it takes.
+    /// Returns the size of the table in bytes.
     pub(super) fn len(&self) -> usize {
         self.bytes + self.outer.as_ref().map_or(0, String::len)
     }
@@ -43,7 +43,7 @@ impl Table {
         self.outer = Some(outer);
     }
 
-    /// Keeps what the cell came to, and gives back what was written before it.
+    /// Stores the text of the open cell and returns the output that was set aside for it.
     pub(super) fn close_cell(&mut self, text: &str) -> String {
         let text = text.trim();
         self.bytes += text.len() + size_of::<String>();
@@ -55,19 +55,20 @@ impl Table {
         self.outer.take().unwrap_or_default()
     }
 
-    /// The lines of the table; the first row is its head. A table of one column is text, laid out.
+    /// Returns the lines of the table in Markdown. The first row is the header. A table with a single column is
+    /// written as plain text, because such tables usually serve the page layout.
     pub(super) fn lines(self) -> impl Iterator<Item = String> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
         let has_caption = !self.caption.is_empty();
         let rule = format!("|{}", " --- |".repeat(columns));
-        // An empty line parts the caption from the table.
+        // An empty line separates the caption from the table.
         let caption = [self.caption, String::new()].into_iter().take(if has_caption { 2 } else { 0 });
         let rows =
             self.rows.into_iter().filter(|row| !row.is_empty()).enumerate().flat_map(move |(number, row)| {
                 let line = if columns == 1 {
                     row.concat()
                 } else {
-                    // Only the head must have them all.
+                    // Only the header row must have all columns.
                     let missing = if number == 0 { columns - row.len() } else { 0 };
                     format!("| {} |{}", row.join(" | "), "  |".repeat(missing))
                 };

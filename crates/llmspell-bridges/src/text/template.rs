@@ -1,22 +1,27 @@
-//! Templates, by the rules of Jinja.
+//! Jinja templates, with limits on what a template can cost.
+//!
+//! Templates run in `minijinja`, which counts fuel per instruction. Some operations cost little fuel and much time or
+//! memory, and the parser can overflow the stack. Such templates are rejected before they are parsed, or when the
+//! value is printed.
 
 use llmspell_core::{Error, ErrorKind, Map, Result, Value};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 
-/// What one template may cost: instructions, and bytes by the 64. About 30 ms, and about 20 MB of text.
+/// The fuel of one template: one unit per instruction, and one per 64 bytes written. Allows about 30 ms and 20 MB of
+/// text.
 const FUEL: u64 = 300_000;
 
-/// Levels of loops and nested expressions; far below what the stack of a thread holds.
+/// The maximum depth of loops and nested expressions, far below what the stack of a thread allows.
 const MAX_DEPTH: usize = 200;
 
-/// The most bytes of a template: parsing is not counted in fuel.
+/// The maximum size of a template in bytes, because parsing costs no fuel.
 const MAX_TEMPLATE: usize = 1024 * 1024;
 
-/// Puts values into a template. `memory` is the most bytes that it may take meanwhile.
+/// Renders a template. `memory` is the maximum memory in bytes that rendering may use.
 ///
 /// # Errors
-/// When the template is wrong, or costs too much.
+/// Returns an error when the template is invalid or costs too much.
 pub(super) fn render(template: &str, values: Map, memory: u64) -> Result<String> {
     if template.len() > MAX_TEMPLATE {
         return Err(Error::new(ErrorKind::Parse, format!("a template has at most {MAX_TEMPLATE} bytes")));
@@ -26,7 +31,7 @@ pub(super) fn render(template: &str, values: Map, memory: u64) -> Result<String>
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    // A text ends as its template does.
+    // The output ends with a line end exactly if the template does.
     if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
         environment.set_syntax(syntax);
     }
@@ -37,7 +42,7 @@ pub(super) fn render(template: &str, values: Map, memory: u64) -> Result<String>
         if value.as_object().is_none() {
             return minijinja::escape_formatter(out, state, value);
         }
-        // Fuel is asked for only when all of it is written, and `[0] * 90000000` is long and costs nothing.
+        // Fuel is charged only after the whole value is written, and `[0] * 90000000` is long but costs no fuel.
         if !is_short(value, &mut MAX_SHOWN.clone(), MAX_DEPTH) {
             return Err(minijinja::ErrorKind::OutOfFuel.into());
         }
@@ -46,11 +51,11 @@ pub(super) fn render(template: &str, values: Map, memory: u64) -> Result<String>
     environment.render_str(template, values).map_err(|error| explain(&error))
 }
 
-/// The most items of a list or table that a template shows as it is, with those inside them and their text by the 64
-/// bytes.
+/// The maximum number of items of a list or table that a template prints directly. Nested items count, and texts
+/// count one item per 64 bytes.
 const MAX_SHOWN: u32 = 100_000;
 
-/// Whether a value has no more than so many items, and does not nest deeper than this.
+/// Returns whether a value has at most `items` items and nests at most `depth` levels.
 fn is_short(value: &minijinja::Value, items: &mut u32, depth: usize) -> bool {
     let Ok(parts) = value.try_iter() else { return true };
     for part in parts.filter(|_| value.as_object().is_some()) {
@@ -67,11 +72,11 @@ fn is_short(value: &minijinja::Value, items: &mut u32, depth: usize) -> bool {
     true
 }
 
-/// The most bytes between `{{` and `}}`: the parser calls itself for each sign in `- - - 1`, and nothing stops it
-/// before the stack ends.
+/// The maximum size of a tag in bytes. The parser recurses for each sign in `- - - 1` without a limit, and would
+/// overflow the stack.
 const MAX_TAG: usize = 2048;
 
-/// Refuses what the parser would not survive.
+/// Rejects templates that the parser would not survive.
 fn check_tags(template: &str) -> Result<()> {
     let bytes = template.as_bytes();
     let mut branches = 0;
@@ -100,7 +105,7 @@ fn check_tags(template: &str) -> Result<()> {
             return Err(refused("there is no `*`").hint(hint));
         }
         if end == b"%}" {
-            // For the parser, each is inside the one before.
+            // The parser nests each `elif` in the one before.
             branches += usize::from(check_block(code).map_err(|what| refused(&what).hint(hint))? == "elif");
             if branches > MAX_DEPTH {
                 return Err(refused(&format!("there are at most {MAX_DEPTH} `elif`")));
@@ -111,8 +116,8 @@ fn check_tags(template: &str) -> Result<()> {
     Ok(())
 }
 
-/// Refuses the blocks with which a template could build what it has no room for. A name can only be given to a part of
-/// what the spell handed over: a list that holds itself twice, twenty times over, would cost no fuel before it is
+/// Rejects blocks with which a template could build values that exceed the memory. Names can only be bound to parts
+/// of the variables. Otherwise a list that contains itself twice, nested twenty times, would cost no fuel until it is
 /// written.
 fn check_block(code: &[u8]) -> Result<&str, String> {
     let text = std::str::from_utf8(code).unwrap_or_default();
@@ -135,8 +140,8 @@ fn check_block(code: &[u8]) -> Result<&str, String> {
     Ok(word)
 }
 
-/// Bytes up to the end of a tag, which in a string is none; and whether it multiplies: `[0] * 90000000` costs no fuel
-/// and takes a minute to write.
+/// Returns the length of a tag up to its end, ignoring ends within strings, and whether the tag multiplies.
+/// `[0] * 90000000` costs no fuel and takes a minute to write.
 fn tag(inside: &[u8], end: &[u8; 2]) -> (usize, bool) {
     let mut multiplies = false;
     let mut quote = None;
@@ -156,7 +161,7 @@ fn tag(inside: &[u8], end: &[u8; 2]) -> (usize, bool) {
     (inside.len(), multiplies)
 }
 
-/// A value as templates have it.
+/// Converts a value for a template.
 fn shown(value: Value) -> Result<minijinja::Value> {
     Ok(match value {
         Value::Nil => ().into(),

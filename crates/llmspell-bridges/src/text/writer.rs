@@ -1,4 +1,7 @@
-//! Writes Markdown piece by piece.
+//! A Markdown writer that works incrementally.
+//!
+//! The converter reports elements as they open and close, and the writer appends to its output. Line ends, spaces,
+//! marks and list markers are pending until the next word needs them, so empty elements leave no trace.
 
 mod lines;
 
@@ -6,13 +9,13 @@ use std::fmt::Write as _;
 
 use super::table::Table;
 
-/// Lists and quotations inside each other that show; deeper ones are part of those around them.
+/// The maximum depth of lists and quotations. Deeper ones are merged into those around them.
 const MAX_DEPTH: usize = 24;
 
-/// The longest address that is kept; a longer one holds data.
+/// The maximum length of a URL in bytes. Longer URLs usually contain data.
 const MAX_ADDRESS: usize = 2048;
 
-/// A mark around words.
+/// Inline markup of words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mark {
     Strong,
@@ -30,41 +33,41 @@ impl Mark {
     }
 }
 
-/// A mark that is in force.
+/// A mark that is open.
 struct Marked {
     mark: Mark,
-    /// How many elements ask for it.
+    /// The number of open elements that require the mark.
     count: u32,
-    /// Whether it is written; it is when its first word is.
+    /// Whether the mark is written. It is written before its first word.
     written: bool,
 }
 
-/// A link whose text is being written.
+/// A link that is open.
 struct Link {
     address: String,
-    /// Whether its bracket is written; it is when its first word is.
+    /// Whether the opening bracket is written. It is written before the first word.
     written: bool,
-    /// How many marks were in force before it: those are around it.
+    /// The number of marks that were open before the link. They enclose the link.
     marks: usize,
 }
 
-/// What each line begins with.
+/// A block that determines how each of its lines begins.
 enum Frame {
     Quote,
-    /// A list, with the number of its next item when they are counted.
+    /// A list, with the number of its next item if it is numbered.
     List(Option<u64>),
-    /// An item, and how far its lines are indented.
+    /// An item, with the indentation of its lines.
     Item(usize),
 }
 
-/// Code, which is written when it ends: only then the fence is known.
+/// Code, which is written at its end, because the length of the fence depends on the text.
 struct Code {
     text: String,
     block: bool,
     language: Option<String>,
 }
 
-/// Writes Markdown piece by piece. No call looks back further than a line.
+/// A Markdown writer. No call looks back further than the current line.
 #[derive(Default)]
 pub(super) struct Writer {
     out: String,
@@ -73,33 +76,33 @@ pub(super) struct Writer {
     link: Option<Link>,
     code: Option<Code>,
     table: Option<Table>,
-    /// Line ends to write before the next word.
+    /// The number of line ends to write before the next word.
     breaks: usize,
-    /// How many frames go on past those line ends.
+    /// The number of blocks that continue across those line ends.
     broken_in: usize,
-    /// Whether the line ends within its paragraph, if nothing else ends it.
+    /// Whether the line ends with a hard break (`<br>`), unless the paragraph ends as well.
     hard: bool,
-    /// Whether a space stands before the next word.
+    /// Whether to write a space before the next word.
     space: bool,
-    /// What the next line begins with behind its indentation: the bullet or number of an item.
+    /// The list marker of the next line: a bullet or number.
     marker: String,
-    /// The level of the heading whose first word is to come.
+    /// The level of the heading whose first word has not been written yet.
     heading: Option<usize>,
-    /// Whether the marker stands in place of the innermost item's indentation.
+    /// Whether the marker replaces the indentation of the innermost item.
     marks_item: bool,
-    /// Where the text of this line begins.
+    /// The offset in the output at which the text of the current line begins.
     line: usize,
 }
 
 impl Writer {
-    /// Bytes written so far.
+    /// Returns the number of bytes written so far.
     pub(super) fn len(&self) -> usize {
         self.out.len()
             + self.code.as_ref().map_or(0, |code| code.text.len())
             + self.table.as_ref().map_or(0, Table::len)
     }
 
-    /// Writes text of the page, of which runs of white space count as one space.
+    /// Writes text of the page. Runs of white space count as one space.
     pub(super) fn text(&mut self, text: &str) {
         if let Some(code) = &mut self.code {
             code.text.push_str(text);
@@ -115,7 +118,7 @@ impl Writer {
         }
     }
 
-    /// Ends a line within a paragraph.
+    /// Writes a hard line break within a paragraph.
     pub(super) fn line_break(&mut self) {
         if let Some(code) = &mut self.code {
             code.text.push('\n');
@@ -130,7 +133,7 @@ impl Writer {
         self.break_lines(2);
     }
 
-    /// Draws a line across.
+    /// Writes a thematic break.
     pub(super) fn rule(&mut self) {
         self.paragraph();
         if !self.in_cell() && self.code.is_none() {
@@ -147,7 +150,7 @@ impl Writer {
         }
     }
 
-    /// Ends a heading, if it said anything or not.
+    /// Ends a heading, whether it had text or not.
     pub(super) fn close_heading(&mut self) {
         self.heading = None;
         self.paragraph();
@@ -194,7 +197,7 @@ impl Writer {
             && link.written
         {
             self.close_marks(link.marks);
-            // Writing to a string does not fail.
+            // Writing to a `String` cannot fail.
             let _ = write!(self.out, "]({})", link.address);
         }
     }
@@ -255,7 +258,7 @@ impl Writer {
         self.pop(|frame| matches!(frame, Frame::Quote));
     }
 
-    /// Begins a list, which counts its items from `first`.
+    /// Begins a list. A numbered list starts at `first`.
     pub(super) fn open_list(&mut self, first: Option<u64>) {
         self.break_lines(self.around_list());
         self.push(Frame::List(first));
@@ -295,7 +298,7 @@ impl Writer {
 
     pub(super) fn open_table(&mut self) {
         match &mut self.table {
-            // A table in a cell: its cells are words of that cell.
+            // The cells of a table within a cell become words of that cell.
             Some(table) => table.nested = table.nested.saturating_add(1),
             None if self.code.is_some() => {}
             None => {
@@ -314,7 +317,7 @@ impl Writer {
         }
     }
 
-    /// Begins what a table says of itself: it stands in a row of its own, above.
+    /// Begins the caption, which is written above the table.
     pub(super) fn open_caption(&mut self) {
         self.open_cell();
         if self.is_table_part()
@@ -371,7 +374,7 @@ impl Writer {
         }
     }
 
-    /// Ends the page.
+    /// Ends the page and returns the Markdown.
     pub(super) fn finish(mut self) -> String {
         self.write_code();
         if let Some(table) = &mut self.table {
@@ -388,7 +391,7 @@ impl Writer {
     }
 }
 
-/// An address with nothing in it that ends a link; empty when it leads nowhere a reader can go.
+/// Escapes a URL for a Markdown link. Returns an empty string for URLs that a reader cannot open.
 fn plain_address(address: &str) -> String {
     let address = address.trim();
     let scheme = address.split(':').next().unwrap_or_default();

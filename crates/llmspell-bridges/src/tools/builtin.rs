@@ -1,4 +1,5 @@
-//! The tools that are there from the start. They are written as methods are, so that one definition says all of them.
+//! The built-in tools. They are written as methods of a bridge, so that the name, description and schema come from
+//! one definition.
 #![allow(unreachable_pub, reason = "`#[bridge]` gathers what is `pub`")]
 
 mod calculator;
@@ -8,19 +9,19 @@ use llmspell_core::Result;
 use llmspell_llm::{Tool, ToolKind};
 use llmspell_macros::bridge;
 
-/// As many bytes of a page or a file as a tool returns when nobody says.
+/// The default size limit of a page or file that a tool returns, in bytes.
 const MOST_TEXT: usize = 20_000;
 
-/// The most lines of a list of files.
+/// The maximum number of files in a list.
 const MOST_FILES: usize = 1_000;
 
-/// All of them.
+/// Returns all built-in tools.
 pub(super) fn tools() -> Result<Vec<Tool>> {
     let methods = built_in::bridge().methods;
     methods.iter().map(|method| Ok(super::method::of(method.name, method)?.kind(ToolKind::BuiltIn))).collect()
 }
 
-/// What the built-in tools do. No global of a script.
+/// The implementations of the built-in tools. This bridge is not a global of scripts.
 #[bridge]
 #[since("0.3")]
 pub mod built_in {
@@ -28,42 +29,41 @@ pub mod built_in {
 
     use super::MOST_TEXT;
 
-    /// Works out an arithmetic expression, such as "(2 + 3) * 4 / 7". It knows + - * / // % ^, parentheses, pi and e, and the
-    /// functions sqrt, abs, round, floor, ceil, min, max, exp, ln, log10, sin, cos, tan.
+    /// Evaluates an arithmetic expression, such as "(2 + 3) * 4 / 7". Supports + - * / // % ^, parentheses, pi and e,
+    /// and the functions sqrt, abs, round, floor, ceil, min, max, exp, ln, log10, sin, cos, tan.
     pub fn calculator(expression: String) -> Result<Value> {
         super::calculator::work_out(&expression)
     }
 
-    /// Tells the date and time of now in UTC, or in a zone that is so many hours ahead of it (`utc_offset`, such as -5 or
-    /// 5.5).
+    /// Returns the current date and time in UTC, or at an offset from UTC in hours (`utc_offset`, such as -5 or 5.5).
     pub fn datetime(cx: &Context, utc_offset: Option<f64>) -> Result<Map> {
         super::datetime(cx, utc_offset.unwrap_or(0.0))
     }
 
-    /// Fetches a web page and returns it as Markdown, at most `max_bytes` of it (20000 unless given).
+    /// Fetches a web page and returns it as Markdown, at most `max_bytes` of it (default 20000).
     pub async fn web_fetch(cx: Context, url: String, max_bytes: Option<usize>) -> Result<String> {
         super::web::fetch(&cx, url, max_bytes.unwrap_or(MOST_TEXT)).await
     }
 
-    /// Reads a text file, at most `max_bytes` of it (20000 unless given).
+    /// Reads a text file, at most `max_bytes` of it (default 20000).
     pub async fn read_file(cx: Context, path: String, max_bytes: Option<usize>) -> Result<String> {
         Ok(super::cut(cx.files().read(&path).await?, max_bytes.unwrap_or(MOST_TEXT)))
     }
 
-    /// Writes a text file, in the place of what is there.
+    /// Writes a text file. Replaces an existing file.
     pub async fn write_file(cx: Context, path: String, text: String) -> Result<String> {
         let bytes = text.len();
         cx.files().write(&path, text.into_bytes()).await?;
         Ok(format!("{bytes} bytes written"))
     }
 
-    /// Lists the files that match a pattern, such as "src/**/*.rs", or those in a folder.
+    /// Lists the files that match a pattern, such as "src/**/*.rs", or the names in a folder.
     pub async fn list_files(cx: Context, path: String) -> Result<Vec<String>> {
         super::list(&cx, &path).await
     }
 }
 
-/// A text cut down to so many bytes, which says so.
+/// Truncates a text to a number of bytes, with a note that it was truncated.
 fn cut(text: String, most: usize) -> String {
     llmspell_llm::cut_result(text, most)
 }

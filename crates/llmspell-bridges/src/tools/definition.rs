@@ -1,4 +1,4 @@
-//! A tool as a script writes it, and as it is shown one.
+//! The definition of a tool as a script writes it, and the description that a script reads.
 
 use llmspell_core::bridge::FromArgument;
 use llmspell_core::chat::Seconds;
@@ -8,30 +8,30 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-/// A tool that a script makes.
+/// A tool that a script defines.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ToolDefinition {
-    /// The name that models call it by: 1 to 64 letters, digits, `_` and `-`.
+    /// The name by which models call the tool: 1 to 64 letters, digits, `_` and `-`.
     name: String,
-    /// What it does, in words for a model.
+    /// What the tool does, described for a model.
     #[serde(default)]
     description: String,
-    /// What it takes: JSON Schema, or the short form such as `{city = "string", days = "integer?"}`.
+    /// The parameters, as JSON Schema or shorthand such as `{city = "string", days = "integer?"}`.
     #[serde(default)]
     parameters: Option<Value>,
-    /// Does the work: takes the arguments as a table, and returns a value, or nil and an error.
+    /// The implementation: takes the arguments as a table, and returns a value, or nil and an error.
     run: Callback,
-    /// Whether the user is asked each time before it runs.
+    /// Whether the user is asked before each call.
     #[serde(default)]
     confirm: bool,
-    /// The most seconds that it may take.
+    /// The maximum duration of a call in seconds.
     #[serde(default)]
     timeout: Option<Seconds>,
 }
 
 impl ToolDefinition {
-    /// The tool itself.
+    /// Returns the tool.
     pub(crate) fn tool(self) -> Result<Tool> {
         let named = |error: Error| error.prefixed(format_args!("tool `{}`: ", self.name));
         let parameters = super::schema(self.parameters).map_err(named)?;
@@ -40,17 +40,17 @@ impl ToolDefinition {
     }
 }
 
-/// What is registered: a name, which description, schema and function follow, or a whole tool.
+/// The first argument of `tools.register`: a name, followed by description, schema and function, or a whole tool.
 #[derive(Debug)]
 pub enum NameOrTool {
-    /// The name alone.
+    /// A name.
     Name(String),
-    /// All of it.
+    /// A whole tool.
     Tool(ToolDefinition),
 }
 
 impl NameOrTool {
-    /// All of it, with what follows a name.
+    /// Returns the whole definition, using the arguments that follow a name.
     pub(super) fn with(
         self,
         description: Option<String>,
@@ -93,18 +93,18 @@ impl FromArgument for NameOrTool {
     }
 }
 
-/// What is known of a tool.
+/// A description of a tool.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ToolInfo {
-    /// The name that models call it by.
+    /// The name by which models call the tool.
     name: String,
-    /// What it does.
+    /// What the tool does.
     description: String,
-    /// What it takes, as JSON Schema.
+    /// The parameters, as JSON Schema.
     parameters: Json,
-    /// Where it comes from: `built_in`, `bridge`, `function` or `agent`.
+    /// The origin: `built_in`, `bridge`, `function` or `agent`.
     origin: ToolKind,
-    /// Whether the user is asked each time before it runs.
+    /// Whether the user is asked before each call.
     confirm: bool,
 }
 

@@ -1,4 +1,5 @@
-//! A method of a bridge as a tool: all that a model has to know is in its definition already.
+//! Methods of bridges as tools. A method's definition already has the name, description and parameter schema for a
+//! model.
 
 use llmspell_core::bridge::{Arguments, Handler};
 use llmspell_core::{Context, Error, ErrorKind, Method, Result, Value, to_value};
@@ -8,10 +9,10 @@ use serde_json::{Value as Json, json};
 
 use crate::names::near;
 
-/// The tool of a bridge's method.
+/// Returns the tool for a method of one of the run's bridges.
 ///
 /// # Errors
-/// When there is no such method, or it takes what a model cannot give.
+/// Returns an error when the method does not exist or has a parameter that a model cannot supply.
 pub(super) fn tool(cx: &Context, bridge: &str, name: &str) -> Result<Tool> {
     let bridges = cx.bridges();
     let missing = |hint| {
@@ -25,10 +26,10 @@ pub(super) fn tool(cx: &Context, bridge: &str, name: &str) -> Result<Tool> {
     Ok(of(&format!("{bridge}_{name}"), method)?.kind(ToolKind::Bridge))
 }
 
-/// A tool of this name that calls a method.
+/// Returns a tool with the given name that calls a method.
 ///
 /// # Errors
-/// When the method takes what a model cannot give.
+/// Returns an error when the method has a required parameter that a model cannot supply.
 pub(super) fn of(name: &str, method: &Method) -> Result<Tool> {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let (mut properties, mut required) = (serde_json::Map::new(), Vec::new());
@@ -72,7 +73,7 @@ pub(super) fn of(name: &str, method: &Method) -> Result<Tool> {
     })
 }
 
-/// Arguments by name as the method takes them.
+/// Converts named arguments to a list in the order of the parameters.
 fn in_order(params: &[&str], mut arguments: Json) -> Result<Vec<Value>> {
     params
         .iter()
@@ -80,13 +81,13 @@ fn in_order(params: &[&str], mut arguments: Json) -> Result<Vec<Value>> {
         .collect()
 }
 
-/// What a method does, without its examples.
+/// Returns the text of a method's documentation without its examples.
 fn about(doc: &str) -> String {
     let text = doc.split("```").step_by(2).collect::<String>();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Takes out of a schema that there may be nothing; says whether it was in it.
+/// Removes `null` from a schema. Returns whether the schema accepted a missing value.
 fn take_null(schema: &mut Json) -> bool {
     let is_null = |one: &Json| one == "null" || one["type"] == "null";
     for key in ["type", "anyOf"] {
@@ -105,11 +106,11 @@ fn take_null(schema: &mut Json) -> bool {
         }
         return true;
     }
-    // What takes anything takes nothing too.
+    // A schema that accepts anything also accepts a missing value.
     schema.as_object().is_some_and(serde_json::Map::is_empty) || *schema == Json::Bool(true)
 }
 
-/// Whether it is a thing that only a script has.
+/// Returns whether a schema describes a value that only a script has: a function, host object or byte string.
 fn is_of_script(schema: &Json) -> bool {
     schema.get("x-llmspell").is_some()
 }

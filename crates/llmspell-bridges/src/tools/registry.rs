@@ -1,4 +1,4 @@
-//! The tools of a run.
+//! The registry of a run's tools.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -9,7 +9,7 @@ use llmspell_llm::Tool;
 use super::{builtin, method};
 use crate::names::near;
 
-/// The tools of a run by name: the built-in ones, made when somebody first asks, and the spell's own.
+/// The tools of a run by name. The built-in ones are added at the first access.
 #[derive(Default)]
 pub(crate) struct Registry(Mutex<Option<IndexMap<String, Tool>>>);
 
@@ -17,7 +17,7 @@ impl Registry {
     /// Adds a tool.
     ///
     /// # Errors
-    /// When its name is taken.
+    /// Returns a `conflict` error when the name is taken.
     pub(crate) fn add(&self, tool: Tool) -> Result<()> {
         let mut tools = self.lock()?;
         let tools = tools.get_or_insert_default();
@@ -30,10 +30,10 @@ impl Registry {
         Ok(())
     }
 
-    /// The tool of this name, or the method of a bridge that is written so.
+    /// Returns the tool with this name, or a tool for the method that a name such as `fs.read` denotes.
     ///
     /// # Errors
-    /// When there is none.
+    /// Returns a `not_found` error when there is none.
     pub(crate) fn find(&self, cx: &Context, name: &str) -> Result<Tool> {
         if let Some(tool) = self.lock()?.as_ref().and_then(|tools| tools.get(name)) {
             return Ok(tool.clone());
@@ -44,16 +44,16 @@ impl Registry {
         }
     }
 
-    /// Takes a tool out.
+    /// Removes a tool.
     ///
     /// # Errors
-    /// When there is none of this name.
+    /// Returns a `not_found` error when there is none with this name.
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
         let removed = self.lock()?.as_mut().and_then(|tools| tools.shift_remove(name));
         removed.map_or_else(|| Err(self.missing(name)?), |_| Ok(()))
     }
 
-    /// All of them, in order.
+    /// Returns all tools, in order of registration.
     pub(crate) fn list(&self) -> Result<Vec<Tool>> {
         Ok(self.lock()?.iter().flat_map(IndexMap::values).cloned().collect())
     }
@@ -65,7 +65,7 @@ impl Registry {
             .hint(near(name, known)))
     }
 
-    /// With the built-in ones in it.
+    /// Locks the registry, and adds the built-in tools first if they are missing.
     fn lock(&self) -> Result<MutexGuard<'_, Option<IndexMap<String, Tool>>>> {
         let mut tools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if tools.is_none() {

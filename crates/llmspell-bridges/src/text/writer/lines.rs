@@ -1,4 +1,4 @@
-//! How lines begin and end, and what a word in them needs before it.
+//! The parts of the writer that begin and end lines and prepare the output for a word.
 
 use std::fmt::Write as _;
 
@@ -10,12 +10,12 @@ impl Writer {
         self.table.as_ref().is_some_and(Table::in_cell)
     }
 
-    /// Whether a row or cell that begins now is one of the table that is being written.
+    /// Returns whether a row or cell that begins now belongs to the table being written, and not to a nested one.
     pub(super) fn is_table_part(&self) -> bool {
         self.table.as_ref().is_some_and(|table| table.nested == 0)
     }
 
-    /// A list in an item has no empty line around it.
+    /// Returns the line ends around a list. A list in an item has no empty line around it.
     pub(super) fn around_list(&self) -> usize {
         if self.frames.iter().any(|frame| matches!(frame, Frame::Item(_))) { 1 } else { 2 }
     }
@@ -48,7 +48,7 @@ impl Writer {
             return;
         }
         if self.link.as_ref().is_some_and(|link| link.written) {
-            // What it says in the next paragraph is text.
+            // Link text in a following paragraph is written as plain text.
             self.close_link();
         }
         self.close_marks(0);
@@ -58,10 +58,10 @@ impl Writer {
         self.space = false;
     }
 
-    /// Gets ready for a word: lines end, indentation and marks are written.
+    /// Prepares the output for a word: writes pending line ends, indentation and marks.
     pub(super) fn begin(&mut self) {
         if self.table.is_some() && !self.in_cell() {
-            // Text between cells, which browsers show too.
+            // Browsers also show text between cells.
             self.open_cell();
         }
         if !self.in_cell() && (self.breaks > 0 || self.out.is_empty()) {
@@ -122,7 +122,8 @@ impl Writer {
         }
     }
 
-    /// Ends the marks from this one on, innermost first; those that stay in force begin again with the next word.
+    /// Closes the marks from index `from` on, innermost first. Marks that are still open are written again before the
+    /// next word.
     pub(super) fn close_marks(&mut self, from: usize) {
         for marked in self.marks[from..].iter_mut().rev().filter(|marked| marked.written) {
             self.out.push_str(marked.mark.as_str());
@@ -130,13 +131,13 @@ impl Writer {
         }
     }
 
-    /// Writes a word so that no letter of it has a meaning in Markdown.
+    /// Writes a word, escaping the characters that have a meaning in Markdown.
     pub(super) fn escaped(&mut self, word: &str) {
         for letter in word.chars() {
             let line = &self.out[self.line..];
             let acts = match letter {
                 '\\' | '`' | '*' | '[' | '<' => true,
-                // Within a word it is a letter like any other.
+                // An underscore within a word has no meaning in Markdown.
                 '_' => !self.out.ends_with(char::is_alphanumeric),
                 '|' => self.in_cell(),
                 '#' | '>' | '+' | '-' | '=' | '~' => line.is_empty(),
@@ -179,12 +180,12 @@ impl Writer {
     pub(super) fn code_line(&mut self, line: &str) {
         self.begin_line();
         self.out.push_str(line);
-        // An empty line is a line too.
+        // An empty code line must be written too.
         (self.breaks, self.broken_in) = (1, self.frames.len());
     }
 }
 
-/// The longest run of backticks.
+/// Returns the length of the longest run of backticks.
 fn longest_run(text: &str) -> usize {
     text.split(|letter| letter != '`').map(str::len).max().unwrap_or_default()
 }

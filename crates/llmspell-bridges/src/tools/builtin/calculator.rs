@@ -1,4 +1,5 @@
-//! Arithmetic, by the expressions of the template engine: numbers and functions alone, so that nothing in one can grow.
+//! The calculator: arithmetic through the expressions of `minijinja`. Only numbers and functions are allowed, so that
+//! no intermediate value can grow.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +8,15 @@ use llmspell_llm::escaped;
 use minijinja::Environment;
 use minijinja::value::Rest;
 
-/// The most bytes of an expression: the parser calls itself for each sign.
+/// The maximum length of an expression in bytes, because the parser recurses for each sign.
 const LONGEST: usize = 1_000;
 
-/// Works out an expression.
+/// Evaluates an expression.
 pub(super) fn work_out(expression: &str) -> Result<Value> {
     if expression.len() > LONGEST {
         return Err(Error::new(ErrorKind::Parse, format!("an expression has at most {LONGEST} bytes")));
     }
-    // Neither texts nor lists: what could be repeated without end.
+    // Strings and lists are excluded, because they can be repeated without a bound.
     let fits = |letter: char| letter.is_ascii_alphanumeric() || "+-*/%^()., _\t\n".contains(letter);
     if let Some(letter) = expression.chars().find(|letter| !fits(*letter)) {
         return Err(wrong(
@@ -60,7 +61,7 @@ const FUNCTIONS: &[(&str, Function)] = &[
     ("tan", f64::tan),
 ];
 
-/// A whole number as one, as long as it is exact.
+/// Returns an integer for a whole number that a double represents exactly.
 fn number_of(number: f64) -> Value {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     #[expect(clippy::cast_possible_truncation, reason = "whole and in range by the test")]
