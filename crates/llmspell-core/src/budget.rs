@@ -2,7 +2,7 @@
 //!
 //! Model calls cost tokens and money, and the amount is known only when the answer has arrived. Each call therefore
 //! *reserves* its maximum (`Need`) before it is sent. After the call, the reservation is released and the real usage
-//! is *settled*. Calls that run at the same time can thus never exceed a limit together.
+//! is *settled*. Calls at the same time therefore cannot overspend together, as far as the input estimates are right.
 //!
 //! The ledger of a run (`Purse`) may have a parent: a child run draws on its parent's ledger, and an agent's budget
 //! is a ledger within that of its run. A reservation must fit in every ledger of the chain, or it is taken from none
@@ -17,6 +17,10 @@
 //!
 //! At a limit of the run, the run ends; at the limit of a part of the run (`Purse::within`), the call fails with
 //! `budget` and the run goes on.
+//!
+//! Example: a run may use 10,000 tokens. Call A has 1,000 input tokens and sets no `max_tokens`, so it reserves
+//! 1,000 + 8,192 tokens. Call B, with 100 input tokens, does not fit and waits. A ends with 2,000 tokens used. B is now
+//! the only call, so it may use all that is left: its `max_tokens` becomes 10,000 - 2,000 - 100 = 7,900.
 //!
 //! The estimate of the maximum comes from [`Models::estimate`] for the input, and from `max_tokens` or
 //! [`DEFAULT_OUTPUT`] for the output. A model without a known price is refused when the cost is limited, unless

@@ -19,7 +19,7 @@ impl Held {
     /// Reserves more bytes.
     ///
     /// # Errors
-    /// When the `memory` limit is reached.
+    /// Returns an error when the `memory` limit is reached.
     pub fn grow(&mut self, bytes: u64) -> Result<()> {
         self.cx.meter().hold_memory(bytes)?;
         self.bytes = self.bytes.saturating_add(bytes);
@@ -29,7 +29,7 @@ impl Held {
     /// Creates another reservation for `count` copies of the same bytes.
     ///
     /// # Errors
-    /// When the `memory` limit is reached.
+    /// Returns an error when the `memory` limit is reached.
     pub fn copies(&self, count: u64) -> Result<Self> {
         Self::new(self.cx.clone(), self.bytes.saturating_mul(count))
     }

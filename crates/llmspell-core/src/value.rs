@@ -1,4 +1,8 @@
 //! The dynamic value that is passed between scripts and the host.
+//!
+//! Engines convert the values of their language to and from [`Value`]; bridges convert [`Value`] to and from Rust types
+//! with [`from_value`](crate::from_value) and [`to_value`](crate::to_value). Values are owned, so they can cross
+//! threads and outlive the VM, except that a callback is usable only while its session lives.
 
 use indexmap::IndexMap;
 use serde::de::{MapAccess, SeqAccess, Visitor};
@@ -27,7 +31,7 @@ pub const MAX_DEPTH: usize = 128;
 /// ```
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Value {
-    /// Nothing.
+    /// No value, such as Luau's `nil`.
     #[default]
     Nil,
     /// True or false.
