@@ -1,4 +1,11 @@
-//! Script functions that the host calls, from any thread. They run on the VM's own, while the script waits.
+//! Callbacks: script functions that the host calls.
+//!
+//! When a function leaves the VM, the host gets a ticket for it (`llmspell_core::Callback`); the function itself stays
+//! in [`Callbacks`]. The ticket can be called from any thread. The call goes into a mailbox and wakes the session's
+//! scheduler, which runs the function on the VM's own thread and sends the result back.
+//!
+//! Calls are accepted only while a script runs. When it ends, calls that have not begun fail with an error. A function
+//! is released after its last ticket is dropped.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -12,15 +19,16 @@ use llmspell_core::callback::Call;
 use llmspell_core::{Callback, CallbackHost, Context, Error, Result, Value};
 use tokio::sync::oneshot;
 
-/// Numbers are never used twice in a process, so that a ticket of another session is not taken for one's own.
+/// The next ticket's number. Numbers are unique in the process, so that a session recognises its own tickets.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-/// A call that waits to be made, and where its result goes.
+/// A queued call, and the channel for its result.
 pub(crate) type Posted = (Call, oneshot::Sender<Result<Value>>);
 
+/// The calls and releases that the session has not handled yet.
 #[derive(Default)]
 struct Mail {
-    /// The script runs, and somebody polls it.
+    /// Whether a script runs. Calls are refused otherwise.
     running: bool,
     calls: VecDeque<Posted>,
     released: Vec<u64>,
@@ -61,7 +69,9 @@ fn gone() -> Error {
     Error::runtime("the script of this function is not running any more")
 }
 
-/// The functions that the host holds tickets for. `F` is an engine's handle to one, `O` to what one was handed over in.
+/// The functions of a session that the host holds tickets for.
+///
+/// `F` is the engine's handle to a function, and `O` its handle to the table or object that held the function.
 pub(crate) struct Callbacks<F, O> {
     functions: RefCell<HashMap<u64, Held<F, O>>>,
     mailbox: Arc<Mailbox>,
@@ -71,9 +81,9 @@ pub(crate) struct Callbacks<F, O> {
 #[derive(Clone)]
 pub(crate) struct Held<F, O> {
     pub(crate) function: F,
-    /// The table or object that it was handed over in.
+    /// The table or object that held the function under a name. A method call passes it as the receiver.
     pub(crate) owner: Option<O>,
-    /// How it looks at the world: as a task of the one that handed it out.
+    /// The context in which it runs: a task of the one that passed the function to the host.
     pub(crate) cx: Context,
 }
 
@@ -84,7 +94,7 @@ impl<F, O> Default for Callbacks<F, O> {
 }
 
 impl<F: Clone, O: Clone> Callbacks<F, O> {
-    /// A ticket for a function.
+    /// Stores a function and returns its ticket.
     pub(crate) fn ticket(&self, held: Held<F, O>) -> Callback {
         self.drop_released();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -92,12 +102,12 @@ impl<F: Clone, O: Clone> Callbacks<F, O> {
         Callback::new(number, Arc::clone(&self.mailbox) as Arc<dyn CallbackHost>)
     }
 
-    /// The function of a ticket, if it is one of this session's.
+    /// Returns the function of a ticket, or `None` if the ticket is another session's.
     pub(crate) fn function(&self, number: u64) -> Option<Held<F, O>> {
         self.functions.borrow().get(&number).cloned()
     }
 
-    /// Takes calls from now on; `waker` is woken for each.
+    /// Accepts calls from now on, and wakes `waker` for each.
     pub(crate) fn open(&self, waker: &Waker) {
         let mut mail = self.mailbox.lock();
         mail.running = true;
@@ -106,12 +116,12 @@ impl<F: Clone, O: Clone> Callbacks<F, O> {
         }
     }
 
-    /// The next call to make.
+    /// Takes the oldest queued call.
     pub(crate) fn next(&self) -> Option<Posted> {
         self.mailbox.lock().calls.pop_front()
     }
 
-    /// Takes no more calls; those not made are answered with an error.
+    /// Refuses calls from now on. Queued calls fail with an error.
     pub(crate) fn close(&self) {
         let mut mail = self.mailbox.lock();
         mail.running = false;
@@ -122,7 +132,7 @@ impl<F: Clone, O: Clone> Callbacks<F, O> {
         self.drop_released();
     }
 
-    /// Lets go of all functions, whoever holds a ticket.
+    /// Drops all functions, even those that the host still holds tickets for.
     pub(crate) fn forget(&self) {
         self.functions.take();
     }

@@ -1,12 +1,12 @@
-//! What values have in common on their way into a VM and out of it.
+//! The parts of marshalling that all engines share: limits, errors with the path into a value, and size estimates.
 
 use std::fmt;
 
 use llmspell_core::{Error, MAX_DEPTH, Value};
 
-/// The largest integer that a double holds with all below it.
+/// 2^53: a double holds this integer and all smaller ones exactly.
 pub(crate) const MAX_INTEGER: i64 = 1 << 53;
-/// Bytes of the host that are counted before the memory limit is asked.
+/// How many bytes are copied between two checks of the limits.
 pub(crate) const CHARGE: usize = 64 * 1024;
 
 /// One step into a value, for the path in errors.
@@ -17,11 +17,11 @@ pub(crate) enum Step {
 
 pub(crate) type Crossing<T> = std::result::Result<T, Trouble>;
 
-/// Why a value could not cross.
+/// The reason why a value could not be marshalled.
 pub(crate) enum Trouble {
-    /// It does not fit; the path is collected on the way out.
+    /// The value holds something that cannot be marshalled. `path` leads to it, innermost step first.
     Misfit { path: Vec<Step>, message: String },
-    /// The run is over, or the VM failed.
+    /// The run has ended, or the VM failed.
     Failed(Error),
 }
 
@@ -34,6 +34,7 @@ impl Trouble {
         Self::misfit(format!("{things} are nested more than {MAX_DEPTH} deep"))
     }
 
+    /// Adds the step that leads to the failed part.
     pub(crate) fn within(mut self, step: impl FnOnce() -> Step) -> Self {
         if let Self::Misfit { path, .. } = &mut self {
             path.push(step());
@@ -41,6 +42,7 @@ impl Trouble {
         self
     }
 
+    /// Converts to an error. `what` names the whole value, and the path follows it: "argument 1 (`url`).headers[2]".
     pub(crate) fn into_error(self, what: &str) -> Error {
         match self {
             Self::Failed(error) => error,
@@ -49,6 +51,7 @@ impl Trouble {
     }
 }
 
+/// Displays a path, outermost step first.
 struct Path<'a>(&'a [Step]);
 
 impl fmt::Display for Path<'_> {
@@ -60,7 +63,7 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// About how many bytes a value will take in the VM, without what is nested too deep to enter it.
+/// Estimates how many bytes a value will take in the VM. Stops at [`MAX_DEPTH`], since deeper values are rejected.
 pub(crate) fn weight(value: &Value, depth: usize) -> usize {
     const STRING: usize = 32;
     const TABLE: usize = 64;

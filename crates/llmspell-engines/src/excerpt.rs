@@ -1,6 +1,9 @@
-//! The drawing of a mistake in a source.
+//! Draws the excerpt of a source that a diagnostic shows.
 
-/// The line and the one before it, with a mark below.
+/// Draws a line and the line before it, with `^` marks below the mistake.
+///
+/// Lines and columns count from 1, `width` counts characters. Without a column the whole line is marked. At most 200
+/// characters of a line are drawn.
 pub(crate) fn excerpt(text: &str, line: u32, column: Option<u32>, width: usize) -> String {
     let gutter = line.to_string().len() + 2;
     let mut drawn = String::new();

@@ -1,4 +1,8 @@
-//! The script engines, one folder a language. They know no bridge.
+//! The script engines. Each language has its own folder behind a feature: `luau` and `js`.
+//!
+//! An engine opens sessions. A session is one VM in a closed sandbox, with the bridges it was given as read-only
+//! globals, and it stays on the thread that opened it. Engines do not know any particular bridge, and reach the world
+//! only through the run's context.
 //!
 //! ```
 //! use llmspell_core::EngineRegistry;
@@ -22,10 +26,10 @@ pub mod luau;
 mod module_path;
 mod wake;
 
-/// What an engine is, and how to make one.
+/// An engine's descriptor, and the function that creates the engine.
 pub type Entry = (EngineDescriptor, fn() -> Arc<dyn Engine>);
 
-/// The engines in this build. Adding one is a folder and a line here.
+/// The engines in this build. A new engine needs a folder and a line here.
 pub const ENGINES: &[Entry] = &[
     #[cfg(feature = "js")]
     (js::DESCRIPTOR, || Arc::new(js::Js::new())),
@@ -33,10 +37,10 @@ pub const ENGINES: &[Entry] = &[
     (luau::DESCRIPTOR, || Arc::new(luau::Luau::new())),
 ];
 
-/// Puts all of [`ENGINES`] into a registry.
+/// Registers all [`ENGINES`].
 ///
 /// # Errors
-/// When the registry holds an engine that claims the same name, extension or MIME type.
+/// When the registry already holds an engine with the same name, extension or MIME type.
 pub fn register_all(registry: &EngineRegistry) -> Result<()> {
     ENGINES.iter().try_for_each(|(descriptor, make)| registry.register(descriptor.clone(), make))
 }

@@ -1,8 +1,9 @@
-//! Luau, the language of most spells.
+//! The engine for Luau, the language of most spells.
 //!
-//! A session is a fresh VM behind a closed sandbox. The script runs in a coroutine of its own. A host function that
-//! must wait yields a private mark up to the session, which resumes the coroutine when it is woken; there is no
-//! executor inside the VM and nothing is spawned, so dropping a future stops all that it started.
+//! A session is a fresh VM with a closed sandbox (`sandbox.rs`). The script runs in its own coroutine. A host function
+//! that must wait yields a private mark up to the session's scheduler (`schedule.rs`), which resumes the coroutine when
+//! the answer is there. The VM has no executor and nothing is spawned, so dropping the session's future stops the
+//! script and everything it started.
 
 #[cfg(panic = "abort")]
 compile_error!("an error of a host function unwinds through the VM; build with panic = \"unwind\"");

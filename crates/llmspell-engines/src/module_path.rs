@@ -1,14 +1,15 @@
-//! Where a module's path leads, seen from the module that names it.
+//! Resolves the paths of `require` and `import` against the folder of the module that names them.
 
 use llmspell_core::{Error, Result};
 
-/// The most bytes of a path: more than one that leads anywhere.
+/// The maximum length of a path in bytes. It is as long as Linux allows any path to be.
 pub(crate) const MAX_PATH: usize = 4096;
 
-/// A path as the parts below the spell's folder, joined by `/`. `verb` is what the script wanted to do with it.
+/// Returns a path relative to the spell's folder, without `.` and `..`. `verb` names the script's action in errors, for
+/// example "require".
 ///
 /// # Errors
-/// When it is no relative path, or leads out of that folder.
+/// When the path is not relative, or leads out of the spell's folder.
 pub(crate) fn normalise(verb: &str, folder: &str, path: &str) -> Result<String> {
     let refuse = |why: &str| Err(Error::load(format!("cannot {verb} `{}`: {why}", path.escape_debug())));
     if !path.starts_with("./") && !path.starts_with("../") {

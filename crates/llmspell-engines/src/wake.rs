@@ -1,4 +1,4 @@
-//! What the schedules of all engines share: who was woken, who is alive, and who goes first.
+//! The parts that the schedulers of all engines share: counting tasks, noticing wake-ups, and giving way to neighbours.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use futures_util::task::AtomicWaker;
 use llmspell_core::{Context, Result};
 
-/// Counts a task as alive while it lives.
+/// A guard that counts a task against the `tasks` limit while it lives.
 pub(crate) struct Alive(Context);
 
 impl Alive {
@@ -24,7 +24,7 @@ impl Drop for Alive {
     }
 }
 
-/// Hears whether anything of the run was woken, and passes it on.
+/// A waker that records whether anything of the run was woken, and wakes the task that polls the run.
 #[derive(Default)]
 pub(crate) struct Alarm {
     rang: AtomicBool,
@@ -32,17 +32,17 @@ pub(crate) struct Alarm {
 }
 
 impl Alarm {
-    /// Says whom to pass it on to, for as long as this poll.
+    /// Sets the waker to pass wake-ups on to. Called at the start of each poll.
     pub(crate) fn begin(&self, outer: &Waker) {
         self.outer.register(outer);
     }
 
-    /// Forgets what it heard.
+    /// Clears the record.
     pub(crate) fn reset(&self) {
         self.rang.store(false, Ordering::Relaxed);
     }
 
-    /// Whether anything was woken since it last forgot.
+    /// Returns whether anything was woken since the last [`reset`](Self::reset).
     pub(crate) fn rang(&self) -> bool {
         self.rang.load(Ordering::Relaxed)
     }
@@ -59,8 +59,10 @@ impl Wake for Alarm {
     }
 }
 
-/// Has the task polled again once all others on its thread, and what they wait for, have had their turn. Waking it at
-/// once would not do: a thread's own queue comes before its timers and sockets.
+/// Returns `Pending`, and has the current task polled again after its neighbours on the thread, timers and sockets.
+///
+/// Waking the task directly is not enough, because a thread polls its own queue before timers and sockets. tokio's
+/// `yield_now` defers the wake-up until after those.
 pub(crate) fn after_neighbours<T>(cx: &mut TaskContext<'_>) -> Poll<T> {
     let _ = pin!(tokio::task::yield_now()).poll(cx);
     Poll::Pending

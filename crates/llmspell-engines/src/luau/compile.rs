@@ -1,4 +1,6 @@
-//! Sources to bytecode, and what is said of those that do not compile.
+//! Compiles sources to bytecode, and turns compiler errors into diagnostics with an excerpt and a hint.
+//!
+//! Bytecode is only ever made here, from text. The VM trusts bytecode, so a script must not be able to supply any.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,10 +13,10 @@ use super::errors::from_lua_error;
 use super::host::Host;
 use crate::excerpt::excerpt;
 
-/// The most bytes of text and bytecode that are kept.
+/// The maximum size of the cache, text and bytecode together, in bytes.
 const CACHE: usize = 16 * 1024 * 1024;
 
-/// Compiled chunks by content, shared by an engine's sessions. The oldest give way.
+/// A bounded cache of compiled chunks by source text, shared by the sessions of an engine. The oldest are evicted.
 #[derive(Default)]
 pub(super) struct Chunks(Mutex<Kept>);
 
@@ -26,7 +28,7 @@ struct Kept {
 }
 
 impl Chunks {
-    /// The bytecode of a source. Bytecode itself is never taken from outside: the VM trusts it.
+    /// Returns the bytecode of a source, from the cache if it was compiled before.
     fn compile(&self, text: &str) -> mlua::Result<Arc<[u8]>> {
         if let Some(known) = self.lock().chunks.get(text) {
             return Ok(Arc::clone(known));
@@ -58,7 +60,8 @@ impl Kept {
     }
 }
 
-/// The compiler takes a NUL for the end of the source, and would leave out what comes after it without a word.
+/// Rejects a source with a NUL character. The compiler would take it for the end of the source and silently ignore the
+/// rest.
 fn refuse_nul(text: &str) -> mlua::Result<()> {
     let Some(at) = text.find('\0') else { return Ok(()) };
     let line = text[..at].matches('\n').count() + 1;
@@ -66,7 +69,8 @@ fn refuse_nul(text: &str) -> mlua::Result<()> {
     Err(mlua::Error::SyntaxError { message, incomplete_input: false })
 }
 
-/// How all Luau here is compiled: lines and names for tracebacks, and no inlining, which would blur them.
+/// Returns the compiler with the settings for scripts: line numbers and function names for tracebacks, and no inlining,
+/// which would hide frames.
 pub(super) fn compiler() -> Compiler {
     Compiler::new().set_optimization_level(1).set_debug_level(1)
 }
@@ -88,8 +92,10 @@ pub(super) fn load(host: &Host, lua: &Lua, source: &Source) -> Result<Function> 
         .map_err(|error| from_lua_error(host, &error))
 }
 
-/// Luau reads a global that its chunk never assigns once, when the chunk is loaded. Those that the host or an earlier
-/// chunk has set may change, so the chunk gets a function before its first line, never called, that assigns them.
+/// Returns code to put before a chunk's first line, so that the chunk reads changed globals.
+///
+/// Luau reads a global only once, when the chunk is loaded, if the chunk never assigns it. Globals that the host or an
+/// earlier chunk has set may change later. The code therefore holds a function that assigns them and is never called.
 fn live_globals(lua: &Lua) -> String {
     const KEYWORDS: [&str; 21] = [
         "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "if", "in", "local",
@@ -114,7 +120,7 @@ fn live_globals(lua: &Lua) -> String {
     format!("do local function _() {assigned}end end ")
 }
 
-/// Looks for mistakes without running anything.
+/// Compiles a source without running it, and returns the first mistake.
 pub(super) fn check(chunks: &Chunks, source: &Source) -> Option<Diagnostic> {
     chunks.compile(&source.text).err().map(|error| diagnostic(source, &error))
 }
@@ -135,20 +141,23 @@ fn diagnostic(source: &Source, error: &mlua::Error) -> Diagnostic {
     }
 }
 
-/// Luau writes `:3: Expected …`.
+/// Splits the line off a compiler message such as `:3: Expected …`.
 fn split_line(text: &str) -> Option<(u32, &str)> {
     let (line, message) = text.strip_prefix(':').unwrap_or(text).split_once(": ")?;
     Some((line.parse().ok()?, message))
 }
 
-/// The token that the compiler stumbled over: the last that it quotes.
+/// Returns the token at the mistake: the last one that the compiler quotes.
 fn found(message: &str) -> Option<&str> {
     let (_, rest) = message.rsplit_once("got '")?;
     rest.find('\'').map(|end| &rest[..end]).filter(|token| !token.is_empty())
 }
 
-/// Where the token is, counted in characters from 1. The compiler names only the line, so where the token occurs more
-/// than once it is asked again with the line broken before each: the mistake moves with what is after the break.
+/// Returns the column of the token at the mistake, counted in characters from 1.
+///
+/// The compiler names only the line. If the token occurs there more than once, the source is compiled again with a line
+/// break before each occurrence. The reported line moves if the mistake is after the break, so the last occurrence that
+/// moves it is the one. At most `TRIES` occurrences are tried.
 fn column_of(text: &str, line: u32, token: &str) -> Option<u32> {
     const TRIES: usize = 16;
     let start: usize = text.split_inclusive('\n').take(line as usize - 1).map(str::len).sum();
@@ -169,7 +178,7 @@ fn column_of(text: &str, line: u32, token: &str) -> Option<u32> {
     u32::try_from(content[..*places.last()?].chars().count() + 1).ok()
 }
 
-/// What to do about the mistakes that people make who come from elsewhere.
+/// Returns a hint for syntax that is common in other languages.
 fn hint(source: &Source, line: u32, message: &str) -> Option<String> {
     const ELSEWHERE: &[(&[&str], &str)] = &[
         (&["const ", "let ", "=> ", "function(", "===", "import ", "export "], "JavaScript"),

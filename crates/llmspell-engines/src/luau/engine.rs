@@ -1,4 +1,4 @@
-//! The engine: opens sessions, which share what was compiled.
+//! The Luau engine: opens sessions, which share a cache of compiled chunks.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::compile::{self, Chunks};
 use super::furniture::FURNITURE;
 use super::session::LuauSession;
 
-/// What this engine is.
+/// The name, version and file types of this engine.
 pub const DESCRIPTOR: EngineDescriptor = EngineDescriptor {
     name: "luau",
     language: "Luau",
@@ -26,7 +26,7 @@ pub struct Luau {
 }
 
 impl Luau {
-    /// An engine that has compiled nothing yet.
+    /// Creates an engine with an empty cache of compiled chunks.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

@@ -1,4 +1,9 @@
-//! Errors of the host as scripts see them, and errors of scripts as the host sees them.
+//! Converts errors between the host and Luau scripts.
+//!
+//! A host [`Error`] reaches a script as an `err` table, or as a raised value. The VM keeps the host error behind it. So
+//! an `err` that a script raises again is that same error, with its kind and the facts of its call. Errors that a script
+//! raises get a position and a traceback, without the prelude's frames. An error that ends the run (a limit or a
+//! cancellation) cannot be caught: [`caught`] raises it again.
 
 use std::rc::Rc;
 
@@ -8,11 +13,11 @@ use mlua::{AnyUserData, Lua, LuaString, Table, Value as LuaValue};
 use super::host::Host;
 use super::{sandbox, values};
 
-/// What Luau calls an allocation that the memory limit refused.
+/// Luau's message for an allocation that the memory limit refused.
 const OUT_OF_MEMORY: &str = "not enough memory";
-/// The most frames of a traceback that are kept.
+/// The maximum number of frames in a traceback.
 const MAX_FRAMES: usize = 32;
-/// The most stack levels that are looked at for them.
+/// The maximum number of stack levels that are searched for frames.
 const MAX_LEVELS: usize = 256;
 
 /// Wraps an error so that it can be raised in the VM.
@@ -20,7 +25,7 @@ pub(super) fn to_lua_error(error: Error) -> mlua::Error {
     mlua::Error::external(error)
 }
 
-/// The error that came out of the VM.
+/// Converts an error that came out of the VM.
 pub(super) fn from_lua_error(host: &Host, error: &mlua::Error) -> Error {
     match error {
         mlua::Error::CallbackError { cause, .. } | mlua::Error::WithContext { cause, .. } => {
@@ -36,13 +41,13 @@ pub(super) fn from_lua_error(host: &Host, error: &mlua::Error) -> Error {
     }
 }
 
-/// An error that a host function raises: it says where the script called.
+/// Prepares an error that a host function raises: adds the script's position, and ends the run if the error is final.
 pub(super) fn raise(host: &Host, lua: &Lua, error: Error) -> mlua::Error {
     let error = if error.is_final() { host.end(lua, error) } else { locate(lua, error) };
     to_lua_error(error)
 }
 
-/// Adds where the running script is, unless the error already says.
+/// Adds the running script's position and traceback, unless the error has them already.
 pub(super) fn locate(lua: &Lua, error: Error) -> Error {
     let frames = frames(lua);
     let error = match frames.first() {
@@ -52,7 +57,7 @@ pub(super) fn locate(lua: &Lua, error: Error) -> Error {
     if error.traceback().is_empty() { error.with_traceback(frames) } else { error }
 }
 
-/// The stack of the running script, innermost first, without what is not the script's own.
+/// Returns the stack of the running script, innermost frame first. Native functions and the prelude are left out.
 pub(super) fn frames(lua: &Lua) -> Vec<Frame> {
     let own = |level| {
         lua.inspect_stack(level, |debug| {
@@ -69,10 +74,10 @@ pub(super) fn frames(lua: &Lua) -> Vec<Frame> {
     (0..MAX_LEVELS).map_while(own).flatten().take(MAX_FRAMES).collect()
 }
 
-/// What `pcall` and its like hand to the script.
+/// Converts a raised value to the one that `pcall` and similar functions hand to the script.
 ///
 /// # Errors
-/// When it is nothing that a script may catch.
+/// When the script may not catch the error, because it ends the run.
 pub(super) fn caught(host: &Rc<Host>, lua: &Lua, value: LuaValue) -> mlua::Result<LuaValue> {
     if is_out_of_memory(&value) {
         let error = host.run().cx.meter().trip(Limit::Memory);
@@ -109,8 +114,8 @@ fn is_out_of_memory(value: &LuaValue) -> bool {
     }
 }
 
-/// The error behind a value that reached the bottom of the script's stack while that is still whole. `shown` is
-/// what `tostring` makes of a table.
+/// Returns the error behind a raised value. It must be called before the stack unwinds, so that the error gets the
+/// position and traceback. `shown` is the result of `tostring` for a table.
 pub(super) fn raised(host: &Rc<Host>, lua: &Lua, value: LuaValue, shown: Option<&str>) -> Error {
     if is_out_of_memory(&value) {
         let error = host.run().cx.meter().trip(Limit::Memory);
@@ -142,7 +147,8 @@ fn from_text(host: &Host, text: &str) -> Error {
     }
 }
 
-/// A table that a script raised: an `err` from the host is that error again, any other is kept as the error's value.
+/// Converts a table that a script raised. An `err` becomes the host error that it came from; any other table becomes a
+/// runtime error that carries the table as its value.
 fn from_table(host: &Rc<Host>, lua: &Lua, table: &Table, shown: Option<&str>) -> Error {
     let message =
         table.raw_get::<LuaValue>("message").ok().and_then(|message| message.as_string().map(beginning));
@@ -165,7 +171,7 @@ fn with_value(host: &Rc<Host>, lua: &Lua, error: Error, value: LuaValue) -> Erro
     }
 }
 
-/// The same error in the script's words.
+/// Returns the host error with the message that the script gave its `err` table.
 fn renamed(cause: &Error, message: String) -> Error {
     let mut error = Error::new(cause.kind(), message).with_retryable(cause.is_retryable());
     if let Some(call) = cause.call() {
@@ -177,25 +183,27 @@ fn renamed(cause: &Error, message: String) -> Error {
     cause.hints().iter().fold(error, Error::hint)
 }
 
+/// Returns the host error of an `err` table.
 fn cause(host: &Host, table: &Table) -> Option<Error> {
     let cause: AnyUserData = host.kit().ok()?.causes.raw_get(table).ok()?;
     cause.borrow::<Error>().ok().map(|error| error.clone())
 }
 
-/// The message after the place of a built-in's caller, when that is the prelude.
+/// Removes the position of the prelude that Luau puts before a built-in's message when the prelude called the built-in.
 fn without_prelude(text: &str) -> Option<&str> {
     let rest = text.strip_prefix(sandbox::PRELUDE)?.strip_prefix(':')?;
     let digits = rest.find(|c: char| !c.is_ascii_digit())?;
     rest[digits..].strip_prefix(": ")
 }
 
-/// As much of a text as an error keeps, with room for a place before it; where there is more, the error says so.
+/// Returns the first `2 * MAX_MESSAGE` bytes of a text. That is more than an error keeps, so a position before the
+/// message fits and the error still shows that the message was cut.
 pub(super) fn beginning(text: &LuaString) -> String {
     let bytes = text.as_bytes();
     String::from_utf8_lossy(&bytes[..bytes.len().min(2 * MAX_MESSAGE)]).into_owned()
 }
 
-/// Takes `file:3: ` off a message, when the file is one that was loaded.
+/// Splits `file:3: ` off a message, if the file is a loaded one.
 fn split_place<'a>(host: &Host, text: &'a str) -> Option<(Place, &'a str)> {
     host.run().files.borrow().iter().find_map(|file| {
         let rest = text.strip_prefix(file.as_str())?.strip_prefix(':')?;
@@ -205,7 +213,7 @@ fn split_place<'a>(host: &Host, text: &'a str) -> Option<(Place, &'a str)> {
     })
 }
 
-/// The `err` table for an error: its fields, and a metatable that makes it behave like its message.
+/// Creates the `err` table of an error: its fields, and a metatable that makes it behave like its message.
 pub(super) fn failure(host: &Rc<Host>, lua: &Lua, error: &Error) -> Result<Table> {
     let build = |error: &Error| -> mlua::Result<Table> {
         let table = lua.create_table()?;
@@ -246,7 +254,7 @@ pub(super) fn failure(host: &Rc<Host>, lua: &Lua, error: &Error) -> Result<Table
     Ok(table)
 }
 
-/// Whether a host function raises this error in place of returning it.
+/// Returns whether a host function raises this error in place of returning it.
 pub(super) fn is_raised(error: &Error) -> bool {
     error.is_final() || matches!(error.kind(), ErrorKind::Argument | ErrorKind::Assertion | ErrorKind::Replay)
 }

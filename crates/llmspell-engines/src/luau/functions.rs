@@ -1,4 +1,11 @@
 //! Host methods as Luau functions.
+//!
+//! A method that fails returns `nil, err` (or only `err` when it has no return value). A wrong argument, a failed
+//! assertion, a replay mismatch and the end of the run are raised instead; see [`is_raised`].
+//!
+//! An async method cannot wait in Rust, because its caller is a coroutine. [`start`] polls its future once. If that is
+//! pending, the scope keeps it and the function returns the mark with the call's number. The prelude's `wait` then
+//! yields, and calls [`poll`] with the number each time the task is resumed.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,7 +20,8 @@ use super::errors::{failure, is_raised, raise, to_lua_error};
 use super::host::{Host, pending};
 use super::values::{from_lua, to_lua};
 
-/// The function for a method. The first `bound` arguments are not counted in errors: an object before the colon.
+/// Creates the function for a method. Errors do not count the first `bound` arguments: the object before the colon of a
+/// method call.
 pub(super) fn function(host: &Rc<Host>, lua: &Lua, method: &Method, bound: usize) -> mlua::Result<Function> {
     let reader = Reader {
         host: Rc::clone(host),
@@ -28,7 +36,7 @@ pub(super) fn function(host: &Rc<Host>, lua: &Lua, method: &Method, bound: usize
                     .read(lua, arguments)
                     .and_then(|arguments| call(&reader.host.scope().cx, arguments));
                 let (value, failure) = settle(&reader.host, lua, result)?;
-                // An `Err` of this kind is pushed as nil and the failure.
+                // mlua returns an inner `Err` to the script as nil and the error value.
                 Ok(if failure.is_nil() { Ok(value) } else { Err(failure) })
             })
         }
@@ -51,7 +59,7 @@ pub(super) fn function(host: &Rc<Host>, lua: &Lua, method: &Method, bound: usize
     }
 }
 
-/// The function that a loop over objects of a class calls with the object for its next item.
+/// Creates the function that a `for` loop over objects of a class calls for the next item. Its argument is the object.
 pub(super) fn step(host: &Rc<Host>, lua: &Lua, next: &Method) -> mlua::Result<Function> {
     let Handler::Async(call) = &next.handler else { return function(host, lua, next, 1) };
     let reader = Reader { host: Rc::clone(host), params: Box::default(), bound: 1 };
@@ -59,7 +67,7 @@ pub(super) fn step(host: &Rc<Host>, lua: &Lua, next: &Method) -> mlua::Result<Fu
     host.kit().map_err(to_lua_error)?.stepping.call(begin)
 }
 
-/// Starts a call of a method that waits.
+/// Creates the function that starts a call of an async method. The prelude wraps it in one that waits.
 fn beginning(lua: &Lua, reader: Reader, call: AsyncFn) -> mlua::Result<Function> {
     lua.create_function(move |lua, arguments: MultiValue| {
         let host = &reader.host;
@@ -70,9 +78,11 @@ fn beginning(lua: &Lua, reader: Reader, call: AsyncFn) -> mlua::Result<Function>
     })
 }
 
+/// Reads the arguments of a script's call.
 struct Reader {
     host: Rc<Host>,
     params: Box<[&'static str]>,
+    /// How many arguments come before the first parameter: 1 for a method of an object.
     bound: usize,
 }
 
@@ -99,10 +109,10 @@ impl Reader {
     }
 }
 
-/// A result as the two values that the prelude's functions return: the value, or nil and an `err`.
+/// Converts a result to the two values that the prelude's functions return: the value, or nil and an `err`.
 ///
 /// # Errors
-/// When the error is one that is raised.
+/// When the error is one that is [raised](is_raised) in place of being returned.
 fn settle(host: &Rc<Host>, lua: &Lua, result: Result<Value>) -> mlua::Result<(LuaValue, LuaValue)> {
     match result.and_then(|value| to_lua(host, lua, value)) {
         Ok(value) => Ok((value, LuaValue::Nil)),
@@ -114,7 +124,8 @@ fn settle(host: &Rc<Host>, lua: &Lua, result: Result<Value>) -> mlua::Result<(Lu
     }
 }
 
-/// Starts a call; one that is not done at once is answered with the mark and the number to ask by.
+/// Starts a host call in the running task's scope. Returns its result, or the mark and the number for [`poll`] if it is
+/// pending.
 pub(super) fn start(
     host: &Rc<Host>,
     lua: &Lua,
@@ -127,7 +138,7 @@ pub(super) fn start(
     }
 }
 
-/// Looks again whether a call is done.
+/// Polls a host call again. Returns its result, or the mark and the number if it is still pending.
 pub(super) fn poll(host: &Rc<Host>, lua: &Lua, number: u64) -> mlua::Result<(LuaValue, LuaValue)> {
     match host.scope().poll(number) {
         Some(Poll::Ready(result)) => settle(host, lua, result),

@@ -1,9 +1,9 @@
-//! What the prelude brings, in words: the documentation of `promise.luau`.
+//! The documentation of `promise.luau`, from which the reference and the type files are generated.
 
 use llmspell_core::Furniture;
 use llmspell_core::furniture::{Function, Kind, Written};
 
-/// See the module.
+/// The documented globals of the prelude.
 pub(super) const FURNITURE: &[Furniture] = &[Furniture {
     name: "promise",
     written: Written::Luau,

@@ -1,4 +1,8 @@
-//! What the VM's host functions share. It holds no strong handle to the VM, which owns those functions.
+//! The state that the VM's host functions share.
+//!
+//! [`Host`] lives as long as the VM, and [`PerRun`] as long as one run; [`Host::renew`] replaces it when the VM serves
+//! another run. The VM owns the host functions, and they own the [`Host`]. So the `Host` holds no strong handle to the
+//! VM, which would keep both alive for ever.
 
 use std::cell::{Cell, OnceCell, Ref, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -15,29 +19,29 @@ use super::objects::Classes;
 use super::scope::Scope;
 use crate::callbacks::Callbacks;
 
-/// The mark that a coroutine yields while it waits for the host. Scripts never see it.
+/// The mark that a coroutine yields while it waits. Scripts never see it.
 pub(super) fn pending() -> LightUserData {
     static MARK: u8 = 0;
     LightUserData((&raw const MARK).cast_mut().cast())
 }
 
-/// What the prelude hands to Rust.
+/// The functions and tables that the preludes hand to Rust.
 pub(super) struct Kit {
-    /// Runs a function and writes down its error.
+    /// Runs a function and records its error.
     pub(super) guard: Function,
-    /// Makes a function that waits and then returns a value.
+    /// Makes the script's function for an async method that returns a value.
     pub(super) waiting: Function,
-    /// Makes a function that waits and then returns nothing.
+    /// Makes the script's function for an async method that returns nothing.
     pub(super) waiting_for_nothing: Function,
-    /// The same for the next item of a loop.
+    /// Makes the function that a `for` loop calls for the next item of a host object.
     pub(super) stepping: Function,
-    /// Runs the handlers of promises that are due.
+    /// Runs the queued handlers of promises.
     pub(super) run_jobs: Function,
-    /// Cancels the promises that nobody waits for any more.
+    /// Cancels pending promises whose every consumer has settled.
     pub(super) cancel_abandoned: Function,
-    /// Finds a rejection that nobody asked about.
+    /// Finds the first unhandled rejection.
     pub(super) unhandled: Function,
-    /// Forgets what the run left: modules, promises.
+    /// Clears what the run left in the preludes: modules, promises.
     pub(super) forget: Function,
     /// Refuses assignments to reserved globals.
     pub(super) assign_global: Function,
@@ -49,48 +53,49 @@ pub(super) struct Kit {
     pub(super) promise: Table,
     /// The metatable of null.
     pub(super) null: Table,
-    /// `err` tables to the errors they show; weak.
+    /// Maps `err` tables to their host errors. Its keys are weak.
     pub(super) causes: Table,
-    /// Addresses of host objects to their userdata; weak.
+    /// Maps addresses of host objects to their userdata. Its values are weak.
     pub(super) objects: Table,
-    /// Names of globals that a script may not assign.
+    /// The names of globals that a script may not assign.
     pub(super) reserved: Table,
 }
 
-/// See the module. What belongs to one run is apart, so that the VM can be made as new for another.
+/// The state that lives as long as the VM.
 pub(super) struct Host {
     pub(super) chunks: Arc<Chunks>,
     pub(super) classes: Classes,
     kit: OnceCell<Kit>,
-    /// Bytes that the VM used when it was opened.
+    /// The bytes that the VM used when it was opened.
     pub(super) fresh_memory: Cell<usize>,
     run: RefCell<PerRun>,
 }
 
-/// What one run has of its own. Another run gets another one.
+/// The state of one run.
 pub(super) struct PerRun {
     pub(super) cx: Context,
     pub(super) callbacks: Callbacks<Function, Table>,
     pub(super) memory: Memory,
-    /// The names of the chunks that were loaded, as error messages begin with them.
+    /// The names of the loaded chunks. Luau puts the name before a message, and errors recognise it there.
     pub(super) files: RefCell<HashSet<String>>,
-    /// Those of them that were required, with the addresses of their functions.
+    /// The files loaded by `require`, with the addresses of their main functions.
     pub(super) modules: RefCell<HashMap<String, usize>>,
-    /// The task that the interrupt stopped, by the address of its coroutine. No other one of the session may run
-    /// before it has gone on: the script would see half of what it does.
+    /// The task that the interrupt stopped, by the address of its coroutine. No other task of the session may run
+    /// before it goes on, because that task would see half-done work.
     pub(super) stopped: Cell<Option<usize>>,
-    /// How many tasks had to let it go first, and have not been polled since.
+    /// How many tasks gave way to a stopped task and have not been polled since.
     pub(super) behind: Cell<usize>,
-    /// Coroutines that wait, on their way to the schedule, with their scopes.
+    /// Waiting coroutines of promises, with their scopes, which the scheduler has not taken in yet.
     pub(super) adopted: RefCell<Vec<(Rc<Scope>, Thread)>>,
-    /// Handlers of promises are due.
+    /// Whether handlers of promises are queued.
     pub(super) has_jobs: Cell<bool>,
-    /// The scope of the task at work.
+    /// The scope of the running task.
     scope: RefCell<Rc<Scope>>,
+    /// The number of scopes made so far, which numbers the next one.
     scopes: Cell<u64>,
-    /// The limit or cancellation that ended the run, with where it did.
+    /// The limit or cancellation that ended the run, with its position in the script.
     ending: RefCell<Option<Error>>,
-    /// The error that the guard of the task at work wrote down.
+    /// The error that the running task's guard recorded.
     raised: RefCell<Option<Error>>,
 }
 
@@ -126,13 +131,13 @@ impl Host {
         })
     }
 
-    /// What the run has of its own.
+    /// Returns the state of the current run.
     pub(super) fn run(&self) -> Ref<'_, PerRun> {
         self.run.borrow()
     }
 
-    /// Lets go of the run for another one, while no script is at work. Says whether it had tasks beside the script's
-    /// own, whose handles are garbage of the VM now.
+    /// Replaces the state of the run by that of another run, while no script runs. Returns whether the old run had
+    /// tasks besides the script itself. Their handles are now garbage in the VM.
     pub(super) fn renew(&self, cx: Context) -> bool {
         self.run.replace(PerRun::new(cx)).scopes.get() > 1
     }
@@ -141,27 +146,27 @@ impl Host {
         let _ = self.kit.set(kit);
     }
 
-    /// What the prelude left. There from the moment the session is open.
+    /// Returns the handles of the preludes. They are set once the session is open.
     pub(super) fn kit(&self) -> Result<&Kit> {
         self.kit.get().ok_or_else(|| Error::internal("the prelude has not run"))
     }
 
-    /// The scope of the task at work.
+    /// Returns the scope of the running task.
     pub(super) fn scope(&self) -> Rc<Scope> {
         Rc::clone(&self.run().scope.borrow())
     }
 
-    /// Puts another task to work and returns the scope of the one before.
+    /// Makes `scope` that of the running task, and returns the previous one.
     pub(super) fn enter(&self, scope: Rc<Scope>) -> Rc<Scope> {
         self.run().scope.replace(scope)
     }
 
-    /// A scope that looks at the world through this context.
+    /// Creates a scope without a parent that uses this context.
     pub(super) fn begin_scope(&self, cx: Context) -> Rc<Scope> {
         Scope::new(self.next_scope(), cx)
     }
 
-    /// The scope of a task that the one at work starts.
+    /// Creates the scope of a task that the running task starts.
     pub(super) fn child_scope(&self) -> Rc<Scope> {
         self.scope().child(self.next_scope())
     }
@@ -172,7 +177,7 @@ impl Host {
         run.scopes.get()
     }
 
-    /// Says whether the script may go on.
+    /// Checks that the script may go on.
     ///
     /// # Errors
     /// The limit or cancellation that ended the run.
@@ -181,7 +186,8 @@ impl Host {
         run.cx.meter().state().map_err(|error| run.ending.borrow().clone().unwrap_or(error))
     }
 
-    /// Ends the run by this error: the first one stays, with the place of the script at that moment.
+    /// Ends the run with this error and returns the error that ended it. The first error stays, with the position of
+    /// the script at that moment.
     pub(super) fn end(&self, lua: &Lua, error: Error) -> Error {
         let run = self.run();
         let mut ending = run.ending.borrow_mut();
@@ -193,12 +199,12 @@ impl Host {
         self.run().ending.borrow().is_some()
     }
 
-    /// Writes down the error of the task at work.
+    /// Records the error of the running task.
     pub(super) fn raise(&self, error: Error) {
         *self.run().raised.borrow_mut() = Some(error);
     }
 
-    /// Takes what was written down.
+    /// Takes the recorded error.
     pub(super) fn take_raised(&self) -> Option<Error> {
         self.run().raised.borrow_mut().take()
     }

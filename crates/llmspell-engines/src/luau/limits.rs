@@ -1,4 +1,10 @@
-//! Holds a running script to its limits: the interrupt, and memory.
+//! Enforces the limits of a running script: the interrupt and the memory limit.
+//!
+//! The interrupt reads one atomic of the run's meter. When the watchdog has set it, the script's thread checks time and
+//! cancellation itself, or lets the script give way to its neighbours. See "Who stops a script" in `ARCHITECTURE.md`.
+//!
+//! The memory limit covers the VM and what the host holds for the script. mlua refuses allocations past the limit, but
+//! Luau does not collect garbage before it fails. [`Memory`] therefore collects early, at 85 % of the limit.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -9,13 +15,15 @@ use mlua::{Lua, VmState};
 use super::errors::to_lua_error;
 use super::host::Host;
 
-/// Smaller allocations of the host are not asked about one by one.
+/// The smallest allocation of the host that is checked against the limit by itself, in bytes.
 const SMALL: usize = 64 * 1024;
 
-/// Luau calls this at every call and every turn of a loop. When the meter asks for it, the coroutine at work yields,
-/// without values, in the middle of what it does; not inside metamethods, comparators and the like, where the answer has
-/// no effect. Once the meter has tripped it never lets go again: the coroutine yields for good, which unwinds nothing,
-/// and where it cannot, each further step of it fails.
+/// Sets the memory limit and the interrupt.
+///
+/// Luau calls the interrupt at every function call and every loop iteration. If the meter asks for it, the running
+/// coroutine yields without values in the middle of its work. Inside metamethods, comparators and the like it cannot
+/// yield, and the request has no effect. Once the meter has tripped, the coroutine yields for good, which unwinds
+/// nothing. Where it cannot yield, every further interrupt raises the error.
 pub(super) fn arm(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     lua.set_memory_limit(host.run().memory.limit)?;
     let host = Rc::clone(host);
@@ -30,6 +38,7 @@ pub(super) fn arm(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     Ok(())
 }
 
+/// Checks the meter, and returns whether the coroutine continues or yields.
 #[cold]
 fn answer(lua: &Lua, host: &Host) -> mlua::Result<VmState> {
     let run = host.run();
@@ -44,12 +53,12 @@ fn answer(lua: &Lua, host: &Host) -> mlua::Result<VmState> {
     Ok(if meter.must_yield() { VmState::Yield } else { VmState::Continue })
 }
 
-/// Collects garbage before it counts against the limit: Luau itself never does when memory runs short.
+/// The memory limit of a run. Collects garbage when memory runs short, which Luau does not do by itself.
 pub(super) struct Memory {
     limit: usize,
-    /// The bytes in use at which to collect next.
+    /// The bytes in use at which the next collection is due.
     threshold: Cell<usize>,
-    /// Bytes that the host held for the script when it was last asked.
+    /// The bytes that the host held for the script when the meter was last read.
     held: Cell<usize>,
 }
 
@@ -64,25 +73,25 @@ impl Memory {
         limit / 100 * 85
     }
 
-    /// What the VM uses and the host holds for the script.
+    /// Returns the bytes that the VM uses and the host holds for the script.
     fn used(&self, lua: &Lua) -> usize {
         lua.used_memory().saturating_add(self.held.get())
     }
 
-    /// Whether most of the limit is in use.
+    /// Returns whether a collection is due.
     fn is_short(&self, lua: &Lua) -> bool {
         self.used(lua) >= self.threshold.get()
     }
 
-    /// Collects, which may also free what the host holds.
+    /// Collects garbage and then checks the limit. Collecting userdata also frees memory that the host holds.
     #[cold]
     fn relieve(&self, lua: &Lua, meter: &Meter) -> Result<()> {
-        // A collection that fails leaves the VM as it was; the question below still gets its answer.
+        // A failed collection changes nothing, and the check below still counts.
         let _ = self.collect(lua, meter);
         meter.allow_memory(0)
     }
 
-    /// Tells the meter what the VM uses, before the host does something for the script.
+    /// Reports the VM's memory to the meter before a host call. Collects garbage when memory is short.
     pub(super) fn note(&self, lua: &Lua, meter: &Meter) -> Result<()> {
         self.held.set(usize::try_from(meter.held_memory()).unwrap_or(usize::MAX));
         if self.is_short(lua) {
@@ -92,7 +101,8 @@ impl Memory {
         Ok(())
     }
 
-    /// Collects everything, and backs off so that a script with much live data is not collected at every turn.
+    /// Runs a full collection. The next one is due when half of the remaining memory is used, so that a script with
+    /// much live data is not collected at every interrupt.
     fn collect(&self, lua: &Lua, meter: &Meter) -> mlua::Result<()> {
         const STEP: usize = 256 * 1024;
         let collected = lua.gc_collect();
@@ -105,7 +115,8 @@ impl Memory {
         Ok(())
     }
 
-    /// Says whether this many bytes more may be taken, inside the VM or outside for it, and makes room for them.
+    /// Checks that the script may use `bytes` more, in the VM or in the host. Collects garbage first if they would not
+    /// fit. Ignores fewer than 64 KiB.
     ///
     /// # Errors
     /// When the `memory` limit is reached.
@@ -115,19 +126,20 @@ impl Memory {
         }
         meter.note_vm_memory(lua.used_memory() as u64);
         if self.used(lua).saturating_add(bytes) > Self::first_threshold(self.limit) {
-            // A collection that fails leaves the VM as it was; the question below still gets its answer.
+            // A failed collection changes nothing, and the check below still counts.
             let _ = self.collect(lua, meter);
         }
         meter.allow_memory(bytes as u64)
     }
 
-    /// Does something whose allocations were [allowed](Self::allow) already. Without its limit the VM needs no
-    /// protected call around each of them, which would cost more than they do.
+    /// Runs `work` without the VM's own limit. Its allocations must have been [allowed](Self::allow) before.
+    ///
+    /// While a limit is set, mlua wraps each allocation in a protected call, which costs more than the allocation.
     pub(super) fn unchecked<T>(&self, lua: &Lua, work: impl FnOnce() -> T) -> mlua::Result<T> {
         struct Checked<'a>(&'a Lua, usize);
         impl Drop for Checked<'_> {
             fn drop(&mut self) {
-                // It worked a moment ago, and fails only where there is no allocator to limit.
+                // This fails only without mlua's allocator, and then the call below has already failed.
                 let _ = self.0.set_memory_limit(self.1);
             }
         }

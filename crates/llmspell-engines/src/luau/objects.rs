@@ -1,4 +1,4 @@
-//! Host objects as userdata.
+//! Host objects as userdata, whose metamethods look up the methods and fields of their class.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use super::functions;
 use super::host::Host;
 use super::values::to_lua;
 
-/// The functions of the classes that the script has used, by the class's address.
+/// The Luau functions for methods that scripts have used, by the address of the class and the name of the method.
 #[derive(Default)]
 pub(super) struct Classes(RefCell<HashMap<usize, HashMap<&'static str, Function>>>);
 
@@ -37,7 +37,7 @@ impl Classes {
         Ok(Some(function))
     }
 
-    /// What a loop over an object of the class calls.
+    /// Returns the function that a `for` loop over an object of the class calls for the next item.
     fn step(
         &self,
         host: &Rc<Host>,
@@ -45,7 +45,7 @@ impl Classes {
         class: &'static Class,
         items: &Items,
     ) -> mlua::Result<Function> {
-        // No method has this name.
+        // The loop function is stored under a name that no method can have.
         const STEP: &str = "";
         let address = std::ptr::from_ref(class).addr();
         if let Some(known) = self.0.borrow().get(&address).and_then(|methods| methods.get(STEP)) {
@@ -57,6 +57,7 @@ impl Classes {
     }
 }
 
+/// The userdata of a host object.
 struct Thing {
     object: Object,
     host: Rc<Host>,
@@ -103,7 +104,7 @@ impl Thing {
             .map_err(|error| raise(&self.host, lua, error))
     }
 
-    /// The function that a `for` loop calls for the next item, or the next name and value, and what it calls it with.
+    /// Returns the function that a `for` loop calls for the next item, or the next name and value, and its argument.
     fn iterate(&self, lua: &Lua) -> mlua::Result<(Function, Option<AnyUserData>)> {
         let class = self.object.class();
         if let Some(items) = &class.items {
@@ -124,10 +125,10 @@ impl Thing {
     }
 }
 
-/// The userdata of an object: the same one for as long as the script holds it.
+/// Returns the userdata of an object. It is the same userdata as long as the script holds it.
 pub(super) fn userdata(host: &Rc<Host>, lua: &Lua, object: Object) -> mlua::Result<AnyUserData> {
     let objects = &host.kit().map_err(to_lua_error)?.objects;
-    // Addresses fit a double's 53 bits on every machine there is.
+    // A double holds 53 bits. Systems hand out addresses of at most 48 bits unless a program asks for more.
     let address = object.address() as f64;
     if let Some(known) = objects.raw_get::<Option<AnyUserData>>(address)? {
         return Ok(known);
@@ -137,7 +138,7 @@ pub(super) fn userdata(host: &Rc<Host>, lua: &Lua, object: Object) -> mlua::Resu
     Ok(data)
 }
 
-/// The object inside a userdata.
+/// Returns the object inside a userdata, or `None` if the userdata is not a host object.
 pub(super) fn object_of(data: &AnyUserData) -> Option<Object> {
     data.borrow::<Thing>().ok().map(|thing| thing.object.clone())
 }

@@ -1,4 +1,4 @@
-//! What `promise.luau` is built on, and what the session asks of it.
+//! The Rust side of promises: the primitives that `promise.luau` builds on, and the functions that the session calls.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use super::host::Host;
 use super::sandbox::PRELUDE;
 use super::scope::Scope;
 
-/// Checked in for the same reason as the prelude's.
+/// `promise.luau` as bytecode. See the bytecode of the prelude in `sandbox.rs`.
 pub(super) const BYTECODE: &[u8] = include_bytes!("promise.bytecode");
 
-/// A scope as the prelude holds it.
+/// A scope as userdata, for `promise.luau`.
 struct Handle(Rc<Scope>);
 
-/// Adds the promises to the globals, and to the kit what the session asks of them.
+/// Adds `promise` to the globals, and the functions that the session calls to `kit`.
 pub(super) fn install(lua: &Lua, host: &Rc<Host>, primitives: &Table, kit: &Table) -> mlua::Result<()> {
     add_primitives(lua, host, primitives)?;
     let chunk = lua.load(BYTECODE).set_mode(ChunkMode::Binary).set_name(format!("={PRELUDE}"));
@@ -86,12 +86,12 @@ fn add_primitives(lua: &Lua, host: &Rc<Host>, table: &Table) -> mlua::Result<()>
     table.raw_set("sleep", lua.create_function(sleep)?)
 }
 
-/// Cancels what only those waited for who do not any more.
+/// Cancels the pending promises whose every consumer has settled. Called when the script has returned.
 pub(super) fn cancel_abandoned(host: &Host) -> Result<()> {
     host.kit()?.cancel_abandoned.call::<()>(()).map_err(|error| from_lua_error(host, &error))
 }
 
-/// The first rejection that nobody asked about.
+/// Returns the first rejection that was not handled.
 pub(super) fn unhandled(host: &Host) -> Result<Option<Error>> {
     let trace: Option<AnyUserData> =
         host.kit()?.unhandled.call(()).map_err(|error| from_lua_error(host, &error))?;

@@ -1,4 +1,7 @@
-//! `require`: the files that a spell brings along, and nothing else.
+//! `require`: loads modules from the spell's own folder, and from nowhere else.
+//!
+//! A path is relative to the requiring file and begins with `./` or `../`. Without an ending, `.luau`, `.lua` and
+//! `/init.luau` are tried in this order. Each file runs once in a session; the prelude stores its value.
 
 use std::rc::Rc;
 
@@ -10,10 +13,11 @@ use super::errors::{frames, raise};
 use super::host::Host;
 use crate::module_path::{MAX_PATH, normalise};
 
-/// Finds the file that a path means to the script that requires it, and loads it unless `loaded` has it.
+/// Finds the file of a required path. Returns its name, and its main function unless `loaded` has the file already.
 ///
 /// # Errors
-/// When the path leads outside, there is no such file, it does not compile, or it is being loaded already.
+/// When the path leads out of the spell's folder, no file is found, the file does not compile, or the modules require
+/// each other in a circle.
 pub(super) fn resolve(
     host: &Rc<Host>,
     lua: &Lua,
@@ -57,13 +61,13 @@ fn find(
         .hint(format!("looked for {} in the spell's folder", looked.join(", "))))
 }
 
-/// The folder that a path is relative to: that of the requiring file.
+/// Returns the folder of the requiring file, which the path is relative to.
 fn folder_of(stack: &[Frame]) -> &str {
     let file = stack.first().map(|frame| frame.place.file.as_str());
     file.and_then(|file| file.rsplit_once('/')).map_or("", |(folder, _)| folder)
 }
 
-/// A file whose own chunk is on the stack is being loaded.
+/// Rejects a file that is being loaded: its main function is on the stack.
 fn refuse_cycle(host: &Host, lua: &Lua, file: &str) -> Result<()> {
     let run = host.run();
     let modules = run.modules.borrow();

@@ -1,4 +1,15 @@
-//! Makes a VM that touches nothing: what is dangerous is taken out, what can be abused is replaced, the rest is frozen.
+//! Opens a Luau VM and closes its sandbox.
+//!
+//! Luau itself has no `io`; `os` and `debug` are not loaded. [`REMOVED`] names the built-ins that are taken out.
+//! `prelude.luau` replaces those that could break a promise of the sandbox: `pcall` must pass limits on, coroutines
+//! must let host calls wait, and some natives would run long without an interrupt. `promise.luau` adds promises.
+//! Everything is then frozen, bridges included, and the script gets a table of its own for its globals.
+//!
+//! A VM can serve several runs of the same spell. [`renew`] removes everything that a run left behind: its globals,
+//! modules, promises and callbacks. Built-ins, preludes and bridges are frozen and stay.
+//!
+//! The preludes are loaded as checked-in bytecode. After a change of `prelude.luau` or `promise.luau` the test below
+//! writes it again with `UPDATE=1`.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,10 +23,10 @@ use super::errors::{beginning, caught, from_lua_error, raise, raised, to_lua_err
 use super::host::{Host, Kit, pending};
 use super::{functions, limits, promise, values};
 
-/// The name that the prelude goes by in stack traces, from which it is removed.
+/// The chunk name of the preludes. Their frames are removed from tracebacks by it.
 pub(super) const PRELUDE: &str = "[llmspell]";
 
-/// `io` does not exist in Luau; `os` and `debug` are not loaded.
+/// The libraries to load. `os` and `debug` are missing on purpose; `io` does not exist in Luau.
 const LIBRARIES: [StdLib; 8] = [
     StdLib::COROUTINE,
     StdLib::TABLE,
@@ -27,23 +38,24 @@ const LIBRARIES: [StdLib; 8] = [
     StdLib::MATH,
 ];
 
-/// What the base library and mlua bring and a spell must not have. `print` and `require` are replaced.
+/// Globals of the base library and of mlua that a spell must not have. The prelude replaces `print` and `require`.
 const REMOVED: [&str; 8] =
     ["collectgarbage", "gcinfo", "getfenv", "loadstring", "newproxy", "print", "require", "setfenv"];
 
-/// Where `math.random` begins, so that a spell runs the same each time.
+/// The seed of `math.random`. It is fixed, so that a spell draws the same numbers in each run.
 const SEED: u32 = 1;
 
-/// The bytes beyond those of a VM that was just opened at which it is collected before its next run.
+/// How much more memory than when it was opened a VM may use before it is collected for its next run, in bytes.
 const GARBAGE: usize = 256 * 1024;
 
-/// The prelude as bytecode, checked in because compiling it is a tenth of a start. A test says when it is stale.
+/// The prelude as bytecode. It is checked in because compiling it would take a tenth of a start. A test fails when it
+/// is stale.
 const BYTECODE: &[u8] = include_bytes!("prelude.bytecode");
 
-/// Makes the VM, with the bridges as read-only globals.
+/// Opens a VM with the bridges as read-only globals.
 ///
 /// # Errors
-/// When it cannot be made, or a bridge is named like a built-in.
+/// When the VM cannot be opened, or a bridge has the name of a built-in.
 pub(super) fn open(host: &Rc<Host>, bridges: &[Arc<Bridge>]) -> Result<Lua> {
     let failed = |error: mlua::Error| from_lua_error(host, &error);
     let libraries = LIBRARIES.into_iter().fold(StdLib::NONE, |all, library| all | library);
@@ -53,21 +65,22 @@ pub(super) fn open(host: &Rc<Host>, bridges: &[Arc<Bridge>]) -> Result<Lua> {
         install(&lua, host, bridge)?;
     }
     close(&lua, host).map_err(failed)?;
-    // What opening left behind would count against the spell's memory.
+    // Garbage from opening the VM would count against the spell's memory.
     lua.gc_collect().map_err(failed)?;
     host.fresh_memory.set(lua.used_memory());
     limits::arm(&lua, host).map_err(failed)?;
     Ok(lua)
 }
 
-/// Makes a VM in which a run has ended as new for another one, but for what both share: built-ins, the prelude, bridges.
+/// Prepares a VM in which a run has ended for another run. Only built-ins, preludes and bridges stay; constants of a
+/// bridge that belong to the run are read again.
 pub(super) fn renew(lua: &Lua, host: &Rc<Host>, bridges: &[Arc<Bridge>], cx: Context) -> Result<()> {
     let failed = |error: mlua::Error| from_lua_error(host, &error);
-    // The limit of the run that ended would be in the way.
+    // The memory limit of the ended run must not stop the work below; `limits::arm` sets the new one.
     lua.set_memory_limit(0).map_err(failed)?;
     let had_tasks = host.renew(cx);
     host.kit()?.forget.call::<()>(()).map_err(failed)?;
-    // The script's own globals go with the sandbox, and `close` makes others.
+    // Leaving the sandbox drops the script's globals; `close` makes a new table for them.
     lua.sandbox(false).map_err(failed)?;
     for bridge in bridges.iter().filter(|bridge| bridge.constants.iter().any(|it| it.of_run)) {
         let table: Table = lua.globals().raw_get(bridge.name).map_err(failed)?;
@@ -79,7 +92,8 @@ pub(super) fn renew(lua: &Lua, host: &Rc<Host>, bridges: &[Arc<Bridge>], cx: Con
     limits::arm(lua, host).map_err(failed)
 }
 
-/// Gives a VM that is as new, and in which nothing has run since, to another run.
+/// Gives a [renewed](renew) VM in which nothing has run since to another run. Only the run's constants and limits are
+/// set again.
 pub(super) fn hand_over(lua: &Lua, host: &Rc<Host>, bridges: &[Arc<Bridge>], cx: Context) -> Result<()> {
     let failed = |error: mlua::Error| from_lua_error(host, &error);
     lua.set_memory_limit(0).map_err(failed)?;
@@ -94,17 +108,18 @@ pub(super) fn hand_over(lua: &Lua, host: &Rc<Host>, bridges: &[Arc<Bridge>], cx:
     limits::arm(lua, host).map_err(failed)
 }
 
-/// The frozen table behind the script's own globals, with built-ins and bridges.
+/// Returns the frozen table behind the script's own globals. It holds the built-ins and the bridges.
 pub(super) fn base(lua: &Lua) -> Result<Table> {
     let behind = lua.globals().metatable().and_then(|behind| behind.raw_get("__index").ok());
     behind.ok_or_else(|| Error::internal("the globals lost their metatable"))
 }
 
+/// Closes the sandbox again after a run and collects garbage where that is needed.
 fn forget(lua: &Lua, host: &Host, had_tasks: bool) -> mlua::Result<()> {
     let kit = host.kit().map_err(to_lua_error)?;
     seed(&lua.globals())?;
     close(lua, host)?;
-    // Host objects and what tasks hold of the context end with their run.
+    // Host objects, and the contexts that handles of scopes hold, must not outlive their run.
     let garbage = lua.used_memory().saturating_sub(host.fresh_memory.get());
     if had_tasks || garbage > GARBAGE || !kit.objects.is_empty() {
         lua.gc_collect()?;
@@ -152,7 +167,7 @@ fn prepare(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     Ok(())
 }
 
-/// The functions that the prelude is built on.
+/// Creates the functions, written in Rust, that the prelude is built on.
 fn primitives(lua: &Lua, host: &Rc<Host>) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     table.raw_set("pending", pending())?;
@@ -203,7 +218,7 @@ fn primitives(lua: &Lua, host: &Rc<Host>) -> mlua::Result<Table> {
     table.raw_set(
         "make_room",
         lua.create_function(move |lua, bytes: f64| {
-            // A count that is no number of bytes is the native's to refuse.
+            // The built-in itself rejects NaN and infinity.
             let bytes = if bytes.is_finite() { bytes as usize } else { 0 };
             shared
                 .run()
@@ -216,7 +231,7 @@ fn primitives(lua: &Lua, host: &Rc<Host>) -> mlua::Result<Table> {
     Ok(table)
 }
 
-/// `string.find` without patterns, in time linear in the text.
+/// Finds a plain text like `string.find(…, true)`, in time linear in the length of the text.
 fn find_plain(
     _: &Lua,
     (text, wanted, init): (LuaString, LuaString, Option<f64>),
@@ -229,6 +244,7 @@ fn find_plain(
     Ok(found.map_or((None, None), |at| (Some(start + at + 1), Some(start + at + wanted.len()))))
 }
 
+/// Adds a bridge as a read-only global.
 fn install(lua: &Lua, host: &Rc<Host>, bridge: &Bridge) -> Result<()> {
     let failed = |error: mlua::Error| from_lua_error(host, &error);
     let globals = lua.globals();
@@ -250,7 +266,7 @@ fn install(lua: &Lua, host: &Rc<Host>, bridge: &Bridge) -> Result<()> {
     host.kit()?.reserved.raw_set(bridge.name, true).map_err(failed)
 }
 
-/// Sets what a bridge has that is no function.
+/// Sets constants of a bridge.
 fn constants<'a>(
     lua: &Lua,
     host: &Rc<Host>,
@@ -259,7 +275,8 @@ fn constants<'a>(
 ) -> Result<()> {
     for constant in constants {
         let value = (constant.get)(&host.run().cx, Arguments::new(Vec::new()))?;
-        // What a run may lack, as its version, is nil; what is nothing for all of them is `json.null`.
+        // A constant that only some runs have, such as a version, is nil in the others. One that is null in every run
+        // becomes `json.null`, because a field that is nil would not exist.
         let value = if constant.of_run {
             values::to_lua(host, lua, value)?
         } else {
@@ -271,7 +288,7 @@ fn constants<'a>(
     Ok(())
 }
 
-/// Makes a constant read-only, with all that it holds. Values of the host have no cycles.
+/// Makes a constant read-only, nested tables included. Values of the host have no cycles.
 fn freeze(value: &LuaValue) {
     if let LuaValue::Table(table) = value {
         table.set_readonly(true);
@@ -281,11 +298,11 @@ fn freeze(value: &LuaValue) {
     }
 }
 
-/// Freezes all there is, and gives the script a table of its own for its globals.
+/// Freezes all globals, and gives the script a table of its own for the globals that it assigns.
 fn close(lua: &Lua, host: &Host) -> mlua::Result<()> {
     lua.sandbox(true)?;
     let globals = lua.globals();
-    // Scripts in the manner of Lua 5.1 reach their own globals through `_G`.
+    // Scripts written for Lua 5.1 reach their own globals through `_G`.
     globals.raw_set("_G", &globals)?;
     if let Some(behind) = globals.metatable() {
         let kit = host.kit().map_err(to_lua_error)?;
@@ -308,7 +325,7 @@ mod tests {
         reason = "the test writes the files that it checks, when it is asked to"
     )]
     fn the_checked_in_bytecode_is_the_preludes_compiled() {
-        // Without line numbers: a built-in that fails inside a prelude then puts no place before its message.
+        // Without line numbers, a built-in that fails inside a prelude puts no position before its message.
         let compiler = compile::compiler().set_optimization_level(2).set_debug_level(0);
         for (name, source, checked_in) in [
             ("prelude", include_str!("prelude.luau"), BYTECODE),

@@ -1,5 +1,37 @@
-//! Runs a script with all that it starts: callbacks that the host calls, the tasks of promises, and what the host does
-//! beside it.
+//! The scheduler of a Luau session: one future that runs a script and everything the script starts.
+//!
+//! [`Run`] drives four kinds of work on the VM's own thread. It spawns nothing, so dropping it stops all of them:
+//!
+//! - the script itself;
+//! - tasks of promises: coroutines that `promise.luau` started and that now wait (`PerRun::adopted`);
+//! - callbacks: script functions that the host calls, from any thread (see `callbacks.rs`);
+//! - background work of the host (`Context::beside`), such as a model call whose answer goes to a callback.
+//!
+//! ```luau
+//! local one = promise.spawn(llm.chat, "one") -- runs until its request is on the way; the rest is a task
+//! local two = promise.spawn(llm.chat, "two")
+//! return one:await() .. two:await()          -- the script waits, and the two tasks run
+//! ```
+//!
+//! # Order
+//!
+//! Each poll repeats [`Run::step`] until nothing makes progress:
+//!
+//! 1. Handlers of promises run, from one queue and before all tasks.
+//! 2. Every woken task runs until it waits or ends. Handlers that became due run after each of them.
+//! 3. Background work is polled, and new callbacks and tasks are taken in.
+//! 4. If nothing was woken meanwhile, the answer sequencer of core (`Context::next_turn`) delivers one answer of the
+//!    host. The script thus sees answers one at a time, in an order that a replay can repeat.
+//!
+//! When the interrupt stops a task in the middle of its work (`PerRun::stopped`), no other task and no background work
+//! of the session runs until that task goes on. They would see half of what it does.
+//!
+//! # End
+//!
+//! The run ends when the script has returned and its tasks, callbacks and background work have ended. When the script
+//! returns, promises that lost a race and that nobody else waits for are cancelled. If all tasks that are left wait for
+//! each other, nothing can wake them. The run then ends too, with an error if the script itself is one of them. An
+//! error of the script ends the run at once.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -19,27 +51,27 @@ use super::promise;
 use super::task::Task;
 use crate::wake::{Alarm, Alive};
 
-/// What a task is for.
+/// Who started a task, and where its result goes.
 enum Purpose {
-    /// It is the script itself.
+    /// The script itself.
     Script,
-    /// The host called a function and waits for its result.
+    /// A function that the host called. The sender returns its result to the host.
     Callback(Option<oneshot::Sender<Result<Value>>>),
-    /// A promise, which it settles by itself.
+    /// The task of a promise. It settles the promise inside the VM.
     Promise,
 }
 
 struct Running {
     task: Task,
     purpose: Purpose,
-    /// The script itself is not counted.
+    /// Counts the task against the `tasks` limit. The script itself is not counted.
     _alive: Option<Alive>,
 }
 
 /// How a task ended.
 enum End {
     Script(Result<Value>),
-    /// It is an error when the run is over.
+    /// An error here ends the run, for example a limit that was reached.
     Other(Result<()>),
 }
 
@@ -59,7 +91,7 @@ impl Future for Running {
             Purpose::Callback(reply) => {
                 let result = left.and_then(|left| this.task.result(left, "the result of the callback"));
                 if let Some(reply) = reply.take() {
-                    // Nobody waits for it any more when this fails.
+                    // Sending fails only when the caller has stopped waiting.
                     let _ = reply.send(result);
                 }
                 End::Other(Ok(()))
@@ -69,16 +101,19 @@ impl Future for Running {
     }
 }
 
-/// A script under way. It ends with what the script returned when all that it started has ended too, and at once with
-/// what went wrong.
+/// A running script with its tasks, callbacks and background work.
+///
+/// The future resolves to the script's return value after everything the script started has ended. It resolves to an
+/// error as soon as the script fails or the run is stopped.
 pub(super) struct Run {
     host: Rc<Host>,
     lua: Lua,
-    /// Handlers of promises at work. They go before all tasks.
+    /// The coroutine that runs due promise handlers. It goes before all tasks.
     jobs: Option<Task>,
     tasks: FuturesUnordered<Running>,
-    /// What the host does for the script beside it.
+    /// Background work of the host.
     beside: FuturesUnordered<BoxFuture<'static, Result<()>>>,
+    /// The script's return value, once it has returned.
     returned: Option<Value>,
     alarm: Arc<Alarm>,
 }
@@ -101,7 +136,8 @@ impl Run {
         })
     }
 
-    /// Takes in what was started since the last look; says whether there was anything.
+    /// Takes in the callbacks, tasks and background work that were started since the last call. Returns whether there
+    /// were any tasks or background work.
     fn take_in(&mut self) -> Result<bool> {
         let before = self.tasks.len() + self.beside.len();
         while let Some((call, reply)) = self.host.run().callbacks.next() {
@@ -137,7 +173,7 @@ impl Run {
         Ok((Task::call(&self.host, &self.lua, scope, held.function, owner, arguments, failure)?, alive))
     }
 
-    /// Runs what promises have queued; says whether any of it came to an end.
+    /// Runs the queued handlers of promises. Returns whether the queue was emptied at least once.
     fn run_jobs(&mut self, cx: &mut TaskContext<'_>) -> Result<bool> {
         let mut any = false;
         loop {
@@ -148,8 +184,8 @@ impl Run {
                 }
                 None => return Ok(any),
             };
-            // Handlers that have to wait are no reason to look again: whom they wait for may get its turn only when this
-            // poll has ended.
+            // Handlers wait only after the interrupt stopped a coroutine. That one may go on only in a later poll, so
+            // pending handlers do not count as progress.
             match Pin::new(jobs).poll(cx) {
                 Poll::Ready(result) => drop(result?),
                 Poll::Pending => return Ok(any),
@@ -159,7 +195,7 @@ impl Run {
         }
     }
 
-    /// Lets each have its turn; says whether there is reason to look again.
+    /// Polls handlers, tasks and background work once. Returns whether another step may make progress.
     fn step(&mut self, cx: &mut TaskContext<'_>) -> Result<bool> {
         let mut progress = self.run_jobs(cx)?;
         while let Poll::Ready(Some(end)) = self.tasks.poll_next_unpin(cx) {
@@ -173,19 +209,20 @@ impl Run {
             }
             self.run_jobs(cx)?;
         }
-        // What the host does beside a script must not see half of what that does.
+        // Background work must not see the half-done work of a task that the interrupt stopped.
         while self.host.run().stopped.get().is_none()
             && let Poll::Ready(Some(result)) = self.beside.poll_next_unpin(cx)
         {
             progress = true;
             result?;
         }
-        // What was just at work may have started more.
+        // The background work may have queued more handlers.
         let due = self.host.run().has_jobs.get() && self.host.run().stopped.get().is_none();
         Ok(progress | self.take_in()? | due)
     }
 
-    /// Whether nothing that the host could bring would wake any of the tasks.
+    /// Returns whether every task that is left waits for another task, so that no answer of the host can wake one. This
+    /// holds too when no task is left.
     fn is_stuck(&self) -> bool {
         self.jobs.is_none()
             && !self.host.run().has_jobs.get()
@@ -194,6 +231,8 @@ impl Run {
             && self.tasks.iter().all(|running| running.task.waits_for_the_script())
     }
 
+    /// Returns the result of a run that [is stuck](Self::is_stuck): the script's value, or an error when a rejection
+    /// was not handled or the script never returned.
     fn end(&mut self) -> Result<Value> {
         if let Some(error) = promise::unhandled(&self.host)? {
             return Err(error);
@@ -220,10 +259,10 @@ impl Future for Run {
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(true) => {}
                 Ok(false) if self.is_stuck() => return Poll::Ready(self.end()),
-                // Whoever was woken meanwhile has his turn before another answer comes in.
+                // A task that was woken meanwhile runs before the next answer is delivered.
                 Ok(false) if alarm.rang() => return Poll::Pending,
                 Ok(false) if self.host.run().stopped.get().is_some() => return Poll::Pending,
-                // Who let it go first has not been polled since, and may be at work as soon as he is.
+                // Some tasks gave way to a stopped one and were not polled since. They may still have work to do.
                 Ok(false) if self.host.run().behind.get() > 0 => return Poll::Pending,
                 Ok(false) if self.host.run().cx.next_turn() => {}
                 Ok(false) => return Poll::Pending,

@@ -1,4 +1,11 @@
-//! What one task of the script has for itself: its part of the context, and the host calls it waits for.
+//! Scopes: the state that each task of a script owns.
+//!
+//! A scope holds the task's part of the context, which numbers its effects (`main.2#7` is the seventh effect of the
+//! script's second task). It also holds the host calls that the task waits for, and the scopes of the tasks it started.
+//! Ending a scope is how a promise is cancelled: it ends all child scopes, drops their host calls and so closes their
+//! sockets.
+//!
+//! The VM refers to a waiting host call only by a number within its scope, so the future itself stays in Rust.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -10,16 +17,16 @@ use llmspell_core::{Context, Result, Value};
 
 type HostCall = LocalBoxFuture<'static, Result<Value>>;
 
-/// See the module. Calls end with their scope.
+/// The state of one task. Its host calls end with it.
 pub(super) struct Scope {
-    /// Names the scope within its session.
+    /// Unique within the run. `promise.luau` finds a task's promise by it.
     pub(super) id: u64,
     pub(super) cx: Context,
     calls: RefCell<HashMap<u64, HostCall>>,
     next_call: Cell<u64>,
     /// Wakes the task.
     waker: RefCell<Waker>,
-    /// The task waits, and nothing has woken it since.
+    /// The task waits and has not been woken since.
     parked: Cell<bool>,
     ended: Cell<bool>,
     children: RefCell<Vec<Weak<Scope>>>,
@@ -39,7 +46,7 @@ impl Scope {
         })
     }
 
-    /// The scope of a task that this one starts.
+    /// Creates the scope of a task that this task starts. If this scope has ended, so has the child.
     pub(super) fn child(&self, id: u64) -> Rc<Self> {
         let child = Self::new(id, self.cx.spawn());
         let mut children = self.children.borrow_mut();
@@ -52,7 +59,7 @@ impl Scope {
         child
     }
 
-    /// Says that the task is at work, and how to wake it.
+    /// Marks the task as running and stores the waker that wakes it.
     pub(super) fn work(&self, waker: &Waker) {
         self.parked.set(false);
         let mut known = self.waker.borrow_mut();
@@ -61,7 +68,7 @@ impl Scope {
         }
     }
 
-    /// Says that the task waits.
+    /// Marks the task as waiting.
     pub(super) fn park(&self) {
         self.parked.set(true);
     }
@@ -72,17 +79,17 @@ impl Scope {
         self.waker.borrow().wake_by_ref();
     }
 
-    /// Whether the task waits for nothing that the host could bring.
+    /// Returns whether the task waits and has no host call under way. Only other script code can wake it then.
     pub(super) fn waits_for_the_script(&self) -> bool {
         self.parked.get() && self.calls.borrow().is_empty()
     }
 
-    /// Whether nothing of the task may go on.
+    /// Returns whether the scope has ended. Its task is not resumed any more.
     pub(super) fn has_ended(&self) -> bool {
         self.ended.get()
     }
 
-    /// Ends the task and those that it started, and drops their calls; `ended` hears of each.
+    /// Ends this scope and all its child scopes, and drops their host calls. `ended` is called with the id of each.
     pub(super) fn end(&self, ended: &mut impl FnMut(u64)) {
         if self.ended.replace(true) {
             return;
@@ -95,13 +102,16 @@ impl Scope {
         }
     }
 
-    /// Drops all calls: nobody waits for them any more.
+    /// Drops all host calls of the task.
     pub(super) fn drop_calls(&self) {
         let calls = std::mem::take(&mut *self.calls.borrow_mut());
         drop(calls);
     }
 
-    /// Looks once whether a new call is done; if not, returns the number to ask by.
+    /// Polls a new host call once. Returns its result if it is ready.
+    ///
+    /// # Errors
+    /// The number for [`poll`](Self::poll) if the call is pending.
     pub(super) fn start(&self, mut call: HostCall) -> Result<Result<Value>, u64> {
         let number = self.next_call.get();
         if !self.has_ended() {
@@ -114,7 +124,7 @@ impl Scope {
         Err(number)
     }
 
-    /// Looks again; `None` when there is no call of this number.
+    /// Polls a host call again. Returns `None` if the scope has no call with this number.
     pub(super) fn poll(&self, number: u64) -> Option<Poll<Result<Value>>> {
         let mut call = self.calls.borrow_mut().remove(&number)?;
         let looked = self.look(&mut call);

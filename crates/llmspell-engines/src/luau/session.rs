@@ -1,4 +1,7 @@
-//! A session: one VM, from its opening to its drop.
+//! A session: one Luau VM with its globals, from opening to drop.
+//!
+//! A session runs one script at a time; a second `eval` or `call` meanwhile is a conflict. After a run the VM can be
+//! renewed for another run of the same spell, which is cheaper than opening one.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -18,13 +21,13 @@ pub(super) struct LuauSession {
     lua: Lua,
     host: Rc<Host>,
     bridges: Vec<Arc<Bridge>>,
-    /// A script runs: a session is one thread of control.
+    /// Whether a script runs.
     busy: Cell<bool>,
-    /// It is as new, and nothing has run in it since, nor was anything set.
+    /// Whether the VM was renewed, and since then no script ran and no global was set.
     renewed: Cell<bool>,
 }
 
-/// Marks the session as busy while it lives.
+/// A guard that marks the session as busy while it lives.
 struct Turn<'a>(&'a Cell<bool>);
 
 impl Drop for Turn<'_> {

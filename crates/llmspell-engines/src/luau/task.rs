@@ -1,4 +1,8 @@
-//! One coroutine of the session at work: the script itself, a callback that the host called, or what a promise runs.
+//! A task: one coroutine of the session, run as a future.
+//!
+//! The coroutine belongs to the script itself, to a callback that the host called, or to a promise. It yields for two
+//! reasons only. To wait, it yields the mark ([`pending`]) and is resumed when its scope is woken. If it yields no
+//! values, the interrupt has stopped it, and it goes on after the neighbours on its thread have run.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -13,21 +17,22 @@ use super::scope::Scope;
 use super::values::{from_lua, to_lua};
 use crate::wake::after_neighbours;
 
-/// A coroutine that is resumed each time it is polled. It yields the mark when it waits, and no values when the
-/// interrupt stopped it so that neighbours on the thread may go first. What it returns is what it comes to.
+/// A coroutine that is resumed each time it is polled. The future resolves to the values that the coroutine returns.
 pub(super) struct Task {
     host: Rc<Host>,
     lua: Lua,
     scope: Rc<Scope>,
     thread: Thread,
-    /// What it is resumed with at first.
+    /// The arguments of the first resumption.
     start: Option<MultiValue>,
-    /// It had to let another one go first.
+    /// Another task is stopped by the interrupt, and this one waits for it. Counted in `PerRun::behind`.
     behind: bool,
 }
 
 impl Task {
-    /// A task that calls a function, with the failure of a host method as its last argument if there is one; [`result`](Self::result) reads what it came to.
+    /// Creates a task that calls a function; [`result`](Self::result) reads its outcome.
+    ///
+    /// The function gets `owner` (when it is called as a method), then the arguments, then `failure` as an `err` table.
     pub(super) fn call(
         host: &Rc<Host>,
         lua: &Lua,
@@ -49,7 +54,7 @@ impl Task {
         Self::new(host, lua, scope, host.kit()?.guard.clone(), start)
     }
 
-    /// A task that runs what the promises have queued.
+    /// Creates the task that runs the queued handlers of promises.
     pub(super) fn jobs(host: &Rc<Host>, lua: &Lua) -> Result<Self> {
         let scope = host.begin_scope(host.run().cx.clone());
         Self::new(host, lua, scope, host.kit()?.run_jobs.clone(), MultiValue::new())
@@ -66,17 +71,18 @@ impl Task {
         Ok(Self { host: Rc::clone(host), lua: lua.clone(), scope, thread, start: Some(start), behind: false })
     }
 
-    /// Takes over a coroutine that has begun, and waits.
+    /// Creates a task for a coroutine that `promise.luau` has started and that now waits.
     pub(super) fn adopt(host: &Rc<Host>, lua: &Lua, scope: Rc<Scope>, thread: Thread) -> Self {
         Self { host: Rc::clone(host), lua: lua.clone(), scope, thread, start: None, behind: false }
     }
 
-    /// Whether it waits for nothing that the host could bring.
+    /// Returns whether only other script code can wake the task.
     pub(super) fn waits_for_the_script(&self) -> bool {
         self.scope.waits_for_the_script()
     }
 
-    /// What a [call](Self::call) came to: what its function returned or raised. `what` names the value in errors.
+    /// Converts the values that the coroutine of a [call](Self::call) returned: the function's value, or the error that
+    /// it raised or returned as `nil, err`. `what` names the value in errors.
     pub(super) fn result(&self, mut left: MultiValue, what: &str) -> Result<Value> {
         let written = self.host.take_raised();
         self.host.state()?;
@@ -86,14 +92,15 @@ impl Task {
             return from_lua(&self.host, &self.lua, value, &mut 0, || what.to_owned());
         }
         if returned {
-            // `nil, err`, as what failed in the host comes back.
+            // `nil, err` is how methods return failures, so a function that passes one on fails too.
             let error = left.pop_front().unwrap_or(LuaValue::Nil);
             return Err(raised(&self.host, &self.lua, error, None));
         }
-        // The guard could not write the error down when memory ran out, or the stack did.
+        // The guard could not record the error if memory or the stack ran out.
         Err(written.unwrap_or_else(|| raised(&self.host, &self.lua, value, None)))
     }
 
+    /// The address of the coroutine, which identifies the task in `PerRun::stopped`.
     fn address(&self) -> usize {
         self.thread.to_pointer().addr()
     }
@@ -140,13 +147,14 @@ impl Future for Task {
             }
             match values.front() {
                 None => {
-                    // Stopped for good, it is not resumed.
+                    // If the meter has tripped, the coroutine is stopped for good and not resumed.
                     self.host.state()?;
                     self.host.run().stopped.set(Some(self.address()));
                     return after_neighbours(cx);
                 }
                 Some(LuaValue::LightUserData(mark)) if *mark == pending() => {
-                    // Stopped between its look at the call and its wait, it may have missed the call's waking.
+                    // The interrupt may have stopped the coroutine between polling its call and yielding the mark. The
+                    // call's wake-up could have come in between, so the coroutine polls the call once more.
                     if !went_on {
                         self.scope.park();
                         return Poll::Pending;

@@ -1,4 +1,21 @@
-//! Luau values to and from [`Value`], directly.
+//! Marshalling between Luau values and [`Value`].
+//!
+//! | Luau | `Value` |
+//! |---|---|
+//! | `nil`, null | `Nil` |
+//! | a number | `Int` if it is whole and at most 2^53, else `Num` |
+//! | a string | `Str` if it is UTF-8, else `Bytes` |
+//! | a buffer | `Bytes` |
+//! | a table with the keys 1 to n, or an empty one with the list metatable | `List` |
+//! | any other table with string keys | `Map` |
+//! | a function | `Callback` |
+//! | userdata of the host | `Object` |
+//!
+//! Tables are read without metamethods, so no script code runs meanwhile. Promises, cycles, tables that mix items and
+//! named fields, and tables nested deeper than [`MAX_DEPTH`] are errors. The copy counts against the memory limit.
+//!
+//! On the way in, `Nil` becomes `nil` where it is the whole value and null where it is nested, since a table cannot
+//! hold `nil`. Lists get the list metatable, so that an empty list stays a list.
 
 use std::ffi::c_void;
 use std::rc::Rc;
@@ -13,16 +30,16 @@ use super::objects;
 use crate::callbacks::Held;
 use crate::crossing::{CHARGE, Crossing, MAX_INTEGER, Step, Trouble, weight};
 
-/// What a list or map takes beside its items: its own block, and room that was not needed.
+/// The bytes of a list or map besides its items: its own block, and spare capacity.
 const TABLE: usize = 96;
-/// What the host keeps of a function.
+/// The bytes that the host uses for a function that it holds.
 const TICKET: usize = 224;
 
-/// Copies a value out of the VM. `bytes` counts what such values take together; `what` names this one in errors:
-/// "argument 1 (`url`)".
+/// Copies a value out of the VM. `bytes` adds up the bytes of several values, such as all arguments of a call. `what`
+/// names the value in errors, for example "argument 1 (`url`)".
 ///
 /// # Errors
-/// When it holds what cannot leave the VM, or is larger than the memory limit allows.
+/// When the value holds something that cannot leave the VM, or is larger than the memory limit allows.
 pub(super) fn from_lua(
     host: &Rc<Host>,
     lua: &Lua,
@@ -39,7 +56,7 @@ pub(super) fn from_lua(
 /// Moves a value into the VM.
 ///
 /// # Errors
-/// When it holds an integer that a double cannot, nests too deep, or memory runs out.
+/// When the value holds an integer beyond 2^53, nests too deep, or exceeds the memory limit.
 pub(super) fn to_lua(host: &Rc<Host>, lua: &Lua, value: Value) -> Result<LuaValue> {
     match value {
         Value::Nil => Ok(LuaValue::Nil),
@@ -56,7 +73,7 @@ pub(super) fn to_lua(host: &Rc<Host>, lua: &Lua, value: Value) -> Result<LuaValu
     }
 }
 
-/// Moves a bridge's constant into the VM: nothing becomes null, for a field that is nil would not be there.
+/// Moves a bridge's constant into the VM. `Nil` becomes null, because a field that is nil would not exist.
 ///
 /// # Errors
 /// As [`to_lua`].
@@ -67,9 +84,9 @@ pub(super) fn constant(host: &Rc<Host>, lua: &Lua, value: Value) -> Result<LuaVa
 struct Reader<'a> {
     host: &'a Rc<Host>,
     lua: &'a Lua,
-    /// Bytes of the host that the value will take.
+    /// The bytes of host memory that the value takes so far.
     bytes: usize,
-    /// The tables around the current one.
+    /// The tables that enclose the current one, outermost first.
     ancestors: Vec<*const c_void>,
 }
 
@@ -78,7 +95,7 @@ impl Reader<'_> {
         self.read_in(None, value)
     }
 
-    /// Reads what a table holds by a name, if it is in one.
+    /// Reads a value. `owner` is the table that holds it under a name; a callback is called as its method.
     fn read_in(&mut self, owner: Option<&Table>, value: LuaValue) -> Crossing<Value> {
         Ok(match value {
             LuaValue::Nil => Value::Nil,
@@ -166,7 +183,7 @@ impl Reader<'_> {
                     .filter(|index| *index > 0)
                     .ok_or_else(|| Trouble::misfit(format!("{index} cannot be a key: lists begin at 1")))?;
                 let value = self.read(value).map_err(|trouble| trouble.within(|| Step::Index(index)))?;
-                // Nothing is reserved: `table.create(n)` with an item at its end has the length `n`, and one item.
+                // No capacity is reserved: `table.create(n)` with one item at its end claims the length `n`.
                 if index == entries.list.len() + 1 {
                     self.charge(size_of::<Value>())?;
                     entries.list.push(value);
@@ -193,7 +210,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Counts bytes that are about to be copied; asks the limit now and then.
+    /// Counts bytes that are about to be copied. Checks the limits once per [`CHARGE`] bytes.
     fn charge(&mut self, bytes: usize) -> Crossing<()> {
         let before = self.bytes / CHARGE;
         self.bytes = self.bytes.saturating_add(bytes);
@@ -212,7 +229,7 @@ impl Reader<'_> {
 #[derive(Default)]
 struct Entries {
     list: Vec<Value>,
-    /// List items that came out of order.
+    /// List items whose index did not follow the previous one.
     strays: Vec<(usize, Value)>,
     fields: Vec<(String, Value)>,
 }
@@ -291,7 +308,8 @@ fn write(host: &Rc<Host>, lua: &Lua, value: Value, depth: usize) -> Crossing<Lua
     })
 }
 
-/// A ticket back to its function; that of another session becomes a function that calls over there.
+/// Converts a callback to a function. A callback of this session becomes the function itself; a callback of another
+/// session becomes a function that calls it there.
 fn function(host: &Rc<Host>, lua: &Lua, callback: Callback) -> mlua::Result<LuaValue> {
     if let Some(held) = host.run().callbacks.function(callback.number()) {
         return Ok(LuaValue::Function(held.function));
