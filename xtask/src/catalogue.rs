@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 
 const OUTPUT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/llmspell-llm/src/catalogue/models.json");
 
-/// Our name of a provider, and litellm's.
+/// The name of each provider in llmspell and in litellm.
 const PROVIDERS: &[(&str, &str)] = &[
     ("anthropic", "anthropic"),
     ("cerebras", "cerebras"),
@@ -29,7 +29,7 @@ const PROVIDERS: &[(&str, &str)] = &[
     ("xai", "xai"),
 ];
 
-/// Writes the reduced list into the source.
+/// Writes the reduced list into the source tree. Returns a summary for the user.
 #[expect(clippy::disallowed_methods, reason = "a chore reads and writes the source tree")]
 pub(crate) fn write(list: &str, version: &str, date: &str) -> Result<String, String> {
     let text = std::fs::read_to_string(list).map_err(|error| format!("{list}: {error}"))?;
@@ -39,14 +39,14 @@ pub(crate) fn write(list: &str, version: &str, date: &str) -> Result<String, Str
     Ok(format!("wrote {} bytes", reduced.len()))
 }
 
-/// The reduced list: one model a line, so that a change shows in a diff.
+/// Returns the reduced list as JSON with one model per line, so that diffs are readable.
 fn reduce(all: &Json, version: &str, date: &str) -> String {
     let mut models: BTreeMap<&str, BTreeMap<&str, Json>> = BTreeMap::new();
     for (name, model) in all.as_object().into_iter().flatten() {
         let known = PROVIDERS.iter().find(|(_, theirs)| model["litellm_provider"] == *theirs);
         let Some((ours, theirs)) = known else { continue };
         let is_chat = matches!(model["mode"].as_str(), Some("chat" | "responses"));
-        // Templates for prices of models that users trained themselves.
+        // Entries without a real model: price templates for fine-tuned models (`ft:`) and for sizes of models.
         if !is_chat || name.starts_with("ft:") || name.contains("fireworks-ai-") {
             continue;
         }
@@ -72,14 +72,15 @@ fn reduce(all: &Json, version: &str, date: &str) -> String {
     text
 }
 
+/// Returns the row of a model: input and output tokens, abilities, prices per million tokens and request facts.
 fn row(name: &str, model: &Json) -> Json {
     let tokens = |name: &str| model[name].as_u64();
-    // Free of both is a preview without a price, or one that nobody wrote down.
+    // If both prices are zero, the model is a preview without a price, or the list does not know its price.
     let priced = ["input_cost_per_token", "output_cost_per_token"]
         .iter()
         .any(|name| model[*name].as_f64() > Some(0.0));
     let price = |name: &str| {
-        // Prices are for one token there; rounded so that a millionth times a million is whole again.
+        // litellm has prices per token. Rounding removes the error of the multiplication by a million.
         model[name].as_f64().filter(|_| priced).map(|one| (one * 1e6 * 1e6).round() / 1e6)
     };
     let abilities: String = [
@@ -107,7 +108,8 @@ fn row(name: &str, model: &Json) -> Json {
     row.into()
 }
 
-/// What requests to the model depend on, as far as the list says it; for the rest `model_rules.rs` has rules.
+/// Returns the facts that decide how a request to the model looks: its protocol, and whether it accepts sampling
+/// parameters. `model_rules.rs` has rules for models whose facts the list does not state.
 fn request_facts(name: &str, model: &Json) -> serde_json::Map<String, Json> {
     let mut facts = serde_json::Map::new();
     let is_openai = model["litellm_provider"] == "openai";
@@ -117,8 +119,8 @@ fn request_facts(name: &str, model: &Json) -> serde_json::Map<String, Json> {
     if is_openai && only_responses {
         facts.insert("protocol".to_owned(), "responses".into());
     }
-    // OpenAI's models take none while they reason, and that they do unless the list says otherwise. It calls the chat
-    // models of GPT-5 reasoning ones, which they are not.
+    // OpenAI's models reject sampling parameters while they reason, and they reason unless the list has the effort
+    // `none`. The list wrongly marks the chat models of GPT-5 as reasoning models.
     let reasons_by_default = is_openai
         && model["supports_reasoning"] == true
         && model["default_reasoning_effort"] != "none"

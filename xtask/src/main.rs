@@ -1,4 +1,4 @@
-//! Chores of the workspace: `cargo xtask <chore>`.
+//! The workspace's maintenance commands: `cargo xtask <command>`. They generate files that are checked in.
 #![expect(clippy::print_stderr, reason = "a chore speaks to the person who runs it")]
 
 mod catalogue;

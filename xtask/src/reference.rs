@@ -1,11 +1,11 @@
-//! Writes the files that are generated from the bridges' and preludes' own definitions.
+//! Writes the reference pages and type files, which are generated from the definitions of bridges and preludes.
 
 use std::fs;
 use std::path::Path;
 
 use llmspell::{Runtime, reference};
 
-/// Writes every generated file; says how many there were.
+/// Writes all generated files. Returns a message with their number.
 #[expect(clippy::disallowed_methods, reason = "a chore writes into the repository it belongs to")]
 pub(crate) fn write() -> Result<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

@@ -1,6 +1,7 @@
-//! The floor under many model calls at once: a plain program with reqwest and tokio, and nothing around the calls.
+//! The baseline for many concurrent model calls: a plain program with reqwest and tokio, without llmspell.
 //!
-//! `fanout BASE_URL COUNT` asks a server that speaks as OpenAI does, and checks what it answers.
+//! `fanout BASE_URL COUNT` sends `COUNT` chat requests at once to a server with OpenAI's protocol, and checks each
+//! answer.
 
 use std::error::Error;
 

@@ -1,6 +1,6 @@
-//! The floor under a start: parse a command line, start a runtime, run one script, end.
+//! The baseline for start-up time: a plain program that parses its command line, starts tokio and runs one script.
 //!
-//! `floor FILE` runs a Luau file with nothing around it: no sandbox, no limits, no models.
+//! `floor FILE` runs a Luau file without a sandbox, limits or models.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use clap::Parser;
 
 #[derive(Parser)]
 struct Args {
-    /// The script.
+    /// The Luau script to run.
     file: PathBuf,
 }
 

@@ -1,8 +1,10 @@
-//! JavaScript and TypeScript, on QuickJS.
+//! The engine for JavaScript and TypeScript, on QuickJS.
 //!
-//! A session is a fresh VM behind a closed sandbox. A host method that waits returns a real promise; the session's own
-//! loop runs the script's jobs one by one, and settles those promises when their answers have their turn. Nothing is
-//! spawned, so dropping a future stops all that it started.
+//! A session is a fresh VM with a closed sandbox (`sandbox.rs`). A host method that waits returns a native promise. The
+//! session's scheduler (`schedule.rs`) runs the script's jobs one by one, and settles those promises one answer at a
+//! time. Nothing is spawned, so dropping the session's future stops the script and everything it started.
+//!
+//! TypeScript runs without its types: they are blanked out, not compiled (`typescript.rs`).
 
 #[cfg(panic = "abort")]
 compile_error!("an error of a host function unwinds through the VM; build with panic = \"unwind\"");

@@ -1,4 +1,7 @@
-//! From a module to the builder calls that describe it.
+//! Expands a module with `#[bridge]` to the builder calls that describe it.
+//!
+//! The expansion only collects names, docs and types. All conversion of values is done by traits of `llmspell-core`
+//! (`arguments.take::<T>()`, `IntoReturn`). Wrong use is reported at the exact tokens.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -28,7 +31,7 @@ pub(crate) fn expand(arguments: &TokenStream, module: TokenStream) -> Result<Tok
             Item::Fn(function) if is_public(&function.vis) => {
                 if take(&mut function.attrs, "constant") {
                     let field = field(&function.sig, &function.attrs, None)?;
-                    // What looks at the run is the run's.
+                    // A constant that reads the context can differ between runs.
                     let of_run = (!function.sig.inputs.is_empty()).then(|| quote!(.of_run()));
                     parts.push(quote!(.constant(#field #of_run)));
                 } else {
@@ -56,7 +59,7 @@ pub(crate) fn expand(arguments: &TokenStream, module: TokenStream) -> Result<Tok
     Ok(quote!(#module))
 }
 
-/// The class of an `#[object] impl`, and the traits that let its values cross to scripts.
+/// Returns the trait implementations of an `#[object] impl`: its class, and its conversion to a script value.
 fn class(object: &mut ItemImpl, structs: &[(Ident, String)], since: Option<&LitStr>) -> Result<TokenStream> {
     take(&mut object.attrs, "object");
     let this = &*object.self_ty;
@@ -131,6 +134,7 @@ fn class(object: &mut ItemImpl, structs: &[(Ident, String)], since: Option<&LitS
     })
 }
 
+/// Returns the builder call that describes a method.
 fn method(
     signature: &Signature,
     attributes: &mut Vec<Attribute>,
@@ -145,7 +149,7 @@ fn method(
     Ok(quote!(::llmspell_core::Method::#make(#name, #call) #(#params)* .doc(#doc) #(.since(#since))*))
 }
 
-/// What brings the next item of a loop.
+/// Returns the builder call for the `#[next]` method, which returns the next item of a loop.
 fn step(signature: &Signature, attributes: &mut Vec<Attribute>, object: &Type) -> Result<TokenStream> {
     if signature.asyncness.is_none() {
         return Err(Error::new_spanned(signature.fn_token, "what brings the next item is an `async fn`"));
@@ -156,6 +160,7 @@ fn step(signature: &Signature, attributes: &mut Vec<Attribute>, object: &Type) -
     method(signature, attributes, Some(object), None)
 }
 
+/// Returns the builder call for a constant, a field or the entries of an object: a value that is read without a call.
 fn field(signature: &Signature, attributes: &[Attribute], object: Option<&Type>) -> Result<TokenStream> {
     let call = Call::read(signature, object)?;
     if let Some(word) = &signature.asyncness {
@@ -168,14 +173,14 @@ fn field(signature: &Signature, attributes: &[Attribute], object: Option<&Type>)
     Ok(quote!(::llmspell_core::bridge::Field::new(#name, #doc, #call)))
 }
 
-/// How to call one function with the arguments of a script.
+/// The code that calls one function with a script's arguments.
 struct Call {
     name: String,
     function: TokenStream,
     is_async: bool,
     /// Statements that read the arguments.
     reads: Vec<TokenStream>,
-    /// What the function is called with.
+    /// The arguments of the function.
     values: Vec<TokenStream>,
     /// Builder calls that describe the parameters.
     params: Vec<TokenStream>,
@@ -278,7 +283,7 @@ fn is_public(visibility: &Visibility) -> bool {
     matches!(visibility, Visibility::Public(_))
 }
 
-/// Whether the type's last word is this one, whatever path leads to it.
+/// Returns whether the last segment of a type's path is `name`.
 fn is_named(ty: &Type, name: &str) -> bool {
     matches!(ty, Type::Path(path) if path.path.segments.last().is_some_and(|word| word.ident == name))
 }
@@ -294,7 +299,7 @@ fn find(attributes: &[Attribute], word: &str) -> Option<usize> {
     attributes.iter().position(|attribute| attribute.path().is_ident(word))
 }
 
-/// Takes a word such as `#[field]` off an item; says whether it was there.
+/// Removes an attribute such as `#[field]` from an item. Returns whether it was there.
 fn take(attributes: &mut Vec<Attribute>, word: &str) -> bool {
     find(attributes, word).map(|at| attributes.remove(at)).is_some()
 }
@@ -303,7 +308,7 @@ fn take_since(attributes: &mut Vec<Attribute>) -> Result<Option<LitStr>> {
     find(attributes, "since").map(|at| attributes.remove(at).parse_args()).transpose()
 }
 
-/// The lines of the `///` comments.
+/// Returns the text of the `///` comments.
 fn doc(attributes: &[Attribute]) -> String {
     let lines: Vec<String> = attributes
         .iter()
@@ -323,7 +328,7 @@ fn doc(attributes: &[Attribute]) -> String {
 mod tests {
     use super::*;
 
-    /// What is wrong, and the words of the source that the compiler would underline.
+    /// Returns the error's message, and the source text that the compiler would underline.
     fn refused(source: &str) -> (String, String) {
         let error = expand(&TokenStream::new(), source.parse().unwrap()).unwrap_err();
         (error.to_string(), error.span().source_text().unwrap_or_default())

@@ -1,19 +1,22 @@
-//! `#[bridge]`: gathers names, documentation and types of host functions and expands to builder calls.
+//! The attribute `#[bridge]`, which turns a Rust module into a bridge that scripts can call.
 //!
-//! Nothing clever happens here: reading arguments and writing results are traits of `llmspell-core`.
+//! The macro only collects the names, documentation and types of host functions, and expands to builder calls. Traits
+//! of `llmspell-core` read the arguments and write the results.
 
 mod expand;
 
-/// Makes a bridge of a module: everything stays as written, and a function `bridge()` is added that describes it.
+/// Makes a module a bridge. The module stays as written, and gets a function `bridge()` that describes it.
 ///
-/// - `pub fn` becomes a method that answers at once, `pub async fn` one that waits. A first parameter `cx: &Context`
-///   (or `cx: Context` when `async`) gets the run's context, the others are the script's arguments, and a last one
-///   of type `Rest` takes all that are left. All return `Result<T>`.
-/// - `#[constant] pub fn` becomes a value that scripts read without a call; one that takes the context is the run's.
-/// - `#[object] impl Type` makes a class of the type: each `pub fn` with `&self` is a method of its objects, each
-///   `#[field] pub fn` a value that is read from them, and an `#[entries] pub fn` the map of all else that they hold.
-/// - `///` becomes the documentation of each, `#[since("0.2")]` on the module or a method says which version brought
-///   it.
+/// - `pub fn` becomes a sync method, `pub async fn` an async one. A parameter `cx: &Context` (or `cx: Context` when
+///   `async`) gets the run's context. The other parameters are the script's arguments; a last one of type `Rest` takes
+///   all that are left. All functions return `Result<T>`.
+/// - `#[constant] pub fn` becomes a value that scripts read without a call. If it takes the context, it is read again
+///   for each run that shares a VM.
+/// - `#[object] impl Type` makes the type a class. Each `pub fn` with `&self` is a method, each `#[field] pub fn` a
+///   field, and an `#[entries] pub fn` returns a map of further fields by name. `#[next] pub async fn` returns the next
+///   item of a loop over an object, and `#[stop]` marks the method that is called when a script leaves the loop early.
+/// - `///` comments become the documentation. `#[since("0.2")]` on the module or a method states the version that
+///   added it.
 ///
 /// ```
 /// use llmspell_macros::bridge;

@@ -1,4 +1,5 @@
-//! Bridges as read-only globals.
+//! Bridges as read-only globals. A bridge's members are created when a script first reads the global, because most
+//! scripts use few bridges.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,10 +16,10 @@ use super::names::camel_case;
 use super::sandbox::SHARED;
 use super::values;
 
-/// Installs a bridge. What it holds is made when a script first asks for it: most scripts use a few.
+/// Installs a bridge as a global whose members are created later, by [`members`].
 ///
 /// # Errors
-/// When it is named like a built-in.
+/// When the bridge has the name of a built-in.
 pub(super) fn install(host: &Rc<Host>, ctx: &Ctx<'_>, bridge: &Arc<Bridge>) -> Result<()> {
     let failed = |error| from_js_error(host, ctx, error);
     let name = bridge.name;
@@ -31,7 +32,7 @@ pub(super) fn install(host: &Rc<Host>, ctx: &Ctx<'_>, bridge: &Arc<Bridge>) -> R
     }
     host.reserved.borrow_mut().insert(name.to_owned());
     host.bridges.borrow_mut().insert(name, Arc::clone(bridge));
-    // The furniture of that name asks for what it takes in.
+    // The prelude's global of this name takes in the members when it is first read.
     if is_shared {
         return Ok(());
     }
@@ -39,10 +40,10 @@ pub(super) fn install(host: &Rc<Host>, ctx: &Ctx<'_>, bridge: &Arc<Bridge>) -> R
     announce.call((name,)).map_err(failed)
 }
 
-/// Makes what a bridge holds, read-only. Nothing when there is no such bridge.
+/// Creates the frozen members of a bridge: methods and constants. Returns `None` if there is no bridge of this name.
 ///
 /// # Errors
-/// When there is no memory for it, or a constant has no value.
+/// When memory runs out, or reading a constant fails.
 pub(super) fn members<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, name: &str) -> Result<Option<Object<'js>>> {
     let failed = |error| from_js_error(host, ctx, error);
     let Some(bridge) = host.bridges.borrow().get(name).cloned() else { return Ok(None) };
@@ -63,7 +64,7 @@ pub(super) fn members<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, name: &str) -> Resul
 /// Adds a host function as a read-only global.
 ///
 /// # Errors
-/// When the name is taken.
+/// When a global of this name exists.
 pub(super) fn register(host: &Rc<Host>, ctx: &Ctx<'_>, method: &Method) -> Result<()> {
     let failed = |error| from_js_error(host, ctx, error);
     let name = camel_case(method.name);

@@ -1,4 +1,8 @@
-//! Calls of the host that the script waits for: each is a promise of the script's, and settles it.
+//! Async host calls. Each returns a promise to the script and settles it with its answer.
+//!
+//! [`start`] polls the call once, so that its first effect gets the next number. A pending call waits in [`Calls`]
+//! until the scheduler takes it. The scheduler settles one call at a time, in the context of the code that made it, and
+//! an error gets the stack of that code. A call that was made under [`Calls::watch`] can be cancelled.
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -15,13 +19,13 @@ use super::trace;
 use super::values::to_js;
 use crate::wake::Alive;
 
-/// How the promise of a call is settled.
+/// The functions that settle the promise of a call.
 struct Settler {
     resolve: Kept<Function<'static>>,
     reject: Kept<Function<'static>>,
 }
 
-/// Drops a call when it is told to. Its promise is never settled then.
+/// Cancels calls: they are dropped, and their promises are never settled.
 #[derive(Default)]
 pub(super) struct Cancel {
     cancelled: Cell<bool>,
@@ -36,25 +40,26 @@ impl Cancel {
         }
     }
 
+    /// Stores the waker, and returns whether the call was cancelled.
     fn look(&self, waker: &Waker) -> bool {
         *self.waker.borrow_mut() = Some(waker.clone());
         self.cancelled.get()
     }
 }
 
-/// A call under way.
+/// A pending host call. The future resolves to `None` when the call was cancelled.
 pub(super) struct Call {
     answer: LocalBoxFuture<'static, Result<Value>>,
     settler: Option<Settler>,
-    /// Who asked.
+    /// The context of the code that made the call.
     cx: Context,
-    /// Where he asked: the script's stack.
+    /// The script's stack at the call.
     site: String,
     cancel: Option<Rc<Cancel>>,
     alive: Option<Alive>,
 }
 
-/// A call whose answer is there.
+/// A call with its answer, which its promise does not have yet.
 pub(super) struct Answered {
     result: Result<Value>,
     settler: Settler,
@@ -80,7 +85,7 @@ impl Future for Call {
 }
 
 impl Answered {
-    /// Settles the promise. What waits for it goes on as whoever asked.
+    /// Settles the promise. The code that waits for it continues in the context of the call.
     pub(super) fn settle(self, host: &Rc<Host>, ctx: &Ctx<'_>) -> Result<()> {
         host.enter(self.cx);
         settle(host, ctx, self.result, &self.settler, &self.site)
@@ -109,9 +114,9 @@ fn settle<'js>(
 #[derive(Default)]
 pub(super) struct Calls {
     started: RefCell<Vec<Call>>,
-    /// Wakes the schedule.
+    /// Wakes the scheduler.
     waker: RefCell<Option<Waker>>,
-    /// What drops the calls that are started now.
+    /// The handle that cancels the calls that are started now.
     watching: RefCell<Option<Rc<Cancel>>>,
 }
 
@@ -120,7 +125,7 @@ impl Calls {
         *self.waker.borrow_mut() = Some(waker.clone());
     }
 
-    /// Lets the calls that are started from now on be dropped.
+    /// Returns a handle that cancels the calls that are started from now on, until [`unwatch`](Self::unwatch).
     pub(super) fn watch(&self) -> Rc<Cancel> {
         Rc::clone(self.watching.borrow_mut().insert(Rc::default()))
     }
@@ -138,7 +143,7 @@ impl Calls {
     }
 }
 
-/// Starts a call and returns its promise. It is looked at at once, so that its first effect has the next number.
+/// Starts a host call and returns its promise. Polls the call once, so that its first effect gets the next number.
 pub(super) fn start<'js>(
     host: &Rc<Host>,
     ctx: &Ctx<'js>,
@@ -167,7 +172,7 @@ pub(super) fn start<'js>(
     Ok(promise.into_value())
 }
 
-/// A promise that is rejected already.
+/// Returns a rejected promise. An error that ends the run is thrown instead.
 pub(super) fn rejected<'js>(
     host: &Rc<Host>,
     ctx: &Ctx<'js>,

@@ -1,4 +1,4 @@
-//! Sources to modules, and what is said of those that do not compile.
+//! Compiles sources as modules, and turns compiler errors into diagnostics with an excerpt and a hint.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -14,10 +14,10 @@ use super::host::Host;
 use super::{limits, trace, typescript};
 use crate::excerpt::excerpt;
 
-/// Compiles a source as a module.
+/// Compiles a source as a module, and loads its imports.
 ///
 /// # Errors
-/// When it does not compile, or what it imports is not there.
+/// When the source does not compile, or a module that it imports cannot be loaded.
 pub(super) fn declare<'js>(
     host: &Rc<Host>,
     ctx: &Ctx<'js>,
@@ -36,7 +36,7 @@ pub(super) fn declare<'js>(
     })
 }
 
-/// The JavaScript of a source: its own text, or that without its types.
+/// Returns the JavaScript of a source: its text, without types if it is TypeScript.
 fn script(source: &Source) -> Result<Cow<'_, str>> {
     refuse_nul(source)?;
     if typescript::is_its_name(&source.name) {
@@ -45,14 +45,14 @@ fn script(source: &Source) -> Result<Cow<'_, str>> {
     Ok(Cow::Borrowed(&source.text))
 }
 
-/// The compiler takes a NUL for the end of the source.
+/// Rejects a source with a NUL character, which the compiler would take for the end of the source.
 fn refuse_nul(source: &Source) -> Result<()> {
     let Some(at) = source.text.find('\0') else { return Ok(()) };
     let (line, column) = position(&source.text, at);
     Err(diagnostic(source, line, Some(column), 1, "a source may not hold a NUL character".to_owned()).into())
 }
 
-/// The line and column of a byte, from 1.
+/// Returns the line and column of a byte offset, both counted from 1. Columns count characters.
 pub(super) fn position(text: &str, at: usize) -> (u32, u32) {
     let before = &text[..text.floor_char_boundary(at)];
     let line = before.matches('\n').count() + 1;
@@ -60,7 +60,7 @@ pub(super) fn position(text: &str, at: usize) -> (u32, u32) {
     (line as u32, column as u32)
 }
 
-/// A mistake as it is shown.
+/// Creates a diagnostic with its excerpt and hint. `width` is the number of characters to mark.
 pub(super) fn diagnostic(
     source: &Source,
     line: u32,
@@ -76,7 +76,7 @@ pub(super) fn diagnostic(
     }
 }
 
-/// The mistake in this source that the compiler stumbled over.
+/// Returns the diagnostic of a syntax error, if it is in this source and not in a module that it imports.
 fn mistake<'js>(ctx: &Ctx<'js>, error: &Object<'js>, source: &Source) -> Option<Diagnostic> {
     let name = text(ctx, error, "name")?;
     let stack = text(ctx, error, "stack")?;
@@ -88,7 +88,7 @@ fn mistake<'js>(ctx: &Ctx<'js>, error: &Object<'js>, source: &Source) -> Option<
     Some(diagnostic(source, frame.place.line, frame.place.column, 1, message))
 }
 
-/// What to do about the mistakes that people make who come from elsewhere.
+/// Returns a hint for syntax that is common in other languages.
 fn hint(source: &Source, line: u32) -> Option<String> {
     const ELSEWHERE: &[(&[&str], &str)] = &[
         (&["local ", "elseif ", "end", "repeat", "function "], "Luau"),
@@ -108,7 +108,7 @@ fn hint(source: &Source, line: u32) -> Option<String> {
     }
 }
 
-/// Takes every module for one that is there, and is empty.
+/// Resolves every import to an empty module, for [`check`], which looks at one file only.
 struct Anything;
 
 impl Resolver for Anything {
@@ -134,7 +134,7 @@ impl Loader for Anything {
     }
 }
 
-/// Looks for mistakes without running anything.
+/// Compiles a source without running it, and returns the first mistake.
 pub(super) fn check(source: &Source) -> Option<Diagnostic> {
     let script = match script(source) {
         Ok(script) => script,

@@ -1,4 +1,4 @@
-//! The engine: opens sessions.
+//! The JavaScript engine: opens sessions.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::compile;
 use super::furniture::FURNITURE;
 use super::session::JsSession;
 
-/// What this engine is.
+/// The name, version and file types of this engine.
 pub const DESCRIPTOR: EngineDescriptor = EngineDescriptor {
     name: "js",
     language: "JavaScript",
@@ -24,7 +24,7 @@ pub const DESCRIPTOR: EngineDescriptor = EngineDescriptor {
 pub struct Js(());
 
 impl Js {
-    /// An engine.
+    /// Creates an engine.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

@@ -1,4 +1,8 @@
-//! Errors of the host as scripts see them, and errors of scripts as the host sees them.
+//! Converts errors between the host and JavaScript scripts.
+//!
+//! A host [`Error`] reaches a script as a `SpellError`, with argument, field and method names in camelCase. The VM
+//! keeps the host error behind it in a seal, so a `SpellError` that a script throws again is that same error. An error
+//! that ends the run (a limit or a cancellation) is never thrown: the script stops where it is.
 
 use std::rc::Rc;
 
@@ -9,8 +13,8 @@ use super::host::{Host, Sealed};
 use super::names::spoken;
 use super::{trace, values};
 
-/// Throws an error of the host in the VM: it says where the script called. One that ends the run is not thrown: the
-/// script stops here, for good.
+/// Throws a host error in the VM, with the script's position. An error that ends the run stops the script for good
+/// instead.
 pub(super) fn throw(host: &Rc<Host>, ctx: &Ctx<'_>, error: Error) -> rquickjs::Error {
     if error.is_final() {
         host.end(ctx, error);
@@ -24,12 +28,12 @@ pub(super) fn throw(host: &Rc<Host>, ctx: &Ctx<'_>, error: Error) -> rquickjs::E
     }
 }
 
-/// Adds where the running script is, unless the error already says.
+/// Adds the running script's position and traceback, unless the error has them already.
 pub(super) fn locate(host: &Host, ctx: &Ctx<'_>, error: Error) -> Error {
     located(error, trace::frames(&trace::here(host, ctx)))
 }
 
-/// Adds a stack, unless the error already has one.
+/// Adds a position and a traceback, unless the error has them already.
 pub(super) fn located(error: Error, frames: Vec<Frame>) -> Error {
     let error = match frames.first() {
         Some(frame) => error.at(frame.place.clone()),
@@ -38,7 +42,8 @@ pub(super) fn located(error: Error, frames: Vec<Frame>) -> Error {
     if error.traceback().is_empty() { error.with_traceback(frames) } else { error }
 }
 
-/// The `SpellError` for an error, in the words of this language. `stack` is where the script asked for what failed, when that was not just now.
+/// Creates the `SpellError` of an error, with names as JavaScript spells them. `stack` is the script's stack at the
+/// failed call, if that differs from the current one.
 pub(super) fn failure<'js>(
     host: &Rc<Host>,
     ctx: &Ctx<'js>,
@@ -82,7 +87,7 @@ pub(super) fn failure<'js>(
     kit.failure.clone().restore(ctx)?.call((fields, stack, seal))
 }
 
-/// The error that came out of the VM.
+/// Converts an error that came out of the VM.
 pub(super) fn from_js_error(host: &Rc<Host>, ctx: &Ctx<'_>, error: rquickjs::Error) -> Error {
     match error {
         rquickjs::Error::Exception => raised(host, ctx, &ctx.catch()),
@@ -91,10 +96,10 @@ pub(super) fn from_js_error(host: &Rc<Host>, ctx: &Ctx<'_>, error: rquickjs::Err
     }
 }
 
-/// The error behind what a script threw, or rejected a promise with.
+/// Returns the error behind a value that a script threw, or rejected a promise with.
 pub(super) fn raised<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: &JsValue<'js>) -> Error {
     let object = value.as_object();
-    // A run that is over reads nothing that could run the script's code.
+    // After the run has ended, nothing is read that could run the script's code, such as a getter.
     if let Err(error) = host.state() {
         let stack =
             object.filter(|_| value.is_uncatchable_error()).and_then(|object| text(ctx, object, "stack"));
@@ -115,17 +120,18 @@ pub(super) fn raised<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: &JsValue<'js>)
         None => thrown_error(host, ctx, object, message),
     };
     let stack = text(ctx, object, "stack").unwrap_or_default();
-    // A getter of the script's may have reached a limit.
+    // A getter that the reads above called may have reached a limit.
     host.state().err().unwrap_or_else(|| located(error, trace::frames(&stack)))
 }
 
-/// An `Error` of the script's: with its name where that says more, what caused it, and its own fields.
+/// Converts an `Error` of the script: its message, its name unless it is `Error`, its cause as a hint, and its own
+/// fields as the value.
 fn thrown_error<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, object: &Object<'js>, message: String) -> Error {
     let name = text(ctx, object, "name").filter(|name| !name.is_empty() && name != "Error");
     if name.as_deref() == Some("SpellError") {
         let kind = text(ctx, object, "kind").and_then(|kind| ErrorKind::from_name(&kind));
         let error = Error::new(kind.unwrap_or(ErrorKind::Runtime), message.as_str());
-        // What ends a run, a script cannot make.
+        // A script cannot end the run by an error of its own.
         return if error.is_final() { Error::runtime(message) } else { error };
     }
     let shown = match name {
@@ -147,7 +153,7 @@ fn thrown_error<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, object: &Object<'js>, mess
     }
 }
 
-/// What a script threw that is no `Error`.
+/// Converts a thrown value that is not an `Error`.
 fn thrown_value<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: &JsValue<'js>) -> Error {
     let message = value.as_object().and_then(|object| text(ctx, object, "message"));
     let shown = message
@@ -160,7 +166,7 @@ fn thrown_value<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: &JsValue<'js>) -> E
     }
 }
 
-/// The same error in the script's words.
+/// Returns the host error with the message that the script gave its `SpellError`.
 fn renamed(cause: &Error, message: String) -> Error {
     let mut error = Error::new(cause.kind(), message).with_retryable(cause.is_retryable());
     if let Some(call) = cause.call() {
@@ -172,19 +178,19 @@ fn renamed(cause: &Error, message: String) -> Error {
     cause.hints().iter().fold(error, Error::hint)
 }
 
-/// What stands for a value in the message of an error.
+/// Converts a value to text for the message of an error.
 pub(super) fn describe<'js>(host: &Host, ctx: &Ctx<'js>, value: &JsValue<'js>) -> Option<String> {
     let kit = host.kit().ok()?;
     let text: JsValue = kit.describe.clone().restore(ctx).ok()?.call((value.clone(),)).ok()?;
     Some(values::string(host, ctx, text.as_string()?))
 }
 
-/// A property that the script may have made a getter, which may fail.
+/// Returns a property, or `None` if reading it fails: a script can make it a getter that throws.
 fn get<'js>(ctx: &Ctx<'js>, object: &Object<'js>, name: &str) -> Option<JsValue<'js>> {
     object.get(name).map_err(|_| ctx.catch()).ok()
 }
 
-/// A property that is text.
+/// Returns a property that is a string.
 pub(super) fn text<'js>(ctx: &Ctx<'js>, object: &Object<'js>, name: &str) -> Option<String> {
     let value = get(ctx, object, name)?;
     value.as_string()?.to_string().ok()

@@ -1,4 +1,4 @@
-//! Host methods as JavaScript functions.
+//! Host methods as JavaScript functions. A sync method throws its error; an async method returns a promise.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::host::Host;
 use super::names::camel_case;
 use super::values::{from_js, to_js};
 
-/// The function for a method. One of an object takes what it is called on as its first argument.
+/// Creates the function for a method. With `of_object`, the first argument of the method is `this`.
 pub(super) fn function<'js>(
     host: &Rc<Host>,
     ctx: &Ctx<'js>,
@@ -51,6 +51,7 @@ pub(super) fn function<'js>(
     function.with_name(camel_case(method.name))?.with_length(method.params.len())
 }
 
+/// Reads the arguments of a script's call.
 struct Reader {
     host: Rc<Host>,
     params: Box<[String]>,

@@ -1,11 +1,12 @@
-//! What the prelude brings, in words. The types of all of it are in `globals.d.ts` of the library's reference.
+//! The documentation of the prelude's globals, for the reference. Their types are in `globals.d.ts` of the `llmspell`
+//! crate's reference.
 
 mod web;
 
 use llmspell_core::Furniture;
 use llmspell_core::furniture::{Function, Written};
 
-/// See the module.
+/// The documented globals of the prelude.
 pub(super) const FURNITURE: &[Furniture] = &[Furniture {
     name: "javascript",
     written: Written::TypeScript,
@@ -18,7 +19,7 @@ no `require`, and nothing of Node or of a page."#,
     classes: web::CLASSES,
 }];
 
-/// A function without type parameters.
+/// Describes a function without type parameters.
 const fn plain(
     name: &'static str,
     params: &'static [&'static str],

@@ -1,5 +1,7 @@
-//! What the VM's host functions share. It holds no handle to the VM itself, which owns those functions; the values of
-//! the VM that it keeps are let go of before the VM is.
+//! The state that the VM's host functions share.
+//!
+//! The VM owns the host functions, and they own the [`Host`], so the `Host` holds no handle to the VM. It does hold
+//! values of the VM ([`Kept`]). QuickJS requires that these are dropped before the VM; [`Host::let_go`] drops them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -15,54 +17,54 @@ use super::limits::Memory;
 use super::modules::Modules;
 use crate::callbacks::Callbacks;
 
-/// A value of the VM that the host keeps.
+/// A value of the VM that the host holds.
 pub(super) type Kept<T> = Persistent<T>;
 
-/// What the prelude hands to Rust.
+/// The functions and objects that the prelude hands to Rust.
 pub(super) struct Kit {
-    /// Makes the error that scripts catch.
+    /// Creates the `SpellError` of a host error.
     pub(super) failure: Kept<Function<'static>>,
-    /// Makes a host object, or finds the one that the script holds already.
+    /// Creates the VM's object for a host object, or finds the one that the script already holds.
     pub(super) thing: Kept<Function<'static>>,
-    /// Makes what loops over the objects of a class.
+    /// Creates the `Symbol.asyncIterator` method of a class.
     pub(super) iterate: Kept<Function<'static>>,
-    /// The sealed thing of the host behind a value.
+    /// Returns the seal of a value, if it has one.
     pub(super) seal_of: Kept<Function<'static>>,
-    /// The word for an object that is no plain one.
+    /// Names the built-in class of an object that cannot leave the VM, such as `Map`.
     pub(super) kind: Kept<Function<'static>>,
-    /// What stands for a value in the message of an error.
+    /// Converts a value to text for the message of an error.
     pub(super) describe: Kept<Function<'static>>,
-    /// A text without lone surrogates.
+    /// Replaces lone surrogates in a string.
     pub(super) well_formed: Kept<Function<'static>>,
-    /// The bytes of an array as a text of one letter a byte.
+    /// Converts bytes to a string of one character per byte.
     pub(super) letters: Kept<Function<'static>>,
-    /// Makes an object read-only with all that it holds.
+    /// Freezes an object, nested objects included.
     pub(super) harden: Kept<Function<'static>>,
-    /// Runs until the interrupt ends it, which no script can catch.
+    /// Loops until the interrupt ends it. No script can catch that.
     pub(super) halt: Kept<Function<'static>>,
-    /// Where the script is: its stack as a text.
+    /// Returns the stack of the script as text.
     pub(super) here: Kept<Function<'static>>,
-    /// Makes a global of a bridge, which is asked for what it holds when a script first touches it.
+    /// Creates the global of a bridge. Its members are made when a script first reads it.
     pub(super) announce: Kept<Function<'static>>,
     pub(super) object_prototype: Kept<Object<'static>>,
-    /// Keeps the shape of an error for want of memory, which is made when there is none left.
+    /// Keeps the hidden class of an out-of-memory error alive, so that such an error can be made without memory.
     pub(super) _spare: Kept<Object<'static>>,
 }
 
-/// A thing of the host that the VM holds in a function, which nobody but the host can open.
+/// A host value that the VM holds inside a native function. Only the host can open that function, the **seal**.
 #[derive(Clone)]
 pub(super) enum Sealed {
     Error(Error),
     Object(HostObject),
 }
 
-/// A promise that was rejected, and that nobody has asked about so far.
+/// A promise that was rejected and has no handler so far.
 pub(super) struct Rejection {
     pub(super) promise: Kept<Value<'static>>,
     pub(super) reason: Kept<Value<'static>>,
 }
 
-/// See the module.
+/// The state of a session.
 pub(super) struct Host {
     pub(super) cx: Context,
     pub(super) callbacks: Callbacks<Kept<Function<'static>>, Kept<Object<'static>>>,
@@ -70,20 +72,21 @@ pub(super) struct Host {
     pub(super) memory: Memory,
     pub(super) modules: Modules,
     kit: RefCell<Option<Rc<Kit>>>,
-    /// The prototypes of the classes that the script has used, by the class's address.
+    /// The prototypes of host classes that the script has used, by the address of the class.
     pub(super) classes: RefCell<HashMap<usize, Kept<Object<'static>>>>,
-    /// The bridges by their names.
+    /// The bridges by name.
     pub(super) bridges: RefCell<HashMap<&'static str, Arc<Bridge>>>,
-    /// Names of globals that belong to the host.
+    /// The names of globals that belong to the host.
     pub(super) reserved: RefCell<HashSet<String>>,
+    /// The unhandled rejections, oldest first.
     pub(super) rejections: RefCell<Vec<Rejection>>,
-    /// What the seal that was just opened held.
+    /// The content of the seal that was just called.
     opened: RefCell<Option<Sealed>>,
-    /// How the script at work looks at the world.
+    /// The context of the running code.
     scope: RefCell<Context>,
-    /// The limit or cancellation that ended the run, with where it did.
+    /// The limit or cancellation that ended the run, with its position in the script.
     ending: RefCell<Option<Error>>,
-    /// The VM is being taken apart.
+    /// Whether the session is being dropped.
     over: Cell<bool>,
 }
 
@@ -111,22 +114,24 @@ impl Host {
         *self.kit.borrow_mut() = Some(Rc::new(kit));
     }
 
-    /// What the prelude left. There from the moment the session is open.
+    /// Returns the handles of the prelude. They are set once the session is open.
     pub(super) fn kit(&self) -> Result<Rc<Kit>> {
         self.kit.borrow().clone().ok_or_else(|| Error::internal("the prelude has not run"))
     }
 
-    /// How the script at work looks at the world.
+    /// Returns the context of the running code.
     pub(super) fn scope(&self) -> Context {
         self.scope.borrow().clone()
     }
 
-    /// Sets how what is at work from now on looks at the world: who waits for an answer goes on as whoever asked.
+    /// Sets the context of the code that runs next. Code that waited for an answer continues in the context of the
+    /// call.
     pub(super) fn enter(&self, cx: Context) {
         *self.scope.borrow_mut() = cx;
     }
 
-    /// Puts a thing of the host where only [`open`](Self::open) finds it again.
+    /// Creates a seal: a native function that holds a host value, which only [`open`](Self::open) and
+    /// [`unseal`](Self::unseal) can read.
     pub(super) fn seal<'js>(
         self: &Rc<Self>,
         ctx: &Ctx<'js>,
@@ -138,20 +143,20 @@ impl Host {
         })
     }
 
-    /// The thing behind a value, when there is one.
+    /// Returns the host value behind an object of the VM, if there is one.
     pub(super) fn open<'js>(&self, ctx: &Ctx<'js>, value: &Value<'js>) -> Option<Sealed> {
         let kit = self.kit().ok()?;
         let seal: Value = kit.seal_of.clone().restore(ctx).ok()?.call((value.clone(),)).ok()?;
         self.unseal(&seal)
     }
 
-    /// The thing in a seal.
+    /// Returns the host value in a seal.
     pub(super) fn unseal(&self, seal: &Value<'_>) -> Option<Sealed> {
         seal.as_function()?.call::<_, ()>(()).ok()?;
         self.opened.borrow_mut().take()
     }
 
-    /// Says whether the script may go on.
+    /// Checks that the script may go on.
     ///
     /// # Errors
     /// The limit or cancellation that ended the run.
@@ -159,23 +164,24 @@ impl Host {
         self.cx.meter().state().map_err(|error| self.ending.borrow().clone().unwrap_or(error))
     }
 
-    /// Ends the run by this error: the first one stays, with the place of the script at that moment.
+    /// Ends the run with this error and returns the error that ended it. The first error stays, with the position of
+    /// the script at that moment.
     pub(super) fn end(&self, ctx: &Ctx<'_>, error: Error) -> Error {
         let known = self.ending.borrow().clone();
         known.unwrap_or_else(|| self.end_at(errors::locate(self, ctx, error)))
     }
 
-    /// The same with a place that is known already.
+    /// Ends the run like [`end`](Self::end), with an error that already has its position.
     pub(super) fn end_at(&self, error: Error) -> Error {
         self.ending.borrow_mut().get_or_insert(error).clone()
     }
 
-    /// Whether the VM is being taken apart.
+    /// Returns whether the session is being dropped.
     pub(super) fn is_over(&self) -> bool {
         self.over.get()
     }
 
-    /// Lets go of all values of the VM, which must not outlive it.
+    /// Drops all values of the VM, which must not outlive it.
     pub(super) fn let_go(&self) {
         self.over.set(true);
         self.calls.clear();

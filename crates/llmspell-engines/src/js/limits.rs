@@ -1,15 +1,21 @@
-//! Holds a running script to its limits: the interrupt, and memory.
+//! Enforces the limits of a running script: the interrupt and the memory limit.
 //!
-//! QuickJS calls the interrupt every ten thousand steps, in loops, calls and regular expressions. It cannot be asked to
-//! stop a script and go on with it later, so a script that is asked to let its neighbours go first does so between
-//! jobs only.
+//! QuickJS calls the interrupt every ten thousand steps, in loops, calls and regular expressions. The interrupt can
+//! only end a script; QuickJS cannot pause one and resume it later. A script that should give way to its neighbours
+//! therefore does so between jobs only.
 //!
-//! What the VM uses can be read only while no script is at work: at each job's end. In between, the VM's own limit holds
-//! the script, but its error can be caught. So the VM is told to collect garbage by itself only when the limit is reached, and
-//! stopped somewhat later. A **canary**, an object that nobody holds, ends
-//! with that collection and trips the meter; garbage is collected before by the session, at the end of jobs and now
-//! and then when the host is called. A single allocation that is larger than all the room there is trips the meter
-//! where its error is made, in the prelude.
+//! # Memory
+//!
+//! The memory that the VM uses can be read only while no script runs, so it is checked between jobs. While a script
+//! runs, the VM's own limit applies, but a script can catch its error. Three measures make the limit hold:
+//!
+//! - The VM collects garbage by itself only when the limit is reached. A **canary**, an object that nothing refers to,
+//!   is freed by that collection, and its destructor trips the meter.
+//! - The session collects earlier: between jobs, and now and then when the script calls the host. It disarms the canary
+//!   while it does and plants a new one.
+//! - The VM's hard limit is one eighth and 4 MiB above the memory limit. It leaves room for the steps until the
+//!   interrupt ends the script. A single allocation beyond that fails, and the prelude trips the meter when the error
+//!   is made.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -20,22 +26,23 @@ use rquickjs::{Ctx, Function, Runtime};
 
 use super::host::Host;
 
-/// Smaller allocations of the host are not asked about one by one.
+/// The smallest allocation of the host that is checked against the limit by itself, in bytes.
 const SMALL: usize = 64 * 1024;
 
-/// The native stack that scripts may take. Worker threads have 8 MiB.
+/// The native stack that a script may use, in bytes. Worker threads have 8 MiB.
 const STACK: usize = 1024 * 1024;
 
-/// The bytes in use below which there is no need to collect.
+/// The bytes in use below which the session does not collect.
 const FEW: u64 = 8 * 1024 * 1024;
 
-/// Bytes beyond the limit that the VM may use before it is stopped.
+/// The bytes beyond nine eighths of the limit at which allocations fail.
 const MARGIN: usize = 4 * 1024 * 1024;
 
-/// How often the host looks at the clock when it is called.
+/// A collection may be due at every `CALLS`-th host call.
 const CALLS: u32 = 64;
 
-/// Once the meter has tripped, the interrupt fails for ever, which no script can catch.
+/// Sets the interrupt and the limits of stack and memory. Once the meter has tripped, every interrupt fails with an
+/// error that no script can catch.
 pub(super) fn arm(runtime: &Runtime, host: &Host) {
     let cx = host.cx.clone();
     runtime.set_interrupt_handler(Some(Box::new(move || {
@@ -43,13 +50,13 @@ pub(super) fn arm(runtime: &Runtime, host: &Host) {
         meter.is_asked() && meter.must_check() && meter.check().is_err()
     })));
     runtime.set_max_stack_size(STACK);
-    // The canary ends at the limit itself; what is beyond it is for what the script does before the interrupt comes.
+    // The canary trips the meter at the limit itself. The rest is room for the steps until the next interrupt.
     let limit = host.memory.limit;
     runtime.set_memory_limit(limit.saturating_add(limit / 8).saturating_add(MARGIN));
     host.memory.set_threshold(runtime, host);
 }
 
-/// Trips the meter when it is collected, unless the session collects.
+/// Trips the meter when the VM frees it, unless the session collects or is being dropped.
 struct Canary(Rc<Host>);
 
 impl Drop for Canary {
@@ -60,15 +67,16 @@ impl Drop for Canary {
     }
 }
 
-/// See the module.
+/// The memory limit of a session, and when memory was last read or collected.
 pub(super) struct Memory {
     limit: usize,
-    /// The session collects, and not the VM by itself.
+    /// Whether the session collects right now, and not the VM by itself.
     collecting: Cell<bool>,
-    /// Bytes in use at which to collect next.
+    /// The bytes in use at which the session collects next.
     next: Cell<u64>,
-    /// When it was collected or looked at last, and how long that took.
+    /// When memory was last read or collected, and how long that took.
     last: RefCell<(Instant, Duration)>,
+    /// The number of host calls so far.
     calls: Cell<u32>,
 }
 
@@ -85,14 +93,18 @@ impl Memory {
         }
     }
 
-    /// Has the VM collect by itself when it uses all that is left beside what the host holds.
+    /// Has the VM collect by itself when it uses all of the limit that the host does not hold.
     fn set_threshold(&self, runtime: &Runtime, host: &Host) {
         let held = usize::try_from(host.cx.meter().held_memory()).unwrap_or(usize::MAX);
         runtime.set_gc_threshold(self.limit.saturating_sub(held));
     }
 
-    /// Looks after memory while no script is at work: tells the meter what the VM uses, and collects when that has
-    /// grown. Looking walks through all there is, so it is not done all the time.
+    /// Checks memory while no script runs: reports the VM's memory to the meter, and collects if it has grown.
+    ///
+    /// Reading the memory walks the whole heap, so it is done only when it [is due](Self::is_due).
+    ///
+    /// # Errors
+    /// When the `memory` limit is reached.
     pub(super) fn look(&self, runtime: &Runtime, context: &rquickjs::Context, host: &Rc<Host>) -> Result<()> {
         if !self.is_due() {
             return Ok(());
@@ -111,7 +123,8 @@ impl Memory {
         host.cx.meter().allow_memory(0)
     }
 
-    /// Collects when that was long ago. What the VM uses is not known while a script is at work.
+    /// Collects garbage at every 64th host call if it [is due](Self::is_due). The VM's memory cannot be read while a
+    /// script runs, so only time decides.
     pub(super) fn collect_now_and_then(&self, host: &Rc<Host>, ctx: &Ctx<'_>) {
         self.calls.set(self.calls.get() + 1);
         if self.calls.get().is_multiple_of(CALLS) && self.is_due() {
@@ -121,7 +134,7 @@ impl Memory {
         }
     }
 
-    /// Whether what looking takes is little beside the time since the last time.
+    /// Returns whether memory may be read or collected again: after 5 ms, and after twice the time that it took last.
     fn is_due(&self) -> bool {
         let (last, took) = *self.last.borrow();
         last.elapsed() >= (took * 2).max(Duration::from_millis(5))
@@ -138,14 +151,14 @@ impl Memory {
         self.put_canary(host, ctx);
     }
 
-    /// Puts a canary into the VM. When there is no room for one, the run is as good as over.
+    /// Plants a canary in the VM. If that fails, memory has run out and the run ends anyway.
     pub(super) fn put_canary(&self, host: &Rc<Host>, ctx: &Ctx<'_>) {
         let canary = Canary(Rc::clone(host));
         let put = || {
             let function = Function::new(ctx.clone(), move || {
                 let _held = &canary;
             })?;
-            // A circle, so that nothing but a collection ends it.
+            // The function refers to itself, so reference counting does not free it; only a collection does.
             function.set("self", function.clone())
         };
         if put().is_err() {
@@ -153,7 +166,7 @@ impl Memory {
         }
     }
 
-    /// Says whether this many bytes more may be taken, inside the VM or outside for it.
+    /// Checks that the script may use `bytes` more, in the VM or in the host. Ignores fewer than 64 KiB.
     ///
     /// # Errors
     /// When the `memory` limit is reached.

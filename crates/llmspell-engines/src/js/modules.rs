@@ -1,4 +1,6 @@
-//! `import`: the files that a spell brings along, and nothing else.
+//! `import`: loads modules from the spell's own folder, and from nowhere else.
+//!
+//! A path is relative to the importing file and begins with `./` or `../`. Its ending may be left out.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,18 +16,18 @@ use super::errors::throw;
 use super::host::Host;
 use crate::module_path::{MAX_PATH, normalise};
 
-/// What may be left out of a module's path, in the order in which it is tried.
+/// The endings that may be left out of a module's path, in the order in which they are tried.
 const ENDINGS: [&str; 6] = [".js", ".mjs", ".ts", ".mts", "/index.js", "/index.ts"];
 
-/// The modules that were found, by their paths.
+/// The modules that were found so far.
 #[derive(Default)]
 pub(super) struct Modules {
-    /// Those that were read and are not loaded yet, and those that are, without their texts.
+    /// The text of each file by its path; `None` after the file was loaded.
     found: RefCell<HashMap<String, Option<String>>>,
 }
 
 impl Modules {
-    /// The file that a path means to the module that imports it.
+    /// Returns the file of an imported path, and reads its text if it is new.
     fn find(&self, host: &Host, importer: &str, path: &str) -> Result<String> {
         if path.len() > MAX_PATH {
             return Err(Error::load(format!("a module's path has at most {MAX_PATH} bytes")));
@@ -33,7 +35,7 @@ impl Modules {
         let folder = importer.rsplit_once('/').map_or("", |(folder, _)| folder);
         let stem = normalise("import", folder, path)?;
         let named = ENDINGS[..4].iter().any(|ending| stem.ends_with(ending));
-        // TypeScript names a module as it will be called when it is JavaScript.
+        // TypeScript imports `a.ts` under the name of its output, `a.js`.
         let typed = stem.strip_suffix(".js").map(|stem| format!("{stem}.ts"));
         let looked: Vec<_> = match named {
             true => std::iter::once(stem).chain(typed).collect(),
@@ -52,6 +54,7 @@ impl Modules {
             .hint(format!("looked for {} in the spell's folder", looked.join(", "))))
     }
 
+    /// Takes the text of a file that was found.
     fn take(&self, file: &str) -> Result<Source> {
         let text = self.found.borrow_mut().get_mut(file).and_then(Option::take);
         let text = text.ok_or_else(|| Error::load(format!("there is no module `{file}`")))?;
@@ -59,7 +62,7 @@ impl Modules {
     }
 }
 
-/// Finds modules for the VM, and loads them.
+/// Resolves and loads modules for the VM.
 pub(super) struct Finder(pub(super) Rc<Host>);
 
 impl Resolver for Finder {

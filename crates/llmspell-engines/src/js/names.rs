@@ -1,6 +1,6 @@
-//! Names of the host as JavaScript writes them.
+//! Converts names of the host, which are in snake_case, to the camelCase of JavaScript.
 
-/// `stream_chat` as `streamChat`.
+/// Converts `stream_chat` to `streamChat`.
 pub(super) fn camel_case(name: &str) -> String {
     let mut words = name.split('_');
     let first = words.next().unwrap_or_default().to_owned();
@@ -12,11 +12,11 @@ pub(super) fn camel_case(name: &str) -> String {
     })
 }
 
-/// The words of an error as a script of this language writes them: names of arguments, of fields and of methods
-/// such as `fs.read_bytes`. What else stands between backticks is the script's own, and stays.
+/// Converts the names of arguments, fields and methods (such as `fs.read_bytes`) in an error message to camelCase.
+/// Other text between backticks comes from the script and stays. `is_method` recognises a bridge's method.
 pub(super) fn spoken(text: &str, is_method: impl Fn(&str, &str) -> bool) -> String {
     let mut spoken = String::with_capacity(text.len());
-    // After `Request` has no field `timout`; it has ….
+    // True inside the list of names after "`Request` has no field `timout`; it has …".
     let mut are_fields = false;
     for (at, piece) in text.split('`').enumerate() {
         if at > 0 {
@@ -38,7 +38,7 @@ pub(super) fn spoken(text: &str, is_method: impl Fn(&str, &str) -> bool) -> Stri
     spoken
 }
 
-/// Whether a text ends as in "argument 2 (`".
+/// Returns whether a text ends like "argument 2 (`".
 fn is_argument(text: &str) -> bool {
     let number = text.strip_suffix(" (`").and_then(|text| text.rsplit_once("argument "));
     number.is_some_and(|(_, number)| number.bytes().all(|digit| digit.is_ascii_digit()))

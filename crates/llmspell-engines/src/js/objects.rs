@@ -1,4 +1,4 @@
-//! Host objects as objects of the VM, whose prototypes hold the methods and fields of their classes.
+//! Host objects as objects of the VM. Their prototypes hold the methods and fields of their classes.
 
 use std::rc::Rc;
 
@@ -14,7 +14,7 @@ use super::host::{Host, Kept, Sealed};
 use super::names::camel_case;
 use super::values::to_js;
 
-/// The VM's object for one of the host's: the same one for as long as the script holds it.
+/// Returns the VM's object for a host object. It is the same one as long as the script holds it.
 pub(super) fn thing<'js>(
     host: &Rc<Host>,
     ctx: &Ctx<'js>,
@@ -23,13 +23,13 @@ pub(super) fn thing<'js>(
     let kit = host.kit().map_err(|error| throw(host, ctx, error))?;
     let prototype = prototype(host, ctx, object.class())?;
     let entries = entries(host, ctx, &object)?;
-    // Addresses fit a double's 53 bits on every machine there is.
+    // A double holds 53 bits. Systems hand out addresses of at most 48 bits unless a program asks for more.
     let address = object.address() as f64;
     let seal = host.seal(ctx, Sealed::Object(object))?;
     kit.thing.clone().restore(ctx)?.call((address, prototype, seal, entries))
 }
 
-/// What the script has of a class.
+/// Returns the prototype of a class, which is made when the script first uses the class.
 fn prototype<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, class: &'static Class) -> rquickjs::Result<Object<'js>> {
     let address = std::ptr::from_ref(class).addr();
     let known = host.classes.borrow().get(&address).cloned();
@@ -57,7 +57,7 @@ fn prototype<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, class: &'static Class) -> rqu
     Ok(prototype)
 }
 
-/// Reads a field of whatever it is read from.
+/// Reads a field of `this`, which must be a host object.
 fn read_from<'js>(
     host: &Rc<Host>,
     ctx: &Ctx<'js>,
@@ -86,7 +86,7 @@ fn read<'js>(
         .map_err(|error| errors::throw(host, ctx, error))
 }
 
-/// What an object holds by name, which is looked up in any case.
+/// Returns the entries of an object, if its class has any. Scripts look them up by name in any case.
 fn entries<'js>(
     host: &Rc<Host>,
     ctx: &Ctx<'js>,

@@ -1,9 +1,10 @@
-//! The prelude's pieces, each a module whose default export is a function.
+//! The pieces of the prelude. Each is a module whose default export is a function.
 //!
-//! A process compiles a piece once, to the VM's bytecode, and sessions load that: reading all of the prelude anew costs
-//! several times what the VM does. Bytecode is trusted by the VM as it is, so none is ever taken but what
-//! was made here, in this process, from the texts below; [`Bundle`], which is meant for bytecode that is part of the
-//! program, loads it.
+//! A process compiles each piece once, and sessions load the bytecode. To compile all of the prelude for every session
+//! would cost several times as much as to open the VM.
+//!
+//! QuickJS does not verify bytecode. Only bytecode that this process compiled from the texts below is ever loaded, by
+//! way of [`Bundle`], which rquickjs provides for bytecode that is embedded in a program.
 
 use std::sync::OnceLock;
 
@@ -12,10 +13,10 @@ use rquickjs::loader::Loader;
 use rquickjs::loader::bundle::{Bundle, HasByteCode};
 use rquickjs::{Context, Ctx, Error, Function, Module, Result, Runtime, WriteOptions};
 
-/// The name that the prelude goes by in stacks, from which it is left out.
+/// The file name of the prelude in stacks. Its frames are left out of tracebacks by it.
 pub(super) const NAME: &str = "[llmspell]";
 
-/// A text, and what it was compiled to.
+/// A piece's source text and its bytecode, once compiled.
 struct Piece {
     text: &'static str,
     bytecode: OnceLock<&'static [u8]>,
@@ -26,14 +27,14 @@ impl Piece {
         Self { text, bytecode: OnceLock::new() }
     }
 
-    /// Compiles it, in a VM of its own, unless that was done before.
+    /// Compiles the piece in a temporary VM, unless that was done before.
     fn compile(&self) -> Result<()> {
         if self.bytecode.get().is_some() {
             return Ok(());
         }
         let runtime = Runtime::new()?;
         let context = Context::custom::<(intrinsic::Eval, intrinsic::RegExpCompiler)>(&runtime)?;
-        // Places stay: by them the prelude's frames are told from the script's.
+        // Positions are not stripped, because the prelude's frames are recognised by their file name.
         let options = WriteOptions { strip_source: true, ..WriteOptions::default() };
         let bytecode = context.with(|ctx| Module::declare(ctx, NAME, self.text)?.write(options))?;
         self.bytecode.get_or_init(|| bytecode.leak());
@@ -47,7 +48,7 @@ impl HasByteCode<'static> for Piece {
     }
 }
 
-/// `core` is run when a session is opened, the others when a script first asks for what they bring.
+/// `core` runs when a session opens. The others run when a script first reads one of their globals.
 static PIECES: [(&str, Piece); 5] = [
     ("core", Piece::new(include_str!("prelude/core.js"))),
     ("console", Piece::new(include_str!("prelude/console.js"))),
@@ -56,7 +57,7 @@ static PIECES: [(&str, Piece); 5] = [
     ("web", Piece::new(include_str!("prelude/web.js"))),
 ];
 
-/// A piece of the prelude, as the function that it is.
+/// Loads a piece and returns its function.
 pub(super) fn load<'js>(ctx: &Ctx<'js>, name: &str) -> Result<Function<'js>> {
     let (_, piece) = PIECES.iter().find(|(known, _)| *known == name).ok_or(Error::Unknown)?;
     piece.compile()?;

@@ -1,4 +1,9 @@
-//! Makes a VM that touches nothing: what is dangerous is not there, what can be abused is replaced.
+//! Opens a JavaScript VM with a closed sandbox.
+//!
+//! The VM is made of chosen intrinsics only, so `performance` does not exist. `prelude/core.js` removes `eval`, shared
+//! memory and weak references. It replaces `Function`, `Date`, `Math.random` and natives that would run long without an
+//! interrupt. Bridges become read-only globals. A script can change other built-ins; the prelude keeps its own
+//! references to those that it needs.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,10 +17,10 @@ use super::host::{Host, Kept, Kit};
 use super::modules::Finder;
 use super::{bridges, limits, prelude};
 
-/// Globals of the prelude that take in the members of a bridge of their name.
+/// Globals of the prelude that a bridge of the same name adds its members to.
 pub(super) const SHARED: [&str; 2] = ["console", "crypto"];
 
-/// What a VM is made with: nothing that measures time, and weak references for the prelude alone.
+/// The intrinsics of a VM. None of them measures time; weak references are for the prelude only, which removes them.
 type Intrinsics = (
     intrinsic::Date,
     intrinsic::Eval,
@@ -29,10 +34,10 @@ type Intrinsics = (
     intrinsic::WeakRef,
 );
 
-/// Makes the VM, with the bridges as read-only globals.
+/// Opens a VM with the bridges as read-only globals.
 ///
 /// # Errors
-/// When it cannot be made, or a bridge is named like a built-in.
+/// When the VM cannot be opened, or a bridge has the name of a built-in.
 pub(super) fn open(host: &Rc<Host>, given: &[Arc<Bridge>]) -> Result<(Runtime, Context)> {
     let no_vm = |error: rquickjs::Error| llmspell_core::Error::internal(format!("cannot make a VM: {error}"));
     let runtime = Runtime::new().map_err(no_vm)?;
@@ -56,6 +61,7 @@ pub(super) fn open(host: &Rc<Host>, given: &[Arc<Bridge>]) -> Result<(Runtime, C
     Ok((runtime, context))
 }
 
+/// Records a rejection without a handler, or removes it when it gets one.
 fn note_rejection<'js>(
     host: &Host,
     ctx: &Ctx<'js>,
@@ -97,7 +103,7 @@ fn prepare(host: &Rc<Host>, ctx: &Ctx<'_>) -> rquickjs::Result<()> {
     Ok(())
 }
 
-/// The functions that the prelude is built on.
+/// Creates the functions, written in Rust, that the prelude is built on.
 fn primitives<'js>(host: &Rc<Host>, ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     let object = Object::new(ctx.clone())?;
     object.set("prelude", prelude::NAME)?;

@@ -1,5 +1,32 @@
-//! Runs a script with all that it starts: its jobs, the calls it waits for, callbacks that the host calls, and what the
-//! host does beside it.
+//! The scheduler of a JavaScript session: one future that runs a script and everything the script starts.
+//!
+//! Promises are the VM's own. [`Run`] drives what they wait for, on the VM's own thread, and spawns nothing:
+//!
+//! - jobs: the VM's queue of promise reactions and `queueMicrotask` functions;
+//! - host calls: each is a promise of the script that [`Run`] settles with the answer (`calls.rs`), timers included;
+//! - callbacks: script functions that the host calls, from any thread (see `callbacks.rs`);
+//! - background work of the host (`Context::beside`), such as a model call whose answer goes to a callback.
+//!
+//! ```js
+//! const [one, two] = await Promise.all([llm.chat("one"), llm.chat("two")]); // two host calls under way
+//! export default one + two;
+//! ```
+//!
+//! # Order
+//!
+//! Each poll repeats [`Run::step`] until nothing makes progress. All due jobs run first, one by one. Then one host call
+//! is settled, and its jobs run before the next one is. If nothing is left to do and nothing was woken, the answer
+//! sequencer of core (`Context::next_turn`) delivers one answer. The script thus sees answers one at a time, in an
+//! order that a replay can repeat. Jobs that follow from an answer run in the context of the code that made the call,
+//! so effects are numbered in the order of the calls. There are no tasks and scopes as in Luau.
+//!
+//! QuickJS can be interrupted but not resumed, so a script gives way to its neighbours only between jobs.
+//!
+//! # End
+//!
+//! The run ends when the script has returned and no job, host call or background work is left. If the script has not
+//! returned by then, it waits for a promise that nothing can settle, which is an error. So is a rejection that was not
+//! handled. An error of the script itself ends the run at once.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -23,32 +50,35 @@ use super::host::{Host, Kept};
 use super::{compile, values};
 use crate::wake::{Alarm, Alive, after_neighbours};
 
-/// What a run begins with.
+/// The code that a run starts with.
 pub(super) enum Start<'a> {
     Module(&'a Source),
     Function(Kept<Function<'static>>, Vec<Value>),
 }
 
-/// How far the script is.
+/// The progress of the script itself.
 enum Script<'a> {
-    /// It begins when it is first polled.
+    /// Not started. The first poll starts it.
     Due(Start<'a>),
-    /// Its module is at work.
+    /// The module's top level runs.
     Module(Kept<Promise<'static>>),
-    /// What it exports, or the function that was called, is at work.
+    /// The result is there, and may be a pending promise.
     Result(Kept<JsValue<'static>>),
+    /// The script has returned. `None` after the value was taken.
     Returned(Option<Value>),
 }
 
-/// A function that the host called, and that has not come to a result.
+/// A callback whose result is still pending.
 struct Called {
     result: Kept<JsValue<'static>>,
     reply: oneshot::Sender<Result<Value>>,
     _alive: Alive,
 }
 
-/// A script under way. It ends with what the script returned when all that it started has ended too, and at once with
-/// what went wrong.
+/// A running script with its host calls, callbacks and background work.
+///
+/// The future resolves to the script's result after everything the script started has ended. It resolves to an error as
+/// soon as the script fails or the run is stopped.
 pub(super) struct Run<'a> {
     host: &'a Rc<Host>,
     runtime: &'a Runtime,
@@ -57,15 +87,16 @@ pub(super) struct Run<'a> {
     script: Script<'a>,
     calls: FuturesUnordered<Call>,
     called: Vec<Called>,
-    /// What the host does for the script beside it.
+    /// Background work of the host.
     beside: FuturesUnordered<BoxFuture<'static, Result<()>>>,
     alarm: Arc<Alarm>,
 }
 
-/// What became of the jobs that were due.
+/// The state of the VM's job queue after [`Run::run_jobs`].
 enum Jobs {
+    /// The queue is empty.
     Done,
-    /// Neighbours on the thread go first.
+    /// Jobs are left, and the neighbours on the thread go first.
     Left,
 }
 
@@ -91,7 +122,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Runs the jobs that are due, one by one: they can be without end.
+    /// Runs the due jobs. Limits are checked between any two, because jobs can queue further jobs without end.
     fn run_jobs(&self) -> Result<Jobs> {
         loop {
             self.host.state()?;
@@ -106,7 +137,7 @@ impl<'a> Run<'a> {
             match self.runtime.execute_pending_job() {
                 Ok(true) => {}
                 Ok(false) => return self.host.state().map(|()| Jobs::Done),
-                // A job of the script's own, as `queueMicrotask` makes them.
+                // Promise reactions turn exceptions into rejections; functions of `queueMicrotask` do not.
                 Err(failed) => {
                     return Err(failed.0.with(|ctx| raised(self.host, &ctx, &ctx.catch())));
                 }
@@ -114,7 +145,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Takes in what was started since the last look; says whether there was anything.
+    /// Takes in the host calls, background work and callbacks that were started since the last call. Returns whether
+    /// there were any.
     fn take_in(&mut self) -> Result<bool> {
         let before = self.calls.len() + self.beside.len();
         self.calls.extend(self.host.calls.take());
@@ -130,7 +162,7 @@ impl<'a> Run<'a> {
         Ok(any)
     }
 
-    /// Calls a function for the host, and returns what it returns.
+    /// Calls a function for the host, and returns its result, which may be a promise.
     fn call_back(&self, call: CallbackCall) -> Result<Kept<JsValue<'static>>> {
         let CallbackCall { number, arguments, failure: failed, within, as_method } = call;
         let held = self
@@ -163,7 +195,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Replies to the host what its calls came to; says whether any did.
+    /// Sends the results of finished callbacks to the host. Returns whether any has finished or lost its caller.
     fn reply(&mut self) -> bool {
         let before = self.called.len();
         let (host, context) = (self.host, self.context);
@@ -177,7 +209,7 @@ impl<'a> Run<'a> {
                 match context.with(|ctx| outcome(host, &ctx, &called.result, "the result of the callback")) {
                     None => Some(called),
                     Some(result) => {
-                        // Nobody waits for it any more when this fails.
+                        // Sending fails only when the caller has stopped waiting.
                         let _ = called.reply.send(result);
                         None
                     }
@@ -187,7 +219,7 @@ impl<'a> Run<'a> {
         self.called.len() < before
     }
 
-    /// Looks how far the script is; says whether it has come further.
+    /// Advances the script itself by one stage, if it can. Returns whether it did.
     fn look_at_script(&mut self) -> Result<bool> {
         match &self.script {
             Script::Due(start) => {
@@ -218,7 +250,8 @@ impl<'a> Run<'a> {
         Ok(true)
     }
 
-    /// What the module has as its result: a value, or what a function makes of the parameters.
+    /// Returns the module's result: its default export, or the result of the default export called with `params` if it
+    /// is a function.
     fn exported(&self, ctx: &Ctx<'_>) -> Result<Script<'static>> {
         let failed = |error| from_js_error(self.host, ctx, error);
         let Some(exports) = self.exports.borrow().clone() else {
@@ -233,7 +266,8 @@ impl<'a> Run<'a> {
         Ok(Script::Result(Kept::save(ctx, result)))
     }
 
-    /// Lets each have its turn; says whether there is reason to look again.
+    /// Runs due jobs and then handles one kind of event. Returns whether another step may make progress, or `None` when
+    /// the script gives way to its neighbours.
     fn step(&mut self, cx: &mut TaskContext<'_>) -> Result<Option<bool>> {
         if let Jobs::Left = self.run_jobs()? {
             return Ok(None);
@@ -241,7 +275,7 @@ impl<'a> Run<'a> {
         if self.look_at_script()? | self.reply() | self.take_in()? {
             return Ok(Some(true));
         }
-        // One answer at a time: what waits for it goes on, as far as it can, before the next comes in.
+        // One answer at a time: the code that waits for it runs as far as it can before the next answer is settled.
         if let Poll::Ready(Some(answered)) = self.calls.poll_next_unpin(cx) {
             if let Some(answered) = answered {
                 self.settle(answered)?;
@@ -253,7 +287,7 @@ impl<'a> Run<'a> {
             progress = true;
             result?;
         }
-        // The answers that were just looked at may have called the script.
+        // The background work may have called the script.
         Ok(Some(progress | self.take_in()?))
     }
 
@@ -261,11 +295,13 @@ impl<'a> Run<'a> {
         self.context.with(|ctx| answered.settle(self.host, &ctx))
     }
 
-    /// Whether nothing that the host could bring would go on with the script.
+    /// Returns whether nothing is left that could resume the script.
     fn is_stuck(&self) -> bool {
         self.calls.is_empty() && self.beside.is_empty() && !self.runtime.is_job_pending()
     }
 
+    /// Returns the result of a run that [is stuck](Self::is_stuck): the script's value, or an error when a rejection
+    /// was not handled or the script never returned.
     fn end(&mut self) -> Result<Value> {
         let rejections = self.host.rejections.take();
         if let Some(first) = rejections.into_iter().next() {
@@ -288,7 +324,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Puts the script to work as far as it goes without waiting.
+/// Starts the script. It runs until it first waits.
 fn begin(
     host: &Rc<Host>,
     ctx: &Ctx<'_>,
@@ -321,7 +357,7 @@ fn begin(
     }
 }
 
-/// What a result came to, which may be a promise; nothing while that is pending. `what` names the value in errors.
+/// Returns the outcome of a result, or `None` while it is a pending promise. `what` names the value in errors.
 fn outcome(
     host: &Rc<Host>,
     ctx: &Ctx<'_>,
@@ -345,7 +381,7 @@ fn outcome(
             })
         }
         PromiseState::Rejected => {
-            // The host asked: nobody else has to.
+            // The host handles this rejection, so the script does not have to.
             let known = Kept::save(ctx, value.clone());
             host.rejections.borrow_mut().retain(|rejection| rejection.promise != known);
             let error = promise.result::<JsValue>()?.err()?;
@@ -371,7 +407,7 @@ impl Future for Run<'_> {
                 Ok(None) => return after_neighbours(cx),
                 Ok(Some(true)) => {}
                 Ok(Some(false)) if self.is_stuck() => return Poll::Ready(self.end()),
-                // Whoever was woken meanwhile has his turn before another answer comes in.
+                // Work that was woken meanwhile is polled before the next answer is delivered.
                 Ok(Some(false)) if alarm.rang() => return Poll::Pending,
                 Ok(Some(false)) if self.host.cx.next_turn() => {}
                 Ok(Some(false)) => return Poll::Pending,

@@ -1,4 +1,7 @@
-//! A session: one VM, from its opening to its drop.
+//! A session: one JavaScript VM with its globals, from opening to drop.
+//!
+//! A session runs one script at a time; a second `eval` or `call` meanwhile is a conflict. `get` and `call` look up a
+//! name among the exports of the last script first, and then among the globals. A VM serves one run only.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -15,17 +18,17 @@ use super::schedule::{Run, Start};
 use super::{bridges, sandbox, values};
 
 pub(super) struct JsSession {
-    // In the order in which they end: what the host keeps of the VM goes first, in `drop`.
+    // Fields drop in this order. Before them, `drop` lets go of the values that the host holds of the VM.
     context: rquickjs::Context,
     runtime: Runtime,
     host: Rc<Host>,
-    /// What the script that was run last exports.
+    /// The module namespace of the last script.
     exports: RefCell<Option<Kept<Object<'static>>>>,
-    /// A script runs: a session is one thread of control.
+    /// Whether a script runs.
     busy: Cell<bool>,
 }
 
-/// Marks the session as busy while it lives.
+/// A guard that marks the session as busy while it lives.
 struct Turn<'a>(&'a Cell<bool>);
 
 impl Drop for Turn<'_> {
@@ -61,7 +64,7 @@ impl JsSession {
         Run::new(&self.host, &self.runtime, &self.context, &self.exports, start).await
     }
 
-    /// A name among what the script exports, and else among the globals.
+    /// Returns the value of a name among the script's exports, or else among the globals.
     fn look_up<'js>(&self, ctx: &Ctx<'js>, name: &str) -> rquickjs::Result<JsValue<'js>> {
         let exports = self.exports.borrow().clone();
         if let Some(exports) = exports {
@@ -121,7 +124,7 @@ impl Session for JsSession {
         self.context.with(|ctx| bridges::register(&self.host, &ctx, &method))
     }
 
-    /// QuickJS cannot tell a run's changes of built-ins from the built-ins, so another run gets another VM.
+    /// Refuses: a run can change built-ins, and QuickJS cannot undo that. Another run needs another VM.
     fn renew(&mut self, _: Context) -> Result<()> {
         Err(Error::new(ErrorKind::Unsupported, "a VM of JavaScript serves one run"))
     }

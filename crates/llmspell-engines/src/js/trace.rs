@@ -1,4 +1,4 @@
-//! Stacks: QuickJS writes them as text, a line a call.
+//! Reads stacks. QuickJS writes them as text, one line per call.
 
 use llmspell_core::{Frame, Place};
 use rquickjs::Ctx;
@@ -6,10 +6,10 @@ use rquickjs::Ctx;
 use super::host::Host;
 use super::prelude;
 
-/// The most frames of a traceback that are kept.
+/// The maximum number of frames in a traceback.
 const MAX_FRAMES: usize = 32;
 
-/// The stack of the running script as a text; empty when no script runs.
+/// Returns the stack of the running script as text. It is empty when no script runs.
 pub(super) fn here(host: &Host, ctx: &Ctx<'_>) -> String {
     let here = || {
         let kit = host.kit().ok()?;
@@ -18,12 +18,12 @@ pub(super) fn here(host: &Host, ctx: &Ctx<'_>) -> String {
     here().unwrap_or_default()
 }
 
-/// The frames of a stack, innermost first, without what is not the script's own.
+/// Returns the frames of a stack, innermost first. Native functions and the prelude are left out.
 pub(super) fn frames(stack: &str) -> Vec<Frame> {
     stack.lines().filter_map(frame).take(MAX_FRAMES).collect()
 }
 
-/// Reads `    at name (file:line:column)`, or the same without a name.
+/// Reads a line: `    at name (file:line:column)` or `    at file:line:column`.
 fn frame(line: &str) -> Option<Frame> {
     let line = line.trim().strip_prefix("at ")?;
     let (function, place) = match line.rsplit_once(" (") {

@@ -1,4 +1,21 @@
-//! JavaScript values to and from [`Value`], directly.
+//! Marshalling between JavaScript values and [`Value`].
+//!
+//! | JavaScript | `Value` |
+//! |---|---|
+//! | `undefined`, `null` | `Nil` |
+//! | a number | `Int` if it is whole and at most 2^53, else `Num`; `-0` is a `Num` |
+//! | a bigint | `Int`, an error past 2^63 - 1 |
+//! | a string | `Str`; lone surrogates become U+FFFD |
+//! | a `Uint8Array`, an `ArrayBuffer` | `Bytes` |
+//! | an array | `List` |
+//! | any other object | `Map` of its own enumerable fields, without those that are `undefined` |
+//! | a function | `Callback` |
+//! | an object of the host | `Object` |
+//!
+//! An error becomes a `Map` with its name, message and own fields. Promises, symbols, cycles, objects such as `Map` and
+//! `Date`, and objects nested deeper than [`MAX_DEPTH`] are errors. The copy counts against the memory limit.
+//!
+//! On the way in, `Nil` becomes `undefined` where it is the whole value and `null` where it is nested.
 
 use std::rc::Rc;
 
@@ -13,16 +30,16 @@ use super::{functions, objects};
 use crate::callbacks::Held;
 use crate::crossing::{CHARGE, Crossing, MAX_INTEGER, Step, Trouble, weight};
 
-/// What a list or map takes beside its items: its own block, and room that was not needed.
+/// The bytes of a list or map besides its items: its own block, and spare capacity.
 const TABLE: usize = 96;
-/// What the host keeps of a function.
+/// The bytes that the host uses for a function that it holds.
 const TICKET: usize = 224;
 
-/// Copies a value out of the VM. `bytes` counts what such values take together; `what` names this one in errors:
-/// "argument 1 (`url`)".
+/// Copies a value out of the VM. `bytes` adds up the bytes of several values, such as all arguments of a call. `what`
+/// names the value in errors, for example "argument 1 (`url`)".
 ///
 /// # Errors
-/// When it holds what cannot leave the VM, or is larger than the memory limit allows.
+/// When the value holds something that cannot leave the VM, or is larger than the memory limit allows.
 pub(super) fn from_js<'js>(
     host: &Rc<Host>,
     ctx: &Ctx<'js>,
@@ -36,7 +53,7 @@ pub(super) fn from_js<'js>(
     read.map_err(|trouble| trouble.into_error(&what()))
 }
 
-/// The fields that a script gave an error, where they are data.
+/// Returns the fields that a script added to an error, if there are any and all of them are data.
 pub(super) fn own_fields<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, object: &Object<'js>) -> Option<Value> {
     let mut reader = Reader { host, ctx, bytes: 0, ancestors: Vec::new() };
     let fields = reader.fields(object).ok()?;
@@ -44,7 +61,7 @@ pub(super) fn own_fields<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, object: &Object<'
     (value.is_data() && value != Value::Map(Map::new())).then_some(value)
 }
 
-/// A text of the VM. What is no Unicode in it becomes a mark.
+/// Copies a string out of the VM. Lone surrogates become U+FFFD.
 pub(super) fn string<'js>(host: &Host, ctx: &Ctx<'js>, text: &JsString<'js>) -> String {
     text.to_string().unwrap_or_else(|_| {
         let well_formed = || {
@@ -58,9 +75,9 @@ pub(super) fn string<'js>(host: &Host, ctx: &Ctx<'js>, text: &JsString<'js>) -> 
 struct Reader<'a, 'js> {
     host: &'a Rc<Host>,
     ctx: &'a Ctx<'js>,
-    /// Bytes of the host that the value will take.
+    /// The bytes of host memory that the value takes so far.
     bytes: usize,
-    /// The objects around the current one.
+    /// The objects that enclose the current one, outermost first.
     ancestors: Vec<Object<'js>>,
 }
 
@@ -69,7 +86,7 @@ impl<'js> Reader<'_, 'js> {
         self.read_in(None, value)
     }
 
-    /// Reads what an object has as a field, if it is one.
+    /// Reads a value. `owner` is the object that holds it as a field; a callback is called as its method.
     fn read_in(&mut self, owner: Option<&Object<'js>>, value: JsValue<'js>) -> Crossing<Value> {
         if let Some(number) = value.as_int() {
             return Ok(Value::Int(number.into()));
@@ -89,7 +106,7 @@ impl<'js> Reader<'_, 'js> {
             return Ok(Value::Nil);
         }
         if value.is_big_int() {
-            // Asked for a number, the VM leaves out what does not fit.
+            // Converted to a number, it would lose the digits that do not fit. So it is read as text.
             let written = super::errors::describe(self.host, self.ctx, &value).unwrap_or_default();
             return written.parse().map(Value::Int).map_err(|_| {
                 Trouble::misfit("the integer is too large: at most 2^63 - 1 can leave the script")
@@ -129,6 +146,7 @@ impl<'js> Reader<'_, 'js> {
         self.within(object.clone(), |reader| reader.fields(&object).map(Value::Map))
     }
 
+    /// Reads the items or fields of an object, which is an ancestor meanwhile.
     fn within(
         &mut self,
         object: Object<'js>,
@@ -140,7 +158,7 @@ impl<'js> Reader<'_, 'js> {
         value
     }
 
-    /// Whether it is an object as `{}` makes them.
+    /// Returns whether the object is a plain one, as `{}` makes it.
     fn is_plain(&self, object: &Object<'js>) -> bool {
         let plain = || {
             let known = self.host.kit().ok()?.object_prototype.clone().restore(self.ctx).ok()?;
@@ -149,7 +167,8 @@ impl<'js> Reader<'_, 'js> {
         plain().unwrap_or(false)
     }
 
-    /// A thing of the host, bytes, an error, or what cannot leave; nothing when it is a record after all.
+    /// Reads an object that is not plain: bytes, an object of the host or an error. Returns `None` if it can be read
+    /// like a plain one, such as an instance of a class of the script.
     fn special(&mut self, object: &Object<'js>) -> Crossing<Option<Value>> {
         if object.is_typed_array::<u8>() || object.is_array_buffer() {
             return self.bytes(object).map(|bytes| Some(Value::Bytes(bytes)));
@@ -173,8 +192,10 @@ impl<'js> Reader<'_, 'js> {
         }
     }
 
-    /// The bytes of a `Uint8Array` or an `ArrayBuffer`. They come as a text of one letter a byte: the VM lends its memory
-    /// only to those who promise not to run a script meanwhile, in code that no compiler checks.
+    /// Reads the bytes of a `Uint8Array` or an `ArrayBuffer`.
+    ///
+    /// The prelude copies them to a string of one character per byte. Direct access to the VM's buffer would need
+    /// `unsafe` code, which has to guarantee that no script runs meanwhile.
     fn bytes(&mut self, object: &Object<'js>) -> Crossing<Vec<u8>> {
         let kit = self.host.kit().map_err(Trouble::Failed)?;
         let read = || {
@@ -186,7 +207,7 @@ impl<'js> Reader<'_, 'js> {
         Ok(letters.chars().map(|letter| letter as u8).collect())
     }
 
-    /// An error as a record: what it is called, its message, and its own fields.
+    /// Reads an error as a map of its name, its message and its own fields.
     fn error(&mut self, object: &Object<'js>) -> Crossing<Value> {
         let mut fields = Map::new();
         for name in ["name", "message"] {
@@ -202,7 +223,7 @@ impl<'js> Reader<'_, 'js> {
     fn list(&mut self, array: &Array<'js>) -> Crossing<Value> {
         let length = self.length(array)?;
         self.charge(TABLE)?;
-        // Nothing is reserved: only items that were read show that the length is true.
+        // No capacity is reserved, because a script can set the length of an array without any items.
         let mut items = Vec::new();
         for at in 0..length {
             self.charge(size_of::<Value>())?;
@@ -212,9 +233,9 @@ impl<'js> Reader<'_, 'js> {
         Ok(Value::List(items))
     }
 
-    /// How many items an array claims to have. `Array::len` panics past `i32::MAX`.
+    /// Returns the length that an array claims. Reads the property, because `Array::len` panics past `i32::MAX`.
     fn length(&self, array: &Array<'js>) -> Crossing<usize> {
-        // What an item takes in the VM at least, unless it is a hole.
+        // The bytes that an item takes in the VM at least. Holes take none.
         const ITEM: u64 = 16;
         let most = (self.host.cx.meter().limits().memory / ITEM) as f64;
         let length: f64 =
@@ -227,7 +248,7 @@ impl<'js> Reader<'_, 'js> {
         Ok(length as usize)
     }
 
-    /// Its own fields; one that is undefined is not there.
+    /// Reads the own enumerable fields of an object, without those that are `undefined`.
     fn fields(&mut self, object: &Object<'js>) -> Crossing<Map> {
         self.charge(TABLE)?;
         let mut fields = Map::new();
@@ -250,7 +271,7 @@ impl<'js> Reader<'_, 'js> {
         Trouble::Failed(from_js_error(self.host, self.ctx, error))
     }
 
-    /// Counts bytes that are about to be copied; asks the limit now and then.
+    /// Counts bytes that are about to be copied. Checks the limits once per [`CHARGE`] bytes.
     fn charge(&mut self, bytes: usize) -> Crossing<()> {
         let before = self.bytes / CHARGE;
         self.bytes = self.bytes.saturating_add(bytes);
@@ -278,7 +299,7 @@ fn number_value(number: f64) -> Value {
 /// Moves a value into the VM.
 ///
 /// # Errors
-/// When it holds an integer that a double cannot, nests too deep, or memory runs out.
+/// When the value holds an integer beyond 2^53, nests too deep, or exceeds the memory limit.
 pub(super) fn to_js<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: Value) -> Result<JsValue<'js>> {
     if value.is_nil() {
         return Ok(JsValue::new_undefined(ctx.clone()));
@@ -286,7 +307,7 @@ pub(super) fn to_js<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: Value) -> Resul
     inner(host, ctx, value, "the value")
 }
 
-/// Moves a bridge's constant into the VM: nothing becomes null, so that the name is there.
+/// Moves a bridge's constant into the VM. `Nil` becomes `null`, so that scripts can tell it from a missing name.
 ///
 /// # Errors
 /// As [`to_js`].
@@ -312,7 +333,7 @@ fn write<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: Value, depth: usize) -> Cr
                 "the integer {value} is past 2^53, the largest that JavaScript can hold"
             )));
         }
-        // As a number it would be an integer where it is whole, and lose its sign.
+        // `new_number` would make zero an integer, and -0 would lose its sign.
         Value::Num(value) if value == 0.0 => JsValue::new_float(ctx.clone(), value),
         Value::Num(value) => JsValue::new_number(ctx.clone(), value),
         Value::Str(text) => JsString::from_str(ctx.clone(), &text).map_err(failed)?.into_value(),
@@ -342,7 +363,7 @@ fn write<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: Value, depth: usize) -> Cr
     })
 }
 
-/// Gives an object a property of its own. Assigning would ask its prototypes, which are the script's to change.
+/// Defines an own property. An assignment would run setters of the prototypes, which a script can change.
 fn define<'js, K: rquickjs::IntoAtom<'js>>(
     object: &Object<'js>,
     name: K,
@@ -351,7 +372,8 @@ fn define<'js, K: rquickjs::IntoAtom<'js>>(
     object.prop(name, Property::from(value).configurable().enumerable().writable())
 }
 
-/// A ticket back to its function; that of another session becomes a function that calls over there.
+/// Converts a callback to a function. A callback of this session becomes the function itself; a callback of another
+/// session becomes a function that calls it there.
 fn function<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, callback: Callback) -> rquickjs::Result<JsValue<'js>> {
     if let Some(held) = host.callbacks.function(callback.number()) {
         return Ok(held.function.restore(ctx)?.into_value());

@@ -1,4 +1,5 @@
-//! What `web.js` and `net.js` are built on.
+//! The primitives, written in Rust, that `prelude/web.js` and `prelude/net.js` are built on: timers, cancellation, text
+//! encoding, base64, URLs and random bytes.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,16 +15,16 @@ use super::errors::throw;
 use super::host::Host;
 use super::{calls, values};
 
-/// Reads base64 with its padding and without.
+/// Standard base64. Decoding accepts texts with and without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The most random bytes of one call, as in browsers.
+/// The maximum number of random bytes per call, as in browsers.
 const MAX_RANDOM: f64 = 65_536.0;
 
-/// Adds the primitives.
+/// Adds the primitives to the object that the prelude gets.
 pub(super) fn add<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, object: &Object<'js>) -> rquickjs::Result<()> {
     add_waiting(host, ctx, object)?;
     add_texts(host, ctx, object)?;
@@ -44,7 +45,7 @@ pub(super) fn add<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, object: &Object<'js>) ->
     object.set("changeUrl", Function::new(ctx.clone(), change)?)?;
     let shared = Rc::clone(host);
     let random = move |ctx: Ctx<'js>, count: f64| {
-        // `web.js` refuses more by name, but asks an object of the script, whose answers may change.
+        // `web.js` refuses more with a clear error, but it reads `byteLength` of a script's object, which may lie.
         let count = count.clamp(0.0, MAX_RANDOM) as usize;
         let bytes = shared.scope().random().list(count);
         TypedArray::new(ctx.clone(), bytes.map_err(|error| throw(&shared, &ctx, error))?)
@@ -64,7 +65,7 @@ fn add_waiting<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, object: &Object<'js>) -> rq
         })
     };
     object.set("sleep", Function::new(ctx.clone(), sleep)?)?;
-    // Begins a call of the host, and returns its promise and what drops the call.
+    // Calls a function that starts a host call, and returns its promise and a function that cancels the call.
     let shared = Rc::clone(host);
     let with_cancel = move |ctx: Ctx<'js>, begin: Function<'js>| {
         let cancel = shared.calls.watch();
@@ -118,7 +119,7 @@ fn read_bytes<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, bytes: JsValue<'js>) -> rqui
     }
 }
 
-/// How many bytes there are up to a letter that has only begun.
+/// Returns the length of `bytes` without an incomplete UTF-8 character at the end.
 fn whole_letters(bytes: &[u8]) -> usize {
     match std::str::from_utf8(bytes.get(bytes.len().saturating_sub(3)..).unwrap_or_default()) {
         Err(error) if error.error_len().is_none() => bytes.len().saturating_sub(3) + error.valid_up_to(),
@@ -129,7 +130,7 @@ fn whole_letters(bytes: &[u8]) -> usize {
     }
 }
 
-/// The parts of an address, as scripts know them.
+/// Returns the parts of a URL under the names that the `URL` class of the web gives them.
 fn parts<'js>(ctx: &Ctx<'js>, url: &Url) -> rquickjs::Result<Object<'js>> {
     let object = Object::new(ctx.clone())?;
     object.set("href", quirks::href(url))?;
@@ -146,7 +147,7 @@ fn parts<'js>(ctx: &Ctx<'js>, url: &Url) -> rquickjs::Result<Object<'js>> {
     Ok(object)
 }
 
-/// Changes a part, unless that makes no address.
+/// Changes a part of a URL. A value that would make the URL invalid is ignored, as in browsers.
 fn change(url: &mut Url, name: &str, value: &str) {
     let _ = match name {
         "href" => quirks::set_href(url, value).map_err(drop),

@@ -1,8 +1,8 @@
 //! Converts errors between the host and Luau scripts.
 //!
 //! A host [`Error`] reaches a script as an `err` table, or as a raised value. The VM keeps the host error behind it. So
-//! an `err` that a script raises again is that same error, with its kind and the facts of its call. Errors that a script
-//! raises get a position and a traceback, without the prelude's frames. An error that ends the run (a limit or a
+//! an `err` that a script raises again is that same error, with its kind and the facts of its call. Errors that a
+//! script raises get a position and a traceback, without the prelude's frames. An error that ends the run (a limit or a
 //! cancellation) cannot be caught: [`caught`] raises it again.
 
 use std::rc::Rc;

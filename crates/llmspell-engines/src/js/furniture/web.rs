@@ -1,4 +1,4 @@
-//! The classes of the web.
+//! The documentation of the prelude's classes.
 
 use llmspell_core::furniture::{Function, Kind};
 
@@ -8,7 +8,7 @@ const fn class(name: &'static str, doc: &'static str, methods: &'static [Functio
     Kind { name, generics: "", doc, methods }
 }
 
-/// See the module.
+/// The documented classes of the prelude.
 pub(super) const CLASSES: &[Kind] = &[
     class(
         "SpellError",
