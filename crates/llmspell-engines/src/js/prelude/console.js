@@ -1,4 +1,4 @@
-// `console`: what is said goes to stdout; warnings, errors and what helps to find them go to the log.
+// `console`: `log` and `info` write to stdout; `debug`, `warn`, `error` and `assert` write to the log.
 export default function ({ host, natives, unbound, NativeDate }) {
     const { getOwnPropertyDescriptor, getPrototypeOf, is, isArray, ownKeys, stringify } = natives;
     const toISOString = unbound(NativeDate.prototype.toISOString);
@@ -9,7 +9,7 @@ export default function ({ host, natives, unbound, NativeDate }) {
     const NativeRegExp = natives.RegExp;
     const ArrayBufferView = natives.TypedArray;
 
-    // Deeper values, and items past the first hundred, are not shown.
+    // Values nested deeper than DEEPEST and items past MOST are not shown.
     const DEEPEST = 4;
     const MOST = 100;
     const WIDTH = 76;

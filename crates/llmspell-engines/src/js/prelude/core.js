@@ -1,5 +1,5 @@
-// What every script has from its first line on, and what only the host sees. Runs before the spell, and keeps the
-// built-ins that it needs where the spell cannot reach them. `host` holds the primitives that are written in Rust.
+// The core of the prelude: closes the sandbox, and makes the globals and the host's helpers. Runs before the spell, and
+// keeps the built-ins that it needs out of the spell's reach. `host` holds the primitives that are written in Rust.
 export default function (host) {
     const { apply, construct, defineProperty, deleteProperty } = Reflect;
     const { getOwnPropertyDescriptor, getPrototypeOf, ownKeys } = Reflect;
@@ -17,7 +17,7 @@ export default function (host) {
     const nativeError = Error.prototype;
     const objectPrototype = Object.prototype;
 
-    // A method as a function of what it is called on, whatever becomes of the method.
+    // Makes a method a function whose first argument is `this`. It works even after a script replaced the method.
     const unbound = Function.prototype.call.bind(Function.prototype.bind, Function.prototype.call);
     const weakGet = unbound(WeakMap.prototype.get);
     const weakSet = unbound(WeakMap.prototype.set);
@@ -31,7 +31,7 @@ export default function (host) {
         return object;
     }
 
-    // No way from text to code, no memory or order that threads share, nothing that tells when garbage is collected.
+    // Removes everything that makes code from text, shares memory between threads, or shows when garbage is collected.
 
     for (const name of ["eval", "SharedArrayBuffer", "Atomics", "WeakRef", "FinalizationRegistry"]) {
         deleteProperty(global, name);
@@ -60,7 +60,7 @@ export default function (host) {
     deleteProperty(ArrayBuffer.prototype, "constructor");
     define(ArrayBuffer.prototype, "constructor", ArrayBuffer, false);
 
-    // Randomness that anybody can guess, and that is the same in each run; `crypto` has the other.
+    // `Math.random`: predictable, and the same in each run (mulberry32). `crypto` has secure randomness.
 
     let state = 1;
     function draw() {
@@ -78,7 +78,7 @@ export default function (host) {
         false,
     );
 
-    // Natives that take long for long values: the interrupt comes only once in ten thousand calls.
+    // Natives that take long for long values. They poll the meter, as QuickJS interrupts once in ten thousand calls.
 
     const LONG = 1000;
 
@@ -121,10 +121,10 @@ export default function (host) {
         watch(Object, name, always);
     }
 
-    // Stacks, as the engine writes them by itself, without the prelude's own frames. An error that the engine makes
-    // because memory ran out is none that a script may catch.
+    // Stacks, in the engine's own format and without the prelude's frames. An error that the engine makes because
+    // memory ran out trips the meter, so that no script can catch it.
 
-    // How many of the innermost calls only make the error: it comes from where it is made.
+    // Returns how many of the innermost calls are constructors of the error. The stack begins after them.
     function constructors(error, sites) {
         let count = 0;
         let prototype = getPrototypeOf(error);
@@ -143,7 +143,7 @@ export default function (host) {
         return count;
     }
 
-    // The engine can make an error in the last of its memory only when it knows the shape of one.
+    // Keeps the hidden class of an InternalError alive, so that the engine can make one when memory has run out.
     const spare = create(internalError);
 
     let skew = 0;
@@ -154,11 +154,11 @@ export default function (host) {
         if (native === "out of memory") {
             outOfMemory();
         }
-        // The interrupt cannot end a script from here, and may come here each time, in step with the loop of a script that
-        // catches errors. So it is put out of step.
+        // The interrupt cannot end a script here. If a script catches errors in a loop, every interrupt may fall here,
+        // in step with the loop. A pseudo-random number of extra steps breaks that rhythm.
         if (native !== "interrupted" && !isHosts && isOver()) {
             skew = (imul(skew, 1103515245) + 12345) | 0;
-            // A turn of a loop is two steps, a call is one.
+            // A call is one step, an iteration of a loop is two.
             if (skew & 0x10000) {
                 isOver();
             }
@@ -180,7 +180,7 @@ export default function (host) {
     NativeError.prepareStackTrace = trace;
     deleteProperty(NativeError, "prepareStackTrace");
 
-    // Errors of the host.
+    // Host errors.
 
     class SpellError extends NativeError {
         constructor(message, options) {
@@ -228,7 +228,7 @@ export default function (host) {
         return error;
     }
 
-    // Things of the host: the same object for as long as the script holds it.
+    // Host objects. A script gets the same object for a host object as long as it holds it.
 
     const ENTRIES = {
         get(target, name) {
@@ -277,8 +277,8 @@ export default function (host) {
         return made;
     }
 
-    // What `for await` asks a thing for: each loop goes on where the last one ended. The engine leaves a loop early even
-    // when its items ended by an error, or all had come.
+    // Makes the `Symbol.asyncIterator` method of a host class. Each loop continues where the last one ended. QuickJS
+    // calls `return` even when the items ended by themselves or with an error, and `stop` must not run then.
     function iterate(next, stop) {
         return function () {
             const items = this;
@@ -304,7 +304,7 @@ export default function (host) {
         };
     }
 
-    // Tells by what only such an object can answer to.
+    // Recognises built-in classes by a method or getter that throws on any other object.
     const KINDS = [
         ["Map", unbound(getOwnPropertyDescriptor(Map.prototype, "size").get)],
         ["Set", unbound(getOwnPropertyDescriptor(Set.prototype, "size").get)],
@@ -322,7 +322,7 @@ export default function (host) {
                 KINDS[i][1](value);
                 return KINDS[i][0];
             } catch {
-                // It is none of these.
+                // Not an object of this class.
             }
         }
         return undefined;
@@ -338,7 +338,7 @@ export default function (host) {
 
     function harden(value) {
         if (typeof value === "function") {
-            // What it has by itself are its name and its number of arguments.
+            // Its own properties are only `name` and `length`, which need no hardening.
             freeze(value);
         } else if (typeof value === "object" && value !== null) {
             freeze(value);
@@ -350,7 +350,7 @@ export default function (host) {
         return value;
     }
 
-    // As many letters as can be arguments at once.
+    // The number of bytes that are converted at once. It is limited by the number of arguments of a call.
     const SOME = 8192;
     const { fromCharCode } = String;
     const NativeBytes = Uint8Array;
@@ -384,7 +384,7 @@ export default function (host) {
         return stack;
     }
 
-    // Bridges, each made when it is first asked for.
+    // Bridges. Each is created when a script first reads it.
 
     function announce(name) {
         let made;
@@ -395,7 +395,7 @@ export default function (host) {
         defineProperty(global, name, { __proto__: null, get, set, enumerable: true, configurable: false });
     }
 
-    // Pieces that are run when they are first asked for. A bridge of the same name adds its members.
+    // The pieces with their globals. A piece runs when a global of it is first read. A bridge of that name adds members.
 
     const PIECES = {
         __proto__: null,
@@ -431,7 +431,7 @@ export default function (host) {
         return error;
     };
 
-    // A piece finds no built-in but what is here when it begins: the script may have changed all others before.
+    // The unchanged built-ins for the pieces. The script may have changed all others before a piece runs.
     const natives = {
         Error: NativeError,
         Map,

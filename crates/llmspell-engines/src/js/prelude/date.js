@@ -1,5 +1,5 @@
-// `Date`: the time of day comes from the host's clock, and every place on earth keeps the same time, UTC, so that a spell
-// runs alike everywhere.
+// `Date`: the time comes from the host's clock, and the local time zone is always UTC, so that a spell behaves the same
+// on every machine.
 export default function ({ host, natives, unbound, NativeDate }) {
     const { construct, defineProperty, ownKeys } = natives;
     const { UTC } = NativeDate;
@@ -14,7 +14,7 @@ export default function ({ host, natives, unbound, NativeDate }) {
     const ZONED = /(?:Z|GMT|UTC?|[ECMP][SD]T|[+-]\d\d:?\d\d)\s*(?:\(.*\))?\s*$/i;
     const DATE_ONLY = /^[+-]?\d{4,6}(?:-\d\d(?:-\d\d)?)?$/;
 
-    // The native reads a text that names no zone as the time of the machine's own place.
+    // The native parser reads a text without a zone in the machine's local time zone. This one reads it as UTC.
     function parse(text) {
         const written = `${text}`;
         const time = nativeParse(written);
@@ -70,7 +70,7 @@ export default function ({ host, natives, unbound, NativeDate }) {
         return this.getUTCFullYear() - 1900;
     });
 
-    // How a date reads; there are no other languages than one.
+    // Dates as text. The `toLocale…` methods ignore languages and give ISO forms.
     const invalid = (date) => Number.isNaN(getTime(date));
     const reads = {
         toString: (date) => `${text(date).day} ${text(date).time}`,

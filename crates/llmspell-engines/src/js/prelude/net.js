@@ -1,9 +1,9 @@
-// Addresses, and requests over the bridge `http`, with its permissions.
+// `URL`, `Headers`, `Response` and `fetch`. Requests go through the bridge `http` and need its permissions.
 export default function ({ bring, bytesOf, define, host, natives, SpellError }) {
     const global = globalThis;
     const { TextDecoder } = bring("web");
 
-    // Addresses.
+    // URLs.
 
     const PAIR = (text) => encodeURIComponent(text).replace(/%20/g, "+").replace(/[!'()~]/g, (letter) => `%${letter.charCodeAt(0).toString(16).toUpperCase()}`);
     const UNPAIR = (text) => {
@@ -193,7 +193,7 @@ export default function ({ bring, bytesOf, define, host, natives, SpellError }) 
         });
     }
 
-    // Requests, over the bridge `http` and with its permissions.
+    // Requests.
 
     class Headers {
         #entries = new Map();

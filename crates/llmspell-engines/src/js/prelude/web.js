@@ -1,4 +1,4 @@
-// What a script expects of every place where JavaScript runs, made of what the host has.
+// The parts of the web platform that scripts expect, on top of the host's primitives, and `promise`.
 export default function ({ bytesOf, define, host, named, natives, SpellError }) {
     const { apply, freeze, getPrototypeOf, isView, ownKeys } = natives;
     const { sleep } = host;
@@ -43,7 +43,7 @@ export default function ({ bytesOf, define, host, named, natives, SpellError }) 
     const clearTimeout = (id) => clear(id);
     const clearInterval = (id) => clear(id);
 
-    // Stopping what is under way.
+    // AbortController and AbortSignal.
 
     class AbortSignal {
         #reason;
@@ -128,7 +128,7 @@ export default function ({ bytesOf, define, host, named, natives, SpellError }) 
         }
     }
 
-    // Texts and bytes.
+    // Text encoding and base64.
 
     class TextEncoder {
         encoding = "utf-8";
@@ -190,7 +190,7 @@ export default function ({ bytesOf, define, host, named, natives, SpellError }) 
         return decoded;
     }
 
-    // Copies.
+    // structuredClone.
 
     function copy(value, seen) {
         if (typeof value === "function" || typeof value === "symbol") {
@@ -251,7 +251,7 @@ export default function ({ bytesOf, define, host, named, natives, SpellError }) 
 
     const structuredClone = (value) => copy(value, new Map());
 
-    // Randomness that nobody can guess.
+    // Cryptographically secure randomness.
 
     const crypto = {
         getRandomValues(array) {
@@ -270,7 +270,7 @@ export default function ({ bytesOf, define, host, named, natives, SpellError }) 
         },
     };
 
-    // Several things at once, as Luau's `promise` has them.
+    // `promise`: helpers for concurrency, with the names of Luau's.
 
     const promise = {
         spawn: (f, ...values) => new Promise((resolve) => resolve(f(...values))),
