@@ -395,7 +395,7 @@ export default function (host) {
         defineProperty(global, name, { __proto__: null, get, set, enumerable: true, configurable: false });
     }
 
-    // The pieces with their globals. A piece runs when a global of it is first read. A bridge of that name adds members.
+    // The pieces with their globals. A piece runs when a global of it is first read. Bridges of that name add members.
 
     const PIECES = {
         __proto__: null,
