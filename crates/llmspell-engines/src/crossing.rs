@@ -42,7 +42,7 @@ impl Trouble {
         self
     }
 
-    /// Converts to an error. `what` names the whole value, and the path follows it: "argument 1 (`url`).headers[2]".
+    /// Converts to an error. `what` names the whole value, and the path follows it: "argument 1 (`request`).headers".
     pub(crate) fn into_error(self, what: &str) -> Error {
         match self {
             Self::Failed(error) => error,

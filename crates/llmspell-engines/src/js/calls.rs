@@ -110,7 +110,7 @@ fn settle<'js>(
     }
 }
 
-/// The calls that were started since the schedule last looked.
+/// The host calls that the scheduler has not taken yet.
 #[derive(Default)]
 pub(super) struct Calls {
     started: RefCell<Vec<Call>>,

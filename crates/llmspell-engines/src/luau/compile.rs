@@ -1,6 +1,7 @@
 //! Compiles sources to bytecode, and turns compiler errors into diagnostics with an excerpt and a hint.
 //!
-//! Bytecode is only ever made here, from text. The VM trusts bytecode, so a script must not be able to supply any.
+//! The VM does not verify bytecode, so a script must not be able to supply any. All bytecode is made here from text,
+//! except that of the preludes, which is checked in.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -194,7 +194,7 @@ impl Host {
         ending.get_or_insert_with(|| errors::locate(lua, error)).clone()
     }
 
-    /// Whether the run was [ended](Self::end).
+    /// Returns whether the run was [ended](Self::end).
     pub(super) fn has_ended(&self) -> bool {
         self.run().ending.borrow().is_some()
     }

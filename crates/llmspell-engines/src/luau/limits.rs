@@ -1,7 +1,7 @@
 //! Enforces the limits of a running script: the interrupt and the memory limit.
 //!
 //! The interrupt reads one atomic of the run's meter. When the watchdog has set it, the script's thread checks time and
-//! cancellation itself, or lets the script give way to its neighbours. See "Who stops a script" in `ARCHITECTURE.md`.
+//! cancellation itself, or lets the script give way to its neighbours. `ARCHITECTURE.md` describes the watchdog.
 //!
 //! The memory limit covers the VM and what the host holds for the script. mlua refuses allocations past the limit, but
 //! Luau does not collect garbage before it fails. [`Memory`] therefore collects early, at 85 % of the limit.
