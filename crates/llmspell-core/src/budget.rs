@@ -81,8 +81,11 @@ pub(crate) struct Purse {
 /// State shared by the ledgers of a run and its children, for calls that wait for budget.
 #[derive(Debug, Default)]
 struct Family {
-    /// Notified when a call has ended.
-    changed: Notify,
+    /// Notified when another call may be counted, or will never be. Thousands of calls may wait for that, so it is not
+    /// notified by calls that only end.
+    call_freed: Notify,
+    /// Notified when a call has ended, which may leave tokens and cost to others.
+    budget_freed: Notify,
     /// The number of calls under way whose answers are being awaited.
     active: AtomicU64,
     /// The number of calls that wait for budget.
@@ -101,6 +104,11 @@ impl Drop for Waiting<'_> {
 }
 
 impl Family {
+    fn wake_all(&self) {
+        self.call_freed.notify_waiters();
+        self.budget_freed.notify_waiters();
+    }
+
     fn wait(&self) -> Waiting<'_> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         Waiting(self)
@@ -212,11 +220,11 @@ impl Purse {
     /// The engine calls this when the script has nothing to do and no answer is awaited. Open streams cannot free
     /// budget then, because their readers wait as well.
     pub(crate) fn give_up(&self) -> bool {
-        let Family { changed, active, waiting, given_up } = &*self.family;
+        let Family { active, waiting, given_up, .. } = &*self.family;
         let stuck = waiting.load(Ordering::Relaxed) > 0 && active.load(Ordering::Relaxed) == 0;
         if stuck {
             given_up.fetch_add(1, Ordering::Relaxed);
-            changed.notify_waiters();
+            self.family.wake_all();
         }
         stuck
     }
@@ -307,14 +315,20 @@ impl Purse {
 
     /// Ends a call and releases its reservation. If `counts` is false, the call is not counted any more.
     fn end(&self, need: Need, waited: bool, counts: bool) {
+        let mut was_last = false;
         for purse in self.line() {
             let mut held = purse.held();
             held.aside.tokens = held.aside.tokens.saturating_sub(need.tokens);
             held.aside.cost = (held.aside.cost - need.cost).max(0.0);
             held.calls = held.calls.saturating_sub(u64::from(!counts));
             held.under_way = held.under_way.saturating_sub(u64::from(!waited));
+            was_last |= held.under_way == 0;
         }
-        self.family.changed.notify_waiters();
+        // Without an engine, calls that wait give up when no answer is being awaited any more.
+        if was_last || !counts || self.family.active.load(Ordering::Relaxed) == 0 {
+            self.family.call_freed.notify_waiters();
+        }
+        self.family.budget_freed.notify_waiters();
     }
 
     /// Records whether a call has its budget or waits for it. If no call is under way any more, the waiting calls are
@@ -327,7 +341,7 @@ impl Purse {
             was_last |= held.under_way == 0;
         }
         if was_last {
-            self.family.changed.notify_waiters();
+            self.family.wake_all();
         }
     }
 
@@ -382,7 +396,7 @@ impl Context {
     /// turn out not to count.
     pub(crate) async fn count_call(&self) -> Result<Call> {
         self.meter().state()?;
-        self.take(|purse| purse.count_call()).await?;
+        self.take(|family| &family.call_freed, |purse| purse.count_call()).await?;
         Ok(Call::new(self.purse()))
     }
 
@@ -409,7 +423,10 @@ impl Context {
         let need = |output| Need::of(input_tokens, output, priced);
         call.wait();
         let output = match request.max_tokens {
-            Some(output) => self.take(|purse| purse.set_aside(need(output)).map(|()| output)).await?,
+            Some(output) => {
+                let take = |purse: &Purse| purse.set_aside(need(output)).map(|()| output);
+                self.take(|family| &family.budget_freed, take).await?
+            }
             None => {
                 let most = DEFAULT_OUTPUT.min(max_output.unwrap_or(DEFAULT_OUTPUT));
                 let take = |purse: &Purse| {
@@ -422,7 +439,7 @@ impl Context {
                         purse.set_aside(need(less)).map(|()| less)
                     })
                 };
-                self.take(take).await?
+                self.take(|family| &family.budget_freed, take).await?
             }
         };
         request.max_tokens = Some(output);
@@ -431,13 +448,17 @@ impl Context {
         Ok(())
     }
 
-    /// Takes something from the ledger. Waits while calls under way may free budget for it.
-    async fn take<T>(&self, take: impl Fn(&Purse) -> Result<T, Spent>) -> Result<T> {
+    /// Takes something from the ledger. Waits for `freed` while calls under way may free budget for it.
+    async fn take<T>(
+        &self,
+        freed: impl Fn(&Family) -> &Notify,
+        take: impl Fn(&Purse) -> Result<T, Spent>,
+    ) -> Result<T> {
         let purse = self.purse();
         let family = &purse.family;
         let given_up = family.given_up.load(Ordering::Relaxed);
         loop {
-            let changed = family.changed.notified();
+            let freed = freed(family).notified();
             let spent = match take(purse) {
                 Ok(taken) => return Ok(taken),
                 Err(spent) => spent,
@@ -454,7 +475,7 @@ impl Context {
                 });
             }
             let _waiting = family.wait();
-            let ended = self.cancellation().run_until_cancelled(changed).await;
+            let ended = self.cancellation().run_until_cancelled(freed).await;
             ended.ok_or_else(|| self.meter().state().err().unwrap_or_else(Error::cancelled))?;
         }
     }
@@ -578,5 +599,45 @@ mod tests {
         purse.settle(&Usage { input_tokens: u64::MAX, cost_usd: Some(f64::NAN), ..Usage::default() });
         let used = purse.used();
         assert_eq!((used.input_tokens, used.cost_usd, purse.unpriced()), (u64::MAX, None, 2));
+    }
+
+    /// Counts how often it is woken.
+    struct Wakes(AtomicU64);
+
+    impl std::task::Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn calls_that_wait_for_the_limit_of_calls_are_not_woken_by_each_call_that_ends() {
+        let cx = Context::builder().limits(Limits { model_calls: 3, ..Limits::default() }).build();
+        cx.take_turns();
+        let wakes = Arc::new(Wakes(AtomicU64::new(0)));
+        let waker = std::task::Waker::from(Arc::clone(&wakes));
+        let mut task = std::task::Context::from_waker(&waker);
+        let mut count = || {
+            let mut call = Box::pin(cx.count_call());
+            (call.as_mut().poll(&mut task), call)
+        };
+        let mut under_way = Vec::new();
+        for _ in 0..3 {
+            match count().0 {
+                std::task::Poll::Ready(call) => under_way.push(call.unwrap()),
+                std::task::Poll::Pending => panic!("there is room for three calls"),
+            }
+        }
+        let waiting: Vec<_> = (0..100).map(|_| count()).collect();
+        assert!(waiting.iter().all(|(poll, _)| poll.is_pending()));
+        let mut end = |call: Option<Call>| {
+            let mut call = call.unwrap();
+            call.settled();
+            drop(call);
+            wakes.0.swap(0, Ordering::Relaxed)
+        };
+        assert_eq!(end(under_way.pop()), 0, "its place is taken for good");
+        assert_eq!(end(under_way.pop()), 0);
+        assert_eq!(end(under_way.pop()), 100, "no more place will come");
     }
 }
