@@ -204,257 +204,257 @@ declare function fetch(
 ): Promise<Response>;
 
 declare namespace Spell {
-    /** What `agents.create` takes. */
+    /** The argument of `agents.create`. */
     interface AgentConfig {
-        /** Its name: 1 to 64 letters, digits, `_` and `-`. */
+        /** The agent's name: 1 to 64 letters, digits, `_` and `-`. */
         name: string;
-        /** What it does, for an agent that has it as a tool. */
+        /** What the agent does, for other agents that have it as a tool. */
         description?: string | null;
-        /** Standing instructions. */
+        /** The system prompt. */
         systemPrompt?: string | null;
-        /** What it may call: names of tools and of methods such as `"fs.read"`, tables as `tools.register` takes them, agents. */
+        /** The tools: names of tools, names of methods such as `"fs.read"`, tables as for `tools.register`, and agents. */
         tools?: Array<string | ToolDefinition | Agent>;
-        /** The most turns that one run may take; 10 unless given. */
+        /** The maximum number of turns of one run; 10 by default. */
         maxTurns?: number | null;
-        /** What one run may spend at most: `model_calls`, `tokens` and `cost` in US dollars. */
+        /** The maximum that one run may spend: `model_calls`, `tokens` and `cost` in US dollars. */
         budget?: Budget | null;
-        /** What its answer has to be, as JSON Schema or in the short form; else it is text. */
+        /** The schema of the answer, as JSON Schema or shorthand. Without it, the answer is text. */
         output?: any;
-        /** Is called with each step; returning `false` stops the run. */
+        /** Called for each step; returning `false` stops the run. */
         onEvent?: ((...values: any[]) => any) | null;
-        /** How the model is told of its tools: `native`, or `text` for a model that calls none. When it is not said, a model that is known to call none is refused. */
+        /** How the model calls tools: `native` (function calling), or `text` for models without it. By default, a model that is known to lack function calling is rejected. */
         toolMode?: ToolMode | null;
-        /** What to do when what was said is more than the model can read: `drop_results` of tools, `summarize` or `fail`. */
+        /** What to do when the messages exceed the context window: `drop_results` of tools, `summarize` or `fail`. */
         overflow?: Overflow;
-        /** The most tokens that the model can read and write, where that is not known by its name. */
+        /** The context window in tokens, for models whose window is unknown. */
         contextWindow?: number | null;
-        /** The most bytes of a tool's result that the model is told; 32768 unless given. */
+        /** The maximum size of a tool result that the model receives, in bytes; 32768 by default. */
         maxResult?: number | null;
-        /** What was said before. */
+        /** Earlier messages. */
         messages?: Array<Message>;
         /** The model: `provider/model`, or a name that the chosen provider knows. */
         model?: string | null;
-        /** The provider, where the model's name does not say it. */
+        /** The provider, if the model's name does not include it. */
         provider?: string | null;
-        /** How much chance plays a part, from 0. */
+        /** The sampling temperature, from 0. Higher values give more varied answers. */
         temperature?: number | null;
-        /** The most tokens that each answer may have. */
+        /** The maximum number of tokens in each answer. */
         maxTokens?: number | null;
-        /** A seed for providers that can repeat an answer. */
+        /** A seed, for providers that support reproducible answers. */
         seed?: number | null;
-        /** How hard the model should think. */
+        /** How much the model should reason. */
         reasoning?: Effort | null;
-        /** Whether answers to the same question that were kept before will do. */
+        /** Whether cached answers to the same request may be used: `true`, or their maximum age in seconds. */
         cache?: boolean | number | null;
-        /** The most seconds that each call of the model may take, retries included. */
+        /** The maximum duration of each model call in seconds, including retries. */
         timeout?: number | null;
-        /** Models to ask instead, one after another, when this one's provider fails. */
+        /** Models to try in order when the provider fails. */
         fallback?: Array<string>;
     }
 
-    /** What an agent came to. */
+    /** The result of an agent's run. */
     interface AgentReply {
-        /** What the model said at the end. */
+        /** The text of the last answer. */
         text: string;
-        /** The answer as data, where the agent has an `output`. */
+        /** The answer as data, if the agent has an `output`. */
         output?: any;
-        /** How many turns it took. */
+        /** The number of turns. */
         turns: number;
-        /** How many tools were called. */
+        /** The number of tool calls. */
         tool_calls: number;
-        /** Why the model stopped at the end. */
+        /** Why the model stopped its last answer. */
         finish_reason: FinishReason;
-        /** The model that answered at the end. */
+        /** The model of the last answer. */
         model: string;
-        /** Its provider. */
+        /** The provider of the last answer. */
         provider: string;
-        /** What the run spent, with all that its tools spent. */
+        /** What the run spent, including what its tools spent. */
         usage: Usage;
     }
 
-    /** How an agent is run. */
+    /** Options for a run of an agent. */
     interface AgentRunOptions {
-        /** Is called with each step of this run; returning `false` stops it. */
+        /** Called for each step of this run; returning `false` stops the run. */
         onEvent?: ((...values: any[]) => any) | null;
     }
 
-    /** Which base64. */
+    /** Options for base64. */
     interface Base64Options {
-        /** Whether `-` and `_` stand for `+` and `/`, without padding, so that the text can be part of an address. */
+        /** Whether to use the URL-safe alphabet: `-` and `_` instead of `+` and `/`, without padding. */
         urlSafe?: boolean;
     }
 
-    /** What a part of a run may spend on models, within what the run may. */
+    /** The budget of a part of a run, within the limits of the run. */
     interface Budget {
-        /** The most calls of models. */
+        /** The maximum number of model calls. */
         modelCalls?: number | null;
-        /** The most tokens, read and written. */
+        /** The maximum number of input and output tokens. */
         tokens?: number | null;
-        /** The most US dollars. */
+        /** The maximum cost in US dollars. */
         cost?: number | null;
     }
 
     /** What a model can do. */
     interface Capabilities {
-        /** Calls tools. */
+        /** Can call tools. */
         tools: boolean;
-        /** Reads images. */
+        /** Can read images. */
         vision: boolean;
-        /** Thinks before it answers. */
+        /** Can reason before it answers. */
         reasoning: boolean;
-        /** Answers in JSON of a given schema. */
+        /** Supports structured output by a JSON Schema. */
         json_schema: boolean;
     }
 
-    /** How to ask: what a request says beside its messages. */
+    /** Options of a request: all its fields except the messages. */
     interface ChatOptions {
-        /** Standing instructions. */
+        /** The system prompt. */
         system?: string | null;
         /** The model: `provider/model`, or a name that the chosen provider knows. */
         model?: string | null;
-        /** The provider, where the model's name does not say it. */
+        /** The provider, if the model's name does not include it. */
         provider?: string | null;
-        /** How much chance plays a part, from 0. */
+        /** The sampling temperature, from 0. Higher values give more varied answers. */
         temperature?: number | null;
-        /** Considers only the likeliest words that make up this share. */
+        /** Nucleus sampling: only the likeliest tokens are considered whose probabilities add up to this share. */
         topP?: number | null;
-        /** The most tokens the answer may have. */
+        /** The maximum number of tokens in the answer. */
         maxTokens?: number | null;
-        /** Texts at which the model stops. */
+        /** Stop sequences: the model stops at any of these texts. */
         stop?: Array<string> | null;
-        /** A seed for providers that can repeat an answer. */
+        /** A seed, for providers that support reproducible answers. */
         seed?: number | null;
-        /** How hard the model should think. */
+        /** How much the model should reason. */
         reasoning?: Effort | null;
         /** The tools the model may call. */
         tools?: Array<ToolSpec> | null;
-        /** What the answer must be. Nothing is checked here: the answer is still a text. */
+        /** The schema for structured output. The answer is not checked against it here and is still text. */
         output?: OutputSpec | null;
-        /** Whether an answer to the same request that was kept before will do: `true`, or the most seconds that it may be old. */
+        /** Whether a cached answer to the same request may be used: `true`, or its maximum age in seconds. */
         cache?: boolean | number | null;
-        /** The most seconds the whole call may take, retries included. */
+        /** The maximum duration of the whole call in seconds, including retries. */
         timeout?: number | null;
-        /** Models to ask instead, one after another, when this one's provider fails before any of its answer was seen. */
+        /** Models to try in order when the provider fails before any part of its answer was received. */
         fallback?: Array<string> | null;
     }
 
-    /** One question to a model. */
+    /** A request to a chat model. */
     interface ChatRequest {
-        /** The conversation so far, the question last. */
+        /** The conversation so far; the last message is the one to answer. */
         messages?: Array<Message>;
-        /** Standing instructions. */
+        /** The system prompt. */
         system?: string | null;
         /** The model: `provider/model`, or a name that the chosen provider knows. */
         model?: string | null;
-        /** The provider, where the model's name does not say it. */
+        /** The provider, if the model's name does not include it. */
         provider?: string | null;
-        /** How much chance plays a part, from 0. */
+        /** The sampling temperature, from 0. Higher values give more varied answers. */
         temperature?: number | null;
-        /** Considers only the likeliest words that make up this share. */
+        /** Nucleus sampling: only the likeliest tokens are considered whose probabilities add up to this share. */
         topP?: number | null;
-        /** The most tokens the answer may have. */
+        /** The maximum number of tokens in the answer. */
         maxTokens?: number | null;
-        /** Texts at which the model stops. */
+        /** Stop sequences: the model stops at any of these texts. */
         stop?: Array<string>;
-        /** A seed for providers that can repeat an answer. */
+        /** A seed, for providers that support reproducible answers. */
         seed?: number | null;
-        /** How hard the model should think. */
+        /** How much the model should reason. */
         reasoning?: Effort | null;
         /** The tools the model may call. */
         tools?: Array<ToolSpec>;
-        /** What the answer must be. Nothing is checked here: the answer is still a text. */
+        /** The schema for structured output. The answer is not checked against it here and is still text. */
         output?: OutputSpec | null;
-        /** Whether an answer to the same request that was kept before will do: `true`, or the most seconds that it may be old. */
+        /** Whether a cached answer to the same request may be used: `true`, or its maximum age in seconds. */
         cache?: boolean | number | null;
-        /** The most seconds the whole call may take, retries included. */
+        /** The maximum duration of the whole call in seconds, including retries. */
         timeout?: number | null;
-        /** Models to ask instead, one after another, when this one's provider fails before any of its answer was seen. */
+        /** Models to try in order when the provider fails before any part of its answer was received. */
         fallback?: Array<string>;
     }
 
-    /** How to cut a text. */
+    /** Options for splitting a text. */
     interface ChunkOptions {
-        /** The most of a piece, 512 when absent. */
+        /** The maximum size of a chunk; 512 by default. */
         size?: number | null;
-        /** How much of its end a piece has in common with the next one, at most; no more than half of `size`. */
+        /** The maximum overlap of a chunk with the next one; at most half of `size`. */
         overlap?: number;
-        /** What `size` and `overlap` count: `tokens`, `chars` or `words`. */
+        /** The unit of `size` and `overlap`: `tokens`, `chars` or `words`. */
         by?: Unit;
     }
 
-    /** What a message says: one text, or parts. */
+    /** The content of a message: one text, or parts. */
     type Content = string | Array<Part>;
 
-    /** How hard the model should think before it answers. */
+    /** How much the model should reason before it answers. */
     type Effort = "none" | "low" | "medium" | "high";
 
-    /** How to turn texts into vectors. */
+    /** Options for embeddings. */
     interface EmbedOptions {
         /** The model: `provider/model`, or a name that the chosen provider knows. */
         model?: string | null;
-        /** The provider, where the model's name does not say it. */
+        /** The provider, if the model's name does not include it. */
         provider?: string | null;
-        /** How many numbers a vector has, for models that let one choose. */
+        /** The number of dimensions of each vector, for models that let the caller choose. */
         dimensions?: number | null;
-        /** The most seconds the whole call may take, retries included. */
+        /** The maximum duration of the whole call in seconds, including retries. */
         timeout?: number | null;
     }
 
-    /** How to write JSON. */
+    /** Options for encoding. */
     interface EncodeOptions {
-        /** Whether to put each item on a line of its own, indented by two spaces. */
+        /** Whether to put each item on its own line, indented by two spaces. */
         pretty?: boolean;
     }
 
-    /** How to ask for data. */
+    /** Options for structured output. */
     interface ExtractOptions {
-        /** Standing instructions. */
+        /** The system prompt. */
         system?: string | null;
         /** The model: `provider/model`, or a name that the chosen provider knows. */
         model?: string | null;
-        /** The provider, where the model's name does not say it. */
+        /** The provider, if the model's name does not include it. */
         provider?: string | null;
-        /** How much chance plays a part, from 0. */
+        /** The sampling temperature, from 0. Higher values give more varied answers. */
         temperature?: number | null;
-        /** Considers only the likeliest words that make up this share. */
+        /** Nucleus sampling: only the likeliest tokens are considered whose probabilities add up to this share. */
         topP?: number | null;
-        /** The most tokens the answer may have. */
+        /** The maximum number of tokens in the answer. */
         maxTokens?: number | null;
-        /** Texts at which the model stops. */
+        /** Stop sequences: the model stops at any of these texts. */
         stop?: Array<string> | null;
-        /** A seed for providers that can repeat an answer. */
+        /** A seed, for providers that support reproducible answers. */
         seed?: number | null;
-        /** How hard the model should think. */
+        /** How much the model should reason. */
         reasoning?: Effort | null;
         /** The tools the model may call. */
         tools?: Array<ToolSpec> | null;
-        /** What the answer must be. Nothing is checked here: the answer is still a text. */
+        /** The schema for structured output. The answer is not checked against it here and is still text. */
         output?: OutputSpec | null;
-        /** Whether an answer to the same request that was kept before will do: `true`, or the most seconds that it may be old. */
+        /** Whether a cached answer to the same request may be used: `true`, or its maximum age in seconds. */
         cache?: boolean | number | null;
-        /** The most seconds the whole call may take, retries included. */
+        /** The maximum duration of the whole call in seconds, including retries. */
         timeout?: number | null;
-        /** Models to ask instead, one after another, when this one's provider fails before any of its answer was seen. */
+        /** Models to try in order when the provider fails before any part of its answer was received. */
         fallback?: Array<string> | null;
-        /** How often the model is asked in all when its answer does not fit, from 1 to 10; 3 when absent. */
+        /** The maximum number of attempts when answers do not match the schema, from 1 to 10; 3 by default. */
         attempts?: number | null;
-        /** Whether the provider's own way of keeping a model to a schema is used; when absent, it is where the model is known to have one. */
+        /** Whether to use the provider's structured output. By default it is used if the model is known to support it. */
         native?: boolean | null;
     }
 
     /** Why a run failed. */
     interface Failure {
-        /** What sort of error it is, such as `network`. */
+        /** The kind of error, such as `network`. */
         kind: string;
         /** What happened, in a sentence. */
         message: string;
-        /** Whether the same may work later. */
+        /** Whether a retry may succeed. */
         retryable: boolean;
         /** What the user can do. */
         hint?: string | null;
         /** The file and line where it happened. */
         place?: string | null;
-        /** The value that the spell raised in the place of a message. */
+        /** The value that the spell raised instead of a message. */
         value?: any;
         /** The provider that failed. */
         provider?: string | null;
@@ -464,23 +464,23 @@ declare namespace Spell {
         attempts?: number | null;
         /** The text that had arrived. */
         partial?: string | null;
-        /** The place in a model's answer that does not fit its schema, such as `$.items[2].name`. */
+        /** The path in a model's answer that does not fit the schema, such as `$.items[2].name`. */
         path?: string | null;
-        /** What would fit there. */
+        /** What the schema expects there. */
         expected?: string | null;
-        /** What is there. */
+        /** What was found there. */
         got?: string | null;
-        /** The beginning of the answer as the model wrote it. */
+        /** The beginning of the answer, as the model wrote it. */
         raw?: string | null;
     }
 
-    /** An error in the place of an effect. A text stands for an error with that message. */
+    /** An error in place of an effect. A text stands for an error with that message. */
     interface Fault {
-        /** What it says. */
+        /** The message. */
         message?: string;
-        /** Its kind; without one, `network` for the network, `overloaded` for models, and `io` for all else. */
+        /** The kind; the default is `network` for the network, `overloaded` for models, and `io` otherwise. */
         kind?: string | null;
-        /** Fails only the effect with this number, counting those that the fault would fail from 1. */
+        /** Fails only the matching effect with this number, counted from 1. */
         at?: number | null;
     }
 
@@ -500,9 +500,9 @@ declare namespace Spell {
     /** Why the model stopped. */
     type FinishReason = "stop" | "length" | "tool_calls" | "content_filter" | "refusal" | "other";
 
-    /** What a server answers. A text stands for an answer with that body. */
+    /** The answer of an HTTP server. A text stands for an answer with that body. */
     interface HttpAnswer {
-        /** The status. */
+        /** The status code. */
         status?: number;
         /** The headers. */
         headers?: { [name: string]: string };
@@ -514,95 +514,95 @@ declare namespace Spell {
     interface LogLine {
         /** `debug`, `info`, `warn` or `error`. */
         level: string;
-        /** What happened. */
+        /** The message. */
         message: string;
-        /** Data beside the message. */
+        /** Structured data of the line. */
         fields: { [name: string]: any };
     }
 
     /** One message of a conversation. */
     interface Message {
-        /** Who speaks: `system`, `user`, `assistant` or `tool`. */
+        /** The author: `system`, `user`, `assistant` or `tool`. */
         role: Role;
-        /** What is said. */
+        /** The content. */
         content: Content;
     }
 
-    /** An agent as a table of the script's. */
+    /** An agent that a script implements as a table. */
     interface Methods {
-        /** What it does. */
+        /** What the agent does. */
         description?: string;
-        /** Takes itself, an input and options, and returns a result. */
+        /** Takes the table itself, an input and options, and returns a result. */
         execute: (...values: any[]) => any;
-        /** Takes itself, an input, options and a function to call with each piece of the answer. */
+        /** Takes the table itself, an input, options and a function to call with each part of the answer. */
         stream?: ((...values: any[]) => any) | null;
     }
 
-    /** An answer of a model, or how there is none. A text stands for an answer with that text. */
+    /** An answer of a model, or its failure. A text stands for an answer with that text. */
     interface ModelAnswer {
         /** The text of the answer. */
         text?: string | null;
-        /** Calls of tools that the model wants, beside the text if there is any. */
+        /** Tool calls that the model makes, after its text if there is one. */
         toolCalls?: Array<WantedCall>;
-        /** Refuses the call with this status. */
+        /** Fails the call with this HTTP status, from 400 to 599. */
         status?: number | null;
-        /** How many seconds a refusal asks to wait. */
+        /** The `Retry-After` of a failure, in seconds. */
         retryAfter?: number | null;
-        /** Breaks the answer off after this text. */
+        /** Cuts the answer off after this text. */
         cut?: string | null;
-        /** Answers with what is no JSON. */
+        /** Answers with invalid JSON. */
         badJson?: boolean;
-        /** How many seconds it takes. */
+        /** How long the answer takes, in seconds. */
         delay?: number;
     }
 
-    /** What is known of a model, from the built-in catalogue and from the provider. */
+    /** A description of a model, from the built-in catalogue and from the provider. */
     interface ModelInfo {
         /** `provider/model`, as requests name it. */
         id: string;
-        /** The provider's own name of it. */
+        /** The provider's name for the model. */
         name: string;
         /** The provider. */
         provider: string;
-        /** The most tokens it can read and write together. */
+        /** The context window: the maximum number of input and output tokens together. */
         context_window?: number | null;
-        /** The most tokens it can write. */
+        /** The maximum number of output tokens. */
         max_output?: number | null;
-        /** What it can do; absent when nothing is known. */
+        /** The model's capabilities; absent when unknown. */
         capabilities?: Capabilities | null;
-        /** US dollars for a million input tokens. */
+        /** The price of a million input tokens in US dollars. */
         input_price?: number | null;
-        /** US dollars for a million output tokens. */
+        /** The price of a million output tokens in US dollars. */
         output_price?: number | null;
-        /** US dollars for a million input tokens that came from the provider's cache. */
+        /** The price of a million cached input tokens in US dollars. */
         cached_input_price?: number | null;
     }
 
-    /** What the answer must be: JSON that fits a schema. */
+    /** A request for structured output: the answer must be JSON that matches a schema. */
     interface OutputSpec {
         /** JSON Schema of the answer. */
         schema: any;
-        /** Whether the provider's own way of keeping a model to a schema is used; when absent, it is where the model is known to have one. Else the model is told in words. */
+        /** Whether to use the provider's structured output. By default it is used if the model is known to support it; otherwise the schema is described in the prompt. */
         native?: boolean | null;
     }
 
-    /** What to do when what was said is more than a model can read. */
+    /** What to do when the transcript exceeds the model's context window. */
     type Overflow = "drop_results" | "summarize" | "fail";
 
-    /** One piece of a message. */
+    /** A part of a message. */
     type Part = { type: "text", text: string } | { type: "image", mime: string, data: string } | (ToolCall & { type: "tool_call" }) | { type: "tool_result", id: string, content: string, is_error?: boolean } | { type: "reasoning", text: string, signature?: string | null };
 
-    /** What is known of a registered agent. */
+    /** A description of a registered agent. */
     interface RegisteredInfo {
-        /** Its name. */
+        /** The agent's name. */
         name: string;
-        /** `function` or `table` of the script's, or `agent` for one that has a model. */
+        /** `function` or `table` for an agent that the script implements, `agent` for one with a model. */
         kind: string;
-        /** What it does. */
+        /** What the agent does. */
         description: string;
     }
 
-    /** A model's whole answer. */
+    /** A model's complete answer. */
     interface Reply {
         /** The text. */
         text: string;
@@ -612,23 +612,23 @@ declare namespace Spell {
         provider: string;
         /** Why the model stopped. */
         finish_reason: FinishReason;
-        /** The tools the model wants called, in its order. */
+        /** The tool calls that the model wants, in its order. */
         tool_calls?: Array<ToolCall>;
-        /** What the model thought, where the provider shows it. */
+        /** The model's reasoning, if the provider reveals it. */
         reasoning?: string | null;
-        /** Signed thoughts to carry back unchanged in the next request. */
+        /** Signed reasoning, to be sent back unchanged in the next request. */
         reasoning_parts?: Array<Part>;
-        /** What it used. */
+        /** The usage of the call. */
         usage: Usage;
         /** The provider's id of the answer. */
         id?: string | null;
-        /** How often the call was tried, with all that it was asked of. */
+        /** The number of attempts, over all models that were tried. */
         attempts: number;
-        /** Whether it was kept from an earlier call: it used nothing, and cost nothing. */
+        /** Whether the answer came from the cache. Its usage and cost are then zero. */
         cached?: boolean;
-        /** The models that were asked before and failed, and why. */
+        /** The models that were tried before and failed, with the reasons. */
         failed?: Array<string>;
-        /** What was left out of the request because the model does not take it. */
+        /** The request options that were left out because the model does not support them. */
         warnings?: Array<string>;
     }
 
@@ -648,125 +648,125 @@ declare namespace Spell {
         onChunk?: ((...values: any[]) => any) | null;
     }
 
-    /** Who speaks in a conversation. */
+    /** The author of a message. */
     type Role = "system" | "user" | "assistant" | "tool";
 
-    /** What stands in the place of the world. What is not said here is answered by the recording. */
+    /** Scripted answers for a run. Everything else is answered by the recording. */
     interface RunOptions {
-        /** What models answer, in the order of the calls. They pass the real client: what may be tried again is tried again, and takes the next one. */
+        /** Answers of models, in the order of the calls. They pass the real client: a call that fails and may be retried is retried, and takes the next answer. */
         model?: Array<string | ModelAnswer> | null;
-        /** What is at these addresses of the web; nothing is at any other. */
+        /** Answers of web addresses. All other addresses fail. */
         http?: { [name: string]: string | HttpAnswer } | null;
-        /** The lines that the user types; behind them is the end of input. */
+        /** Lines that the user types, followed by the end of input. */
         input?: Array<string>;
-        /** Errors in the place of effects: by the capability, such as `files`, or one of its operations, such as `files.write`. */
+        /** Errors in place of effects, by capability, such as `files`, or by operation, such as `files.write`. */
         fail?: { [name: string]: string | Fault };
     }
 
-    /** What a run came to. Nothing in it differs from run to run. */
+    /** The result of a run. It is the same for each replay of a recording. */
     interface RunResult {
-        /** What the spell returned. */
+        /** The return value of the spell. */
         value: any;
-        /** What it printed. */
+        /** The text that it printed. */
         output: string;
-        /** What it logged. */
+        /** The lines that it logged. */
         logs: Array<LogLine>;
         /** Why it failed, if it did. */
         error?: Failure | null;
-        /** What its model calls used. */
+        /** The usage of its model calls. */
         usage: Usage;
         /** How many model calls it made. */
         calls: number;
     }
 
-    /** What can be compared: a text, or what one became. */
+    /** An argument of `text.similarity`: a text or an embedding vector. */
     type TextOrVector = string | Array<number>;
 
     /** One text, or several. */
     type Texts = string | Array<string>;
 
-    /** A tool call the model made. */
+    /** A tool call by the model. */
     interface ToolCall {
-        /** The provider's id of the call. */
+        /** The provider's id of the tool call. */
         id: string;
-        /** The tool. */
+        /** The name of the tool. */
         name: string;
-        /** The arguments: an object, or the raw text when the model's JSON did not parse. */
+        /** The arguments: an object, or the raw text if the model's JSON could not be parsed. */
         arguments: any;
-        /** The provider's signature over the thought behind it, to be carried back unchanged. */
+        /** The provider's signature of the reasoning behind the tool call, to be sent back unchanged. */
         signature?: string | null;
     }
 
-    /** A tool that a script makes. */
+    /** A tool that a script defines. */
     interface ToolDefinition {
-        /** The name that models call it by: 1 to 64 letters, digits, `_` and `-`. */
+        /** The name by which models call the tool: 1 to 64 letters, digits, `_` and `-`. */
         name: string;
-        /** What it does, in words for a model. */
+        /** What the tool does, described for a model. */
         description?: string;
-        /** What it takes: JSON Schema, or the short form such as `{city = "string", days = "integer?"}`. */
+        /** The parameters, as JSON Schema or shorthand such as `{city = "string", days = "integer?"}`. */
         parameters?: any;
-        /** Does the work: takes the arguments as a table, and returns a value, or nil and an error. */
+        /** The implementation: takes the arguments as a table, and returns a value, or nil and an error. */
         run: (...values: any[]) => any;
-        /** Whether the user is asked each time before it runs. */
+        /** Whether the user is asked before each call. */
         confirm?: boolean;
-        /** The most seconds that it may take. */
+        /** The maximum duration of a call in seconds. */
         timeout?: number | null;
     }
 
-    /** What is known of a tool. */
+    /** A description of a tool. */
     interface ToolInfo {
-        /** The name that models call it by. */
+        /** The name by which models call the tool. */
         name: string;
-        /** What it does. */
+        /** What the tool does. */
         description: string;
-        /** What it takes, as JSON Schema. */
+        /** The parameters, as JSON Schema. */
         parameters: any;
-        /** Where it comes from: `built_in`, `bridge`, `function` or `agent`. */
+        /** The origin: `built_in`, `bridge`, `function` or `agent`. */
         origin: ToolKind;
-        /** Whether the user is asked each time before it runs. */
+        /** Whether the user is asked before each call. */
         confirm: boolean;
     }
 
     /** Where a tool comes from. */
     type ToolKind = "built_in" | "bridge" | "function" | "agent";
 
-    /** How a model is told of its tools. */
+    /** How a model learns of its tools. */
     type ToolMode = "native" | "text";
 
     /** A tool offered to the model. */
     interface ToolSpec {
-        /** The name the model calls it by. */
+        /** The name by which the model calls the tool. */
         name: string;
-        /** What it does, in words for the model. */
+        /** What the tool does, described for the model. */
         description?: string;
         /** JSON Schema of the arguments. */
         parameters?: any;
     }
 
-    /** What pieces are measured in. */
+    /** The unit in which chunks are measured. */
     type Unit = "tokens" | "chars" | "words";
 
-    /** What a call or a run used. Tokens as the provider counts them, unless `estimated`. */
+    /** The usage of a call or a run. Token counts are the provider's, unless `estimated` is set. */
     interface Usage {
-        /** Tokens read, cached ones included. */
+        /** Input tokens, including cached ones. */
         input_tokens: number;
-        /** Tokens written, thought included. */
+        /** Output tokens, including reasoning. */
         output_tokens: number;
-        /** Tokens of the input that came from the provider's cache. */
+        /** Input tokens that came from the provider's cache. */
         cached_tokens: number;
-        /** Tokens of the output that were thought. */
+        /** Output tokens that were used for reasoning. */
         reasoning_tokens: number;
-        /** US dollars; absent when the model has no known price. */
+        /** The cost in US dollars; absent when the model's price is unknown. */
         cost_usd?: number | null;
-        /** Whether the provider did not say and the tokens were counted here. */
+        /** Whether the tokens were estimated because the provider did not report them. */
         estimated?: boolean;
     }
 
-    /** A call of a tool that a model wants. */
+    /** A tool call that a model makes. */
     interface WantedCall {
-        /** The tool. */
+        /** The name of the tool. */
         name: string;
-        /** What it is called with. */
+        /** The arguments. */
         arguments?: any;
     }
 
@@ -792,109 +792,109 @@ declare namespace Spell {
         idempotent?: boolean;
     }
 
-    /** Looks after calls whose answers go to callbacks, such as those of `llm.chat_async`. */
+    /** Waits for background calls whose results go to callbacks, such as `llm.chat_async`. */
     const async: {
-        /** Waits until a callback has run, and returns how many have since it was last called. */
+        /** Waits until a callback has run. Returns the number of callbacks that ran since the last call. */
         processCallbacks(): Promise<number>;
-        /** Counts the calls whose callbacks have not run. */
+        /** Returns the number of calls whose callbacks have not run. */
         pendingCount(): number;
     };
 
-    /** A conversation with a model: remembers what was said, and sends it along with the next question. */
+    /** A conversation with a model. It keeps the messages and sends them along with each question. */
     interface Conversation {
-        /** What was said so far, oldest first. */
+        /** The messages so far, oldest first. */
         readonly messages: Array<Message>;
-        /** Says a text to the model and returns its answer. */
+        /** Sends a text to the model and returns the answer. */
         send(text: string): Promise<string>;
-        /** Says a text to the model and calls `on_chunk` with each piece of its answer as it arrives. */
+        /** Sends a text to the model and calls `on_chunk` with each part of the answer as it arrives. */
         stream(text: string, onChunk: (...values: any[]) => any): Promise<void>;
-        /** Makes a second conversation with the same past; from here on each goes its own way. */
+        /** Creates a second conversation with the same messages. The two are independent from then on. */
         fork(): Conversation;
     }
 
-    /** An answer that arrives: a loop over it gets its pieces of text, once. */
+    /** A streamed answer. A loop over it gets the parts of the text, once. */
     interface Stream extends AsyncIterable<string> {
-        /** The text that has arrived so far. */
+        /** The text received so far. */
         readonly text: string;
-        /** All that is known of the answer, when it has arrived whole. */
+        /** The answer with all details, once it has arrived completely. */
         readonly reply: Reply | null;
-        /** Stops the call; a loop over the stream ends. What has arrived stays in `text`. */
+        /** Stops the call and ends a loop over the stream. `text` keeps the text received so far. */
         stop(): void;
     }
 
-    /** Asks language models. */
+    /** Calls language models. */
     const llm: {
         /** Asks a model and returns its answer as text. */
         chat(prompt: string | Array<Message> | ChatRequest, options?: ChatOptions | null): Promise<string>;
         /** Continues a text with at most `max_tokens` tokens. */
         complete(prompt: string, maxTokens?: number | null, options?: ChatOptions | null): Promise<string>;
-        /** Asks a model and returns everything that is known of its answer. */
+        /** Asks a model and returns its answer with all details. */
         generate(request: string | Array<Message> | ChatRequest): Promise<Reply>;
-        /** Asks a model for data that fits a schema, and returns the data. */
+        /** Asks a model for data that matches a schema, and returns the data. */
         extract(prompt: string | Array<Message> | ChatRequest, schema: string | { [name: string]: any } | Array<any>, options?: ExtractOptions | null): Promise<any>;
-        /** Turns a text into a vector, or each text of a list into one: near vectors are of texts that mean alike. */
+        /** Computes the embedding vector of a text, or one vector for each text of a list. */
         embed(texts: Texts, options?: EmbedOptions | null): Promise<any>;
-        /** Asks a model and calls `on_chunk` with each piece of its answer as it arrives. */
+        /** Asks a model and calls `on_chunk` with each part of the answer as it arrives. */
         streamChat(prompt: string | Array<Message> | ChatRequest, onChunk: (...values: any[]) => any, options?: ChatOptions | null): Promise<void>;
-        /** Asks a model for its answer as a stream, which a loop goes over piece by piece. */
+        /** Asks a model and returns its answer as a stream to loop over. */
         stream(prompt: string | Array<Message> | ChatRequest, options?: ChatOptions | null): Stream;
-        /** Asks a model without waiting for its answer, and returns a number for the call. */
+        /** Asks a model without waiting for the answer. Returns a number for the call. */
         chatAsync(prompt: string | Array<Message> | ChatRequest, onDone: (...values: any[]) => any, onError?: (...values: any[]) => any | null): number;
-        /** Continues a text with at most `max_tokens` tokens without waiting for them; as `llm.chat_async` does. */
+        /** Continues a text with at most `max_tokens` tokens, without waiting for them. See `llm.chat_async`. */
         completeAsync(prompt: string, maxTokens: number | null | undefined, onDone: (...values: any[]) => any, onError?: (...values: any[]) => any | null): number;
-        /** Starts a conversation that remembers what was said. */
+        /** Starts a conversation, which keeps its messages. */
         conversation(request?: ChatRequest | null): Conversation;
-        /** Names the providers that can be used, in the order in which they were found. */
+        /** Lists the names of the available providers, in the order in which they were found. */
         listProviders(): Array<string>;
-        /** Names the provider that answers when a request does not name one. */
+        /** Returns the name of the provider that answers requests without a provider. */
         getProvider(): string;
-        /** Chooses the provider that answers from now on, with its default model. */
+        /** Selects the provider that answers from now on, with its default model. */
         setProvider(name: string): void;
-        /** Names the model that answers when a request does not name one, without its provider. */
+        /** Returns the name of the model that answers requests without a model, without its provider. */
         getModel(): string;
-        /** Chooses the model that answers from now on: `provider/model`, or a model of the chosen provider. */
+        /** Selects the model that answers from now on: `provider/model`, or a model of the selected provider. */
         setModel(model: string): void;
-        /** Lists models with what is known of them, of one provider or of all. */
+        /** Lists the models of one provider or of all, with what is known about them. */
         listModels(provider?: string | null): Promise<Array<ModelInfo>>;
         /** Lists the models of one provider. */
         listModelsForProvider(name: string): Promise<Array<ModelInfo>>;
-        /** Counts the tokens of a text, as near as can be known without asking the provider. */
+        /** Estimates the number of tokens of a text, without asking the provider. */
         countTokens(text: string, model?: string | null): number;
-        /** Says what all model calls of this run have used so far. */
+        /** Returns the usage of all model calls of this run so far. */
         usage(): Usage;
     };
 
-    /** Reads and writes JSON, strictly by RFC 8259. */
+    /** Encodes and decodes JSON, strictly by RFC 8259. */
     const json: {
-        /** JSON's null, for places inside lists and tables where `nil` would leave a hole. */
+        /** JSON's null, for positions in lists and tables where `nil` would leave a hole. */
         readonly null: any;
-        /** Writes a value as JSON text. */
+        /** Encodes a value as JSON text. */
         encode(value: any, options?: EncodeOptions | null): string;
-        /** Reads a value from JSON text. */
+        /** Decodes a value from JSON text. */
         decode(text: string | Uint8Array | ArrayBuffer): any;
-        /** Marks a list as an array, so that an empty one is written `[]`. */
+        /** Marks a list as an array, so that an empty one is encoded as `[]`. */
         array(list: Array<any>): Array<any>;
     };
 
-    /** What a server answered. */
+    /** The response of a server. */
     interface Response {
-        /** The status: 200, 404, …. */
+        /** The status code: 200, 404, …. */
         readonly status: number;
         /** Whether the status is from 200 to 299. */
         readonly ok: boolean;
-        /** Where the answer came from, after all redirects. */
+        /** The URL of the response, after all redirects. */
         readonly url: string;
-        /** The header fields. A name may be written in any case; of several fields by one name, it is the first. */
+        /** The header fields, by name in any case. If a field occurs several times, the first one counts. */
         readonly headers: Headers;
-        /** The body as text; bytes that are no UTF-8 become U+FFFD. */
+        /** The body as text. Invalid UTF-8 becomes U+FFFD. */
         readonly body: string;
-        /** Reads the body as JSON. */
+        /** Parses the body as JSON. */
         json(): any;
-        /** The body byte by byte as it came, for what is no text. */
+        /** Returns the bytes of the body, for data that is not text. */
         bytes(): Uint8Array;
     }
 
-    /** The header fields of an answer, by name in any case. A `for` loop goes through all, their names in lower case. */
+    /** The header fields of a response, by name in any case. A loop visits all, with names in lower case. */
     interface Headers {
         readonly [name: string]: any;
     }
@@ -903,13 +903,13 @@ declare namespace Spell {
     const http: {
         /** Fetches a URL and returns the body. */
         get(url: string, options?: RequestOptions | null): Promise<string>;
-        /** Sends a body to a URL and returns the body of the answer. */
+        /** Sends a body to a URL and returns the body of the response. */
         post(url: string, body?: string | { [name: string]: any } | null, options?: RequestOptions | string | null): Promise<string>;
-        /** Puts a body at a URL and returns the body of the answer. */
+        /** Puts a body at a URL and returns the body of the response. */
         put(url: string, body?: string | { [name: string]: any } | null, options?: RequestOptions | string | null): Promise<string>;
-        /** Deletes what is at a URL and returns the body of the answer. */
+        /** Sends a DELETE request to a URL and returns the body of the response. */
         delete(url: string, options?: RequestOptions | null): Promise<string>;
-        /** Sends a request and returns the whole answer, whatever its status. */
+        /** Sends a request and returns the whole response, whatever its status. */
         request(request: WholeRequest): Promise<Response>;
     };
 
@@ -917,211 +917,211 @@ declare namespace Spell {
     const fs: {
         /** Reads a file of UTF-8 text, of at most 64 MB. */
         read(path: string): Promise<string>;
-        /** Reads a file of any bytes, of at most 64 MB. */
+        /** Reads a binary file of at most 64 MB. */
         readBytes(path: string): Promise<Uint8Array>;
-        /** Writes a file: the whole text, or nothing of it. Folders on the way are made. */
+        /** Writes a file, completely or not at all. Missing folders are created. */
         write(path: string, text: string | Uint8Array | ArrayBuffer): Promise<void>;
-        /** Writes at the end of a file, which is made when there is none. */
+        /** Appends text to a file. A missing file is created. */
         append(path: string, text: string | Uint8Array | ArrayBuffer): Promise<void>;
         /** Lists the names in a folder, sorted. Links are not listed. */
         list(path: string): Promise<Array<string>>;
         /** Finds the files whose paths match a pattern, sorted; at most 10,000. */
         glob(pattern: string): Promise<Array<string>>;
-        /** Tells what a path names, how large it is and when it was last written. */
+        /** Returns the kind, size and modification time of a file or folder. */
         stat(path: string): Promise<FileInfo>;
-        /** Tells whether there is a file or a folder. */
+        /** Returns whether a file or folder exists. */
         exists(path: string): Promise<boolean>;
         /** Removes a file or an empty folder. */
         remove(path: string): Promise<void>;
     };
 
-    /** The spell that runs, and its named steps. */
+    /** The running spell and its named steps. */
     const spell: {
         /** The spell's name. */
         readonly name: string;
-        /** Its version, when its manifest has one. */
+        /** The spell's version, if its manifest has one. */
         readonly version: string | null;
-        /** This run's id. */
+        /** The id of this run. */
         readonly runId: string;
-        /** The spell's folder, when it has one. */
+        /** The spell's folder, if it has one. */
         readonly dir: string | null;
-        /** Takes a named step, once in a run: a run that is resumed has its result and does not take it again. */
+        /** Runs a named step once per run. A resumed run returns the recorded result and does not run the step again. */
         step(name: string, work: (...values: any[]) => any): Promise<any>;
     };
 
-    /** Keeps values and files from run to run. */
+    /** Stores values and files that persist between runs. */
     const storage: {
-        /** Returns the value of a key, or nil when it has none. */
+        /** Returns the value of a key, or nil if the key has none. */
         get(key: string): Promise<any>;
-        /** Sets a key, of at most 1,024 bytes, to a value: anything that `json.encode` can write. */
+        /** Sets a key, of at most 1,024 bytes, to any value that `json.encode` accepts. */
         set(key: string, value: any): Promise<void>;
         /** Deletes a key. Returns whether it had a value. */
         delete(key: string): Promise<boolean>;
-        /** Returns the keys that begin with a prefix, or all, sorted. */
+        /** Returns the keys that begin with a prefix, or all keys, sorted. */
         keys(prefix?: string | null): Promise<Array<string>>;
-        /** Sets a key to what a function makes of its value, and returns that. */
+        /** Replaces the value of a key by the result of a function, atomically, and returns the new value. */
         update(key: string, change: (...values: any[]) => any): Promise<any>;
         /** Reads a file of UTF-8 text. */
         read(path: string): Promise<string>;
-        /** Reads a file of any bytes. */
+        /** Reads a binary file. */
         readBytes(path: string): Promise<Uint8Array>;
-        /** Writes a file: the whole text, or nothing of it. Folders on the way are made. */
+        /** Writes a file, completely or not at all. Missing folders are created. */
         write(path: string, text: string | Uint8Array | ArrayBuffer): Promise<void>;
-        /** Writes at the end of a file, which is made when there is none. */
+        /** Appends text to a file. A missing file is created. */
         append(path: string, text: string | Uint8Array | ArrayBuffer): Promise<void>;
-        /** Lists the names in a folder of the spell's files, or in the outermost one, sorted. */
+        /** Lists the names in a folder of the storage, or in its root, sorted. */
         list(path?: string | null): Promise<Array<string>>;
-        /** Tells whether there is a file or a folder. */
+        /** Returns whether a file or folder exists. */
         exists(path: string): Promise<boolean>;
         /** Removes a file or an empty folder. */
         remove(path: string): Promise<void>;
     };
 
-    /** Writes structured log lines, apart from the spell's output. */
+    /** Writes structured log lines, separate from the spell's output. */
     const log: {
-        /** Logs a line for the spell's author. */
+        /** Logs a line for debugging. */
         debug(message: string, ...fields: any[]): void;
-        /** Logs a line that is worth knowing. */
+        /** Logs an informational line. */
         info(message: string, ...fields: any[]): void;
-        /** Logs a line that is worth a look. */
+        /** Logs a warning. */
         warn(message: string, ...fields: any[]): void;
-        /** Logs that something failed; the spell goes on. */
+        /** Logs an error. The spell goes on. */
         error(message: string, ...fields: any[]): void;
     };
 
-    /** How far a work has come. It is finished when the spell lets go of it, or ends. */
+    /** A progress bar. It finishes when the spell drops it or ends. */
     interface Progress {
-        /** Says how many steps are done. */
+        /** Sets the number of completed steps. */
         update(done: number): void;
-        /** Says that so many more steps are done, or one. */
+        /** Adds completed steps; one by default. */
         advance(steps?: number | null): void;
-        /** Says what it is about just now. */
+        /** Sets the text that describes the current step. */
         message(text: string): void;
-        /** Ends it where it is. What is said of it later is not shown. */
+        /** Finishes the progress bar at its current position. Later updates are not shown. */
         finish(): void;
     }
 
-    /** Writes to the spell's output and asks the user. */
+    /** Writes to the spell's output and asks the user questions. */
     const console: {
-        /** Writes a text as it is, without a line end. */
+        /** Writes a text without a line end. */
         write(text: string): void;
-        /** Shows a prompt, waits for one line and returns it without its line end. */
+        /** Shows a prompt, reads one line and returns it without its line end. */
         readLine(prompt?: string | null): Promise<string | null>;
-        /** Asks a question that is answered with yes or no. */
+        /** Asks a yes-or-no question. */
         confirm(question: string, default_?: boolean | null): Promise<boolean>;
-        /** Shows a list of choices and returns the one that the user picks by its number or its text. */
+        /** Shows a list of choices and returns the one that the user selects by its number or text. */
         select(question: string, choices: Array<string>): Promise<string>;
-        /** Shows the user how far a work has come: `total` steps in all, if that is known, and what it is about. */
+        /** Shows a progress bar. `total` is the number of steps, if it is known; `label` describes the work. */
         progress(total?: number | null, label?: string | null): Progress;
     };
 
     /** Digests, base64 and random identifiers. */
     const crypto: {
-        /** Returns the SHA-256 digest of a text in hexadecimal. */
+        /** Returns the SHA-256 digest of a byte string in hexadecimal. */
         sha256(text: string | Uint8Array | ArrayBuffer): string;
-        /** Returns the HMAC of a text with SHA-256 under a key, in hexadecimal. */
+        /** Returns the HMAC-SHA-256 of a byte string under a key, in hexadecimal. */
         hmacSha256(key: string | Uint8Array | ArrayBuffer, text: string | Uint8Array | ArrayBuffer): string;
-        /** Writes bytes as base64 text. */
+        /** Encodes bytes as base64 text. */
         base64Encode(text: string | Uint8Array | ArrayBuffer, options?: Base64Options | null): string;
-        /** Reads bytes from base64 text, padded or not. */
+        /** Decodes base64 text, with or without padding. */
         base64Decode(text: string | Uint8Array | ArrayBuffer, options?: Base64Options | null): Uint8Array;
-        /** Returns a random identifier that nobody else has: a UUID of version 4. */
+        /** Returns a random UUID (version 4). */
         uuid(): string;
-        /** Returns so many random bytes in hexadecimal, two digits each; at most 1,024 bytes. */
+        /** Returns `bytes` random bytes in hexadecimal, with two digits each; at most 1,024 bytes. */
         randomHex(bytes: number): string;
     };
 
-    /** Makes texts for models and reads those of others: templates, pieces, Markdown, differences. */
+    /** Prepares texts for models: templates, chunks, Markdown, differences and similarity. */
     const text: {
-        /** Puts values into a template and returns the text. */
+        /** Renders a template with variables. */
         template(source: string, vars?: { [name: string]: any } | null): string;
-        /** Cuts a text into pieces that a model can take. */
+        /** Splits a text into chunks that fit a model. */
         chunk(text: string, options?: ChunkOptions | null): Array<string>;
-        /** Writes a page of HTML as Markdown: headings, lists, links, tables and code stay, scripts and styles go. */
+        /** Converts HTML to Markdown. Headings, lists, links, tables and code are kept; scripts and styles are dropped. */
         htmlToMarkdown(html: string): string;
-        /** Returns the lines in which two texts differ, in the unified format; an empty text when they do not. */
+        /** Returns the line differences of two texts in the unified format, or an empty text if they are equal. */
         diff(a: string, b: string): string;
-        /** Says how much two texts have in common, from 0 for nothing to 1 for all, or how near two vectors are. */
+        /** Returns the similarity of two texts, from 0 to 1, or of two vectors, from -1 to 1. */
         similarity(a: TextOrVector, b: TextOrVector): number;
     };
 
-    /** Tells the time, waits, and writes and reads dates. */
+    /** Reads the clock, sleeps, and formats and parses dates. */
     const time: {
-        /** Returns the time of day as seconds since the beginning of 1970 in UTC. */
+        /** Returns the current time as seconds since 1970 in UTC. */
         now(): number;
-        /** Returns seconds since some moment, to measure how long something takes. */
+        /** Returns the seconds of a monotonic clock, to measure how long something takes. */
         clock(): number;
-        /** Waits so many seconds, while other tasks of the spell go on. */
+        /** Sleeps for a number of seconds, while other tasks of the spell go on. */
         sleep(seconds: number): Promise<void>;
-        /** Writes a time as text in UTC. */
+        /** Formats a time in UTC. */
         format(time: number, pattern?: string | null): string;
-        /** Reads a time from text. */
+        /** Parses a time. */
         parse(text: string, pattern?: string | null): number;
     };
 
-    /** Functions that models may call, and scripts too. */
+    /** Tools: functions that models and scripts can call by name. */
     const tools: {
-        /** Registers a function as a tool under a name that no other has. */
+        /** Registers a function as a tool under a new name. */
         register(name: string | ToolDefinition, description?: string | null, schema?: any | null, run?: (...values: any[]) => any | null): boolean;
-        /** Runs a tool and returns what it returns. */
+        /** Runs a tool and returns its result. */
         execute(name: string, args?: any | null): Promise<any>;
-        /** Lists the tools that are registered, those that are built in first. */
+        /** Lists all tools, the built-in ones first. */
         list(): Array<ToolInfo>;
-        /** Says what a tool does and what it takes. */
+        /** Describes a tool and its parameters. */
         get(name: string): ToolInfo;
-        /** Says whether arguments fit a tool, without running it. */
+        /** Checks arguments against a tool's schema, without running the tool. */
         validate(name: string, args?: any | null): boolean;
-        /** Takes a tool out; its name is free again. */
+        /** Removes a tool, so that its name can be used again. */
         remove(name: string): void;
     };
 
-    /** A model with tools, and what was said to it and by it. */
+    /** An agent with a model, its tools and its messages. */
     interface Agent {
-        /** Its name. */
+        /** The agent's name. */
         readonly name: string;
-        /** What was said so far, oldest first, with the calls of tools and their results. */
+        /** The messages so far, oldest first, including tool calls and their results. */
         readonly messages: Array<Message>;
-        /** Gives it something to do, and goes on until the model answers without calling a tool. */
+        /** Runs the agent with an input until the model answers without calling a tool. */
         run(input: string | Message, options?: AgentRunOptions | null): Promise<AgentReply>;
-        /** Does the same and calls `on_event` with each step: `text` as it arrives, `tool_call`, `tool_result`, `usage`. */
+        /** Runs the agent and calls `on_event` for each step: `text`, `tool_call`, `tool_result`, `usage`. */
         stream(input: string | Message, onEvent: (...values: any[]) => any): Promise<void>;
-        /** Makes a second agent with the same past; from here on each goes its own way. */
+        /** Creates a second agent with the same messages. The two are independent from then on. */
         fork(): Agent;
     }
 
-    /** A model with tools, which works on until it has an answer; and agents that a script makes itself. */
+    /** Agents: models that call tools until they have an answer, and agents that a script implements. */
     const agents: {
-        /** Makes an agent. */
+        /** Creates an agent. */
         create(config: AgentConfig): Agent;
-        /** Registers an agent under a name that no other has. */
+        /** Registers an agent under a new name. */
         register(name: string, agent: ((...values: any[]) => any) | Methods | Agent): boolean;
-        /** Gives a registered agent an input and returns its result. */
+        /** Runs a registered agent with an input and returns the result. */
         execute(name: string, input: any, options?: any | null): Promise<any>;
-        /** Gives a registered agent an input and calls `on_chunk` with each piece of its answer as it arrives. */
+        /** Runs a registered agent and calls `on_chunk` with each part of its answer as it arrives. */
         stream(name: string, input: any, onChunk: (...values: any[]) => any, options?: any | null): Promise<void>;
-        /** Lists the agents that are registered. */
+        /** Lists the registered agents. */
         list(): Array<RegisteredInfo>;
-        /** Says what is known of a registered agent. */
+        /** Describes a registered agent. */
         get(name: string): RegisteredInfo;
-        /** Takes an agent out; its name is free again. */
+        /** Removes a registered agent, so that its name can be used again. */
         remove(name: string): void;
     };
 
-    /** Runs the spell that a test belongs to, and checks what comes of it. Only tests have it, which `llmspell test` runs. */
+    /** Runs the spell that a test belongs to, and checks the result. Only tests that `llmspell test` runs have this bridge. */
     const test: {
         /** Adds a case: a name that says what is shown, and a function that shows it. */
         case(name: string, run: (...values: any[]) => any): void;
-        /** Names a case that is not run, and is counted as skipped. */
+        /** Adds a case that is not run, and is counted as skipped. */
         skip(name: string, run?: (...values: any[]) => any | null): void;
-        /** Runs the spell with these parameters, and returns what it came to. */
+        /** Runs the spell with these parameters, and returns the result. */
         run(params?: { [name: string]: any } | null, options?: RunOptions | null): Promise<RunResult>;
-        /** Checks that two values are the same, however deep. */
+        /** Checks that two values are equal. Lists and tables are compared in depth. */
         equal(found: any, expected: any): void;
-        /** Checks that a text contains another, letter by letter, or that a list contains a value. */
+        /** Checks that a text contains another text exactly, or that a list contains a value. */
         contains(found: any, part: any): void;
         /** Checks that a regular expression matches somewhere in a text. */
         match(text: string, pattern: string): void;
-        /** Checks that a text, or any data, is what it was when it was kept with `llmspell test --update`. */
+        /** Checks that a text, or any data, is the same as its snapshot, which `llmspell test --update` stores. */
         snapshot(value: any): void;
     };
 }
