@@ -630,7 +630,7 @@ mod tests {
         }
         let waiting: Vec<_> = (0..100).map(|_| count()).collect();
         assert!(waiting.iter().all(|(poll, _)| poll.is_pending()));
-        let mut end = |call: Option<Call>| {
+        let end = |call: Option<Call>| {
             let mut call = call.unwrap();
             call.settled();
             drop(call);

@@ -77,6 +77,9 @@ impl Kind {
             return Ok(());
         }
         if empty {
+            // Lets space that is free again be returned to the file system in small steps. It can only be chosen before
+            // the first table.
+            database.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
             let since = Instant::now();
             // Setting the journal mode is the only statement that does not honour `busy_timeout`.
             while let Err(error) = database.pragma_update(None, "journal_mode", "WAL") {

@@ -334,7 +334,11 @@ impl Cast {
         };
         let said = Arc::new(Collector::new(listener.clone(), shown_before));
         // A listener that went away has heard enough.
-        let show = Box::new(move |event| drop(listener.as_ref().map(|listener| listener.send(event))));
+        let show = Box::new(move |event| {
+            if let Some(listener) = &listener {
+                drop(listener.send(event));
+            }
+        });
         let writer = self.runtime.0.journal_writer.clone();
         let written = std::mem::take(&mut self.written);
         let modules = modules.cloned();

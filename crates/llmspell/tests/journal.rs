@@ -295,7 +295,7 @@ fn a_run_that_failed_goes_on_where_it_was() {
     assert_eq!(counter.seen(), HashMap::from([("/one".to_owned(), 1), ("/two".to_owned(), 1)]));
     let summary = &wait_for(store.list()).unwrap().runs[0];
     assert_eq!((summary.state, summary.model_calls), (RunState::Done, 1));
-    assert_eq!(wait_for(store.remove(&[summary.info.run_id.clone()])).unwrap(), 1);
+    assert_eq!(wait_for(store.remove(std::slice::from_ref(&summary.info.run_id))).unwrap(), 1);
     assert!(wait_for(store.list()).unwrap().runs.is_empty());
 }
 

@@ -203,7 +203,7 @@ impl SqliteStore {
 
     fn claim_run(&self, id: &str, claim: Claim) -> Result<Lease> {
         let owner = self.owner()?;
-        let claimed = self.write(|database| {
+        self.write(|database| {
             let change = database.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             let found = change
                 .query_row("SELECT epoch, owner, format FROM run WHERE id = ?1", [id], |row| {
@@ -224,8 +224,7 @@ impl SqliteStore {
             )?;
             change.commit()?;
             Ok(Ok(Lease { run_id: id.to_owned(), epoch: unsigned(epoch + 1) }))
-        })?;
-        claimed
+        })?
     }
 
     fn release_run(&self, lease: &Lease) -> Result<()> {
@@ -321,6 +320,12 @@ impl SqliteStore {
                     "DELETE FROM blob WHERE used <= ?1 AND NOT EXISTS (SELECT 1 FROM run_blob WHERE run_blob.hash = blob.hash)",
                     [unused],
                 )?;
+                // `VACUUM` would copy the whole database. Each step of this statement returns one page.
+                let mut vacuum = database.prepare("PRAGMA incremental_vacuum")?;
+                let mut pages = vacuum.query([])?;
+                while pages.next()?.is_some() {}
+                drop(pages);
+                drop(vacuum);
                 database.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
             })?;
         }
