@@ -203,6 +203,14 @@ pub enum Record {
 }
 
 impl Record {
+    /// The effect, if this is a part of its answer.
+    pub(crate) fn part_of(&self) -> Option<&EffectPath> {
+        match self {
+            Self::Part { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
     /// The end of a run.
     #[must_use]
     pub fn closed(outcome: &Outcome, lines: u64) -> Self {

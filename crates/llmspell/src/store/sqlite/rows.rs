@@ -111,16 +111,15 @@ pub(super) fn effects(database: &Connection, run: &str) -> rusqlite::Result<Resu
     let blobs =
         blobs.query_map([run], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<Blobs, _>>()?;
 
-    let sql =
-        "SELECT task, number, place, value FROM part_of_answer WHERE run = ?1 ORDER BY task, number, place";
+    let sql = "SELECT task, number, value FROM part_of_answer WHERE run = ?1 ORDER BY task, number, place";
     let mut statement = database.prepare(sql)?;
     let found = statement.query_map([run], |row| {
-        Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?, row.get::<_, String>(3)?))
+        Ok(((row.get::<_, String>(0)?, row.get::<_, i64>(1)?), row.get::<_, String>(2)?))
     })?;
-    let mut parts: HashMap<(String, i64), Vec<(i64, String)>> = HashMap::new();
-    for part in found {
-        let (task, number, place, value) = part?;
-        parts.entry((task, number)).or_default().push((place, value));
+    let mut parts: HashMap<(String, i64), Vec<String>> = HashMap::new();
+    for row in found {
+        let (effect, list) = row?;
+        parts.entry(effect).or_default().push(list);
     }
 
     let sql = "SELECT task, number, capability, operation, request, repeatable, began, ended, place, said, answer, error
@@ -133,7 +132,7 @@ pub(super) fn effects(database: &Connection, run: &str) -> rusqlite::Result<Resu
 fn effect(
     row: &Row<'_>,
     blobs: &Blobs,
-    parts: &mut HashMap<(String, i64), Vec<(i64, String)>>,
+    parts: &mut HashMap<(String, i64), Vec<String>>,
 ) -> Result<StoredEffect> {
     let failed = |error: rusqlite::Error| damaged(&error.to_string());
     let text = |at: usize| row.get::<_, String>(at).map_err(failed);
@@ -151,8 +150,9 @@ fn effect(
     };
     let (task, count) = (text(0)?, number(1)?.unwrap_or(0));
     let mut arrived = Parts::default();
-    for (place, value) in parts.remove(&(task.clone(), count)).unwrap_or_default() {
-        arrived.push(unsigned(place), unpack(&value, blobs)?);
+    for list in parts.remove(&(task.clone(), count)).unwrap_or_default() {
+        let list: Vec<(u64, Value)> = from_value(unpack(&list, blobs)?)?;
+        list.into_iter().for_each(|(order, part)| arrived.push(order, part));
     }
     let path = EffectPath { task, count: u32::try_from(count).unwrap_or(0) };
     let answer = match (json(10)?, json(11)?) {

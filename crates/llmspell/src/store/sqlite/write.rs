@@ -1,6 +1,7 @@
 //! Appends records to a run.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use llmspell_core::effect::{Effect, EffectPath, End};
@@ -42,7 +43,13 @@ fn append(database: &mut Connection, lease: &Lease, records: &[Record]) -> Resul
         return Err(fenced(lease));
     }
     let mut run = RunRows { database: &change, run: &lease.run_id };
-    records.iter().try_for_each(|record| run.add(record))?;
+    // Thousands of parts of one answer may be in a batch: they share a row.
+    for records in records.chunk_by(|one, next| one.part_of().is_some() && one.part_of() == next.part_of()) {
+        match records {
+            [Record::Part { path, order, .. }, ..] => run.parts(path, *order, records)?,
+            records => records.iter().try_for_each(|record| run.add(record))?,
+        }
+    }
     change.commit().map_err(failed)
 }
 
@@ -80,7 +87,7 @@ impl RunRows<'_> {
     fn add(&mut self, record: &Record) -> Result<()> {
         match record {
             Record::Started { effect, began } => self.start(effect, *began),
-            Record::Part { path, order, part } => self.part(path, *order, part),
+            Record::Part { path, order, .. } => self.parts(path, *order, std::slice::from_ref(record)),
             Record::Ended { path, ended, end } => self.end(path, *ended, end),
             Record::Done { effect, began, ended, end } => self.done(effect, *began, *ended, end),
             Record::Modules(modules) => self.modules(modules),
@@ -128,11 +135,22 @@ impl RunRows<'_> {
         .map(drop)
     }
 
-    fn part(&mut self, path: &EffectPath, order: u64, part: &llmspell_core::Value) -> Result<()> {
-        let value = pack_answer(part, self)?;
+    /// Adds consecutive parts of one answer, as a list of pairs of order and part.
+    fn parts(&mut self, path: &EffectPath, first: u64, parts: &[Record]) -> Result<()> {
+        let mut list = String::from("[");
+        for record in parts {
+            if let Record::Part { order, part, .. } = record {
+                if list.len() > 1 {
+                    list.push(',');
+                }
+                // Writing to a string does not fail.
+                let _ = write!(list, "[{order},{}]", pack_answer(part, self)?);
+            }
+        }
+        list.push(']');
         self.execute(
             "INSERT INTO part_of_answer (run, task, number, place, value) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![self.run, path.task, path.count, signed(order), value],
+            params![self.run, path.task, path.count, signed(first), list],
         )
         .map(drop)
     }
