@@ -42,8 +42,7 @@ impl Commits {
     pub fn advance(&self, to: CommitPoint) {
         let mut waiting = self.lock();
         self.reached.fetch_max(to.0, Ordering::Release);
-        let (ready, rest) = std::mem::take(&mut *waiting).into_iter().partition(|(point, _)| *point <= to);
-        *waiting = rest;
+        let ready: Vec<_> = waiting.extract_if(.., |(point, _)| *point <= to).collect();
         self.changed.notify_all();
         drop(waiting);
         wake(ready);

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use llmspell_core::effect::{Effect, EffectPath, End};
 use llmspell_core::{Error, Result, to_value};
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, params};
 
 use super::{JOURNAL, SqliteStore, moment, signed};
 use crate::journal::RunInfo;
@@ -15,8 +15,8 @@ use crate::store::{Lease, Record, fenced};
 
 impl SqliteStore {
     pub(super) fn append_records(&self, lease: &Lease, records: &[Record]) -> Result<()> {
-        let mut guard = self.open()?;
-        let database = guard.as_mut().ok_or_else(|| Error::internal("the journal is not open"))?;
+        let guard = self.open()?;
+        let database = guard.as_ref().ok_or_else(|| Error::internal("the journal is not open"))?;
         // Only a non-idempotent effect has a start that the run waits for. Losing it to a power failure would repeat it.
         let is_write_ahead =
             |record: &Record| matches!(record, Record::Started { effect, .. } if !effect.ask.repeatable);
@@ -33,16 +33,17 @@ impl SqliteStore {
     }
 }
 
-fn append(database: &mut Connection, lease: &Lease, records: &[Record]) -> Result<()> {
+fn append(database: &Connection, lease: &Lease, records: &[Record]) -> Result<()> {
     let failed = |error| JOURNAL.failed(error);
-    let change = database.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let change = Change::begin(database).map_err(failed)?;
     let is_owner = change
+        .0
         .prepare_cached("SELECT 1 FROM run WHERE id = ?1 AND epoch = ?2")
         .and_then(|mut owner| owner.exists(params![lease.run_id, signed(lease.epoch)]));
     if !is_owner.map_err(failed)? {
         return Err(fenced(lease));
     }
-    let mut run = RunRows { database: &change, run: &lease.run_id };
+    let mut run = RunRows { database: change.0, run: &lease.run_id };
     // Thousands of parts of one answer may be in a batch: they share a row.
     for records in records.chunk_by(|one, next| one.part_of().is_some() && one.part_of() == next.part_of()) {
         match records {
@@ -51,6 +52,30 @@ fn append(database: &mut Connection, lease: &Lease, records: &[Record]) -> Resul
         }
     }
     change.commit().map_err(failed)
+}
+
+/// A transaction whose statements are cached: it begins and ends with each effect, and parsing `BEGIN` and `COMMIT` anew
+/// took longer than the rest. Dropped before its end, it is rolled back.
+struct Change<'a>(&'a Connection);
+
+impl<'a> Change<'a> {
+    fn begin(database: &'a Connection) -> rusqlite::Result<Self> {
+        database.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        Ok(Self(database))
+    }
+
+    fn commit(self) -> rusqlite::Result<()> {
+        self.0.prepare_cached("COMMIT")?.execute([]).map(drop)
+    }
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        if !self.0.is_autocommit() {
+            // When it fails, the next transaction cannot begin, and says so.
+            let _ = self.0.execute_batch("ROLLBACK");
+        }
+    }
 }
 
 /// The rows of one run, in a transaction.
