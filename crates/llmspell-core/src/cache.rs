@@ -1,7 +1,8 @@
-//! Answers of models that may serve again, in this run and in later ones.
+//! The cache of model answers, shared by all runs of a runtime.
 //!
-//! A request says by `cache` that it may be answered so. It is looked up by what it comes to when the provider and the
-//! model are known, so that a spell gets no other model's answer when its default changes.
+//! A request opts in with `cache`. The key is the request after its provider and model were resolved, so a spell whose
+//! default model changes does not receive an answer of another model. The cache is consulted behind the journal: a
+//! cached answer is recorded like any other, and a replay does not need the cache.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +18,9 @@ use crate::error::Result;
 use crate::outcome::LogLevel;
 use crate::value::{Map, Value};
 
-/// Keeps the answers of models by their requests.
+/// Stores model answers by request.
 pub trait Cache: Send + Sync {
-    /// The answer to a request; `None` when there is none, or only an older one.
+    /// Returns the answer to a request; `None` if there is none, or it is older than `max_age`.
     ///
     /// # Errors
     /// When the cache cannot be read.
@@ -29,20 +30,20 @@ pub trait Cache: Send + Sync {
         max_age: Option<Duration>,
     ) -> BoxFuture<'a, Result<Option<Value>>>;
 
-    /// Keeps an answer, in place of an older one.
+    /// Stores an answer and replaces an older one.
     ///
     /// # Errors
     /// When the cache cannot be written.
     fn keep<'a>(&'a self, request: &'a Value, answer: &'a Value) -> BoxFuture<'a, Result<()>>;
 }
 
-/// Whether a request may be answered from the cache: `true`, or the most seconds that the answer may be old.
+/// Whether a request may be answered from the cache: `true`, `false`, or the maximum age of the answer in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub enum CachePolicy {
-    /// It is asked anew, and its answer is not kept.
+    /// The model is called, and its answer is not stored.
     Off,
-    /// Any answer will do that is not older than this.
+    /// A cached answer is used if it is not older than this; `None` accepts any age.
     On(Option<Duration>),
 }
 
@@ -92,7 +93,7 @@ impl JsonSchema for CachePolicy {
     }
 }
 
-/// Where the answer to a request is kept.
+/// The cache slot of one request.
 pub(crate) struct Place {
     cx: Context,
     cache: Arc<dyn Cache>,
@@ -101,17 +102,17 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The place for a request whose provider and model are known; `None` when it is to be asked anew, or the runtime has
-    /// no cache.
+    /// Returns the slot of a request whose provider and model are resolved. `None` if the request does not use the
+    /// cache, or the runtime has none.
     pub(crate) fn of(cx: &Context, request: &ChatRequest) -> Result<Option<Self>> {
         let Some(CachePolicy::On(max_age)) = request.cache else { return Ok(None) };
         let Some(cache) = cx.cache() else { return Ok(None) };
-        // How it is asked is not what is asked.
+        // These fields change how the model is called, but not the question.
         let key = ChatRequest { cache: None, timeout: None, fallback: Vec::new(), ..request.clone() };
         Ok(Some(Self { cx: cx.clone(), cache: Arc::clone(cache), key: to_value(&key)?, max_age }))
     }
 
-    /// The answer that is kept. It costs nothing. A cache that cannot be read is as if it were empty.
+    /// Returns the cached answer, with zero usage and cost. A cache that cannot be read counts as empty.
     pub(crate) async fn find(&self) -> Result<Option<Reply>> {
         let found = self.cache.find(&self.key, self.max_age).await;
         let found = found.and_then(|found| found.map(from_value).transpose());
@@ -130,7 +131,7 @@ impl Place {
         }))
     }
 
-    /// Keeps an answer, if it is whole and of the model that was asked.
+    /// Stores an answer if it is complete and comes from the requested model, not from a fallback.
     pub(crate) async fn keep(&self, reply: &Reply) -> Result<()> {
         let is_whole = matches!(reply.finish_reason, FinishReason::Stop | FinishReason::ToolCalls);
         if !is_whole || !reply.failed.is_empty() {
@@ -143,7 +144,7 @@ impl Place {
         }
     }
 
-    /// The answer to the script is worth more than the cache.
+    /// Logs a failure of the cache. The script still gets its answer.
     fn warn(&self, what: &str, error: &crate::Error) -> Result<()> {
         self.cx.log(LogLevel::Warn, format!("the cache could not be {what}: {error}"), Map::new())
     }

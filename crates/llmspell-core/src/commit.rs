@@ -1,11 +1,15 @@
 //! How far a journal's records are durable.
 //!
-//! A journal may hand its records to a writer on another thread. Then a record is queued first and durable later, and
-//! the run must not act on it in between: a non-idempotent effect starts only when its start is durable (write-ahead),
-//! and an answer reaches the script only when it is durable, or a crash could lose an effect that the script has seen.
-//! [`Commits`] connects the two threads. The journal gives each record a [`CommitPoint`], its place in the queue; the
-//! writer commits records in that order and [advances](Commits::advance) past them; the run waits for the points it
-//! depends on.
+//! A journal may hand its records to a writer on another thread. A record is then queued first and durable later. The
+//! run must not depend on a record that is not durable:
+//!
+//! - an effect that is not idempotent starts only when the record of its start is durable (write-ahead);
+//! - an answer reaches the script only when its record is durable, or a crash could lose an effect that the script has
+//!   seen.
+//!
+//! [`Commits`] connects the two threads. The journal gives each record a [`CommitPoint`], its position in the queue.
+//! The writer commits records in that order and [advances](Commits::advance) past them. The run waits for the points
+//! that it depends on.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -13,22 +17,22 @@ use std::task::{Poll, Waker};
 
 use crate::error::{Error, Result};
 
-/// A record's place in its journal's queue.
+/// The position of a record in its journal's queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommitPoint(u64);
 
 impl CommitPoint {
-    /// The point of a record that nobody has to wait for.
+    /// The point of a record that needs no waiting.
     pub const REACHED: Self = Self(0);
 
-    /// The point of the next record.
+    /// Returns the point of the next record.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0 + 1)
     }
 }
 
-/// How far the writer of a journal has come. Shared by the run and the writer.
+/// The progress of a journal's writer, shared by the run and the writer.
 #[derive(Debug, Default)]
 pub struct Commits {
     reached: AtomicU64,
@@ -38,7 +42,7 @@ pub struct Commits {
 }
 
 impl Commits {
-    /// Says that all records up to this point are durable.
+    /// Marks all records up to this point as durable.
     pub fn advance(&self, to: CommitPoint) {
         let mut waiting = self.lock();
         self.reached.fetch_max(to.0, Ordering::Release);
@@ -48,8 +52,8 @@ impl Commits {
         wake(ready);
     }
 
-    /// Says that the writer has failed: nothing more becomes durable, and nobody waits any longer. The first failure
-    /// counts.
+    /// Marks the writer as failed: no further record becomes durable, and all waits end. Only the first failure is
+    /// stored.
     pub fn fail(&self, error: Error) {
         let mut waiting = self.lock();
         let _ = self.failure.set(error);
@@ -59,25 +63,25 @@ impl Commits {
         wake(ready);
     }
 
-    /// Why the writer failed.
+    /// Returns why the writer failed.
     #[must_use]
     pub fn failure(&self) -> Option<&Error> {
         self.failure.get()
     }
 
-    /// Whether there is nothing to wait for at this point: it is durable, or the writer has failed.
+    /// Returns whether waiting for this point is unnecessary: the record is durable, or the writer has failed.
     #[must_use]
     pub fn is_settled(&self, point: CommitPoint) -> bool {
         self.reached.load(Ordering::Acquire) >= point.0 || self.failure.get().is_some()
     }
 
-    /// Wakes this waker when there is nothing to wait for at this point; says whether that is so already.
+    /// Registers a waker for this point. Returns `true` without registering it if the point is settled already.
     pub(crate) fn wake_at(&self, point: CommitPoint, waker: &Waker) -> bool {
         if self.is_settled(point) {
             return true;
         }
         let mut waiting = self.lock();
-        // Looked at again under the lock, which the writer takes before it wakes anybody.
+        // Check again under the lock, because the writer takes the lock before it wakes anybody.
         if self.is_settled(point) {
             return true;
         }
@@ -101,7 +105,7 @@ impl Commits {
         self.result(point)
     }
 
-    /// The same, and blocks the thread.
+    /// Blocks the thread until the records up to this point are durable.
     ///
     /// # Errors
     /// Why the writer failed.

@@ -1,4 +1,28 @@
-//! The only way to the world: what one run may do, what it has done, and how to stop it.
+//! The context of a run: its only way to the outside world.
+//!
+//! A [`Context`] is created for each run and handed to every bridge method. It holds the run's permissions, limits,
+//! journal and capabilities. The capability objects are private: a method gets a gated view of them, and each call of a
+//! view passes the [gate](crate::gate).
+//!
+//! | a method needs | it calls | which is |
+//! |---|---|---|
+//! | a model | [`models()`](Context::models) | checked, charged and recorded |
+//! | network, files, storage, clock, randomness | [`net()`](Context::net), [`files()`](Context::files), … | checked and recorded |
+//! | to print or log | [`console()`](Context::console), [`log`](Context::log) | charged to the `output` limit |
+//! | memory on the host | [`hold`](Context::hold) | charged to the `memory` limit |
+//! | values that last as long as the run | [`state`](Context::state) | free |
+//! | work that goes on after the method has returned | [`beside`](Context::beside) | part of the run |
+//!
+//! For example, the method that implements `llm.chat` ends in `cx.models().chat(request).await`.
+//!
+//! A context belongs to one *task* of the run, which numbers its effects. These methods derive another context from it:
+//!
+//! - [`spawn`](Context::spawn): a child task of the same run, with its own effect numbers.
+//! - [`within_budget`](Context::within_budget): the same task, whose model calls draw on an additional budget.
+//! - [`child`](Context::child): a child run with its own permissions and limits. It shares the world, the journal and
+//!   the answer sequencer of its parent, and is cancelled with it.
+//!
+//! Cancelling a context cancels its run and all child runs. It does not affect the parent.
 
 mod builder;
 
@@ -33,7 +57,7 @@ use crate::trace::EffectEvent;
 use crate::turn::{Next, Turns};
 use crate::value::{Map, Value};
 
-/// The spell that runs, as it may know itself.
+/// The identity of the running spell, which the script may read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpellInfo {
     /// Its name.
@@ -46,7 +70,7 @@ pub struct SpellInfo {
     pub dir: Option<PathBuf>,
 }
 
-/// What a run says while it runs.
+/// An event that a run reports while it runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -57,30 +81,30 @@ pub enum Event {
     },
     /// The spell logged.
     Log(LogEntry),
-    /// A piece of a model's answer arrived.
+    /// A chunk of a model's answer arrived.
     Chunk {
-        /// The new text alone.
+        /// The new text only.
         text: String,
     },
     /// A model call ended.
     Usage {
-        /// What it used.
+        /// The usage of the call.
         usage: Usage,
     },
-    /// A work that the spell shows has come further.
+    /// A progress bar of the spell changed.
     Progress(Progress),
-    /// An agent has come further.
+    /// An agent made progress.
     Agent(AgentEvent),
-    /// An effect begins or has ended. Only a run that is traced tells.
+    /// An effect began or ended. Only traced runs emit this.
     Effect(EffectEvent),
 }
 
-/// Where a run's events go. Called on the script's thread: it should hand over and return.
+/// Receives the events of a run. It is called on the script's thread, so it should return quickly.
 pub trait Sink: Send + Sync {
-    /// Takes one event.
+    /// Receives one event.
     fn emit(&self, event: Event);
 
-    /// Waits until all events so far can be seen: a question must not appear before the lines above it.
+    /// Waits until all events so far are visible: a question must not appear before the lines that precede it.
     fn flushed(&self) -> BoxFuture<'static, ()> {
         Box::pin(std::future::ready(()))
     }
@@ -95,7 +119,7 @@ impl Sink for Silent {
 pub use self::builder::ContextBuilder;
 use self::builder::World;
 
-/// What all tasks of a run share.
+/// The state that all tasks of a run share.
 struct Run {
     spell: SpellInfo,
     permissions: Permissions,
@@ -107,14 +131,14 @@ struct Run {
     state: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
     children: Mutex<Vec<Weak<Run>>>,
     beside: Mutex<Vec<BoxFuture<'static, Result<()>>>>,
-    /// How many bars of progress there were, those of its family included: they share the sink.
+    /// How many progress bars the run and its child runs have created. They share the sink.
     bars: Arc<AtomicU64>,
-    /// How many lines were printed and logged, by its family too.
+    /// How many lines the run and its child runs have printed and logged.
     said: Arc<AtomicU64>,
-    /// The turns of its family.
+    /// The answer sequencer of the run and its child runs.
     turns: Arc<Turns>,
     broken: Arc<OnceLock<Error>>,
-    /// The bridges of its session.
+    /// The bridges of the run's session.
     bridges: OnceLock<Vec<Arc<Bridge>>>,
 }
 
@@ -128,47 +152,48 @@ impl Run {
     }
 }
 
-/// What one run may do, and the only way in which it can do it, as one of its tasks has it. Cheap to clone.
+/// Everything that one task of a run may do, and its only way to the outside world. Cheap to clone.
 #[derive(Clone)]
 pub struct Context {
     run: Arc<Run>,
     task: Arc<Task>,
-    /// What its model calls spend: the run's, or a [budget](Self::within_budget) within it.
+    /// The spend ledger that model calls draw on: the run's, or that of a [budget](Self::within_budget) inside it.
     purse: Arc<Purse>,
 }
 
 impl Context {
-    /// A builder; its documentation lists the defaults.
+    /// Returns a builder. [`ContextBuilder`] lists the defaults.
     pub fn builder() -> ContextBuilder {
         ContextBuilder::new()
     }
 
-    /// The same run as another of its tasks has it, which this one starts: its effects are numbered apart.
+    /// Returns the context of a new child task, whose effects are numbered separately.
     #[must_use]
     pub fn spawn(&self) -> Self {
         self.as_task(Arc::new(self.task.child()))
     }
 
-    /// The same run as this task of it has it.
+    /// Returns the context of this task of the same run.
     pub(crate) fn as_task(&self, task: Arc<Task>) -> Self {
         Self { run: Arc::clone(&self.run), task, purse: Arc::clone(&self.purse) }
     }
 
-    /// The same task, whose model calls draw on a budget of their own from here on, which is part of what they drew on
-    /// before. What is beyond it fails with `budget`, and the run goes on; `owner` says whose it is.
+    /// Returns the same task with an additional budget for its model calls. Spending counts for this budget and for the
+    /// ledger around it. A call beyond the budget fails with kind `budget`, and the run continues. `owner` names the
+    /// budget in errors.
     #[must_use]
     pub fn within_budget(&self, owner: &str, budget: Budget) -> Self {
         let purse = Arc::new(Purse::within(&self.purse, owner, budget));
         Self { run: Arc::clone(&self.run), task: Arc::clone(&self.task), purse }
     }
 
-    /// What its budget has spent, or the run when it has none of its own.
+    /// Returns the spending of this context's budget, or of the run if the context has no budget.
     #[must_use]
     pub fn spent(&self) -> Usage {
         self.purse.used()
     }
 
-    /// A context for a child run: the same world with these permissions and limits, cancelled with its parent.
+    /// Returns the context of a child run with these permissions and limits. It is cancelled with its parent.
     #[must_use]
     pub fn child(&self, spell: SpellInfo, permissions: Permissions, limits: Limits) -> Self {
         let parent = &self.run;
@@ -200,15 +225,15 @@ impl Context {
         Self { run: child, task: Arc::new(self.task.child()), purse }
     }
 
-    /// The bridges that the run's script has.
+    /// Returns the bridges of the run's script.
     #[must_use]
     pub fn bridges(&self) -> &[Arc<Bridge>] {
         self.run.bridges.get().map_or(&[], Vec::as_slice)
     }
 
-    /// Says which bridges the script has.
+    /// Sets the bridges of the run's script.
     pub(crate) fn set_bridges(&self, bridges: &[Arc<Bridge>]) {
-        // A session is opened once for a run.
+        // Each run opens one session, so this is the first call.
         let _ = self.run.bridges.set(bridges.to_vec());
     }
 
@@ -216,73 +241,73 @@ impl Context {
         &self.purse
     }
 
-    /// The spell that runs.
+    /// Returns the identity of the running spell.
     #[must_use]
     pub fn spell(&self) -> &SpellInfo {
         &self.run.spell
     }
 
-    /// What the user granted.
+    /// Returns the permissions that the user granted.
     #[must_use]
     pub fn permissions(&self) -> &Permissions {
         &self.run.permissions
     }
 
-    /// What the run has used.
+    /// Returns the meter, which counts the run's resources and enforces its limits.
     #[must_use]
     pub fn meter(&self) -> &Meter {
         &self.run.meter
     }
 
-    /// The files the spell brings along.
+    /// Returns the modules in the spell's folder.
     #[must_use]
     pub fn modules(&self) -> &dyn Modules {
         &*self.run.world.modules
     }
 
-    /// Language models, behind the gate.
+    /// Returns the language models, behind the gate.
     #[must_use]
     pub fn models(&self) -> GatedModels<'_> {
         GatedModels(self)
     }
 
-    /// The console, behind the gate.
+    /// Returns the console, behind the gate.
     #[must_use]
     pub fn console(&self) -> GatedConsole<'_> {
         GatedConsole(self)
     }
 
-    /// The network, behind the gate.
+    /// Returns the network, behind the gate.
     #[must_use]
     pub fn net(&self) -> GatedNet<'_> {
         GatedNet(self)
     }
 
-    /// Files, behind the gate.
+    /// Returns the files, behind the gate.
     #[must_use]
     pub fn files(&self) -> GatedFiles<'_> {
         GatedFiles(self)
     }
 
-    /// The spell's storage, behind the gate.
+    /// Returns the spell's storage, behind the gate.
     #[must_use]
     pub fn storage(&self) -> GatedStorage<'_> {
         GatedStorage(self)
     }
 
-    /// The clock, behind the gate.
+    /// Returns the clock, behind the gate.
     #[must_use]
     pub fn clock(&self) -> GatedClock<'_> {
         GatedClock(self)
     }
 
-    /// Randomness, behind the gate.
+    /// Returns the source of randomness, behind the gate.
     #[must_use]
     pub fn random(&self) -> GatedRandom<'_> {
         GatedRandom(self)
     }
 
-    /// Hands an event to whoever listens.
+    /// Sends an event to the sink.
     pub fn emit(&self, event: Event) {
         if matches!(event, Event::Output { .. } | Event::Log(_)) {
             self.run.said.fetch_add(1, Ordering::Relaxed);
@@ -293,7 +318,7 @@ impl Context {
         self.run.sink.emit(event);
     }
 
-    /// Waits until all events so far can be seen.
+    /// Waits until all events so far are visible.
     pub(crate) fn flushed(&self) -> BoxFuture<'static, ()> {
         self.run.sink.flushed()
     }
@@ -317,7 +342,7 @@ impl Context {
         Ok(())
     }
 
-    /// Counts bytes that the host keeps for the spell against its memory, for as long as the returned guard lives.
+    /// Charges memory that the host uses for the spell to its `memory` limit, until the returned guard is dropped.
     ///
     /// # Errors
     /// When the `memory` limit is reached.
@@ -325,7 +350,7 @@ impl Context {
         Held::new(self.clone(), bytes)
     }
 
-    /// What a bridge keeps for this run, made when first asked for. One value a type.
+    /// Returns the run's value of type `T`, which is created on first use. Bridges store their state for a run here.
     #[must_use]
     pub fn state<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
         let mut state = lock(&self.run.state);
@@ -333,19 +358,18 @@ impl Context {
         Arc::clone(kept).downcast().unwrap_or_default()
     }
 
-    /// Has work done beside the script. The run ends when it has been done too, and fails when it fails.
+    /// Runs work in the background of the script. The run ends only when the work has ended, and fails if it fails.
     pub fn beside(&self, work: impl Future<Output = Result<()>> + Send + 'static) {
         lock(&self.run.beside).push(Box::pin(work));
     }
 
-    /// The work to do beside the script that was not taken yet. For the engine's session, which looks after each call
-    /// of the host.
+    /// Takes the background work that was added since the last call. Used by the engine's session, which drives it.
     #[must_use]
     pub fn take_beside(&self) -> Vec<BoxFuture<'static, Result<()>>> {
         std::mem::take(&mut *lock(&self.run.beside))
     }
 
-    /// Stops the run and its children: scripts at their next interrupt, calls where they wait.
+    /// Cancels the run and its child runs: scripts stop at their next interrupt, and waiting calls end.
     pub fn cancel(&self) {
         self.run.cancel();
     }
@@ -376,7 +400,7 @@ impl Context {
         self.run.world.console.as_deref()
     }
 
-    /// The number of a new bar of progress, from 1 on.
+    /// Returns the number of a new progress bar, from 1.
     pub(crate) fn next_bar(&self) -> u64 {
         self.run.bars.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -405,14 +429,15 @@ impl Context {
         self.run.world.random.as_deref()
     }
 
-    /// Says that from now on [`next_turn`](Self::next_turn) is called whenever the script has nothing to do, and lets
-    /// answers wait for that where their order is kept. For the engine's session.
+    /// Declares that [`next_turn`](Self::next_turn) is called from now on whenever the script has nothing to do.
+    /// Answers then wait for that call if their order is recorded. Used by the engine's session.
     pub fn take_turns(&self) {
         self.run.turns.take(self.journal().keeps());
     }
 
-    /// Lets the next answer through to the script, which has nothing else to do; says whether there was one, or else
-    /// whether a call was told that it waits in vain for room in its budget. For the engine's session.
+    /// Releases the next answer to the script, which must have nothing else to do. Returns whether the script may
+    /// continue: an answer was released, or a model call that waits in vain for its budget was told to fail. Used by
+    /// the engine's session.
     #[must_use]
     pub fn next_turn(&self) -> bool {
         match self.run.turns.next() {
@@ -422,7 +447,7 @@ impl Context {
         }
     }
 
-    /// Records the outcome in the journal; it is durable at the returned point.
+    /// Records the outcome in the journal. Returns the point at which the record is durable.
     ///
     /// # Errors
     /// When the journal cannot be written.
@@ -441,7 +466,7 @@ impl Context {
         }
     }
 
-    /// The same, and blocks the thread.
+    /// Blocks the thread until the journal's records up to this point are durable.
     ///
     /// # Errors
     /// When the journal cannot be written.
@@ -449,14 +474,13 @@ impl Context {
         self.run.turns.commits().map_or(Ok(()), |commits| commits.wait(point))
     }
 
-    /// What is wrong with the journal, or with a replay from it, when that ended the run: no script may go on by itself
-    /// after it.
+    /// Returns the error of the journal, or of the replay, that ended the run. The script must not continue after it.
     #[must_use]
     pub fn broken(&self) -> Option<&Error> {
         self.run.broken.get()
     }
 
-    /// Ends the run, because its journal can no longer be relied on.
+    /// Ends the run because its journal is no longer reliable.
     pub(crate) fn break_off(&self, error: Error) -> Error {
         let error = self.run.broken.get_or_init(|| error).clone();
         self.cancel();
@@ -475,7 +499,7 @@ impl Context {
         &self.run.turns
     }
 
-    /// How many lines were printed and logged.
+    /// Returns how many lines were printed and logged.
     pub(crate) fn said(&self) -> u64 {
         self.run.said.load(Ordering::Relaxed)
     }
@@ -490,10 +514,10 @@ impl fmt::Debug for Context {
     }
 }
 
-/// What a line of the log takes beside its text.
+/// The bytes charged for a log entry in addition to its text.
 const LOG_ENTRY: usize = 128;
 
-/// About how many bytes a value takes in a log.
+/// Returns the approximate size of a value in a log, in bytes.
 fn weight(value: &Value) -> usize {
     match value {
         Value::Str(text) => text.len(),
@@ -520,7 +544,7 @@ mod tests {
     use crate::replay::Replay;
     use futures_util::stream::{self, BoxStream, StreamExt};
 
-    /// Answers with what it was asked.
+    /// A provider that answers with the request's path and text.
     struct Echo;
 
     impl Models for Echo {
@@ -551,7 +575,7 @@ mod tests {
         }
     }
 
-    /// A chat, and a stream that is cut: what they came to.
+    /// Makes a chat call and a stream that is interrupted, and returns their results.
     async fn ask(cx: &Context) -> (String, Vec<String>) {
         let reply = cx.models().chat(ChatRequest::prompt("hi")).await.unwrap();
         let pieces = cx.models().stream(ChatRequest::prompt("count")).await.unwrap();

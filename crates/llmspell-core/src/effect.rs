@@ -1,4 +1,17 @@
-//! One recorded touch of the world, and the journal that keeps it.
+//! Effects, and the journal that records them.
+//!
+//! An *effect* is one use of a capability: a model call, an HTTP request, a file access, a look at the clock. The
+//! gate (`gate.rs`) describes each effect as an [`Ask`] at an [`EffectPath`] and asks the run's [`Journal`] about
+//! it:
+//!
+//! | the journal returns | meaning | the gate |
+//! |---|---|---|
+//! | [`Lookup::Recorded`] | the answer is in the log | returns that answer without performing the effect |
+//! | [`Lookup::NeverEnded`] | a recording has the start of the effect, but no end | ends the replay with an error |
+//! | [`Lookup::Live`] | the effect is new | performs it with a [`Permit`] and records its [`End`] |
+//!
+//! Effects are named by position in the script, never by arrival order. This module also has the two simplest journals:
+//! [`NoJournal`] and [`MemoryJournal`].
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -18,9 +31,9 @@ use crate::step::Said;
 use crate::stream_record::Parts;
 use crate::value::Value;
 
-/// Where in the spell an effect happens: the task, by order of spawning, and a count within it.
+/// The name of an effect: its task, numbered in spawning order, and a count within that task.
 ///
-/// Never arrival order, so that a spell with parallel branches replays exactly.
+/// The path does not depend on the order in which answers arrive, so a spell with parallel branches can be replayed.
 ///
 /// ```
 /// use llmspell_core::effect::EffectPath;
@@ -53,18 +66,18 @@ impl FromStr for EffectPath {
     }
 }
 
-/// A task of the spell: gives its effects and its child tasks their numbers.
+/// A task of the spell. It numbers its effects and its child tasks.
 #[derive(Debug)]
 pub struct Task {
     path: String,
     effects: AtomicU32,
     children: AtomicU32,
-    /// What is said in the named step that it is part of.
+    /// The output of the named step that the task belongs to.
     said: Option<Arc<Said>>,
 }
 
 impl Task {
-    /// The spell's first task.
+    /// Returns the spell's first task.
     #[must_use]
     pub fn main() -> Self {
         Self::named("main".into(), None)
@@ -74,53 +87,54 @@ impl Task {
         Self { path, effects: AtomicU32::new(0), children: AtomicU32::new(0), said }
     }
 
-    /// The task of a named step that this one takes.
+    /// Returns the task of a named step that this task runs.
     pub(crate) fn step(&self, name: &str) -> Self {
-        // What has a meaning in paths is written otherwise.
+        // Escape the characters that separate the parts of a path.
         let name = name.replace('%', "%25").replace('.', "%2E").replace('#', "%23");
         Self::named(format!("step({name})"), Some(Arc::new(Said::within(self.said.clone()))))
     }
 
-    /// What is said in the named step that it is part of.
+    /// Returns the output of the named step that this task belongs to.
     pub(crate) fn said(&self) -> Option<&Said> {
         self.said.as_deref()
     }
 
-    /// The next task that this one spawns.
+    /// Returns the next child task.
     #[must_use]
     pub fn child(&self) -> Self {
         let number = self.children.fetch_add(1, Ordering::Relaxed) + 1;
         Self::named(format!("{}.{number}", self.path), self.said.clone())
     }
 
-    /// The path of the next effect of this task.
+    /// Returns the path of the next effect of this task.
     #[must_use]
     pub fn next_effect(&self) -> EffectPath {
         EffectPath { task: self.path.clone(), count: self.effects.fetch_add(1, Ordering::Relaxed) + 1 }
     }
 }
 
-/// What a capability is about to be asked.
+/// The request of an effect, before it is performed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ask {
     /// The capability: `models`, `console`, ….
     pub capability: Cow<'static, str>,
-    /// What it is to do: `chat`, `read_line`, ….
+    /// The operation: `chat`, `read_line`, ….
     pub operation: Cow<'static, str>,
-    /// The request as data; it never holds a key.
+    /// The request as data, without credentials.
     pub request: Value,
-    /// Whether it may be asked again where nobody knows whether it was.
+    /// Whether the effect is idempotent. If not, its start is logged before it happens (write-ahead), and it is never
+    /// repeated without the user's consent.
     pub repeatable: bool,
-    /// The answer to give when the user says that an effect in doubt has happened. Where only the world could tell the
-    /// answer, there is none. It is not part of what is recorded.
+    /// The answer to use when the user says that an effect in doubt has happened. `None` if only the outside world
+    /// could know the answer. This field is not recorded.
     pub if_done: Option<Value>,
 }
 
 impl Ask {
-    /// An ask with its request turned into data; it may be repeated.
+    /// Creates an idempotent request, with its data converted to a [`Value`].
     ///
     /// # Errors
-    /// When the request cannot be data.
+    /// When the request cannot be represented as data.
     pub fn new(capability: &'static str, operation: &'static str, request: &impl Serialize) -> Result<Self> {
         Ok(Self {
             capability: capability.into(),
@@ -131,87 +145,87 @@ impl Ask {
         })
     }
 
-    /// The same, for an effect that is not idempotent: doing it twice would leave another world behind. `if_done` is its
-    /// answer when it is known to have happened and nothing else is.
+    /// Marks the request as not idempotent: repeating it would change the outside world again. `if_done` is the answer
+    /// if the effect is known to have happened and its real answer is lost.
     #[must_use]
     pub fn once(self, if_done: Value) -> Self {
         Self { repeatable: false, if_done: Some(if_done), ..self }
     }
 }
 
-/// One touch of the world.
+/// One use of a capability, at one place of the script.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Effect {
-    /// Where in the spell.
+    /// The effect's name.
     pub path: EffectPath,
-    /// What is asked of which capability.
+    /// The request.
     pub ask: Ask,
 }
 
-/// What an effect came to.
+/// The result of an effect.
 pub type Answer = Result<Value>;
 
-/// How an effect ended.
+/// The end of an effect, as recorded.
 #[derive(Debug, Clone)]
 pub struct End {
-    /// Its place in the order in which the run's effects ended. A replay hands the answers out in that order.
+    /// The position among all answers of the run. A replay delivers answers in this order.
     pub order: u64,
-    /// How many lines the run had printed and logged by then. A run that is resumed does not say them again.
+    /// How many lines the run had printed and logged by then. A resumed run does not show those lines again.
     pub said: u64,
-    /// What it came to.
+    /// The result.
     pub answer: Answer,
 }
 
-/// Names one entry of a journal.
+/// Identifies one entry of a journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EntryId(pub u64);
 
-/// What a journal says of an effect that is about to happen.
+/// The journal's response to an effect that is about to happen.
 #[derive(Debug)]
 pub enum Lookup {
-    /// It happened before: this is what it came to, and the world is left alone.
+    /// The effect is recorded with this end. It is not performed again.
     Recorded(End),
-    /// It began before and never ended, and nothing may happen now.
+    /// The effect is recorded without an end, and the journal cannot perform anything (a replay).
     NeverEnded,
-    /// It has to happen, and not before its start is durable. Its end goes to this entry.
+    /// The effect must be performed, but only after the record of its start is durable.
     Live {
-        /// What it is called from here on.
+        /// The entry that receives the end.
         entry: EntryId,
-        /// The record of its start. Only an effect that is not idempotent has one.
+        /// The commit point of the start's record. Only effects that are not idempotent have such a record.
         start: CommitPoint,
-        /// What had arrived of an answer in parts when the run died: it is delivered again, and then the answer fails.
+        /// The chunks of a streamed answer that a crash interrupted. They are delivered again, and then the stream
+        /// fails.
         arrived: Option<Value>,
     },
 }
 
 impl Lookup {
-    /// An effect that may happen at once.
+    /// Returns a lookup for an effect that may happen immediately.
     #[must_use]
     pub fn live(entry: EntryId) -> Self {
         Self::Live { entry, start: CommitPoint::REACHED, arrived: None }
     }
 }
 
-/// Records what a run did. Each run has its own.
+/// Records the effects of one run.
 ///
 /// A journal may queue its records for a writer on another thread. It then has [`Commits`], and returns for each record
 /// the [`CommitPoint`] at which that record is durable.
 pub trait Journal: Send + Sync {
-    /// Records that an effect is about to happen, or finds its answer.
+    /// Looks up an effect, and records its start if necessary.
     ///
     /// # Errors
-    /// When a replay asks for something else than was recorded, or the journal cannot be written.
+    /// When a replay requests something that differs from the recording, or the journal cannot be written.
     fn begin(&self, effect: Effect) -> Result<Lookup>;
 
-    /// Records one part of an answer that arrives in parts; `order` is its place in the [order](End::order) of the
-    /// answers. The first part is the head of the answer. Parts become durable with the next record that somebody waits
-    /// for, so nobody waits for them.
+    /// Records one part of a streamed answer. The first part is the head; the chunks follow. `order` is the position in
+    /// the [order](End::order) of answers. Parts become durable with the next record that somebody waits for.
     ///
     /// # Errors
     /// When the journal cannot be written.
     fn part(&self, entry: EntryId, order: u64, part: Value) -> Result<()>;
 
-    /// Records the end of an effect. An effect that the end of the run cut off has no end.
+    /// Records the end of an effect. An effect that the end of the run interrupted has no end.
     ///
     /// # Errors
     /// When the journal cannot be written.
@@ -226,23 +240,23 @@ pub trait Journal: Send + Sync {
         Ok(CommitPoint::REACHED)
     }
 
-    /// How far its records are durable. A journal without a writer has none: its records are durable at once.
+    /// Returns how far the records are durable. `None` means that records are durable immediately (no writer thread).
     fn commits(&self) -> Option<Arc<Commits>> {
         None
     }
 
-    /// Whether anything that is written down is kept. Where it is not, no answer is copied for it.
+    /// Returns whether the journal stores anything. If not, the gate does not copy answers for it.
     fn keeps(&self) -> bool {
         true
     }
 
-    /// The last number in the [order](End::order) of what it holds already.
+    /// Returns the highest number in the [order](End::order) of answers that the journal already holds.
     fn last_order(&self) -> u64 {
         0
     }
 }
 
-/// The proof that the gate was passed. Only the gate makes one, and only a permit opens a capability.
+/// The proof that an effect has passed the gate. Only the gate makes one, and every capability demands one.
 #[derive(Debug)]
 pub struct Permit {
     run_id: String,
@@ -255,28 +269,28 @@ impl Permit {
         Self { run_id: run_id.to_owned(), path, deadline }
     }
 
-    /// A permit for testing a capability by itself, outside any run.
+    /// Returns a permit for testing a capability without a run.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn for_test() -> Self {
         Self::new("test", Task::main().next_effect(), None)
     }
 
-    /// A permit for testing a capability as in a run that ends at this moment.
+    /// Returns a permit for testing a capability in a run that ends at `deadline`.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn for_test_until(deadline: Instant) -> Self {
         Self::new("test", Task::main().next_effect(), Some(deadline))
     }
 
-    /// The effect that it permits.
+    /// Returns the path of the permitted effect.
     #[must_use]
     pub fn path(&self) -> &EffectPath {
         &self.path
     }
 
-    /// A key by which a server can tell that it gets one request twice, for the header `Idempotency-Key`. It is a hash of
-    /// the run's id and the effect's path, so it is the same when the run is resumed.
+    /// Returns a key for the `Idempotency-Key` header, by which a server recognizes a repeated request. It is a hash of
+    /// the run's id and the effect's path, so a resumed run sends the same key.
     ///
     /// <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>
     #[must_use]
@@ -290,14 +304,14 @@ impl Permit {
         })
     }
 
-    /// When the run is over at the latest, if that is known: there is no use in waiting for anything beyond it.
+    /// Returns the latest time at which the run ends, if known. Waiting beyond it is useless.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 }
 
-/// A journal that keeps nothing, for a run that nobody will replay or resume.
+/// A journal that stores nothing, for runs that are never replayed or resumed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoJournal;
 
@@ -319,16 +333,16 @@ impl Journal for NoJournal {
     }
 }
 
-/// What a journal holds of one effect.
+/// The record of one effect.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// What was done.
+    /// The effect.
     pub effect: Effect,
-    /// How it ended; `None` while it has not.
+    /// The end; `None` while the effect is in progress.
     pub end: Option<End>,
 }
 
-/// A journal that lasts as long as the run.
+/// A journal in memory that lasts as long as the run.
 #[derive(Debug, Default)]
 pub struct MemoryJournal(Mutex<Vec<MemoryEntry>>);
 
@@ -339,7 +353,7 @@ struct MemoryEntry {
 }
 
 impl MemoryJournal {
-    /// Everything recorded so far, in the order in which it began.
+    /// Returns all entries so far, in the order in which the effects began.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
         let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,18 +1,34 @@
-//! The gate: every effect passes here.
+//! The gate: every effect passes through it.
 //!
-//! An effect is one touch of the world: a model call, a request, a file, the clock. The capability's own gated view has
-//! checked its permission. Then, in this order:
+//! An effect is one use of a capability: a model call, a request, a file access, a look at the clock. A bridge calls a
+//! gated view, such as [`GatedModels`](crate::capability::GatedModels). The view checks the permission. The gate then
+//! performs these steps in order:
 //!
-//! 1. The run may still act: it is not cancelled and no limit is reached.
-//! 2. The effect gets its number, which with its task is its [path](crate::effect::EffectPath).
-//! 3. The journal is asked. If it has an answer, that is the answer, and the world is left alone.
-//! 4. If the effect is not idempotent, its start is made durable before it happens (write-ahead).
-//! 5. It happens, by a [`Permit`] that only this module makes.
-//! 6. Its answer draws its place in the order of all answers and is recorded. It reaches the script when it is its
-//!    [turn](crate::turn) and its record is durable.
+//! 1. It checks that the run may still act: the run is not cancelled, and no limit is reached.
+//! 2. It numbers the effect within its task. Task and number are the effect's [path](crate::effect::EffectPath).
+//! 3. It asks the journal. If the journal has the answer, the gate returns it and the effect does not happen.
+//! 4. If the effect is not idempotent, it waits until the record of the start is durable (write-ahead).
+//! 5. It performs the effect with a [`Permit`], which only this module makes. Cancelling the run cancels the effect.
+//! 6. It gives the answer the next sequence number and records it. The script receives the answer when the [answer
+//!    sequencer](crate::turn) releases it, and not before its record is durable.
 //!
-//! An answer that arrives in parts ([`Chunks`]) passes steps 1 to 5 once and step 6 with each part. Parts are recorded
-//! as they arrive, and a crash loses at most those that no later record depends on.
+//! For `llm.chat("hi")`, the second call of a script, these cases are possible:
+//!
+//! | the journal has | the gate | the model is called |
+//! |---|---|---|
+//! | nothing about `main#2` | records the reply under `main#2` and returns it | yes |
+//! | the reply of `main#2` | returns the recorded reply | no |
+//! | another request under `main#2` | fails with kind `replay` and names the first difference | no |
+//! | a start of `main#2` without an end | depends on the journal: a resumed run decides, a replay fails | if repeated |
+//!
+//! A streamed answer ([`Chunks`]) passes steps 1 to 5 once, and step 6 with each chunk. Chunks are recorded as they
+//! arrive. A crash loses at most the chunks that no later durable record depends on.
+//!
+//! # What the gate does not do
+//!
+//! It does not retry, cache or charge model calls: the client and the gated views do. It does not know any capability.
+//! If the journal fails, or a replay differs from its recording, the gate ends the run
+//! ([`Context::broken`](crate::context::Context::broken)): an unrecorded effect could not be resumed.
 
 use std::pin::Pin;
 use std::task::{self, Poll, ready};
@@ -30,7 +46,7 @@ use crate::stream_record::{StreamEnd, StreamRecord};
 use crate::turn::Turn;
 
 impl Context {
-    /// The gate for an effect that waits for its answer.
+    /// Passes an effect through the gate and waits for its answer.
     pub(crate) async fn gate<T, F>(&self, ask: Ask, live: impl FnOnce(Permit) -> F) -> Result<T>
     where
         T: Serialize + DeserializeOwned,
@@ -53,7 +69,7 @@ impl Context {
         }
     }
 
-    /// The gate for an effect that does not wait, such as a look at the clock. It is always repeatable.
+    /// Passes an effect that never waits, such as a look at the clock. Such an effect is always idempotent.
     pub(crate) fn gate_now<T>(&self, ask: Ask, live: impl FnOnce(Permit) -> Result<T>) -> Result<T>
     where
         T: Serialize + DeserializeOwned,
@@ -82,8 +98,8 @@ impl Context {
         self.cancellation().run_until_cancelled(live).await.unwrap_or_else(|| Err(Error::cancelled()))
     }
 
-    /// Records the answer of an effect, and returns the wait until the script may have it. What the end of the run cut
-    /// off has no answer: a run that is resumed does it again.
+    /// Records the answer of an effect. Returns the wait until the script may have the answer, or `None` if nothing is
+    /// recorded. An effect that the end of the run interrupted has no answer: a resumed run performs it again.
     pub(crate) fn finish<T: Serialize>(&self, entry: EntryId, result: &Result<T>) -> Result<Option<Turn>> {
         if !self.journal().keeps() {
             return Ok(None);
@@ -119,7 +135,7 @@ impl Context {
         }
     }
 
-    /// Waits for a turn.
+    /// Waits until the sequencer releases an answer.
     ///
     /// # Errors
     /// When the journal cannot be written, which ends the run.
@@ -128,7 +144,7 @@ impl Context {
         self.check_journal()
     }
 
-    /// Ends the run when its journal's writer has failed: nothing that it does now would be recorded.
+    /// Ends the run if the journal's writer has failed, because further effects would not be recorded.
     fn check_journal(&self) -> Result<()> {
         match self.turns().commits().and_then(|commits| commits.failure()) {
             Some(error) => Err(self.break_off(error.clone())),
@@ -147,39 +163,41 @@ fn beyond_the_end(permit: &Permit) -> Error {
     Error::new(ErrorKind::Replay, message).hint("record it anew with `--record`")
 }
 
-/// A part of an answer that arrives in parts.
+/// A chunk of a streamed answer.
 pub(crate) trait Chunk: Serialize + DeserializeOwned + Send + Unpin + 'static {
-    /// Whether it is the last one of a whole answer.
+    /// Returns whether this chunk completes the answer.
     fn is_last(&self) -> bool;
 }
 
-/// A chunk, or the end of them.
+/// A chunk, or `None` for the end of the stream.
 type Item<C> = Option<Result<C>>;
 
-/// Where chunks come from.
+/// The source of the chunks.
 enum ChunkSource<C> {
-    /// The world. They draw their numbers as they arrive.
+    /// The outside world. Each chunk gets its sequence number when it arrives.
     Live(BoxStream<'static, Result<C>>),
-    /// The journal, with their numbers. An item without a number happens now.
+    /// The journal, with the recorded sequence numbers. An item without a number is new and gets the next one.
     Recorded(BoxStream<'static, (Option<u64>, Item<C>)>),
-    /// Nowhere: no more is waited for.
+    /// Closed: no further chunks are expected.
     Closed,
 }
 
-/// An answer that arrives in chunks, behind the gate. Its end without an error says that it is whole. Dropping it ends
-/// the effect with the chunks that have arrived.
+/// A streamed answer behind the gate. It is complete if it ends without an error. Dropping it ends the effect with the
+/// chunks that have arrived.
 pub(crate) struct Chunks<C: Chunk> {
     cx: Context,
     source: ChunkSource<C>,
-    /// The item that has arrived and waits for its turn.
+    /// The item that has arrived and waits for its release.
     next: Option<(Turn, Item<C>)>,
-    /// The entry to record; `None` when the answer comes from the journal, is recorded to its end, or nothing is kept.
+    /// The entry to record into. `None` if the answer comes from the journal, its end is recorded, or nothing is
+    /// stored.
     entry: Option<EntryId>,
     ended: bool,
 }
 
 impl<C: Chunk> Chunks<C> {
-    /// The gate for an answer in chunks; returns what came before them as well.
+    /// Passes a streamed answer through the gate. Returns its head, such as the head of an HTTP response, and the
+    /// chunks.
     pub(crate) async fn open<H, F>(
         cx: &Context,
         ask: Ask,
@@ -212,8 +230,8 @@ impl<C: Chunk> Chunks<C> {
             (Lookup::Live { entry, arrived: Some(arrived), .. }, _) => {
                 let StreamRecord { head, opened, chunks, .. } = from_value::<StreamRecord<H, C>>(arrived)?;
                 cx.release(turns.wait(opened)).await?;
-                // The error has no number yet: what the script did with the last chunk may still have to happen, and comes
-                // before it.
+                // The error gets its number later: effects that the script started after the last chunk may still have
+                // to happen, and they precede the error.
                 let end = stream::iter([(None, Some(Err(interrupted())))]);
                 let source = ChunkSource::Recorded(recorded(chunks).chain(end).boxed());
                 Ok((head, new(source, Some(entry))))
@@ -240,7 +258,7 @@ impl<C: Chunk> Chunks<C> {
         }
     }
 
-    /// The next chunk; after an error, or the end, there is none.
+    /// Returns the next chunk; `None` at the end and after an error.
     pub(crate) fn poll(&mut self, task: &mut task::Context<'_>) -> Poll<Option<Result<C>>> {
         if self.ended {
             return Poll::Ready(None);
@@ -264,7 +282,7 @@ impl<C: Chunk> Chunks<C> {
         })
     }
 
-    /// Takes in the next item and records it.
+    /// Receives the next item and records it.
     fn arrive(&mut self, task: &mut task::Context<'_>) -> Poll<Result<(Turn, Item<C>)>> {
         let (recorded, item) = match &mut self.source {
             ChunkSource::Live(chunks) => (None, ready!(chunks.poll_next_unpin(task))),
@@ -287,7 +305,7 @@ impl<C: Chunk> Chunks<C> {
         Poll::Ready(point.map(|point| (self.cx.turns().wait_committed(order, point), item)))
     }
 
-    /// Ends the effect: no more is waited for.
+    /// Ends the effect without waiting for further chunks.
     ///
     /// # Errors
     /// When the journal cannot be written.
@@ -301,10 +319,10 @@ impl<C: Chunk> Chunks<C> {
         }
     }
 
-    /// Records the end, once.
+    /// Records the end of the stream, at most once.
     fn end(&mut self, order: u64, end: Option<(u64, Option<Error>)>) -> Result<CommitPoint> {
         let Some(entry) = self.entry.take() else { return Ok(CommitPoint::REACHED) };
-        // What the end of the run cuts off has no end.
+        // A stream that the end of the run interrupted has no end.
         let is_cut_off = matches!(&end, Some((_, Some(error))) if error.is_final());
         if is_cut_off || self.cx.meter().state().is_err() {
             return Ok(CommitPoint::REACHED);
@@ -313,7 +331,7 @@ impl<C: Chunk> Chunks<C> {
     }
 }
 
-/// Recorded chunks with their numbers.
+/// Returns the recorded chunks with their sequence numbers.
 fn recorded<C: Chunk>(
     chunks: Vec<(u64, C)>,
 ) -> impl stream::Stream<Item = (Option<u64>, Item<C>)> + Send + 'static {
@@ -334,7 +352,7 @@ impl Context {
 
 impl<C: Chunk> Drop for Chunks<C> {
     fn drop(&mut self) {
-        // A journal that cannot be written says so at the next effect.
+        // If the journal cannot be written, the next effect reports it.
         let _ = self.close();
     }
 }

@@ -1,4 +1,4 @@
-//! What a run came to.
+//! The outcome of a run, and its log entries.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,22 +8,22 @@ use crate::chat::Usage;
 use crate::error::Error;
 use crate::value::{Map, Value};
 
-/// How much a log entry matters.
+/// The severity of a log entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogLevel {
-    /// For the spell's author.
+    /// Useful for the spell's author.
     Debug,
-    /// Worth knowing.
+    /// Information about normal operation.
     Info,
-    /// Worth a look.
+    /// Something needs attention.
     Warn,
     /// Something failed.
     Error,
 }
 
 impl LogLevel {
-    /// The level's name, as scripts and JSON write it.
+    /// Returns the level's name in scripts and JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -38,30 +38,30 @@ impl LogLevel {
 /// One line of a spell's log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LogEntry {
-    /// When, in seconds since 1970.
+    /// The time, in seconds since 1970.
     pub time: f64,
-    /// How much it matters.
+    /// The severity.
     pub level: LogLevel,
-    /// What happened.
+    /// The message.
     pub message: String,
-    /// Data beside the message.
+    /// Additional structured data.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub fields: Map,
-    /// The spell.
+    /// The spell's name.
     pub spell: String,
-    /// The run.
+    /// The run's id.
     pub run_id: String,
 }
 
 impl LogEntry {
-    /// The time, in seconds since 1970, as [`time`](Self::time) has it.
+    /// Returns the current time in seconds since 1970, the unit of [`time`](Self::time).
     #[must_use]
     pub fn now() -> f64 {
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
     }
 }
 
-/// Everything a run came to. Serialisable whole.
+/// The complete result of a run, which can be serialized.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Outcome {
@@ -71,25 +71,25 @@ pub struct Outcome {
     pub spell: String,
     /// What the spell returned.
     pub value: Value,
-    /// Why it failed, if it did.
+    /// The error, if the spell failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Error>,
-    /// What its model calls used.
+    /// The usage of its model calls.
     pub usage: Usage,
     /// How many model calls it made.
     pub model_calls: u64,
-    /// How many of them have an answer whose price is not known; what they cost is not in the usage.
+    /// How many answers have no known price. Their cost is missing from `usage`.
     #[serde(skip_serializing_if = "is_zero")]
     pub unpriced_calls: u64,
-    /// Time on the clock, in seconds.
+    /// Wall-clock time, in seconds.
     #[serde(with = "seconds")]
     pub duration: Duration,
-    /// Time on a processor, in seconds.
+    /// Processor time, in seconds.
     #[serde(with = "seconds")]
     pub cpu: Duration,
-    /// What it logged.
+    /// The log entries.
     pub logs: Vec<LogEntry>,
-    /// What it printed.
+    /// The printed text.
     pub output: String,
 }
 
@@ -99,7 +99,7 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl Outcome {
-    /// The value, or the error.
+    /// Returns the value, or the error.
     ///
     /// # Errors
     /// When the spell failed.

@@ -1,4 +1,7 @@
-//! Answers a run from what another one has written down.
+//! Replay: a journal that answers a run from the recorded effects of another run.
+//!
+//! [`Recorded`] looks up effects by path and compares requests. [`Replay`] is the journal on top of it, which never
+//! performs an effect. A request that differs from the recording is an error, which names the first field that differs.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -8,21 +11,21 @@ use crate::effect::{Ask, Effect, EffectPath, End, Entry, EntryId, Journal, Looku
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::Value;
 
-/// What a run did, by the places in the spell where it did it.
+/// The recorded effects of a run, by path.
 #[derive(Debug, Default)]
 pub struct Recorded(HashMap<EffectPath, Entry>);
 
 impl Recorded {
-    /// The entries of a journal.
+    /// Indexes the entries of a journal.
     #[must_use]
     pub fn new(entries: Vec<Entry>) -> Self {
         Self(entries.into_iter().map(|entry| (entry.effect.path.clone(), entry)).collect())
     }
 
-    /// What is written down of an effect; `None` when nothing is.
+    /// Returns the entry of an effect; `None` if its path is not recorded.
     ///
     /// # Errors
-    /// When something else was asked at that place; the error names the first thing that differs.
+    /// When the recorded request at that path differs; the error names the first difference.
     pub fn find(&self, effect: &Effect) -> Result<Option<&Entry>> {
         let Some(entry) = self.0.get(&effect.path) else { return Ok(None) };
         let (then, now) = (&entry.effect.ask, &effect.ask);
@@ -34,13 +37,13 @@ impl Recorded {
         Err(mismatch(format!("{} {}", effect.path, difference(then, now))))
     }
 
-    /// The last number in the [order](End::order) of what ended.
+    /// Returns the highest number in the [order](End::order) of answers.
     #[must_use]
     pub fn last_order(&self) -> u64 {
         self.0.values().filter_map(|entry| Some(entry.end.as_ref()?.order)).max().unwrap_or(0)
     }
 
-    /// The error for an effect of which nothing is written down. It names the entry that is most like it.
+    /// Returns the error for an effect that is not recorded. It names the most similar entry.
     #[must_use]
     pub fn missing(&self, effect: &Effect) -> Error {
         let now = &effect.ask;
@@ -71,7 +74,7 @@ fn mismatch(message: String) -> Error {
         .hint("nothing was asked of the world; if the spell has changed, record it anew")
 }
 
-/// What is the first thing that is asked otherwise.
+/// Describes the first difference between two requests.
 fn difference(then: &Ask, now: &Ask) -> String {
     if (&then.capability, &then.operation) != (&now.capability, &now.operation) {
         return format!(
@@ -90,19 +93,19 @@ fn difference(then: &Ask, now: &Ask) -> String {
     )
 }
 
-/// The first part of two values that is not the same.
+/// The first difference between two values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Difference<'a> {
-    /// The way there, such as `messages[1].text`; empty for the whole.
+    /// The path of the difference, such as `messages[1].text`; empty if the whole values differ.
     pub path: String,
-    /// What one has there.
+    /// The part of the first value.
     pub then: Option<&'a Value>,
-    /// What the other has there.
+    /// The part of the second value.
     pub now: Option<&'a Value>,
 }
 
 impl<'a> Difference<'a> {
-    /// Finds it; of two values that are the same, it is the whole.
+    /// Finds the first difference. For equal values, it is the whole value.
     ///
     /// ```
     /// use llmspell_core::replay::Difference;
@@ -119,7 +122,7 @@ impl<'a> Difference<'a> {
         found
     }
 
-    /// Goes to the first part that is not the same, if there is one.
+    /// Descends to the first part that differs, if there is one.
     fn step_in(&mut self) -> bool {
         let (step, then, now) = match (self.then, self.now) {
             (Some(Value::Map(was)), Some(Value::Map(is))) => {
@@ -141,7 +144,7 @@ impl<'a> Difference<'a> {
     }
 }
 
-/// A value as an error shows it: the beginning of its JSON.
+/// Shortens a value for an error message: the first 60 characters of its JSON.
 #[must_use]
 pub fn shown(value: Option<&Value>) -> String {
     const MOST: usize = 60;
@@ -153,7 +156,7 @@ pub fn shown(value: Option<&Value>) -> String {
     }
 }
 
-/// Plays a run again: what it asked is answered from what was written down, and the world is left alone.
+/// Replays a run: its effects are answered from a recording and never performed.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -170,7 +173,7 @@ pub fn shown(value: Option<&Value>) -> String {
 pub struct Replay(Recorded);
 
 impl Replay {
-    /// Plays these entries again.
+    /// Creates a replay of these entries.
     #[must_use]
     pub fn new(entries: Vec<Entry>) -> Self {
         Self(Recorded::new(entries))

@@ -1,4 +1,10 @@
-//! Named steps: work that is done once in a run, however often the run is resumed.
+//! Named steps: work that a run performs once, however often it is resumed.
+//!
+//! A step is a task with a path of its own, `step(name)`. Its result is recorded under that path. A resumed run that
+//! finds the result returns it, and emits the recorded output and usage of the step again. Because the paths inside a
+//! step contain its name, a spell that was changed outside the step can still be resumed.
+//!
+//! A step that fails is not recorded as done; calling it again performs it again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,10 +18,10 @@ use crate::effect::{Ask, Lookup, Task};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::Value;
 
-/// The longest name of a step, in bytes.
+/// The maximum length of a step's name, in bytes.
 const LONGEST: usize = 200;
 
-/// What was printed, logged and used in a step, and in the steps within it.
+/// The output and usage of a step, including the steps inside it.
 #[derive(Debug)]
 pub(crate) struct Said {
     events: Mutex<Vec<Event>>,
@@ -23,12 +29,12 @@ pub(crate) struct Said {
 }
 
 impl Said {
-    /// Nothing yet, in a step that is taken within this one.
+    /// Creates the empty output of a step inside `outer`.
     pub(crate) fn within(outer: Option<Arc<Self>>) -> Self {
         Self { events: Mutex::default(), outer }
     }
 
-    /// Keeps what has to be said again where the step is not taken again.
+    /// Stores an event that has to be emitted again if the step is skipped.
     pub(crate) fn keep(&self, event: &Event) {
         if !matches!(event, Event::Output { .. } | Event::Log(_) | Event::Usage { .. }) {
             return;
@@ -44,22 +50,22 @@ impl Said {
     }
 }
 
-/// A step that was taken, as the journal keeps it.
+/// The record of a completed step.
 #[derive(Serialize, Deserialize)]
 struct Taken {
-    /// A nil value has no field in the journal.
+    /// The journal has no field for a nil value.
     #[serde(default)]
     value: Value,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     said: Vec<Event>,
 }
 
-/// The steps of a run by their names.
+/// The steps of a run, by name.
 #[derive(Default)]
 struct Steps(Mutex<HashMap<String, Step>>);
 
 struct Step {
-    /// It goes on counting when the step is taken again, having failed.
+    /// The task survives a failed attempt, so that the effects of the next attempt get new numbers.
     task: Arc<Task>,
     stands: Stands,
 }
@@ -75,7 +81,7 @@ impl Steps {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a step as a task of this one's, or finds what it came to.
+    /// Begins a step inside the task `outer`, or returns the result of the completed step.
     fn begin(&self, name: &str, outer: &Task) -> Result<Begun> {
         let mut steps = self.lock();
         let new = || Step { task: Arc::new(outer.step(name)), stands: Stands::Failed };
@@ -95,12 +101,12 @@ impl Steps {
 }
 
 enum Begun {
-    /// It has been taken, and came to this.
+    /// The step is complete, with this result.
     Before(Value),
     Now(Arc<Task>),
 }
 
-/// A step under way. Dropped before it came to anything, it has failed.
+/// A step in progress. If it is dropped before it ends, the step counts as failed.
 struct UnderWay<'a> {
     steps: &'a Steps,
     name: &'a str,
@@ -123,13 +129,12 @@ impl Drop for UnderWay<'_> {
 }
 
 impl Context {
-    /// Takes a named step: does the work, unless this run has done it before, also before it was resumed. What it came to
-    /// is data, and is kept by the name; a step that failed was not taken. What it does is found by the step's name too:
-    /// a spell that is changed elsewhere can still be resumed.
+    /// Performs a named step, unless this run has completed it before, possibly before it was resumed. Returns the
+    /// result of the work, which must be data and is stored under the name. A failed step is not stored.
     ///
     /// # Errors
-    /// What the work fails with; when the name is empty or too long, when a step of that name is under way, or when its
-    /// result is no data.
+    /// The error of the work. Also when the name is empty or too long, a step of that name is in progress, or the
+    /// result is not data.
     pub async fn step<F>(&self, name: &str, work: impl FnOnce(Self) -> F) -> Result<Value>
     where
         F: Future<Output = Result<Value>>,
@@ -144,7 +149,7 @@ impl Context {
         };
         let step = UnderWay { steps: &steps, name };
         let said = || within.task().said().map(Said::take).unwrap_or_default();
-        // What an earlier time said that failed is not of this one.
+        // Discard the output of an earlier attempt that failed.
         said();
         let (lookup, _permit) = within.begin(Ask::new("spell", "step", &name)?)?;
         let value = match lookup {
@@ -154,7 +159,8 @@ impl Context {
                 self.say_again(taken.said).await?;
                 taken.value
             }
-            // In a recording, it failed or was cut off: what it did is recorded.
+            // In the recording, the step failed or was interrupted. Its effects are recorded, so perform it again from
+            // them.
             Lookup::NeverEnded => work(within.clone()).await?,
             Lookup::Live { entry, .. } => {
                 let value = work(within.clone()).await?;

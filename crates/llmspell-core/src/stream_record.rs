@@ -1,8 +1,8 @@
-//! How an answer that arrives in parts is recorded.
+//! The record of a streamed answer.
 //!
-//! A journal gets each part as it arrives, the head first, and at the end a [`StreamEnd`]. Once an effect has ended, its
-//! parts and its end are one value, the [`StreamRecord`], which is the answer of the entry. A run that died in between
-//! leaves parts without an end.
+//! A journal receives each part when it arrives: first the head, then the chunks, and finally a [`StreamEnd`]. When an
+//! entry is read, its parts and its end are combined into one value, the [`StreamRecord`]. A run that crashed in
+//! between leaves parts without an end.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,41 +14,41 @@ use crate::value::{Map, Value};
 /// The recorded answer of an effect whose answer arrived in parts.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StreamRecord<H, P> {
-    /// What came before the chunks, such as the head of a response.
+    /// The data before the chunks, such as the head of an HTTP response.
     pub(crate) head: H,
-    /// Its place in the [order](End::order) of the run, as each chunk has one.
+    /// The sequence number of the head in the [order](End::order) of answers. Each chunk has a number too.
     pub(crate) opened: u64,
     #[serde(rename = "pieces")]
     pub(crate) chunks: Vec<(u64, P)>,
-    /// The end, with what went wrong, if anything did. Absent when the script did not wait for it.
+    /// The end with its sequence number, and its error if it failed. Absent if the script did not wait for the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) end: Option<(u64, Option<Error>)>,
 }
 
-/// The answer with which a stream's effect [finishes](crate::effect::Journal::finish): what is not in its parts.
+/// The value with which a stream [finishes](crate::effect::Journal::finish): everything that its parts do not contain.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StreamEnd {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) end: Option<(u64, Option<Error>)>,
 }
 
-/// The recorded parts of one answer, with their places in the order of the run.
+/// The recorded parts of one answer, with their sequence numbers.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Parts(Vec<(u64, Value)>);
 
 impl Parts {
-    /// Adds the part that arrived next.
+    /// Adds the next part.
     pub fn push(&mut self, order: u64, part: Value) {
         self.0.push((order, part));
     }
 
-    /// The place of the last part.
+    /// Returns the sequence number of the last part; 0 without parts.
     #[must_use]
     pub fn last_order(&self) -> u64 {
         self.0.last().map_or(0, |(order, _)| *order)
     }
 
-    /// Puts the parts into the entry's answer. An entry without parts stays as it is.
+    /// Combines the parts with the entry's answer. An entry without parts is not changed.
     #[must_use]
     pub fn into_entry(self, mut entry: Entry) -> Entry {
         if let Some(End { answer: Ok(answer), .. }) = &mut entry.end {
@@ -60,8 +60,8 @@ impl Parts {
         entry
     }
 
-    /// What had arrived of an answer that a crash cut off, as a record without an end. `None` when no chunk had: then
-    /// nothing is lost by asking again.
+    /// Returns the parts that arrived before a crash as a record without an end. `None` if no chunk had arrived:
+    /// repeating the request then loses nothing.
     #[must_use]
     pub fn arrived(self) -> Option<Value> {
         if self.0.len() < 2 { None } else { self.into_record(None) }
@@ -82,7 +82,7 @@ impl Parts {
 }
 
 impl Entry {
-    /// What went wrong, if anything did: with the effect, or with its answer in the middle.
+    /// Returns the error of the effect, or the error that ended its stream.
     #[must_use]
     pub fn error(&self) -> Option<Error> {
         match &self.end.as_ref()?.answer {

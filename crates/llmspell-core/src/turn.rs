@@ -1,10 +1,26 @@
-//! The answer sequencer: answers reach the script one at a time, in an order that a replay can repeat.
+//! The answer sequencer delivers answers to the script one at a time, in an order that a replay can repeat.
 //!
-//! Answers arrive whenever the world has them, often several at once. If each were handed to the script as it arrives,
-//! a script with parallel branches would depend on microseconds that no journal can repeat. So each answer draws a number
-//! when it arrives and waits. When the script has nothing else to do, its engine asks for the [next](Turns::next) answer,
-//! and the one with the lowest number goes, if its record is durable. A replay waits with the recorded numbers, so the
-//! same answer goes at the same point of the script, whatever the order in which the effects are looked up.
+//! Answers arrive at any time, often several at once. If the script received each one on arrival, a script with
+//! parallel branches would depend on timing that no journal can repeat. The sequencer ([`Turns`]) removes that
+//! dependency:
+//!
+//! 1. An answer draws a sequence number when it arrives ([`draw`](Turns::draw)), is recorded with it, and waits in a
+//!    queue.
+//! 2. When the script has nothing else to do, its engine calls [`next`](Turns::next).
+//! 3. `next` releases the answer with the lowest number, if its record is durable. If not, the engine tries again
+//!    later: an answer never overtakes one with a lower number.
+//!
+//! A replay does not draw numbers. It queues answers under their recorded numbers, so each answer is released at the
+//! same point of the script, in whatever order the effects are looked up. Example: two parallel model calls, and the
+//! second answers first.
+//!
+//! | | `main.1#1` | `main.2#1` | order of release |
+//! |---|---|---|---|
+//! | the live run draws | 2 | 1 | `main.2#1`, `main.1#1` |
+//! | a replay waits with the recorded numbers | 2 | 1 | the same |
+//!
+//! Until an engine takes control ([`take`](Turns::take)), or if no order is recorded, answers are not queued. They only
+//! wait until their records are durable.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -14,20 +30,20 @@ use std::task::{Context as TaskContext, Poll, Waker};
 
 use crate::commit::{CommitPoint, Commits};
 
-/// Answers that were never recorded go after all others.
+/// This bit puts effects that never ended after all others in the queue.
 const NEVER_ENDED: u64 = 1 << 63;
 
-/// The turns of a run and of its family.
+/// The answer sequencer of a run and its child runs.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
-    /// The last number that was drawn.
+    /// The last sequence number that was drawn.
     drawn: AtomicU64,
-    /// An engine says when the script has nothing to do.
+    /// Whether an engine calls [`next`](Self::next) when the script has nothing to do.
     driven: AtomicBool,
-    /// Answers wait until the engine lets them go; else they go at once.
+    /// Whether answers wait in the queue for the engine. If not, they are released immediately.
     taken: AtomicBool,
     waiting: Mutex<BTreeMap<u64, Waiting>>,
-    /// How far the journal's records are durable, if it has a writer.
+    /// How far the journal's records are durable, if the journal has a writer.
     commits: Option<Arc<Commits>>,
 }
 
@@ -35,59 +51,59 @@ pub(crate) struct Turns {
 #[derive(Debug)]
 struct Waiting {
     waker: Waker,
-    /// Its record.
+    /// The commit point of its record.
     point: CommitPoint,
 }
 
-/// What became of the answer at the head of the queue.
+/// The result of a request to release the next answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// It goes.
+    /// An answer was released.
     Released,
-    /// Its record is not durable yet; the engine is woken when it is.
+    /// The record of the next answer is not durable yet. Its waker is called when it is.
     NotDurable,
-    /// No answer waits.
+    /// The queue is empty.
     Empty,
 }
 
 impl Turns {
-    /// Turns whose numbers begin after those of a journal.
+    /// Creates a sequencer whose numbers begin after `last`, the highest number in the journal.
     pub(crate) fn after(last: u64, commits: Option<Arc<Commits>>) -> Self {
         Self { drawn: AtomicU64::new(last), commits, ..Self::default() }
     }
 
-    /// The number of an answer that has just arrived.
+    /// Draws the sequence number of an answer that has just arrived.
     pub(crate) fn draw(&self) -> u64 {
         self.drawn.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Waits until it is this number's turn. A recorded answer is durable already.
+    /// Waits for the release of a recorded answer, which is durable already.
     pub(crate) fn wait(self: &Arc<Self>, number: u64) -> Turn {
         self.wait_committed(number, CommitPoint::REACHED)
     }
 
-    /// The same for an answer whose record is durable at this point.
+    /// Waits for the release of an answer whose record is durable at `point`.
     pub(crate) fn wait_committed(self: &Arc<Self>, number: u64, point: CommitPoint) -> Turn {
         Turn { turns: Arc::clone(self), number, point, waits: None }
     }
 
-    /// Waits until nothing else can come: the wait for an answer that never came.
+    /// Waits until no other answer is queued, for a recorded effect that never ended.
     pub(crate) fn wait_for_the_end(self: &Arc<Self>) -> Turn {
         self.wait(NEVER_ENDED | self.draw())
     }
 
-    /// Says that an engine asks for the next one from now on, and whether answers wait for that.
+    /// Declares that an engine calls [`next`](Self::next) from now on, and whether answers wait in the queue for that.
     pub(crate) fn take(&self, answers_wait: bool) {
         self.driven.store(true, Ordering::Relaxed);
         self.taken.store(answers_wait, Ordering::Relaxed);
     }
 
-    /// Whether an engine says when the script has nothing to do.
+    /// Returns whether an engine calls [`next`](Self::next) when the script has nothing to do.
     pub(crate) fn are_driven(&self) -> bool {
         self.driven.load(Ordering::Relaxed)
     }
 
-    /// Lets the next answer go, if one waits and its record is durable.
+    /// Releases the next answer, if one is queued and its record is durable.
     pub(crate) fn next(&self) -> Next {
         let mut waiting = self.waiting();
         let Some(head) = waiting.first_entry() else { return Next::Empty };
@@ -110,13 +126,13 @@ impl Turns {
     }
 }
 
-/// A wait for a turn.
+/// The wait for the release of one answer.
 #[derive(Debug)]
 pub(crate) struct Turn {
     turns: Arc<Turns>,
     number: u64,
     point: CommitPoint,
-    /// Whether it is in the queue; `None` before the first poll, false when it was let go.
+    /// Whether the answer is queued: `None` before the first poll, `false` after the release.
     waits: Option<bool>,
 }
 

@@ -1,4 +1,4 @@
-//! The terminal, or what stands for it.
+//! The console capability: reading lines, printing, and progress bars.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -10,9 +10,9 @@ use crate::effect::{Ask, Permit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::held::Held;
 
-/// Reads what the user types. Writing goes to the context's sink.
+/// Reads lines that the user types. Output goes to the context's sink instead.
 pub trait Console: Send + Sync {
-    /// Shows `prompt` and reads one line, without its line end; `None` at the end of input.
+    /// Shows `prompt` and reads one line, without its line end. Returns `None` at the end of input.
     fn read_line(&self, permit: Permit, prompt: String) -> BoxFuture<'static, Result<Option<String>>>;
 }
 
@@ -21,7 +21,7 @@ pub trait Console: Send + Sync {
 pub struct GatedConsole<'a>(pub(crate) &'a Context);
 
 impl GatedConsole<'_> {
-    /// Writes text as it is, charged to the `output` limit.
+    /// Prints text unchanged, charged to the `output` limit.
     ///
     /// # Errors
     /// When the output limit is reached.
@@ -31,8 +31,8 @@ impl GatedConsole<'_> {
         Ok(())
     }
 
-    /// Shows `prompt`, charged to the `output` limit, and reads one line, without its line end; `None` at the end of
-    /// input.
+    /// Shows `prompt`, charged to the `output` limit, and reads one line, without its line end. Returns `None` at the
+    /// end of input.
     ///
     /// # Errors
     /// When there is no console to read from, the output limit is reached, or the run ends meanwhile.
@@ -51,11 +51,11 @@ impl GatedConsole<'_> {
         self.0.gate(ask, live).await
     }
 
-    /// Shows how far a work of `total` steps has come, charged to the `output` limit. Nothing is journalled: what is
-    /// shown answers nothing.
+    /// Shows a progress bar of `total` steps, charged to the `output` limit. Progress is not recorded, because it
+    /// returns nothing to the script.
     ///
     /// # Errors
-    /// When the output limit is reached, or the memory limit.
+    /// When the output limit or the memory limit is reached.
     pub fn progress(&self, total: Option<u64>, label: String) -> Result<GatedProgress> {
         let cx = self.0.clone();
         let now = Progress { id: cx.next_bar(), label, total, ..Progress::default() };
@@ -65,25 +65,25 @@ impl GatedConsole<'_> {
     }
 }
 
-/// How far a work has come.
+/// The state of a progress bar.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Which work; no two of a run, or of its children, have the same number.
+    /// Its number, unique within a run and its child runs.
     pub id: u64,
-    /// What is done.
+    /// The name of the work.
     pub label: String,
-    /// What it is about just now.
+    /// The current activity.
     pub message: String,
-    /// Steps that are done.
+    /// Completed steps.
     pub done: u64,
-    /// Steps in all, when that is known.
+    /// Total steps, if known.
     pub total: Option<u64>,
-    /// Whether no more will come of it.
+    /// Whether the work has ended.
     pub finished: bool,
 }
 
 impl Progress {
-    /// The bytes that it is charged and held for.
+    /// Returns the bytes to charge for one update.
     fn weight(&self) -> u64 {
         const NUMBERS: u64 = 32;
         NUMBERS + self.label.len() as u64 + self.message.len() as u64
@@ -98,7 +98,7 @@ impl Context {
     }
 }
 
-/// The progress of one work, behind the gate. Dropping it finishes it.
+/// A progress bar behind the gate. Dropping it finishes it.
 #[derive(Debug)]
 pub struct GatedProgress {
     cx: Context,
@@ -108,12 +108,12 @@ pub struct GatedProgress {
 #[derive(Debug)]
 struct Bar {
     now: Progress,
-    /// What the label and the message take.
+    /// The memory of the label and the message.
     held: (Held, Held),
 }
 
 impl GatedProgress {
-    /// Says how many steps are done.
+    /// Sets the number of completed steps.
     ///
     /// # Errors
     /// When the output limit is reached.
@@ -121,7 +121,7 @@ impl GatedProgress {
         self.change(|bar| std::mem::replace(&mut bar.now.done, done) != done)
     }
 
-    /// Says that so many more steps are done.
+    /// Increases the number of completed steps.
     ///
     /// # Errors
     /// When the output limit is reached.
@@ -132,7 +132,7 @@ impl GatedProgress {
         })
     }
 
-    /// Says what it is about just now.
+    /// Sets the current activity.
     ///
     /// # Errors
     /// When the output limit or the memory limit is reached.
@@ -146,17 +146,18 @@ impl GatedProgress {
         })
     }
 
-    /// Says that the work has ended; what is said of it later is not shown.
+    /// Finishes the bar. Later updates are not shown.
     pub fn finish(&self) {
         let mut bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
         if !bar.now.finished {
             bar.now.finished = true;
-            // Not charged, so that it always comes: there is one for each that was charged.
+            // The final event is not charged, so that it can always be emitted. There is one per bar, and showing a bar
+            // is charged.
             self.cx.emit(Event::Progress(bar.now.clone()));
         }
     }
 
-    /// Shows a change, if there is one to show.
+    /// Emits the bar if `make` changed it.
     fn change(&self, make: impl FnOnce(&mut Bar) -> bool) -> Result<()> {
         let mut bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
         if bar.now.finished || !make(&mut bar) { Ok(()) } else { self.cx.show(&bar.now) }

@@ -1,4 +1,7 @@
-//! Files in folders that were granted.
+//! The files capability: access to files in granted folders.
+//!
+//! [`Files`] is the trait that touches the disk. [`GatedFiles`] is what bridges call: it finds the grant that covers a
+//! path, without looking at the disk, and passes the result on as a [`FilePermit`].
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +19,7 @@ use crate::path::{Covered, InnerPath, cover};
 use crate::permission::{Grant, normal};
 use crate::value::Value;
 
-/// What a path names.
+/// The kind of a file-system entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FileKind {
@@ -26,54 +29,54 @@ pub enum FileKind {
     Folder,
 }
 
-/// What is known of a file or a folder.
+/// Information about a file or a folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FileInfo {
-    /// What it is.
+    /// Whether it is a file or a folder.
     pub kind: FileKind,
-    /// Its bytes; of a folder, zero.
+    /// The size in bytes; zero for a folder.
     pub size: u64,
-    /// When it was last written, in seconds since the beginning of 1970 in UTC; absent where the system does not say.
+    /// When it was last modified, in seconds since 1970 (UTC); absent if the system does not record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified: Option<f64>,
 }
 
-/// Reads and writes files beneath folders that were granted.
+/// Reads and writes files beneath granted folders.
 ///
-/// The gate has judged a path by its letters; what it meets on the disk is judged here. No link is followed and no file
-/// with a second name is touched, whoever put it there; those are refused by [`FilePermit::refusal`], as what lies
-/// outside is.
+/// The gate checks only the characters of a path. The implementation must check what is on the disk: it follows no link
+/// and touches no file with a second name (hard link), whoever created it. It refuses both with
+/// [`FilePermit::refusal`], the error for a path that is not granted.
 pub trait Files: Send + Sync {
-    /// Reads a whole file; its size is taken from `room` before it is read.
+    /// Reads a whole file. Its size is taken from `room` before it is read.
     fn read(&self, permit: FilePermit, room: Room) -> BoxFuture<'static, Result<Vec<u8>>>;
 
-    /// Writes a whole file, or nothing of it, and the folders it is in.
+    /// Writes a whole file atomically, and creates its folders.
     fn write(&self, permit: FilePermit, bytes: Vec<u8>) -> BoxFuture<'static, Result<()>>;
 
-    /// Writes at the end of a file, which is made if need be, with the folders it is in.
+    /// Appends to a file. Creates the file and its folders if necessary.
     fn append(&self, permit: FilePermit, bytes: Vec<u8>) -> BoxFuture<'static, Result<()>>;
 
-    /// The names in a folder, sorted.
+    /// Returns the names in a folder, sorted.
     fn list(&self, permit: FilePermit) -> BoxFuture<'static, Result<Vec<String>>>;
 
-    /// The files anywhere beneath a folder whose path from there matches the pattern, sorted.
+    /// Returns all files beneath a folder whose relative path matches the pattern, sorted.
     fn glob(&self, permit: FilePermit, pattern: String) -> BoxFuture<'static, Result<Vec<String>>>;
 
-    /// What there is; `None` for nothing.
+    /// Returns information about a file or a folder; `None` if it does not exist.
     fn stat(&self, permit: FilePermit) -> BoxFuture<'static, Result<Option<FileInfo>>>;
 
     /// Removes a file or an empty folder.
     fn remove(&self, permit: FilePermit) -> BoxFuture<'static, Result<()>>;
 }
 
-/// Which of the two grants an operation needs. Neither implies the other.
+/// The grant that an operation needs. Neither one implies the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Access {
     Read,
     Write,
 }
 
-/// The proof that a path was granted. Only the gate makes one.
+/// The proof that a path is granted. Only the gate makes one.
 #[derive(Debug)]
 pub struct FilePermit {
     root: PathBuf,
@@ -84,26 +87,26 @@ pub struct FilePermit {
 }
 
 impl FilePermit {
-    /// The folder or single file that the user granted.
+    /// Returns the folder or single file that the user granted.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The way from there; empty for what was granted itself.
+    /// Returns the path relative to the root; empty for the root itself.
     #[must_use]
     pub fn path(&self) -> &InnerPath {
         &self.path
     }
 
-    /// The path as the script gave it.
+    /// Returns the path as the script wrote it.
     #[must_use]
     pub fn shown(&self) -> &str {
         &self.shown
     }
 
-    /// The error for a way that leads through a link: the same one as for a path that was not granted, so that a script
-    /// cannot tell what there is outside.
+    /// Returns the error for a path that leads through a link. It is the same as for a path that is not granted, so a
+    /// script cannot find out what exists outside its grants.
     #[must_use]
     pub fn refusal(&self) -> Error {
         refusal(&self.shown, self.access)
@@ -131,8 +134,8 @@ fn refusal(path: &str, access: Access) -> Error {
         .hint("links, and files with more than one name, are refused wherever they are")
 }
 
-/// What a run may still take of its memory, asked before the host allocates for it. What was taken is given back when
-/// the last clone is dropped.
+/// Memory that the host takes from the run's `memory` limit before it allocates. It is returned when the last clone is
+/// dropped.
 #[derive(Debug, Clone)]
 pub struct Room {
     cx: Context,
@@ -144,7 +147,7 @@ impl Room {
         Self { cx: cx.clone(), held: Arc::default() }
     }
 
-    /// Takes so many bytes.
+    /// Takes this many bytes.
     ///
     /// # Errors
     /// When the `memory` limit is reached.
@@ -155,7 +158,7 @@ impl Room {
     }
 }
 
-/// What is written, as the journal knows it: by its digest, for it may be large.
+/// The recorded form of a write: a digest instead of the data, which may be large.
 #[derive(Debug, Serialize)]
 pub(super) struct Written<'a> {
     path: &'a str,
@@ -169,12 +172,12 @@ impl<'a> Written<'a> {
     }
 }
 
-/// The SHA-256 of some bytes, in hexadecimal.
+/// Returns the SHA-256 of the bytes, in hexadecimal.
 pub(super) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The text that some bytes are.
+/// Decodes UTF-8 text.
 pub(super) fn text(bytes: Vec<u8>, shown: &str) -> Result<String> {
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
@@ -182,8 +185,7 @@ pub(super) fn text(bytes: Vec<u8>, shown: &str) -> Result<String> {
     })
 }
 
-/// Files behind the gate. Paths are given as a script writes them: relative ones are looked up in the working folder and
-/// then in the spell's own.
+/// The files behind the gate. Relative paths are looked up in the working folder, and then in the spell's folder.
 #[derive(Debug)]
 pub struct GatedFiles<'a>(pub(crate) &'a Context);
 
@@ -191,7 +193,7 @@ impl GatedFiles<'_> {
     /// Reads a whole file of UTF-8 text.
     ///
     /// # Errors
-    /// When it was not granted, is not there, is too large or is not text.
+    /// When the path is not granted, or the file does not exist, is too large or is not UTF-8.
     pub async fn read(&self, path: &str) -> Result<String> {
         let (files, covered, room) =
             (self.capability()?, self.covered(path, Access::Read)?, Room::new(self.0));
@@ -202,10 +204,10 @@ impl GatedFiles<'_> {
         self.0.gate(Ask::new("files", "read", &path)?, live).await
     }
 
-    /// Reads a whole file of any bytes.
+    /// Reads a whole file as bytes.
     ///
     /// # Errors
-    /// When it was not granted, is not there or is too large.
+    /// When the path is not granted, or the file does not exist or is too large.
     pub async fn read_bytes(&self, path: &str) -> Result<Value> {
         let (files, covered, room) =
             (self.capability()?, self.covered(path, Access::Read)?, Room::new(self.0));
@@ -216,39 +218,40 @@ impl GatedFiles<'_> {
         self.0.gate(Ask::new("files", "read_bytes", &path)?, live).await
     }
 
-    /// Writes a whole file, or nothing of it, and the folders it is in.
+    /// Writes a whole file atomically, and creates its folders.
     ///
     /// # Errors
-    /// When it was not granted, or cannot be written.
+    /// When the path is not granted, or cannot be written.
     pub async fn write(&self, path: &str, bytes: Vec<u8>) -> Result<()> {
         let (files, covered) = (self.capability()?, self.covered(path, Access::Write)?);
         let ask = Ask::new("files", "write", &Written::new(path, &bytes))?;
         self.0.gate(ask, |permit| files.write(covered.permit(permit), bytes)).await
     }
 
-    /// Writes at the end of a file, which is made if need be, with the folders it is in.
+    /// Appends to a file. Creates the file and its folders if necessary.
     ///
     /// # Errors
-    /// When it was not granted, or cannot be written.
+    /// When the path is not granted, or cannot be written.
     pub async fn append(&self, path: &str, bytes: Vec<u8>) -> Result<()> {
         let (files, covered) = (self.capability()?, self.covered(path, Access::Write)?);
         let ask = Ask::new("files", "append", &Written::new(path, &bytes))?.once(Value::Nil);
         self.0.gate(ask, |permit| files.append(covered.permit(permit), bytes)).await
     }
 
-    /// The names in a folder, sorted.
+    /// Returns the names in a folder, sorted.
     ///
     /// # Errors
-    /// When it was not granted, or is no folder.
+    /// When the path is not granted, or is not a folder.
     pub async fn list(&self, path: &str) -> Result<Vec<String>> {
         let (files, covered) = (self.capability()?, self.covered(path, Access::Read)?);
         self.0.gate(Ask::new("files", "list", &path)?, |permit| files.list(covered.permit(permit))).await
     }
 
-    /// The files whose paths match a pattern, sorted. The folder to read is what stands before the first special sign.
+    /// Returns the files whose paths match a pattern, sorted. The folder before the first special character must be
+    /// readable.
     ///
     /// # Errors
-    /// When that folder was not granted, or the pattern is none.
+    /// When that folder is not granted, or the pattern is invalid.
     pub async fn glob(&self, pattern: &str) -> Result<Vec<String>> {
         let (folder, rest) = literal_prefix(pattern);
         let covered = self.covered(if folder.is_empty() { "." } else { folder }, Access::Read)?;
@@ -262,18 +265,18 @@ impl GatedFiles<'_> {
         })
     }
 
-    /// What is known of a file or a folder.
+    /// Returns information about a file or a folder.
     ///
     /// # Errors
-    /// When it was not granted, or is not there.
+    /// When the path is not granted, or does not exist.
     pub async fn stat(&self, path: &str) -> Result<FileInfo> {
         self.look(path, "stat").await?.ok_or_else(|| missing(path))
     }
 
-    /// Whether there is a file or a folder.
+    /// Returns whether a file or a folder exists.
     ///
     /// # Errors
-    /// When it was not granted.
+    /// When the path is not granted.
     pub async fn exists(&self, path: &str) -> Result<bool> {
         Ok(self.look(path, "exists").await?.is_some())
     }
@@ -281,7 +284,7 @@ impl GatedFiles<'_> {
     /// Removes a file or an empty folder.
     ///
     /// # Errors
-    /// When it was not granted, is not there, or is a folder that is not empty.
+    /// When the path is not granted, does not exist, or is a folder that is not empty.
     pub async fn remove(&self, path: &str) -> Result<()> {
         let (files, covered) = (self.capability()?, self.covered(path, Access::Write)?);
         self.0
@@ -309,7 +312,7 @@ impl GatedFiles<'_> {
             Access::Write => &permissions.write,
         };
         let working = self.0.working_dir();
-        // As grants are: a `..` in the way to the spell would never lie beneath one.
+        // Normalize it like grants: a path that contains `..` never lies beneath a grant.
         let own = self.0.spell().dir.as_deref().and_then(|dir| match working {
             Some(working) => Some(normal(&working.join(dir))),
             None => dir.is_absolute().then(|| normal(dir)),
@@ -320,7 +323,7 @@ impl GatedFiles<'_> {
     }
 }
 
-/// A path that was granted and has not passed the gate.
+/// A granted path that has not passed the gate yet.
 struct CoveredPath<'p> {
     covered: Covered,
     shown: &'p str,
@@ -334,12 +337,12 @@ impl CoveredPath<'_> {
     }
 }
 
-/// The error for what is not there.
+/// Returns the error for a path that does not exist.
 pub(super) fn missing(path: &str) -> Error {
     Error::new(ErrorKind::NotFound, format!("there is no `{path}`"))
 }
 
-/// Splits a pattern after the last folder before its first special sign.
+/// Splits a pattern after the last folder before its first special character.
 fn literal_prefix(pattern: &str) -> (&str, &str) {
     let special = pattern.find(['*', '?', '[', '{', '\\']).unwrap_or(pattern.len());
     let end = pattern[..special].rfind('/').map_or(0, |at| at + 1);

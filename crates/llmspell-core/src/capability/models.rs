@@ -1,4 +1,14 @@
-//! Language models.
+//! The models capability: calls to language models.
+//!
+//! [`Models`] is the trait that a client implements. [`GatedModels`] is what bridges call. For each call it
+//!
+//! 1. reserves a call in the run's budget;
+//! 2. passes the gate, which may answer from the journal;
+//! 3. resolves provider, model and fallbacks, and looks in the answer cache;
+//! 4. reserves tokens and cost, and calls [`Models`];
+//! 5. settles the reservation with the real usage.
+//!
+//! Retries, rate limits and fallbacks are the client's task, not this module's.
 
 mod embed;
 
@@ -25,12 +35,12 @@ use crate::outcome::LogLevel;
 use crate::stream_record::StreamRecord;
 use crate::value::Map;
 
-/// A provider and the model it is to use.
+/// A provider and one of its models.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ModelRef {
     /// The provider's name.
     pub provider: String,
-    /// The provider's name of the model.
+    /// The provider's name for the model.
     pub model: String,
 }
 
@@ -40,40 +50,40 @@ impl std::fmt::Display for ModelRef {
     }
 }
 
-/// A provider that can be used.
+/// A provider that is configured and usable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProviderInfo {
     /// Its name.
     pub name: String,
-    /// The model it uses when none is named.
+    /// The model for requests that name none.
     pub default_model: String,
-    /// Where it was found: `OPENAI_API_KEY`, `--provider`, a reachable server, ….
+    /// How it was found: `OPENAI_API_KEY`, `--provider`, a reachable server, ….
     pub found_by: String,
-    /// The address it is called at, without credentials; absent for `mock`.
+    /// The base URL, without credentials; absent for `mock`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,
 }
 
-/// The models of one or more providers; one provider's failure does not hide the others.
+/// The models of one or more providers. The failure of one provider does not hide the others.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ModelListing {
-    /// What could be listed.
+    /// The models of the providers that answered.
     pub models: Vec<ModelInfo>,
-    /// What could not, with the provider named in each.
+    /// The errors of the other providers; each names its provider.
     pub errors: Vec<Error>,
 }
 
-/// What a model costs: US dollars for a million tokens.
+/// The price of a model, in US dollars per million tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Price {
-    /// Of what it reads.
+    /// Input tokens.
     pub input: f64,
-    /// Of what it writes.
+    /// Output tokens.
     pub output: f64,
 }
 
 impl Price {
-    /// What so many tokens cost, in US dollars.
+    /// Returns the cost of these token counts, in US dollars.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^53")]
     pub fn of(self, input_tokens: u64, output_tokens: u64) -> f64 {
@@ -81,14 +91,14 @@ impl Price {
     }
 }
 
-/// What is known of a call before it is made.
+/// An estimate of a call's usage, made before the call.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Estimate {
-    /// Tokens that the model will read, roughly.
+    /// Approximate number of input tokens.
     pub input_tokens: u64,
-    /// The most tokens that it can write, if that is known.
+    /// The maximum number of output tokens, if known.
     pub max_output: Option<u32>,
-    /// What it costs; `None` when that is not known.
+    /// The model's price; `None` if unknown.
     pub price: Option<Price>,
 }
 
@@ -97,59 +107,59 @@ pub struct Estimate {
 /// `chat` and `stream` are handed a request whose `provider` and `model` were resolved by
 /// [`resolve`](Models::resolve). Dropping the future or the stream cancels the call and closes its socket.
 pub trait Models: Send + Sync {
-    /// The usable providers, in the order they were found; the first is the default.
+    /// Returns the usable providers in the order in which they were found. The first one is the default.
     fn providers(&self) -> Vec<ProviderInfo>;
 
-    /// Finds what a request means by `provider` and `model`; what is absent is the default.
+    /// Resolves the `provider` and `model` of a request; defaults replace absent ones.
     ///
     /// # Errors
     /// When there is no such provider or model; the error names near or usable ones.
     fn resolve(&self, provider: Option<&str>, model: Option<&str>) -> Result<ModelRef>;
 
-    /// Finds a model to fall back on by its name, `provider/model` or one that the default provider knows.
+    /// Resolves the name of a fallback model: `provider/model`, or a model of the default provider.
     ///
-    /// What is before a slash is a provider here: one that is misspelt would else be taken for the name of a model, and
-    /// that would be found out only when it is needed.
+    /// The part before a slash must be a provider. Otherwise, a misspelt provider would be taken for a part of a
+    /// model's name, and the mistake would show only when the fallback is needed.
     ///
     /// # Errors
-    /// As [`resolve`](Models::resolve) has them.
+    /// Those of [`resolve`](Models::resolve).
     fn resolve_fallback(&self, name: &str) -> Result<ModelRef> {
         let (provider, model) = name.split_once('/').map_or((None, name), |(of, model)| (Some(of), model));
         self.resolve(provider, Some(model))
             .map_err(|error| error.prefixed(format_args!("fallback `{name}`: ")))
     }
 
-    /// Asks for a whole answer.
+    /// Requests a complete answer.
     fn chat(&self, permit: Permit, request: ChatRequest) -> BoxFuture<'static, Result<Reply>>;
 
-    /// Asks for an answer piece by piece. An `Err` item, or the end without [`Delta::End`], ends the stream.
+    /// Requests a streamed answer. An `Err` item ends the stream, and so does an end without [`Delta::End`].
     fn stream(
         &self,
         permit: Permit,
         request: ChatRequest,
     ) -> BoxFuture<'static, Result<BoxStream<'static, Result<Delta>>>>;
 
-    /// The model that a provider turns texts into vectors with when none is named.
+    /// Returns the provider's default model for embeddings.
     ///
     /// # Errors
-    /// When it turns none; the error names those that do.
+    /// When the provider has no embeddings; the error names providers that have.
     fn embed_model(&self, provider: &str) -> Result<String> {
         Err(cannot_embed(provider))
     }
 
-    /// Turns texts into vectors. Dropping the future cancels the call.
+    /// Computes embedding vectors of texts. Dropping the future cancels the call.
     fn embed(&self, _permit: Permit, request: EmbedRequest) -> BoxFuture<'static, Result<Embeddings>> {
         Box::pin(async move { Err(cannot_embed(request.provider.as_deref().unwrap_or("the provider"))) })
     }
 
-    /// Lists the models of one provider, or of all.
+    /// Lists the models of one provider, or of all providers.
     fn list(&self, permit: Permit, provider: Option<String>) -> BoxFuture<'static, Result<ModelListing>>;
 
-    /// Counts the tokens of a text, as near as can be known without asking the provider.
+    /// Counts the tokens of a text, as exactly as possible without asking the provider.
     fn count_tokens(&self, text: &str, model: &ModelRef) -> u64;
 
-    /// What a call may take, for a run with a limit of tokens or of cost to set aside. Unless it is said otherwise, nothing
-    /// is known but the text: four bytes a token.
+    /// Estimates a call, so that a run with a token or cost limit can reserve its usage. The default implementation
+    /// knows only the text, and assumes four bytes per token.
     fn estimate(&self, request: &ChatRequest) -> Estimate {
         Estimate { input_tokens: request.text_bytes().div_ceil(4), ..Estimate::default() }
     }
@@ -159,7 +169,7 @@ fn cannot_embed(provider: &str) -> Error {
     Error::new(ErrorKind::Unsupported, format!("{provider}: it turns no texts into vectors"))
 }
 
-/// A provider and a model as a script names them.
+/// A provider and a model, as named by a script.
 #[derive(Serialize)]
 struct Named<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -168,7 +178,7 @@ struct Named<'a> {
     model: Option<&'a str>,
 }
 
-/// The models behind the gate: what a bridge calls.
+/// The models behind the gate; bridges call this.
 #[derive(Debug)]
 pub struct GatedModels<'a>(pub(crate) &'a Context);
 
@@ -180,7 +190,7 @@ impl<'a> GatedModels<'a> {
         })
     }
 
-    /// The usable providers, the default first.
+    /// Returns the usable providers, the default first.
     ///
     /// # Errors
     /// When the runtime has no models at all.
@@ -188,7 +198,7 @@ impl<'a> GatedModels<'a> {
         self.0.gate_now(Ask::new("models", "providers", &())?, |_| Ok(self.capability()?.providers()))
     }
 
-    /// Finds what is meant by a provider and a model; what is absent is the run's default, or the provider's.
+    /// Resolves a provider and a model. Absent names are replaced by the run's default, or else by the provider's.
     ///
     /// # Errors
     /// When there is no such provider or model; the error names near or usable ones.
@@ -201,8 +211,8 @@ impl<'a> GatedModels<'a> {
         let (models, default) = (self.capability()?, self.0.default_model());
         match (provider, model) {
             (None, None) => models.resolve(None, default),
-            // A slash alone does not say that a provider is named: some have it in the names of their models. But what
-            // has one is most likely a provider that does not exist, which the models explain best.
+            // A slash alone does not indicate a provider, because some model names contain one. But such a name is most
+            // likely a provider that does not exist, and `resolve` explains that best.
             (None, Some(model)) if default.is_some() && !model.contains('/') => {
                 let provider = models.resolve(None, default)?.provider;
                 models.resolve(Some(&provider), Some(model))
@@ -211,7 +221,7 @@ impl<'a> GatedModels<'a> {
         }
     }
 
-    /// Counts the tokens of a text. It is no touch of the world, only what this program knows.
+    /// Counts the tokens of a text. This is not an effect: it uses only what this program knows.
     ///
     /// # Errors
     /// When the runtime has no models at all.
@@ -219,10 +229,10 @@ impl<'a> GatedModels<'a> {
         Ok(self.capability()?.count_tokens(text, model))
     }
 
-    /// Asks a model and waits for the whole answer.
+    /// Calls a model and waits for the complete answer.
     ///
     /// # Errors
-    /// What the provider answers, a limit, or the end of the run.
+    /// The provider's error, a reached limit, or the end of the run.
     pub async fn chat(&self, request: ChatRequest) -> Result<Reply> {
         let ask = Ask::new("models", "chat", &request)?;
         let mut call = self.0.count_call().await?;
@@ -251,7 +261,7 @@ impl<'a> GatedModels<'a> {
         }
         match &result {
             Ok(reply) if reply.cached => call.was_none(),
-            // Only what was cut off is charged by a guess.
+            // The call was interrupted. Dropping `call` charges its reservation.
             Err(error) if error.is_final() => {}
             _ => call.settled(),
         }
@@ -261,10 +271,10 @@ impl<'a> GatedModels<'a> {
         result
     }
 
-    /// Asks a model for an answer piece by piece.
+    /// Calls a model and streams its answer.
     ///
     /// # Errors
-    /// What the provider answers before the first piece, a limit, or the end of the run.
+    /// The provider's error before the first chunk, a reached limit, or the end of the run.
     pub async fn stream(&self, request: ChatRequest) -> Result<ReplyStream> {
         let ask = Ask::new("models", "stream", &request)?;
         let mut call = self.0.count_call().await?;
@@ -287,7 +297,7 @@ impl<'a> GatedModels<'a> {
         };
         let opened = Chunks::open(self.0, ask, live).await;
         if !opened.as_ref().is_err_and(Error::is_final) {
-            // From here on, the stream settles.
+            // From here on, the stream settles the reservation.
             call.settled();
         }
         let (NoHead {}, pieces) = opened?;
@@ -295,7 +305,7 @@ impl<'a> GatedModels<'a> {
         Ok(ReplyStream { cx, pieces, call, text: String::new(), asked_tokens, done: false })
     }
 
-    /// Lists the models of one provider, or of all.
+    /// Lists the models of one provider, or of all providers.
     ///
     /// # Errors
     /// When the provider is not known, or the run ends meanwhile.
@@ -308,7 +318,8 @@ impl<'a> GatedModels<'a> {
         self.0.gate(ask, live).await
     }
 
-    /// The models and what they are asked: only now does it matter which there are.
+    /// Resolves provider, model and fallbacks. Only a live call needs this: a replay must not depend on what is
+    /// configured.
     fn resolved(&self, mut request: ChatRequest) -> Result<(&'a dyn Models, ChatRequest)> {
         let models = self.capability()?;
         let found = self.find(request.provider.as_deref(), request.model.as_deref())?;
@@ -329,12 +340,13 @@ pub(crate) fn settle(cx: &Context, usage: &Usage) {
     cx.emit(Event::Usage { usage: usage.clone() });
 }
 
-/// The warnings that a run has logged.
+/// The warnings that the run has already logged.
 #[derive(Default)]
 struct Warned(Mutex<HashSet<String>>);
 
-/// Logs that another model answered than was asked, and what a model did not take: that once in a run, so that the log
-/// of a run does not depend on the runs before it. A replay logs the same: the answer says it.
+/// Logs which models failed before a fallback answered, and parameters that the model does not accept. Each warning is
+/// logged once per run, so the log does not depend on other runs. The reply contains the warnings, so a replay logs the
+/// same.
 fn report(cx: &Context, reply: &Reply) -> Result<()> {
     for warning in &reply.warnings {
         let is_new =
@@ -351,7 +363,7 @@ fn report(cx: &Context, reply: &Reply) -> Result<()> {
 }
 
 impl Entry {
-    /// The whole answer of a model, when the effect is a call that got one.
+    /// Returns the complete reply of a model, if the effect is a model call that succeeded.
     #[must_use]
     pub fn reply(&self) -> Option<Reply> {
         let answer = self.end.as_ref()?.answer.as_ref().ok()?;
@@ -369,7 +381,7 @@ impl Entry {
     }
 }
 
-/// An answer that is whole already, as one that arrives.
+/// Streams an answer that is already complete.
 fn in_pieces(reply: Reply) -> BoxStream<'static, Result<Delta>> {
     let thought = reply.reasoning.clone().map(|text| Delta::Reasoning { text });
     let text = (!reply.text.is_empty()).then(|| Delta::Text { text: reply.text.clone() });
@@ -377,7 +389,7 @@ fn in_pieces(reply: Reply) -> BoxStream<'static, Result<Delta>> {
     stream::iter(thought.into_iter().chain(text).chain([end]).map(Ok)).boxed()
 }
 
-/// The same pieces, of which what they come to is kept.
+/// Passes the chunks through, and caches the complete reply.
 fn kept(pieces: BoxStream<'static, Result<Delta>>, place: Place) -> BoxStream<'static, Result<Delta>> {
     let place = Arc::new(place);
     let keep = move |piece: Result<Delta>| {
@@ -392,11 +404,11 @@ fn kept(pieces: BoxStream<'static, Result<Delta>>, place: Place) -> BoxStream<'s
     pieces.then(keep).boxed()
 }
 
-/// Nothing comes before the pieces of an answer.
+/// The head of a streamed reply, which is empty.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct NoHead {}
 
-/// A piece as the journal keeps it: thousands of them are text and nothing else, and are written so.
+/// A chunk as the journal stores it. Most of thousands of chunks are plain text, and are stored as strings.
 #[derive(Debug, Clone)]
 struct Kept(Delta);
 
@@ -430,20 +442,20 @@ impl gate::Chunk for Kept {
     }
 }
 
-/// An answer that arrives in pieces. Dropping it cancels the call.
+/// A streamed answer of a model. Dropping it cancels the call.
 pub struct ReplyStream {
     cx: Context,
     pieces: Chunks<Kept>,
-    /// What is set aside for it.
+    /// The call's reservation.
     call: Option<Call>,
     text: String,
-    /// Tokens of the question, roughly, to charge when the answer is cut off.
+    /// Approximate number of input tokens, to charge if the answer is interrupted.
     asked_tokens: u64,
     done: bool,
 }
 
 impl ReplyStream {
-    /// The text that has arrived so far.
+    /// Returns the text that has arrived so far.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
@@ -482,14 +494,14 @@ impl ReplyStream {
         }
     }
 
-    /// Ends the call: charges what it used.
+    /// Ends the call and charges its usage.
     fn settle(&mut self, usage: &Usage) {
         self.done = true;
         settle(&self.cx, usage);
         self.call = None;
     }
 
-    /// What a call that ended early is charged: about four bytes a token, as a first guess everywhere.
+    /// Returns the usage to charge for a call that ended early, at about four bytes per token.
     fn estimate(&self) -> Usage {
         let output_tokens = (self.text.len() as u64).div_ceil(4);
         Usage { input_tokens: self.asked_tokens, output_tokens, estimated: true, ..Usage::default() }

@@ -1,4 +1,8 @@
-//! The network.
+//! The net capability: HTTP requests.
+//!
+//! [`Net`] is the trait that an HTTP implementation provides. [`GatedNet`] is what bridges call. This module decides
+//! where connections may go: it checks each host and each resolved address against the run's permissions, for redirects
+//! too, and passes the checked addresses to [`Net`] in a [`Dial`]. The implementation follows no redirect by itself.
 
 mod address;
 mod dial;
@@ -27,71 +31,71 @@ pub use self::dial::Dial;
 pub use self::headers::Headers;
 pub use self::stream::HttpStream;
 
-/// The most bytes of a body that is taken in whole, after it was unpacked.
+/// The maximum size of a body that is read whole, in bytes, after decompression.
 pub const MAX_BODY: usize = 10 * 1024 * 1024;
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// How long a request may take when it does not say so.
+/// The default time limit of a request.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Speaks HTTP with whom the gate has checked.
+/// Performs HTTP exchanges with addresses that the gate has checked.
 ///
 /// Dropping a future or a body closes its connection.
 pub trait Net: Send + Sync {
-    /// Finds all addresses of a name, public or not: what may be dialled is not decided here.
+    /// Resolves a host name to all its addresses, public or not. The gate decides later which of them may be used.
     fn resolve(&self, permit: &Permit, name: &str) -> BoxFuture<'static, Result<Vec<IpAddr>>>;
 
-    /// Sends one request and reads the head of its answer, whatever its status. Connects to the addresses of the dial
-    /// and to no others; follows no redirect, uses no proxy and tries nothing twice. The body comes unpacked.
+    /// Sends one request and reads the head of its response, whatever the status. Connects only to the addresses of the
+    /// dial. Follows no redirect, uses no proxy and does not retry. The body is returned decompressed.
     fn exchange(&self, dial: Dial, outgoing: Outgoing) -> BoxFuture<'static, Result<Incoming>>;
 }
 
-/// What a [`Net`] sends to the URL of a [`Dial`].
+/// A request that a [`Net`] sends to the URL of a [`Dial`].
 #[derive(Debug, Clone)]
 pub struct Outgoing {
-    /// The method in capitals.
+    /// The method, in upper case.
     pub method: String,
-    /// What the script sets.
+    /// The header fields from the script.
     pub headers: Headers,
-    /// What is sent; empty for nothing.
+    /// The body; may be empty.
     pub body: Bytes,
 }
 
-/// What a [`Net`] receives.
+/// A response that a [`Net`] receives.
 pub struct Incoming {
-    /// The status.
+    /// The status code.
     pub status: u16,
-    /// The header fields as they came.
+    /// The header fields, unchanged.
     pub headers: Vec<(String, String)>,
-    /// The body, unpacked. An `Err` ends it; its end without one says that it is whole.
+    /// The decompressed body. It is complete if it ends without an `Err`.
     pub body: BoxStream<'static, Result<Bytes>>,
 }
 
-/// What a script asks of the network.
+/// A request by a script.
 #[derive(Debug, Clone)]
 pub struct HttpRequest {
-    /// `GET`, `POST`, …; in any case.
+    /// The method: `GET`, `POST`, …, in upper or lower case.
     pub method: String,
-    /// Where to; `http` or `https`.
+    /// The URL; its scheme is `http` or `https`.
     pub url: String,
-    /// Names and values to add to the URL's query.
+    /// Names and values to append to the URL's query.
     pub query: Vec<(String, String)>,
     /// Header fields.
     pub headers: Headers,
-    /// What is sent; empty for nothing.
+    /// The body; may be empty.
     pub body: Bytes,
-    /// How long it may take with all its redirects and the whole answer.
+    /// The time limit for the whole exchange, including redirects and the body.
     pub timeout: Duration,
-    /// Whether a redirect is followed; else it is the answer.
+    /// Whether redirects are followed. If not, a redirect is the response.
     pub follow: bool,
-    /// Whether the request may be sent again when a run is resumed: it carries the effect's
-    /// [key](Permit::idempotency_key) in the header `Idempotency-Key`, by which the server tells a repetition.
+    /// Whether a resumed run may repeat the request. If so, it carries the effect's [key](Permit::idempotency_key) in
+    /// the header `Idempotency-Key`, by which the server recognizes a repetition.
     pub idempotent: bool,
 }
 
 impl HttpRequest {
-    /// A request without a body that follows redirects and may take a minute.
+    /// Creates a request without a body that follows redirects and may take 60 seconds.
     #[must_use]
     pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
         Self {
@@ -107,28 +111,28 @@ impl HttpRequest {
     }
 }
 
-/// The head of an answer.
+/// The head of a response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpHead {
-    /// The status.
+    /// The status code.
     pub status: u16,
-    /// Where it came from in the end.
+    /// The final URL, after redirects.
     pub url: String,
-    /// Its header fields.
+    /// The header fields.
     pub headers: Headers,
 }
 
-/// A whole answer.
+/// A complete response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpResponse {
-    /// What came before the body.
+    /// Status, URL and header fields.
     pub head: HttpHead,
-    /// The body, unpacked.
+    /// The decompressed body.
     #[serde(with = "data")]
     pub body: Bytes,
 }
 
-/// A request as the journal keeps it: never with credentials, so that neither a recording nor a trace can leak one.
+/// A request as recorded. Credentials are removed, so that neither a recording nor a trace can leak one.
 #[derive(Serialize)]
 struct Asked<'a> {
     method: &'a str,
@@ -146,13 +150,13 @@ struct Asked<'a> {
 pub struct GatedNet<'a>(pub(crate) &'a Context);
 
 impl<'a> GatedNet<'a> {
-    /// Sends a request and waits for the whole answer, whatever its status.
+    /// Sends a request and waits for the complete response, whatever its status.
     ///
-    /// What comes back is counted against the run's memory for as long as the second part of the result lives.
+    /// The body is charged to the run's `memory` limit until the second part of the result is dropped.
     ///
     /// # Errors
-    /// When the request is none, its host or one of its addresses was not granted, there is no answer, or the answer
-    /// is too large; and when the run ends meanwhile.
+    /// When the request is invalid, its host or one of its addresses is not granted, there is no response, the body is
+    /// too large, or the run ends.
     pub async fn fetch(&self, request: HttpRequest) -> Result<(HttpResponse, Held)> {
         let net = self.capability()?;
         let call = Call::new(request, self.0)?;
@@ -173,10 +177,10 @@ impl<'a> GatedNet<'a> {
         Ok((response, held))
     }
 
-    /// Sends a request and waits for the head of its answer; the body comes piece by piece.
+    /// Sends a request and waits for the head of the response. The body is streamed.
     ///
     /// # Errors
-    /// As [`fetch`](Self::fetch), as far as it goes.
+    /// Those of [`fetch`](Self::fetch) that can occur before the body.
     pub async fn stream(&self, request: HttpRequest) -> Result<HttpStream> {
         let net = self.capability()?;
         let call = Call::new(request, self.0)?;
@@ -191,7 +195,7 @@ impl<'a> GatedNet<'a> {
     }
 }
 
-/// A request whose first host was granted.
+/// A request whose first host is granted.
 struct Call {
     target: Target,
     outgoing: Outgoing,
@@ -202,7 +206,7 @@ struct Call {
 
 impl Call {
     fn new(request: HttpRequest, cx: &Context) -> Result<Self> {
-        // The connection's own, and TRACE, which would echo credentials.
+        // CONNECT belongs to the connection, and TRACE would echo credentials.
         let method = request.method.to_ascii_uppercase();
         if !is_token(&method) || matches!(&*method, "CONNECT" | "TRACE") {
             return Err(Error::argument(format!("`{}` is no method to fetch with", method.escape_debug())));
@@ -220,7 +224,7 @@ impl Call {
     fn ask(&self, operation: &'static str) -> Result<Ask> {
         let Outgoing { method, headers, body } = &self.outgoing;
         let url = self.target.url().as_str();
-        // As RFC 9110, section 9.2.2 has it, and with the header by which a server knows a repetition.
+        // Idempotent methods: RFC 9110, section 9.2.2. With the key header, the server recognizes a repetition.
         let repeatable = self.idempotent
             || matches!(&**method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE")
             || headers.get(IDEMPOTENCY_KEY).is_some();

@@ -1,4 +1,4 @@
-//! What a spell keeps from run to run.
+//! The storage capability: values and files that a spell keeps from run to run.
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -10,20 +10,21 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::path::InnerPath;
 use crate::value::Value;
 
-/// The most bytes of a key.
+/// The maximum length of a key, in bytes.
 pub const MAX_KEY: usize = 1024;
 
-/// Keeps values by key, and files, for one spell. Values are JSON texts.
+/// Stores values by key, and files, for one spell. Values are JSON texts.
 ///
-/// What was written when a future completes is kept though the process be killed at once, and is whole or not there.
+/// When a write completes, the data survives the end of the process. Writes are atomic.
 pub trait Storage: Send + Sync {
-    /// The value of a key; its size is taken from `room` before it is read.
+    /// Returns the value of a key. Its size is taken from `room` before it is read.
     fn get(&self, permit: Permit, key: String, room: Room) -> BoxFuture<'static, Result<Option<String>>>;
 
     /// Sets a key.
     fn set(&self, permit: Permit, key: String, value: String) -> BoxFuture<'static, Result<()>>;
 
-    /// Sets a key if its value is still the one given, or it is still not there. Returns whether it was.
+    /// Sets a key if its current value equals `was`; `None` means that the key must not exist. Returns whether it was
+    /// set.
     fn replace(
         &self,
         permit: Permit,
@@ -32,39 +33,39 @@ pub trait Storage: Send + Sync {
         value: String,
     ) -> BoxFuture<'static, Result<bool>>;
 
-    /// Deletes a key. Returns whether it was there.
+    /// Deletes a key. Returns whether it existed.
     fn delete(&self, permit: Permit, key: String) -> BoxFuture<'static, Result<bool>>;
 
-    /// The keys that begin with a prefix, sorted.
+    /// Returns the keys with this prefix, sorted.
     fn keys(&self, permit: Permit, prefix: String) -> BoxFuture<'static, Result<Vec<String>>>;
 
-    /// Reads a whole file; its size is taken from `room` before it is read.
+    /// Reads a whole file. Its size is taken from `room` before it is read.
     fn read(&self, permit: Permit, path: InnerPath, room: Room) -> BoxFuture<'static, Result<Vec<u8>>>;
 
-    /// Writes a whole file, or nothing of it, and the folders it is in.
+    /// Writes a whole file atomically, and creates its folders.
     fn write(&self, permit: Permit, path: InnerPath, bytes: Vec<u8>) -> BoxFuture<'static, Result<()>>;
 
-    /// Writes at the end of a file, which is made if need be, with the folders it is in.
+    /// Appends to a file. Creates the file and its folders if necessary.
     fn append(&self, permit: Permit, path: InnerPath, bytes: Vec<u8>) -> BoxFuture<'static, Result<()>>;
 
-    /// The names in a folder, sorted.
+    /// Returns the names in a folder, sorted.
     fn list(&self, permit: Permit, path: InnerPath) -> BoxFuture<'static, Result<Vec<String>>>;
 
-    /// What there is; `None` for nothing.
+    /// Returns information about a file or a folder; `None` if it does not exist.
     fn stat(&self, permit: Permit, path: InnerPath) -> BoxFuture<'static, Result<Option<FileInfo>>>;
 
     /// Removes a file or an empty folder.
     fn remove(&self, permit: Permit, path: InnerPath) -> BoxFuture<'static, Result<()>>;
 }
 
-/// The error for a path that is not one of the storage's files, or meets a link in it.
+/// Returns the error for a path outside the spell's storage, or one that leads through a link.
 #[must_use]
 pub fn outside_storage(path: &str) -> Error {
     Error::denied(format!("`{path}` is not a file of the spell's storage"))
         .hint("a path is relative, without `..`; links, and files with more than one name, are refused")
 }
 
-/// A change of a key, as the journal knows it: by digests, for values may be large.
+/// The recorded form of a change: digests instead of values, which may be large.
 #[derive(Serialize)]
 struct Change<'a> {
     key: &'a str,
@@ -79,7 +80,7 @@ struct Change<'a> {
 pub struct GatedStorage<'a>(pub(crate) &'a Context);
 
 impl GatedStorage<'_> {
-    /// The JSON text of a key's value; `None` when there is none.
+    /// Returns the JSON text of a key's value; `None` if the key does not exist.
     ///
     /// # Errors
     /// When there is no storage, or it cannot be read.
@@ -99,7 +100,8 @@ impl GatedStorage<'_> {
         self.0.gate(ask, |permit| storage.set(permit, key, value)).await
     }
 
-    /// Sets a key if its value is still the one given, or it is still not there. Returns whether it was.
+    /// Sets a key if its current value equals `was`; `None` means that the key must not exist. Returns whether it was
+    /// set.
     ///
     /// # Errors
     /// When there is no storage, it cannot be written, or the quota is spent.
@@ -110,7 +112,7 @@ impl GatedStorage<'_> {
         self.0.gate(ask, |permit| storage.replace(permit, key, was, value)).await
     }
 
-    /// Deletes a key. Returns whether it was there.
+    /// Deletes a key. Returns whether it existed.
     ///
     /// # Errors
     /// When there is no storage, or it cannot be written.
@@ -119,7 +121,7 @@ impl GatedStorage<'_> {
         self.0.gate(Ask::new("storage", "delete", &key)?, |permit| storage.delete(permit, key)).await
     }
 
-    /// The keys that begin with a prefix, sorted.
+    /// Returns the keys with this prefix, sorted.
     ///
     /// # Errors
     /// When there is no storage, or it cannot be read.
@@ -131,7 +133,7 @@ impl GatedStorage<'_> {
     /// Reads a file of UTF-8 text.
     ///
     /// # Errors
-    /// When it is not there, or is not text.
+    /// When the file does not exist, or is not UTF-8.
     pub async fn read(&self, path: &str) -> Result<String> {
         let (storage, inner, room) = (self.capability()?, inner(path)?, Room::new(self.0));
         let live = |permit| {
@@ -143,10 +145,10 @@ impl GatedStorage<'_> {
         self.0.gate(Ask::new("storage", "read", &path)?, live).await
     }
 
-    /// Reads a file of any bytes.
+    /// Reads a file as bytes.
     ///
     /// # Errors
-    /// When it is not there.
+    /// When the file does not exist.
     pub async fn read_bytes(&self, path: &str) -> Result<Value> {
         let (storage, inner, room) = (self.capability()?, inner(path)?, Room::new(self.0));
         let live = |permit| {
@@ -156,7 +158,7 @@ impl GatedStorage<'_> {
         self.0.gate(Ask::new("storage", "read_bytes", &path)?, live).await
     }
 
-    /// Writes a whole file, or nothing of it, and the folders it is in.
+    /// Writes a whole file atomically, and creates its folders.
     ///
     /// # Errors
     /// When it cannot be written, or the quota is spent.
@@ -166,7 +168,7 @@ impl GatedStorage<'_> {
         self.0.gate(ask, |permit| storage.write(permit, inner, bytes)).await
     }
 
-    /// Writes at the end of a file, which is made if need be, with the folders it is in.
+    /// Appends to a file. Creates the file and its folders if necessary.
     ///
     /// # Errors
     /// When it cannot be written, or the quota is spent.
@@ -176,19 +178,19 @@ impl GatedStorage<'_> {
         self.0.gate(ask, |permit| storage.append(permit, inner, bytes)).await
     }
 
-    /// The names in a folder of files, sorted; `None` is the outermost one.
+    /// Returns the names in a folder of the storage, sorted; `None` is the top folder.
     ///
     /// # Errors
-    /// When it is no folder.
+    /// When it is not a folder.
     pub async fn list(&self, path: Option<&str>) -> Result<Vec<String>> {
         let (storage, inner) = (self.capability()?, path.map_or_else(|| Ok(InnerPath::default()), inner)?);
         self.0.gate(Ask::new("storage", "list", &path)?, |permit| storage.list(permit, inner)).await
     }
 
-    /// Whether there is a file or a folder.
+    /// Returns whether a file or a folder exists.
     ///
     /// # Errors
-    /// When the path is not one of the storage's files.
+    /// When the path is outside the storage.
     pub async fn exists(&self, path: &str) -> Result<bool> {
         let (storage, inner) = (self.capability()?, inner(path)?);
         let ask = Ask::new("storage", "exists", &path)?;
@@ -199,7 +201,7 @@ impl GatedStorage<'_> {
     /// Removes a file or an empty folder.
     ///
     /// # Errors
-    /// When it is not there, or is a folder that is not empty.
+    /// When it does not exist, or is a folder that is not empty.
     pub async fn remove(&self, path: &str) -> Result<()> {
         let (storage, inner) = (self.capability()?, inner(path)?);
         if inner.is_root() {

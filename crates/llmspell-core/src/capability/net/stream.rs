@@ -1,4 +1,4 @@
-//! Bodies: taken in whole, or handed out piece by piece and written down.
+//! Response bodies: read whole, or streamed and recorded chunk by chunk.
 
 use std::future::poll_fn;
 
@@ -14,25 +14,25 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gate::{self, Chunks};
 use crate::held::Held;
 
-/// The most bytes of a body that is handed out in pieces: what a day's log has, and not what never ends.
+/// The maximum size of a streamed body, in bytes. It allows a large log file, but not an endless stream.
 const MAX_STREAMED: u64 = 1024 * 1024 * 1024;
 
-/// A body that is taken in whole.
+/// A body that is read whole.
 pub(super) struct Whole {
     bytes: Vec<u8>,
     held: Held,
 }
 
 impl Whole {
-    /// Nothing of it yet; what comes is counted with what is held.
+    /// Creates an empty body, whose size is charged to `held`.
     pub(super) fn new(held: Held) -> Self {
         Self { bytes: Vec::new(), held }
     }
 
-    /// Takes in the next piece.
+    /// Appends the next chunk.
     ///
     /// # Errors
-    /// When there is too much of it, for here or for the run's memory.
+    /// When the body exceeds [`MAX_BODY`] or the run's memory limit.
     pub(super) fn push(&mut self, piece: &[u8]) -> Result<()> {
         if self.bytes.len() + piece.len() > MAX_BODY {
             return Err(too_large(MAX_BODY as u64)
@@ -52,18 +52,18 @@ fn too_large(most: u64) -> Error {
     Error::new(ErrorKind::BadResponse, format!("the answer is larger than {} MB", most / (1024 * 1024)))
 }
 
-/// A piece of a body, as the journal keeps it.
+/// A chunk of a body, as recorded.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Piece(#[serde(with = "data")] Bytes);
 
 impl gate::Chunk for Piece {
-    /// The connection says when a body has ended.
+    /// Returns `false`: only the end of the connection's stream completes a body.
     fn is_last(&self) -> bool {
         false
     }
 }
 
-/// An answer whose body comes in pieces. Dropping it closes the connection.
+/// A response whose body is streamed. Dropping it closes the connection.
 pub struct HttpStream {
     cx: Context,
     head: HttpHead,
@@ -87,16 +87,16 @@ impl HttpStream {
         Ok(Self { cx: cx.clone(), head, pieces })
     }
 
-    /// What came before the body.
+    /// Returns status, URL and header fields.
     #[must_use]
     pub fn head(&self) -> &HttpHead {
         &self.head
     }
 
-    /// The next bytes of the body; `None` at its end. What has not been asked for is left in the connection.
+    /// Returns the next bytes of the body; `None` at its end. Bytes are read from the connection only on request.
     ///
     /// # Errors
-    /// When the body does not come to its end, or the run ends meanwhile.
+    /// When the body is incomplete, or the run ends.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         let cancellation = self.cx.cancellation().clone();
         let next = poll_fn(|task| self.pieces.poll(task));
@@ -104,10 +104,10 @@ impl HttpStream {
         Ok(piece.transpose()?.map(|piece| piece.0))
     }
 
-    /// Takes in the rest of the body.
+    /// Reads the rest of the body.
     ///
     /// # Errors
-    /// When it is larger than is taken in whole, or does not come to its end.
+    /// When it exceeds [`MAX_BODY`], or is incomplete.
     pub async fn rest(&mut self) -> Result<Bytes> {
         let mut whole = Whole::new(self.cx.hold(0)?);
         while let Some(piece) = self.next().await? {
@@ -117,7 +117,7 @@ impl HttpStream {
     }
 }
 
-/// The pieces of a body, of which there may not be too much.
+/// Limits the total size of the chunks to [`MAX_STREAMED`].
 fn count(body: BoxStream<'static, Result<Bytes>>) -> impl Stream<Item = Result<Piece>> {
     let mut received = 0;
     body.map(move |piece| {
@@ -133,7 +133,7 @@ impl std::fmt::Debug for HttpStream {
     }
 }
 
-/// Bytes in the journal: as text where they are text.
+/// Serializes bytes for the journal: as text if they are UTF-8.
 pub(super) mod data {
     use std::fmt;
 
