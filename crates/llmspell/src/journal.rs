@@ -1,4 +1,15 @@
-//! What runs did: the journal that records a run into a [store](crate::store), and recordings, which a person can read.
+//! The journals of runs.
+//!
+//! [`RunJournal`] records a run into a [store](crate::store), and answers from it when the run is resumed. A
+//! [`Recording`] is a run in a text file, which can be replayed. The parts of this module:
+//!
+//! | file | contents |
+//! |---|---|
+//! | `run_journal.rs` | the journal of one run: decides for each effect whether it is answered or performed |
+//! | `writer.rs` | the thread that appends records to stores in batches |
+//! | `blobs.rs` | the stored form of values: large parts are stored once, by hash |
+//! | `recording.rs` | the file format of recordings |
+//! | `compare.rs` | the differences between two runs |
 
 pub(crate) mod blobs;
 mod compare;
@@ -18,7 +29,7 @@ pub(crate) use run_journal::RunJournal;
 pub use writer::OnUnavailable;
 pub(crate) use writer::{Queue, Writer};
 
-/// What a run was given: what it takes to play it again.
+/// The inputs of a run: everything that is needed to replay it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunInfo {
@@ -26,23 +37,23 @@ pub struct RunInfo {
     pub run_id: String,
     /// The spell's name.
     pub spell: String,
-    /// Its version, from the manifest.
+    /// The spell's version, from the manifest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// What the spell was, by [`Spell::digest`](crate::Spell::digest).
+    /// The digest of the spell, from [`Spell::digest`](crate::Spell::digest).
     pub digest: String,
-    /// The SHA-256 of each module that it looked for, by the path in the spell's folder; `None` where there was no file.
-    /// Only runs in a [store](crate::Cast::in_store) have them.
+    /// The SHA-256 of each module that the run looked for, by path in the spell's folder; `None` if there was no such
+    /// file. Only runs in a [store](crate::Cast::in_store) record modules.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub modules: BTreeMap<String, Option<String>>,
-    /// The parameters it was given.
+    /// The parameters.
     pub params: Map,
-    /// What it was granted.
+    /// The permissions.
     pub permissions: Permissions,
-    /// The model for requests that named none.
+    /// The model for requests that name none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// The models to fall back on for requests that name none.
+    /// The fallback models for requests that name none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fallback: Vec<String>,
 }

@@ -1,7 +1,30 @@
-//! Runs spells: small sandboxed scripts that put language models to work.
+//! Runs spells: small sandboxed scripts that orchestrate language models.
 //!
-//! A [`Runtime`] holds what all runs share: engines, bridges, models, worker threads. [`Runtime::cast`] runs a
-//! [`Spell`] to its [`Outcome`]; [`Runtime::open`] keeps a script's VM open to evaluate piece by piece.
+//! # Where to begin
+//!
+//! 1. Build a [`Runtime`] once per program. It holds engines, bridges, models and worker threads. [`RuntimeBuilder`]
+//!    lists what a runtime has by default: no models, no console and no storage.
+//! 2. Load a [`Spell`] from a folder or file ([`Spell::load`]), or from text ([`Spell::from_source`]).
+//! 3. Configure a run with [`Runtime::cast`], which returns a [`Cast`]: parameters, permissions, limits, journal. A run
+//!    has no permissions unless [`Cast::permissions`] grants them.
+//! 4. [`Cast::start`] returns a [`Run`], a handle that can be awaited, cancelled or detached. Its result is an
+//!    [`Outcome`]: value or error, output, logs and usage.
+//!
+//! | to | use |
+//! |---|---|
+//! | call models | [`llm::Client`] with [`RuntimeBuilder::models`] |
+//! | receive output and events while a run lasts | [`Cast::start_with_events`] |
+//! | give scripts functions of the program | [`Bridge`], with [`RuntimeBuilder::bridge`] or [`Cast::bridge`] |
+//! | store runs and resume them after a crash | [`SqliteStore`] with [`Cast::in_store`] and [`Cast::resume`] |
+//! | replay a run without models or network | [`Cast::record`] and [`Cast::replay`] |
+//! | evaluate a script piece by piece | [`Runtime::open`], which returns a [`Live`] session |
+//! | export traces | [`Cast::trace`] with [`Otlp`] |
+//! | run the tests of a spell | the module [`testing`] |
+//!
+//! The types of the contract (values, errors, limits, permissions) come from the crate `llmspell_core` and are
+//! re-exported here. All errors are [`Error`]s with a kind, a message and hints.
+//!
+//! # Example
 //!
 //! ```
 //! # fn main() -> Result<(), llmspell::Error> {

@@ -1,4 +1,7 @@
-//! A VM that stays open: evaluate, set, read and call piece by piece from any thread.
+//! Sessions: an open VM on its worker thread.
+//!
+//! [`Opened`] is a session on the worker. [`Live`] is a handle to one that stays open, which evaluates sources and
+//! calls functions from any thread.
 
 use std::sync::Arc;
 
@@ -14,21 +17,21 @@ use crate::sink::Collector;
 use crate::warm::Kind;
 use crate::worker::Desk;
 
-/// A session on its worker thread, with its bridges initialised.
+/// A session on its worker thread, with initialized bridges.
 pub(crate) struct Opened {
     /// Taken when the session ends.
     session: Option<Box<dyn Session>>,
-    /// Taken when they are cleaned up.
+    /// Taken when the bridges are cleaned up.
     bridges: Vec<Arc<Bridge>>,
     cx: Context,
     desk: Desk,
-    /// What other runs must have in common with this one to get its VM.
+    /// The key under which other runs may reuse the VM.
     shared: Option<Kind>,
     _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Opened {
-    /// Opens a session when there is room for one more.
+    /// Opens a session. Waits while the maximum number of sessions is open.
     pub(crate) async fn new(prepared: Prepared, cx: Context, desk: Desk) -> Result<Self> {
         let runtime = &prepared.runtime.0;
         let room = match &runtime.room {
@@ -63,8 +66,7 @@ impl Opened {
         Ok(Self { session: Some(session), bridges, cx, desk, shared, _room: room })
     }
 
-    /// Leaves the VM of a script that has ended well to another run, if it may have it; returns what has to be taken apart
-    /// else.
+    /// Returns the VM to the pool, if its run allows that. Otherwise returns `self`, which the caller drops.
     pub(crate) fn retire(mut self) -> Option<Self> {
         let Some(kind) = self.shared.take() else { return Some(self) };
         if let Some(session) = self.session.take() {
@@ -81,10 +83,10 @@ impl Opened {
         self.desk.slot.drive(&self.cx, future).await
     }
 
-    /// Cleans the bridges up, once.
+    /// Cleans up the bridges, once.
     pub(crate) fn clean_up(&mut self) {
         for error in BridgeSet::clean_up(&std::mem::take(&mut self.bridges), &self.cx) {
-            // The run has ended; its log is where its owner looks. A full log has said enough.
+            // The run has ended, so its log is the only place for the error. A log that is full stays as it is.
             let _ = self.cx.log(LogLevel::Error, format!("cleaning up failed: {error}"), Map::new());
         }
     }
@@ -104,7 +106,7 @@ impl Drop for Opened {
 
 type Command = Box<dyn for<'a> FnOnce(&'a Opened) -> LocalBoxFuture<'a, ()> + Send>;
 
-/// A VM kept open on its worker thread. Its limits count from when it was opened. Dropping it ends it.
+/// An open session with a VM on its worker thread. Its limits count from its opening. Dropping it ends the session.
 #[derive(Debug)]
 pub struct Live {
     commands: mpsc::UnboundedSender<Command>,
@@ -135,10 +137,10 @@ impl Live {
         Ok(Self { commands, cx, said })
     }
 
-    /// Runs a source and returns what it returns.
+    /// Evaluates a source and returns its value.
     ///
     /// # Errors
-    /// What the script raised, or the limit it reached.
+    /// The error that the script raised, or the limit that it reached.
     pub async fn eval(&self, source: Source) -> Result<Value> {
         self.ask(move |opened| Box::pin(async move { opened.eval(&source).await.and_then(data) })).await
     }
@@ -146,16 +148,16 @@ impl Live {
     /// Sets a global variable.
     ///
     /// # Errors
-    /// When the name belongs to a bridge, or the value does not fit the language.
+    /// When the name belongs to a bridge, or the value cannot be converted to the language.
     pub async fn set(&self, name: &str, value: impl Into<Value>) -> Result<()> {
         let (name, value) = (name.to_owned(), value.into());
         self.ask(move |opened| Box::pin(async move { opened.session()?.set(&name, value) })).await
     }
 
-    /// Reads a global variable; nil when there is none.
+    /// Returns the value of a global variable; nil if it does not exist.
     ///
     /// # Errors
-    /// When what it holds is not data.
+    /// When the value is not data.
     pub async fn get(&self, name: &str) -> Result<Value> {
         let name = name.to_owned();
         self.ask(move |opened| Box::pin(async move { opened.session()?.get(&name).and_then(data) })).await
@@ -164,7 +166,7 @@ impl Live {
     /// Calls a global function.
     ///
     /// # Errors
-    /// When there is none, or what it raised.
+    /// When the function does not exist, or the error that it raised.
     pub async fn call(&self, name: &str, arguments: Vec<Value>) -> Result<Value> {
         let name = name.to_owned();
         self.ask(move |opened| {
@@ -175,13 +177,13 @@ impl Live {
         .await
     }
 
-    /// Ends the session and returns what it came to: the value, the output and logs, and what it used.
+    /// Ends the session and returns its outcome with this value, the output, the logs and the usage.
     #[must_use]
     pub fn finish(self, value: Value) -> Outcome {
         outcome_now(&self.cx, &self.said, Ok(value))
     }
 
-    /// Stops what the session is doing; it is of no use afterwards.
+    /// Cancels the session. It cannot be used afterwards.
     pub fn cancel(&self) {
         self.cx.cancel();
     }
@@ -193,7 +195,7 @@ impl Live {
         let (sender, answer) = oneshot::channel();
         let command: Command = Box::new(move |opened| {
             Box::pin(async move {
-                // Nobody waits for the answer any more when this fails.
+                // Sending fails if nobody waits for the answer.
                 let _ = sender.send(command(opened).await);
             })
         });

@@ -1,4 +1,7 @@
-//! One run of a spell, from the outside: what it gets, and the handle that waits for it or stops it.
+//! Runs of spells, as an embedding program sees them.
+//!
+//! [`Cast`] builds a run: it sets the inputs of the run and where its effects are recorded. [`Run`] is the handle of a
+//! started run. The script itself runs on a worker thread (`worker.rs`), in a session that `live.rs` opens.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -25,7 +28,8 @@ use crate::storage::Store;
 use crate::store::{Lease, NewRun, RecordingFile, RunStore, StoredRun};
 use crate::tracing::{Traced, Tracer};
 
-/// A spell about to run, and what it gets: no parameters, no permissions, the default limits under the manifest's.
+/// Builds a run of a spell. Without further calls, the run has no parameters and no permissions. Its limits are the
+/// defaults, overridden by the manifest.
 #[must_use = "a cast does nothing until it is started"]
 #[derive(Debug)]
 pub struct Cast {
@@ -45,15 +49,15 @@ pub struct Cast {
     shares_vm: bool,
 }
 
-/// What a run has in the place of what its runtime has, when a test runs a spell. It is the same on every machine, but
-/// for where the folder is.
+/// The sandbox of a run in a spell test. It replaces the world of the runtime, and is the same on every machine except
+/// for the location of the folder.
 pub(crate) struct Stage {
     pub(crate) models: Arc<dyn Models>,
     pub(crate) console: Arc<dyn Console>,
     pub(crate) net: Arc<dyn Net>,
-    /// The working folder, and the spell's own.
+    /// The working folder, which is also the spell's folder.
     pub(crate) folder: PathBuf,
-    /// Where storages are.
+    /// The folder of storages.
     pub(crate) storage: PathBuf,
 }
 
@@ -63,7 +67,7 @@ impl std::fmt::Debug for Stage {
     }
 }
 
-/// Where a run's effects are written down, or read from.
+/// The journal of a run: where effects are recorded, or answered from.
 #[derive(Default)]
 enum Written {
     #[default]
@@ -111,44 +115,44 @@ impl Cast {
         }
     }
 
-    /// Sets a parameter.
+    /// Sets one parameter.
     pub fn param(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.params.insert(name.to_owned(), value.into());
         self
     }
 
-    /// Sets parameters.
+    /// Adds parameters.
     pub fn params(mut self, params: Map) -> Self {
         self.params.extend(params);
         self
     }
 
-    /// Sets what the user granted.
+    /// Sets the permissions that the user granted.
     pub fn permissions(mut self, permissions: Permissions) -> Self {
         self.permissions = permissions;
         self
     }
 
-    /// Changes the limits; they begin as the defaults with the manifest's over them.
+    /// Changes the limits. They start as the defaults, overridden by the manifest.
     pub fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
         change(&mut self.limits);
         self
     }
 
-    /// Sets the model used when a request names none, over the manifest's.
+    /// Sets the model for requests that name none. It overrides the manifest.
     pub fn model(mut self, model: impl Into<String>) -> Self {
         self.model = Some(model.into());
         self
     }
 
-    /// Sets the models that are asked, in order, when the one that was asked cannot answer, over the manifest's. A run
-    /// that goes on or is played again has its own: to change those, this comes last.
+    /// Sets the fallback models, in order, for requests whose model cannot answer. They override the manifest. A
+    /// resumed or replayed run has its own; to change those, call this method last.
     pub fn fallback(mut self, models: Vec<String>) -> Self {
         self.fallback = models;
         self
     }
 
-    /// Gives this run a bridge that the runtime does not give to all.
+    /// Adds a bridge for this run only.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -172,33 +176,34 @@ impl Cast {
         self
     }
 
-    /// Runs on a stage of its own, under this id.
+    /// Runs in the sandbox of a test, under this run id.
     pub(crate) fn on(mut self, stage: Stage, run_id: &str) -> Self {
         run_id.clone_into(&mut self.run_id);
         self.stage = Some(stage);
         self
     }
 
-    /// Has effects written down in a journal of the program's own. This and the next four exclude each other: the last
-    /// one holds, and without any of them nothing is written down.
+    /// Records effects in the program's own journal. `journal`, [`in_store`](Self::in_store), [`resume`](Self::resume),
+    /// [`record`](Self::record) and [`replay`](Self::replay) exclude each other; the last call wins. Without any of
+    /// them, nothing is recorded.
     pub fn journal(mut self, journal: Arc<dyn Journal>) -> Self {
         self.written = Written::Own(journal);
         self
     }
 
-    /// Keeps the run in a store, so that it can be looked at, and resumed when it fails or its process dies. It is created
-    /// there at its first effect.
+    /// Stores the run, so that it can be inspected, and resumed if it fails or its process dies. It is created in the
+    /// store with its first effect.
     pub fn in_store(mut self, store: &Arc<dyn RunStore>, on_unavailable: OnUnavailable) -> Self {
         self.written = Written::Kept(Arc::clone(store), on_unavailable);
         self
     }
 
-    /// Goes on with a run that did not succeed, which was [claimed](RunStore::claim) and [loaded](RunStore::load). It has
-    /// its id, parameters, permissions and model; what it did is not done again, and what it printed is not handed to the
-    /// listener again, while the outcome has all of it.
+    /// Resumes a run that did not succeed. The run must be [claimed](RunStore::claim) and [loaded](RunStore::load). It
+    /// has its original id, parameters, permissions and model. Recorded effects are not performed again, and printed
+    /// lines are not sent to the listener again, but the outcome contains all of them.
     ///
-    /// The spell must be the one that ran, which [`StoredRun::same_spell`] checks. If it asks for something else than it did
-    /// then, the run fails with an error of kind `replay`.
+    /// The spell must be the one that ran, which [`StoredRun::same_spell`] checks. If it requests something else than
+    /// before, the run fails with kind `replay`.
     pub fn resume(
         mut self,
         store: &Arc<dyn RunStore>,
@@ -211,15 +216,15 @@ impl Cast {
         self
     }
 
-    /// Records the run into this file, which is complete when the run has ended; until then, what it has done is in
+    /// Records the run into this file. The file is complete when the run has ended; until then, the records are in
     /// `FILE.partial`.
     pub fn record(mut self, file: impl Into<PathBuf>) -> Self {
         self.written = Written::Recorded(file.into());
         self
     }
 
-    /// Plays a recorded run again, with its id, parameters, permissions and model. Nothing is asked of the world: what the
-    /// recording does not answer is an error of kind `replay`.
+    /// Replays a recorded run with its id, parameters, permissions and model. Nothing reaches the outside world: a
+    /// request that is not recorded fails with kind `replay`.
     pub fn replay(mut self, recording: Recording) -> Self {
         self.take_over(&recording.info);
         self.written = Written::Replayed(Box::new(recording));
@@ -234,23 +239,23 @@ impl Cast {
         self.fallback.clone_from(&info.fallback);
     }
 
-    /// Has this one hear of each effect of the run. Each call adds one.
+    /// Adds a tracer, which is notified of each effect. May be called several times.
     pub fn trace(mut self, tracer: Arc<dyn Tracer>) -> Self {
         self.tracers.push(tracer);
         self
     }
 
-    /// Has the listener hear of each effect of the run, as [`Event::Effect`].
+    /// Sends each effect to the listener, as [`Event::Effect`].
     pub fn trace_events(mut self) -> Self {
         self.traces_events = true;
         self
     }
 
-    /// Lets the run have a VM in which another run of the same spell has ended well, and leave it to the next. That
-    /// takes a tenth of the time and of the memory of a new VM, for many runs of one spell.
+    /// Allows the run to reuse the VM of an earlier run of the same spell that ended well, and to leave it to the next
+    /// run. For many runs of one spell, this takes a tenth of the time and memory of a new VM.
     ///
-    /// Each run finds the VM as new. But the engine is then all that stands between them: runs that work for different
-    /// people should not share. A VM of JavaScript serves one run all the same.
+    /// The VM is reset for each run. But only the engine then separates the runs, so runs of different users should not
+    /// share VMs. A JavaScript VM always serves one run.
     pub fn share_vm(mut self) -> Self {
         self.shares_vm = true;
         self
@@ -261,7 +266,7 @@ impl Cast {
         self.start_with(None)
     }
 
-    /// Starts the run and listens to what it says while it runs.
+    /// Starts the run, and returns its events too.
     pub fn start_with_events(self) -> (Run, Events) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (self.start_with(Some(sender)), Events(receiver))
@@ -288,13 +293,14 @@ impl Cast {
                     };
                     let ended_well = result.is_ok();
                     let outcome = outcome(&cx, &ended, result).await;
-                    // Whoever starts the next run when this one has ended finds its VM.
+                    // Retire the VM before the outcome is sent, so that a run that is started on the outcome can use
+                    // it.
                     let left = match opened {
                         Some(opened) if ended_well => opened.retire(),
                         opened => opened,
                     };
-                    // Whoever starts the next run finds this worker free; it would else go to one that is busy. And nobody
-                    // has to wait for a VM to be taken apart.
+                    // Free the worker before the outcome is sent, or a run that is started on the outcome would go to a
+                    // busy worker. The VM is destroyed after sending, so that nobody waits for that.
                     drop(underway);
                     let _ = sender.send(outcome);
                     drop(left);
@@ -311,10 +317,10 @@ impl Cast {
         }
     }
 
-    /// Opens the spell's VM without running its script, to evaluate piece by piece.
+    /// Opens the spell's VM without running its script, for evaluation piece by piece.
     ///
     /// # Errors
-    /// When a parameter is wrong, or there is no engine or VM for the spell.
+    /// When a parameter is invalid, or the engine or its VM is not available.
     pub async fn open(mut self) -> Result<Live> {
         let (cx, said, journal) = self.context(None);
         journal?;
@@ -322,7 +328,7 @@ impl Cast {
         Live::open(prepared, cx, said).await
     }
 
-    /// Where the run's effects are recorded.
+    /// Creates the journal and the sink of the run.
     fn written(
         &mut self,
         listener: Option<mpsc::UnboundedSender<Event>>,
@@ -333,7 +339,7 @@ impl Cast {
             _ => 0,
         };
         let said = Arc::new(Collector::new(listener.clone(), shown_before));
-        // A listener that went away has heard enough.
+        // Ignore a listener that was dropped.
         let show = Box::new(move |event| {
             if let Some(listener) = &listener {
                 drop(listener.send(event));
@@ -369,7 +375,7 @@ impl Cast {
         (said, journal)
     }
 
-    /// The run as its store gets it, but for the digest of its spell.
+    /// Describes the run for its store. The digest of the spell is added by the writer.
     fn new_run(&self) -> NewRun {
         let info = RunInfo {
             run_id: self.run_id.clone(),
@@ -430,7 +436,7 @@ impl Cast {
         if let Some(journal) = journal {
             builder = builder.journal(journal);
         }
-        // A replay counts tokens, and asks no model.
+        // A replay needs a client for counting tokens, but no provider.
         let none = || Client::builder().build().ok().map(|client| Arc::new(client) as Arc<dyn Models>);
         let (models, cache, console, net, storage, working_dir) = match stage {
             Some(Stage { models, console, net, folder, storage }) => {
@@ -488,17 +494,17 @@ impl Cast {
     }
 }
 
-/// What a worker needs to open a session.
+/// The data that a worker needs to open a session.
 pub(crate) struct Prepared {
     pub(crate) runtime: Runtime,
     pub(crate) engine: Arc<dyn llmspell_core::Engine>,
     pub(crate) bridges: Vec<Arc<Bridge>>,
-    /// What the runs that share the VM run.
+    /// The source that identifies the shared VM, if the run shares one.
     pub(crate) shared: Option<Arc<Source>>,
     pub(crate) params: Value,
 }
 
-/// The outcome of a run, once its journal is durable.
+/// Returns the outcome of a run, after its journal is durable.
 pub(crate) async fn outcome(cx: &Context, said: &Collector, result: Result<Value>) -> Outcome {
     let (mut outcome, closed) = close(cx, said, result);
     let durable = match closed {
@@ -511,7 +517,7 @@ pub(crate) async fn outcome(cx: &Context, said: &Collector, result: Result<Value
     outcome
 }
 
-/// The same for a caller that cannot wait: the thread is blocked meanwhile.
+/// Like [`outcome`], but blocks the thread while it waits.
 pub(crate) fn outcome_now(cx: &Context, said: &Collector, result: Result<Value>) -> Outcome {
     let (mut outcome, closed) = close(cx, said, result);
     if let Err(error) = closed.and_then(|point| cx.wait_recorded(point)) {
@@ -545,7 +551,7 @@ fn close(cx: &Context, said: &Collector, result: Result<Value>) -> (Outcome, Res
     (outcome, closed)
 }
 
-/// A value that may leave the run: functions and host objects die with it.
+/// Checks that a value may leave the run. Functions and host objects belong to their VM.
 pub(crate) fn data(value: Value) -> Result<Value> {
     match value.is_data() {
         true => Ok(value),
@@ -553,7 +559,7 @@ pub(crate) fn data(value: Value) -> Result<Value> {
     }
 }
 
-/// A run under way. Dropping it cancels the run and closes its sockets, unless it was [detached](Run::detach).
+/// A started run. Dropping it cancels the run and closes its sockets, unless it was [detached](Run::detach).
 #[derive(Debug)]
 pub struct Run {
     cx: Context,
@@ -563,13 +569,13 @@ pub struct Run {
 }
 
 impl Run {
-    /// The run's id.
+    /// Returns the run's id.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.cx.spell().run_id
     }
 
-    /// Waits for the end.
+    /// Waits for the end of the run and returns its outcome.
     pub async fn outcome(mut self) -> Outcome {
         match (&mut self.outcome).await {
             Ok(outcome) => outcome,
@@ -577,18 +583,18 @@ impl Run {
         }
     }
 
-    /// Stops the run. Its outcome comes at once, with an error of kind `cancelled`.
+    /// Cancels the run. Its outcome arrives promptly, with an error of kind `cancelled`.
     pub fn cancel(&self) {
         self.cx.cancel();
     }
 
-    /// A function that stops the run from elsewhere.
+    /// Returns a function that cancels the run from elsewhere.
     pub fn canceller(&self) -> impl Fn() + Send + Sync + Clone + use<> {
         let cx = self.cx.clone();
         move || cx.cancel()
     }
 
-    /// Lets the run go on without anybody waiting for it.
+    /// Lets the run continue without its handle.
     pub fn detach(mut self) {
         self.detached = true;
     }
@@ -602,17 +608,17 @@ impl Drop for Run {
     }
 }
 
-/// What a run says while it runs, in order. Ends when the run has ended.
+/// The events of a run, in order. The stream ends when the run has ended.
 #[derive(Debug)]
 pub struct Events(mpsc::UnboundedReceiver<Event>);
 
 impl Events {
-    /// The next event; `None` when the run has ended.
+    /// Waits for the next event; `None` when the run has ended.
     pub async fn next(&mut self) -> Option<Event> {
         self.0.recv().await
     }
 
-    /// The next event that has already come.
+    /// Returns the next event, if one has arrived already.
     pub fn try_next(&mut self) -> Option<Event> {
         self.0.try_recv().ok()
     }

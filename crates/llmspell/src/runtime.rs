@@ -1,4 +1,8 @@
-//! What all runs share.
+//! The runtime: everything that runs share.
+//!
+//! A program builds one [`Runtime`] and starts any number of runs with it. Worker threads, the journal writer and the
+//! watchdog belong to the runtime and start on demand. Nothing is ambient: a run has only the capabilities that the
+//! builder was given, within the permissions of its `Cast`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -34,18 +38,18 @@ pub(crate) struct Shared {
     pub(crate) working_dir: Option<PathBuf>,
     pub(crate) workers: Workers,
     pub(crate) journal_writer: Writer,
-    /// For this many sessions.
+    /// Limits the number of open sessions.
     pub(crate) room: Option<Arc<Semaphore>>,
 }
 
-/// Engines, bridges, models and worker threads that any number of runs share. Cheap to clone.
+/// Engines, bridges, models and worker threads, shared by any number of runs. Cheap to clone.
 ///
-/// Threads start when there is work for them and end when the last clone and the last run are gone.
+/// Threads start on demand, and end when the last clone and the last run are gone.
 #[derive(Clone)]
 pub struct Runtime(pub(crate) Arc<Shared>);
 
 impl Runtime {
-    /// A builder; its documentation lists the defaults.
+    /// Returns a builder. [`RuntimeBuilder`] lists the defaults.
     pub fn builder() -> RuntimeBuilder {
         RuntimeBuilder {
             workers: None,
@@ -65,44 +69,44 @@ impl Runtime {
         }
     }
 
-    /// Loads a spell as [`Spell::load`] does, with the scripts of all engines of this runtime: its digest covers them, and
-    /// it may load them as modules. `Spell::load` knows the engines of this build.
+    /// Loads a spell like [`Spell::load`], but knows all engines of this runtime. Scripts of these engines are part of
+    /// the spell's digest and can be loaded as modules. `Spell::load` knows only the engines of this build.
     ///
     /// # Errors
-    /// As [`Spell::load`].
+    /// Those of [`Spell::load`].
     pub fn load(&self, path: &Path) -> Result<Spell> {
         Spell::load_for(&self.0.engines.descriptors(), path)
     }
 
-    /// Prepares a run of a spell.
+    /// Returns a builder for a run of a spell.
     pub fn cast(&self, spell: Spell) -> Cast {
         Cast::new(self.clone(), spell)
     }
 
-    /// Opens a VM of this engine, by name or language, and keeps it open until the handle is dropped.
+    /// Opens a VM of this engine, given by name or language. It stays open until the handle is dropped.
     ///
     /// # Errors
-    /// When there is no such engine, or its VM cannot be made.
+    /// When there is no such engine, or its VM cannot be created.
     pub async fn open(&self, engine: &str) -> Result<Live> {
         self.cast(Spell::blank(engine)).open().await
     }
 
-    /// The engines there are; more may be registered at any time.
+    /// Returns the engines. More can be registered at any time.
     #[must_use]
     pub fn engines(&self) -> &EngineRegistry {
         &self.0.engines
     }
 
-    /// The bridges that new runs get; more may be added at any time.
+    /// Returns the bridges of new runs. More can be added at any time.
     #[must_use]
     pub fn bridges(&self) -> &BridgeSet {
         &self.0.bridges
     }
 
-    /// The engine that runs a spell: the one its manifest names, or the one for its entry's extension.
+    /// Returns the engine of a spell: the one that its manifest names, or the one for its entry's extension.
     ///
     /// # Errors
-    /// When there is none; the error names those there are.
+    /// When there is no such engine; the error names those that exist.
     pub fn engine_for(&self, spell: &Spell) -> Result<Arc<dyn Engine>> {
         match &spell.manifest().engine {
             Some(name) => self.0.engines.by_name(name).or_else(|_| self.0.engines.by_language(name)),
@@ -119,14 +123,14 @@ impl fmt::Debug for Runtime {
 
 type EngineFactory = Box<dyn Fn() -> Arc<dyn Engine> + Send + Sync>;
 
-/// Makes a [`Runtime`]. Without a call to a setter there are
+/// Builds a [`Runtime`]. By default, a runtime has
 ///
-/// - as many worker threads as processors, and as many runs at once as are started;
-/// - the engines and bridges this build has;
-/// - the network, of which a run reaches what it was granted: nothing, unless its cast says so;
-/// - the clock and the randomness of the system;
-/// - no host functions, no models, no cache, no console, no storage;
-/// - no working folder: relative paths are looked up in the spell's own.
+/// - one worker thread per processor, and no maximum of concurrent runs;
+/// - the engines and bridges of this build;
+/// - the real network, although a run reaches nothing of it without permissions;
+/// - the system's clock and randomness;
+/// - no host functions, no models, no cache, no console and no storage;
+/// - no working folder: relative paths are looked up in the spell's folder.
 #[must_use]
 pub struct RuntimeBuilder {
     workers: Option<usize>,
@@ -146,69 +150,69 @@ pub struct RuntimeBuilder {
 }
 
 impl RuntimeBuilder {
-    /// Sets the most worker threads; at least one.
+    /// Sets the maximum number of worker threads, at least one.
     pub fn workers(mut self, most: usize) -> Self {
         self.workers = Some(most);
         self
     }
 
-    /// Sets the most runs and open VMs at once; at least one. More wait in line, in the order in which they came, while
-    /// their `wall` limits count. A run that starts others and waits for them needs room for both.
+    /// Sets the maximum number of concurrent runs and open VMs, at least one. Further runs wait in order of arrival,
+    /// while their `wall` limits count. A run that starts other runs and waits for them needs a place for each.
     pub fn max_open(mut self, most: usize) -> Self {
         self.max_open = Some(most.clamp(1, Semaphore::MAX_PERMITS));
         self
     }
 
-    /// Gives spells language models.
+    /// Sets the language models.
     pub fn models(mut self, models: Arc<dyn Models>) -> Self {
         self.models = Some(models);
         self
     }
 
-    /// Gives spells a cache for the answers of models, such as a [`RunStore`](crate::RunStore). A request is answered from there
-    /// only when the script says that it may be.
+    /// Sets the cache of model answers, such as a [`RunStore`](crate::RunStore). It answers only requests that opt in.
     pub fn cache(mut self, cache: Arc<dyn Cache>) -> Self {
         self.cache = Some(cache);
         self
     }
 
-    /// Gives spells a console to read from.
+    /// Sets the console that spells read from.
     pub fn console(mut self, console: Arc<dyn Console>) -> Self {
         self.console = Some(console);
         self
     }
 
-    /// Gives spells another network than the real one. What they may reach of it is for their permissions to say.
+    /// Replaces the real network. Permissions still decide what a spell may reach.
     pub fn net(mut self, net: Arc<dyn Net>) -> Self {
         self.net = Some(net);
         self
     }
 
-    /// Gives spells another clock than the system's: one that stands still, in a test.
+    /// Replaces the system's clock, for example by a fixed one in a test.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
         self
     }
 
-    /// Gives spells another randomness than the system's.
+    /// Replaces the system's randomness.
     pub fn random(mut self, random: Arc<dyn Random>) -> Self {
         self.random = Some(random);
         self
     }
 
-    /// Gives each spell a storage of its own beneath this folder, which is made when the first spell keeps something.
+    /// Gives each spell its own storage beneath this folder, which is created on first use.
     pub fn storage(mut self, root: impl Into<PathBuf>) -> Self {
         self.storage = Some(root.into());
         self
     }
 
-    /// Sets the folder, an absolute path, in which spells look up relative paths before they do in their own.
+    /// Sets the working folder, an absolute path. Relative paths are looked up there first, and then in the spell's
+    /// folder.
     pub fn working_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.working_dir = Some(dir.into());
         self
     }
 
-    /// Adds an engine beside the built-in ones.
+    /// Adds an engine to the built-in ones.
     pub fn engine(
         mut self,
         descriptor: EngineDescriptor,
@@ -218,26 +222,26 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Adds a bridge beside the built-in ones.
+    /// Adds a bridge to the built-in ones.
     pub fn bridge(mut self, bridge: Bridge) -> Self {
         self.bridges.push(bridge);
         self
     }
 
-    /// Adds a host function that scripts call by its own name.
+    /// Adds a host function, a global of the script.
     pub fn function(mut self, function: Method) -> Self {
         self.functions.push(function);
         self
     }
 
-    /// Sets what to do when a run has not obeyed a limit for this long, because a native that cannot be interrupted
-    /// holds its thread. Called on the watchdog's thread; a program that must be safe ends its process.
+    /// Sets the reaction to a run that has exceeded a limit for this long, because a native that cannot be interrupted
+    /// holds its thread. It is called on the watchdog's thread. A program that must not hang ends its process.
     pub fn on_stuck(mut self, after: Duration, call: impl Fn(&Error) + Send + Sync + 'static) -> Self {
         self.stuck = Some(Stuck { after, call: Box::new(call) });
         self
     }
 
-    /// Makes the runtime. Starts nothing yet.
+    /// Builds the runtime, without starting threads.
     ///
     /// # Errors
     /// When two engines or two bridges claim the same name.

@@ -1,4 +1,7 @@
-//! Keeps what a run says for its outcome, and hands it on to whoever listens.
+//! Collects the output of a run for its outcome, and passes events on to the listener.
+//!
+//! If the run has a journal, events pass through its queue, so that a line is shown only after the record that counts
+//! it. Lines that were shown before the run was resumed are collected, but not shown again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -22,9 +25,9 @@ pub(crate) struct Collector {
     listener: Option<mpsc::UnboundedSender<Event>>,
     /// How many lines the run has printed and logged.
     lines: AtomicU64,
-    /// How many of them were shown before the run was resumed.
+    /// How many lines were shown before the run was resumed.
     shown_before: u64,
-    /// The queue of the run's journal: a line is shown only when the journal knows of it.
+    /// The queue of the run's journal, through which lines pass.
     journal: OnceLock<Arc<Queue>>,
 }
 
@@ -33,9 +36,9 @@ impl Collector {
         Self { listener, shown_before, ..Self::default() }
     }
 
-    /// From now on, lines pass the journal.
+    /// Sends all further events through the journal's queue.
     pub(crate) fn through(&self, journal: Arc<Queue>) {
-        // A run has one journal.
+        // A run has one journal, so this is the first call.
         let _ = self.journal.set(journal);
     }
 
@@ -45,11 +48,11 @@ impl Collector {
 
     fn show(&self, event: Event, line: Option<u64>) {
         match self.journal.get().filter(|journal| journal.is_open()) {
-            // A journal that cannot be written ends the run at its next effect.
+            // If the journal cannot be written, the run ends at its next effect.
             Some(journal) => drop(journal.show(event, line.map(Record::Lines))),
             None => {
                 if let Some(listener) = &self.listener {
-                    // A listener that went away has heard enough.
+                    // Ignore a listener that was dropped.
                     let _ = listener.send(event);
                 }
             }

@@ -1,27 +1,49 @@
-//! Run stores: where runs and what they did outlive their process.
+//! Run stores: runs and their records outlive their process here.
 //!
-//! A [`RunStore`] keeps for each run what it was given ([`RunInfo`]) and the records of its effects. `llmspell runs`,
-//! resume, and the answer cache work on this trait, so they work with every store. All stores pass one suite of tests,
-//! `tests/store/`.
+//! A [`RunStore`] holds for each run its inputs ([`RunInfo`]) and the records of its effects. `llmspell runs`, resume
+//! and the answer cache work on this trait, so they work with every store. All stores pass one test suite,
+//! `tests/store.rs`.
+//!
+//! | implementation | for |
+//! |---|---|
+//! | [`SqliteStore`] | runs on this machine; several processes may use one store |
+//! | [`MemoryStore`] | tests, and programs that inspect runs while they last |
+//! | `RecordingFile` | recording one run into a file; only a [`RecordSink`] |
+//!
+//! # The life of a run
+//!
+//! 1. [`create`](RecordSink::create) adds the run with its first record. The caller owns it and receives a [`Lease`].
+//! 2. [`append`](RecordSink::append) adds batches of [`Record`]s, the last one with [`Record::Closed`].
+//! 3. If the process dies, or calls [`release`](RecordSink::release), the run has no owner.
+//! 4. To resume the run, a process calls [`claim`](RunStore::claim) and receives a new lease.
 //!
 //! # Ownership
 //!
-//! A run has at most one owner. [`create`](RecordSink::create) and [`claim`](RunStore::claim) return a [`Lease`], and each
-//! claim raises the run's *epoch*. Every append carries its lease, and the store refuses it when the epoch has moved on.
-//! This fence, and nothing else, keeps two processes from writing one run: whether an owner is still alive is a hint for
-//! deciding if a claim is polite.
+//! A run has at most one owner. Each claim raises the run's *epoch*. Every append carries its lease, and the store
+//! refuses a lease with an older epoch. Only this fence keeps two processes from writing one run. Whether the owner is
+//! still alive is a hint: it decides whether a claim with [`Claim::IfFree`] succeeds.
 //!
-//! # What is durable when
+//! # Durability
 //!
-//! [`append`](RecordSink::append) commits a batch of records whole or not at all. When it returns, the batch survives the
-//! end of the process. A batch that holds a [`Record::Started`] that somebody waits for also survives a power failure.
+//! [`append`](RecordSink::append) commits a batch completely or not at all. When it returns, the batch survives the end
+//! of the process. If the batch contains the [`Record::Started`] of an effect that is not idempotent, it also survives
+//! a power failure.
 //!
-//! # What a run leaves behind
+//! # The records of an effect
 //!
-//! - An idempotent effect ([`Record::Done`]) is recorded when it ends: until then it has not happened.
-//! - A non-idempotent effect is recorded before it happens (`Started`) and when it ends (`Ended`). A start without an end
-//!   is *in doubt*: nobody knows whether it happened.
-//! - An answer that arrives in parts has a `Started`, its `Part`s, and an `Ended`.
+//! - An idempotent effect has one record, [`Record::Done`], written when it ends.
+//! - An effect that is not idempotent is recorded before it happens (`Started`) and when it ends (`Ended`). A start
+//!   without an end is *in doubt*: nobody knows whether the effect happened.
+//! - A streamed answer has a `Started`, its `Part`s and an `Ended`.
+//!
+//! # Example
+//!
+//! | the script does | records |
+//! |---|---|
+//! | `llm.chat("hi")`, idempotent | `Done(main#1)` |
+//! | `http.post(url)`, not idempotent | `Started(main#2)`, then the request, then `Ended(main#2)` |
+//! | `print("hello")` | `Lines(1)` |
+//! | returns | `Closed` |
 
 mod file;
 mod memory;
@@ -45,155 +67,156 @@ pub use self::sqlite::SqliteStore;
 use crate::journal::RunInfo;
 use crate::spell::{Spell, change};
 
-/// Takes in the records of runs. See the [module](self) for the rules that every implementation follows.
+/// Receives the records of runs. The [module](self) describes the rules for implementations.
 ///
-/// Methods may block the thread that polls their futures for as long as a disk takes, so a busy program polls them on a
-/// thread of their own.
+/// Methods may block the thread that polls their futures while they access a disk, so a busy program polls them on a
+/// separate thread.
 pub trait RecordSink: Send + Sync + fmt::Debug {
-    /// Creates a run, owned by this process.
+    /// Creates a run that this process owns.
     ///
     /// # Errors
-    /// `conflict` when there is a run with this id; `io` when the store cannot be written.
+    /// `conflict` if a run with this id exists; `io` when the store cannot be written.
     fn create<'a>(&'a self, run: &'a NewRun) -> BoxFuture<'a, Result<Lease>>;
 
-    /// Appends records to a run, all or none.
+    /// Appends records to a run, all of them or none.
     ///
     /// # Errors
     /// `conflict` when the lease is stale: another process has claimed the run. `io` when the store cannot be written.
     fn append<'a>(&'a self, lease: &'a Lease, records: &'a [Record]) -> BoxFuture<'a, Result<()>>;
 
-    /// Gives a run up without an outcome; it can be claimed again. A stale lease changes nothing.
+    /// Gives up a run without an outcome, so that it can be claimed. A stale lease has no effect.
     ///
     /// # Errors
     /// `io` when the store cannot be written.
     fn release<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<()>>;
 }
 
-/// Keeps runs, so that they can be looked at and resumed, and cached answers.
+/// Stores runs and cached answers. Stored runs can be inspected and resumed.
 pub trait RunStore: RecordSink + Cache {
-    /// Takes a run over, so that it can go on. Its earlier owner, if it still lives, can write nothing more.
+    /// Takes over a run in order to resume it. The previous owner, if it is still alive, can no longer append.
     ///
     /// # Errors
-    /// `not_found` when there is no such run; `conflict` when its owner lives and `claim` is [`Claim::IfFree`];
-    /// `unsupported` when a newer program made it.
+    /// `not_found` if the run does not exist; `conflict` if its owner is alive and `claim` is [`Claim::IfFree`];
+    /// `unsupported` if a newer version of this program wrote the run.
     fn claim<'a>(&'a self, id: &'a str, claim: Claim) -> BoxFuture<'a, Result<Lease>>;
 
-    /// All runs, the newest first. A damaged row hides no other run.
+    /// Lists all runs, the newest first. A damaged row hides no other run.
     ///
     /// # Errors
     /// When the store cannot be read.
     fn list(&self) -> BoxFuture<'_, Result<RunList>>;
 
-    /// The whole id of the only run whose id begins like this. The run itself may be damaged.
+    /// Returns the full id of the only run whose id has this prefix. The run itself may be damaged.
     ///
     /// # Errors
-    /// `not_found` when there is none, `conflict` when there are several.
+    /// `not_found` if there is no such run, `conflict` if there are several.
     fn resolve<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<String>>;
 
-    /// A run with all that it did, by its whole id.
+    /// Loads a run with its effects, by its full id.
     ///
     /// # Errors
-    /// `not_found` when there is none; `replay` when it is damaged.
+    /// `not_found` if the run does not exist; `replay` if it is damaged.
     fn load<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<StoredRun>>;
 
-    /// Removes runs for good, with all that they did, and returns how many there were. Runs with a living owner stay.
+    /// Removes runs and their effects permanently. Returns how many were removed. Runs with a living owner are not
+    /// removed.
     ///
     /// # Errors
     /// When the store cannot be written.
     fn remove<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Result<usize>>;
 
-    /// Removes the cached answers that are at least this old, and returns how many there were.
+    /// Removes cached answers of at least this age. Returns how many were removed.
     ///
     /// # Errors
     /// When the store cannot be written.
     fn remove_answers(&self, age: Duration) -> BoxFuture<'_, Result<usize>>;
 }
 
-/// The version of what journals hold. A run of a newer one is not resumed.
+/// The version of the record format. Runs with a newer version are not resumed.
 pub(crate) const JOURNAL_FORMAT: i64 = 2;
 
-/// A run that begins.
+/// A run to create.
 #[derive(Debug, Clone)]
 pub struct NewRun {
-    /// What it is given.
+    /// The inputs.
     pub info: RunInfo,
-    /// Where its spell was loaded from.
+    /// The origin of its spell.
     pub path: Option<PathBuf>,
-    /// The folder in which it looks up relative paths.
+    /// The folder for relative paths.
     pub working_dir: Option<PathBuf>,
-    /// When it began.
+    /// The start time.
     pub started: SystemTime,
 }
 
 /// The right to append to a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// The run.
+    /// The run's id.
     pub run_id: String,
-    /// How many owners the run has had, this one included.
+    /// The run's epoch: how many owners it has had, including this one.
     pub epoch: u64,
 }
 
-/// How a run is claimed.
+/// The conditions of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
-    /// Only when no living process owns it.
+    /// Only if no living process owns the run.
     IfFree,
-    /// In any case: the earlier owner is fenced.
+    /// Always; the previous owner is fenced.
     TakeOver,
 }
 
-/// One record of a run. Times are measured since the run began.
+/// A record of a run. Durations are measured from the start of the run.
 #[derive(Debug, Clone)]
 pub enum Record {
     /// An effect starts.
     Started {
         /// The effect.
         effect: Effect,
-        /// When.
+        /// The time of the start.
         began: Duration,
     },
-    /// A part of the answer of an effect that has started has arrived.
+    /// A part of a streamed answer arrived.
     Part {
-        /// The effect.
+        /// The effect's path.
         path: EffectPath,
-        /// The part's place in the order of the run's answers.
+        /// The sequence number of the part among the run's answers.
         order: u64,
-        /// The part; the first is the head of the answer.
+        /// The part. The first one is the head of the answer.
         part: Value,
     },
-    /// An effect that has started has ended.
+    /// A started effect ended.
     Ended {
-        /// The effect.
+        /// The effect's path.
         path: EffectPath,
-        /// When.
+        /// The time of the end.
         ended: Duration,
-        /// Its answer. Of an answer in parts, only its end.
+        /// The answer; for a streamed answer, only its end.
         end: End,
     },
-    /// An effect of which no start was recorded has ended.
+    /// An effect without a recorded start ended.
     Done {
         /// The effect.
         effect: Effect,
-        /// When it began.
+        /// The time of the start.
         began: Duration,
-        /// When it ended.
+        /// The time of the end.
         ended: Duration,
-        /// Its answer.
+        /// The answer.
         end: End,
     },
-    /// The modules that the run has looked for, with the SHA-256 of each; `None` where there was no such file. What the run
-    /// began with stays.
+    /// The SHA-256 of each module that the run has looked for; `None` if there is no such file. Entries from the
+    /// beginning of the run are not overwritten.
     Modules(BTreeMap<String, Option<String>>),
-    /// The run has printed and logged so many lines, or is about to.
+    /// The number of lines that the run has printed and logged, or is about to.
     Lines(u64),
-    /// The run has ended.
+    /// The run ended.
     Closed {
-        /// When.
+        /// The time of the end.
         at: SystemTime,
-        /// Why it failed.
+        /// The error, if it failed.
         error: Option<Error>,
-        /// What its model calls used.
+        /// The usage of its model calls.
         usage: Usage,
         /// How many model calls it made.
         model_calls: u64,
@@ -203,7 +226,7 @@ pub enum Record {
 }
 
 impl Record {
-    /// The effect, if this is a part of its answer.
+    /// Returns the effect's path, if this is a part of its answer.
     pub(crate) fn part_of(&self) -> Option<&EffectPath> {
         match self {
             Self::Part { path, .. } => Some(path),
@@ -211,7 +234,7 @@ impl Record {
         }
     }
 
-    /// The end of a run.
+    /// Creates the record of a run's end.
     #[must_use]
     pub fn closed(outcome: &Outcome, lines: u64) -> Self {
         Self::Closed {
@@ -224,43 +247,43 @@ impl Record {
     }
 }
 
-/// Whether a run is running, or how it ended.
+/// The state of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
     /// A living process owns it.
     Running,
-    /// It has succeeded.
+    /// It succeeded.
     Done,
-    /// It has ended with an error; it can be resumed.
+    /// It ended with an error and can be resumed.
     Failed,
-    /// Its process ended before it did; it can be resumed.
+    /// Its process died, so it can be resumed.
     Died,
 }
 
-/// A run, without what it did.
+/// A run without its effects.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunSummary {
-    /// What it was given.
+    /// The inputs.
     #[serde(flatten)]
     pub info: RunInfo,
-    /// Where its spell was loaded from; a relative path is relative to the working folder.
+    /// The origin of its spell. A relative path is relative to the working folder.
     pub path: Option<PathBuf>,
-    /// The folder in which it looked up relative paths.
+    /// The folder for relative paths.
     pub working_dir: Option<PathBuf>,
-    /// Whether it is running, or how it ended.
+    /// The state.
     pub state: RunState,
-    /// When it began, in seconds since 1970.
+    /// The start, in seconds since 1970.
     pub started: f64,
-    /// When it ended, in seconds since 1970.
+    /// The end, in seconds since 1970.
     pub ended: Option<f64>,
-    /// Why it failed.
+    /// The error, if it failed.
     pub error: Option<Error>,
-    /// What its model calls used; nothing while it has not ended.
+    /// The usage of its model calls; `None` until it has ended.
     pub usage: Option<Usage>,
     /// How many model calls it made.
     pub model_calls: u64,
-    /// How many lines it had printed and logged when that was last recorded.
+    /// How many lines it had printed and logged, according to the last record.
     #[serde(skip)]
     pub lines: u64,
 }
@@ -268,48 +291,48 @@ pub struct RunSummary {
 /// The runs of a store, the newest first.
 #[derive(Debug, Clone, Default)]
 pub struct RunList {
-    /// Those that can be read.
+    /// The readable runs.
     pub runs: Vec<RunSummary>,
-    /// Those whose row is damaged: they can only be removed.
+    /// The runs with a damaged row, which can only be removed.
     pub damaged: Vec<DamagedRun>,
 }
 
 /// A run whose row cannot be read.
 #[derive(Debug, Clone)]
 pub struct DamagedRun {
-    /// Its id, with U+FFFD for what is not UTF-8.
+    /// The id, with U+FFFD for invalid UTF-8.
     pub id: String,
-    /// When it began, in seconds since 1970, if that can still be read.
+    /// The start, in seconds since 1970, if it is readable.
     pub started: Option<f64>,
-    /// Why it cannot be read.
+    /// The reason.
     pub error: Error,
 }
 
 /// An effect of a run, with its times.
 #[derive(Debug, Clone)]
 pub struct StoredEffect {
-    /// What was done, and its answer.
+    /// The effect and its answer.
     pub entry: Entry,
-    /// What has arrived of an answer in parts that has no end.
+    /// The parts of a streamed answer that has no end.
     pub parts: Parts,
-    /// When it began, since the run did.
+    /// The start of the effect, measured from the start of the run.
     pub began: Duration,
-    /// How long it took; `None` when it never ended.
+    /// The duration; `None` if the effect never ended.
     pub took: Option<Duration>,
 }
 
-/// A run with all that it did.
+/// A run with its effects.
 #[derive(Debug, Clone)]
 pub struct StoredRun {
-    /// What it was given, and its state.
+    /// The inputs and the state.
     pub summary: RunSummary,
-    /// What it did, in the order in which it began.
+    /// The effects, in the order of their starts.
     pub effects: Vec<StoredEffect>,
 }
 
 impl StoredRun {
-    /// The non-idempotent effects in doubt: nobody knows whether they happened, since the run ended, or failed last, while
-    /// they were under way.
+    /// Returns the effects in doubt. They are not idempotent, and were in progress when the run ended or were among its
+    /// last failures, so nobody knows whether they happened.
     pub fn in_doubt(&self) -> impl Iterator<Item = &Effect> {
         let tried_again = self.tried_again();
         let open = self.effects.iter().filter(move |effect| match &effect.entry.end {
@@ -319,11 +342,11 @@ impl StoredRun {
         open.map(|effect| &effect.entry.effect).filter(|effect| !effect.ask.repeatable)
     }
 
-    /// The spell, if it is the one that ran, to [resume](crate::Cast::resume) the run with: it loads the modules that the
-    /// run had loaded only as they were.
+    /// Checks that `spell` is the spell that ran. Returns it for [`Cast::resume`](crate::Cast::resume), restricted to
+    /// the modules that the run had loaded, in the same versions.
     ///
     /// # Errors
-    /// Of kind `conflict` when the spell or such a module has changed; and when a file cannot be read.
+    /// `conflict` if the spell or one of these modules has changed; also when a file cannot be read.
     pub fn same_spell(&self, spell: Spell) -> Result<Spell> {
         let RunInfo { run_id, digest, modules, .. } = &self.summary.info;
         let changed = |message: String| Err(Error::new(ErrorKind::Conflict, message));
@@ -338,27 +361,27 @@ impl StoredRun {
         Ok(spell.pinned_to(modules.clone()))
     }
 
-    /// How many of its lines are not shown again when it goes on.
+    /// Returns how many lines are not shown again when the run is resumed.
     pub(crate) fn lines_shown(&self) -> u64 {
         let tried_again = self.tried_again();
         let ends = self.effects.iter().filter_map(|effect| effect.entry.end.as_ref());
         let (again, before): (Vec<_>, Vec<_>) = ends.partition(|end| end.order >= tried_again);
         match again.iter().map(|end| end.said).min() {
-            // What it says after that may be different this time.
+            // Later lines may differ this time.
             Some(lines) => lines,
             None => before.iter().map(|end| end.said).max().unwrap_or(0).max(self.summary.lines),
         }
     }
 
-    /// The place in the [order](End::order) from which on every effect failed. A run that goes on tries these again;
-    /// failures before that place were survived and happen as they did.
+    /// Returns the sequence number from which every answer is a failure. A resumed run tries these effects again. The
+    /// script survived the failures before that number, so they are replayed.
     pub(crate) fn tried_again(&self) -> u64 {
         let succeeded = self.effects.iter().filter(|effect| effect.entry.error().is_none());
         succeeded.filter_map(|effect| Some(effect.entry.end.as_ref()?.order)).max().unwrap_or(0) + 1
     }
 }
 
-/// The error of an append with a stale lease.
+/// Returns the error of an append with a stale lease.
 fn fenced(lease: &Lease) -> Error {
     let id = &lease.run_id;
     Error::new(

@@ -1,6 +1,7 @@
-//! Traces: whoever listens hears of each effect as it begins and ends.
+//! Traces: tracers are notified when an effect begins and when it ends.
 //!
-//! They are a view of the journal. What it is told passes through here, and no other part of a run knows of it.
+//! [`Traced`] is a journal that wraps the run's journal and notifies the tracers of what passes through. No other part
+//! of a run knows about traces.
 
 mod otlp;
 
@@ -20,32 +21,33 @@ use crate::store::StoredEffect;
 
 pub use otlp::{Otlp, OtlpConfig};
 
-/// Hears of the effects of one run, on its thread: it should hand over and return.
+/// Receives the effects of one run, on the script's thread, so it should return quickly.
 pub trait Tracer: fmt::Debug + Send + Sync {
-    /// An effect begins.
+    /// Called when an effect begins.
     fn began(&self, effect: &Effect) {
         let _ = effect;
     }
 
-    /// An effect has ended; one that is `recorded` did before the run was resumed or played again.
+    /// Called when an effect has ended. `recorded` means that the answer came from the journal, in a resumed or
+    /// replayed run.
     fn ended(&self, effect: &StoredEffect, recorded: bool);
 
-    /// The run has ended.
+    /// Called when the run has ended.
     fn closed(&self, run: &TracedRun<'_>) {
         let _ = run;
     }
 }
 
-/// A run that has ended, for its trace.
+/// A finished run, for its trace.
 #[derive(Debug)]
 pub struct TracedRun<'a> {
     /// The spell and the run's id.
     pub spell: &'a SpellInfo,
-    /// When it began.
+    /// The start time.
     pub started: SystemTime,
-    /// What it came to.
+    /// The outcome.
     pub outcome: &'a Outcome,
-    /// What its end cut off.
+    /// The effects that the end of the run interrupted.
     pub unfinished: Vec<StoredEffect>,
 }
 
@@ -61,20 +63,20 @@ impl Tracer for Collector {
     }
 }
 
-/// A journal whose entries are told to tracers.
+/// A journal that notifies tracers.
 pub(crate) struct Traced {
     journal: Arc<dyn Journal>,
     tracers: Vec<Arc<dyn Tracer>>,
     spell: SpellInfo,
-    /// The clock's time of the run's beginning, and the same for measuring.
+    /// The start of the run, as wall-clock time and as a monotonic time.
     started: (SystemTime, Instant),
     open: Mutex<HashMap<u64, Open>>,
     next: AtomicU64,
 }
 
-/// An effect under way.
+/// An effect in progress.
 struct Open {
-    /// Its number in the journal itself.
+    /// Its entry in the wrapped journal.
     entry: EntryId,
     effect: Effect,
     began: Duration,

@@ -1,8 +1,8 @@
-//! How values are stored: as JSON, with large parts stored once as blobs under the hash of their content.
+//! The stored form of values: JSON, with large parts stored once as blobs, by the hash of their content.
 //!
-//! Texts and bytes of a kilobyte or more become blobs, and so do large lists in requests. A list is hashed as a chain:
-//! each link is one item and the hash of the links before it. A conversation sends all its messages with every call; as
-//! a chain, each call adds one link to the store.
+//! Texts and bytes of at least 1 KB become blobs, and so do large lists in requests. A list is stored as a chain: each
+//! link holds one item and the hash of the previous link. A conversation sends all its messages with every call; with
+//! chains, each call adds only its new messages to the store.
 //!
 //! ```json
 //! {"$text": "<hash>"}  {"$blob": "<hash>"}  {"$list": "<hash>"}  {"$bytes": "<base64>"}  {"$number": "NaN"}
@@ -17,15 +17,15 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use llmspell_core::{Error, ErrorKind, Map, Result, Value};
 use ring::digest::{Context, SHA256};
 
-/// From this many bytes on, something is large.
+/// The size from which a part counts as large, in bytes.
 const LARGE: usize = 1024;
 
-/// A large part of a value, as it is stored.
+/// A large part of a value, in its stored form.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Blob<'a> {
     Text(&'a str),
     Bytes(&'a [u8]),
-    /// A link of a list, as JSON.
+    /// A link of a chained list, as JSON.
     Link(&'a str),
 }
 
@@ -37,8 +37,8 @@ impl Blob<'_> {
         }
     }
 
-    /// Half of a SHA-256 tells apart whatever one store can hold. Kinds are hashed apart: a text that looks like a link is
-    /// not one.
+    /// Returns half of a SHA-256, which is enough to be unique within a store. The kind is part of the hash, so a text
+    /// that looks like a link has another hash than the link.
     fn hash(&self) -> String {
         let kind: &[u8] = match self {
             Self::Text(_) => b"text",
@@ -56,38 +56,38 @@ impl Blob<'_> {
     }
 }
 
-/// What takes in blobs, by their hashes.
+/// Receives blobs by their hashes.
 pub(crate) trait BlobSink {
-    /// Whether bytes are stored as blobs; else they stand in the value as Base64.
+    /// Whether bytes are stored as blobs. If not, they are part of the JSON, as Base64.
     const TAKES_BYTES: bool;
 
-    /// Keeps a blob, unless it is known. A blob that names others comes after those.
+    /// Stores a blob, unless it is known. A blob that names other blobs is passed after them.
     ///
     /// # Errors
-    /// When it cannot be stored.
+    /// When the blob cannot be stored.
     fn keep(&mut self, hash: &str, blob: Blob<'_>) -> Result<()>;
 }
 
-/// Blobs by their hashes, as they are stored.
+/// Blobs by hash, in their stored form.
 pub(crate) type Blobs = HashMap<String, Vec<u8>>;
 
-/// Whether large lists are written as chains.
+/// Whether large lists are stored as chains.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lists {
-    /// In a request: the next one may well begin with the same list.
+    /// In requests: the next request often begins with the same list.
     Chained,
-    /// In an answer, which is never the same list and more; a stream's has thousands of items.
+    /// In answers: no later answer extends the same list, and a stream's list has thousands of items.
     Whole,
 }
 
-/// Writes a request as JSON, and its large parts as blobs.
+/// Serializes a request as JSON, and its large parts as blobs.
 pub(crate) fn pack<S: BlobSink>(value: &Value, blobs: &mut S) -> Result<String> {
     let mut out = String::new();
     write(value, Lists::Chained, &mut out, blobs)?;
     Ok(out)
 }
 
-/// Writes an answer in the same way.
+/// Serializes an answer as JSON, and its large texts as blobs.
 pub(crate) fn pack_answer<S: BlobSink>(value: &Value, blobs: &mut S) -> Result<String> {
     let mut out = String::new();
     write(value, Lists::Whole, &mut out, blobs)?;
@@ -168,7 +168,7 @@ fn keep<S: BlobSink>(blob: Blob<'_>, blobs: &mut S) -> Result<String> {
     Ok(hash)
 }
 
-/// Reads a value back.
+/// Reads a value from its stored form.
 pub(crate) fn unpack(json: &str, blobs: &Blobs) -> Result<Value> {
     read(parse(json)?, blobs)
 }
@@ -211,7 +211,7 @@ fn read_entries(entries: Map, blobs: &Blobs) -> Result<Map> {
     entries.into_iter().map(|(name, value)| Ok((name, read(value, blobs)?))).collect()
 }
 
-/// The only entry of a map, when its value is text.
+/// Returns the only entry of a map, if its value is text.
 fn mark(entries: &Map) -> Option<(&str, &str)> {
     match entries.first() {
         Some((name, Value::Str(text))) if entries.len() == 1 => Some((name, text)),
@@ -231,7 +231,7 @@ fn list(hash: &str, blobs: &Blobs) -> Result<Vec<Value>> {
     let mut items = Vec::new();
     let mut next = Some(hash.to_owned());
     while let Some(hash) = next {
-        // A hash cannot be that of a link which names it, but a file can say anything.
+        // A link cannot contain its own hash, but a damaged file may claim so: stop after all blobs.
         if items.len() > blobs.len() {
             return Err(damaged("a list goes in circles"));
         }
@@ -303,7 +303,7 @@ mod tests {
             }
             sizes.push(blobs.len());
         }
-        // The first three lists are small enough to stand as they are.
+        // The first three lists are too small to be chained.
         assert_eq!(sizes, [50, 100, 200]);
     }
 

@@ -1,4 +1,4 @@
-//! What two runs of one spell did otherwise.
+//! The differences between two runs of one spell.
 
 use std::collections::BTreeMap;
 
@@ -9,21 +9,21 @@ use serde::Serialize;
 
 use super::recording::place;
 
-/// What is not the same in two runs, at one place of the spell.
+/// A difference between two runs at one effect path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// The place, such as `main.2#7`.
+    /// The effect path, such as `main.2#7`.
     pub at: String,
-    /// What is done there.
+    /// The operation, such as `models.chat`.
     pub operation: String,
-    /// What is not the same: `only in the first`, `only in the second`, or the first part that differs.
+    /// The difference: `only in the first`, `only in the second`, or the first field that differs.
     pub what: String,
 }
 
-/// Compares what two runs did, place by place.
+/// Compares the effects of two runs, path by path.
 ///
 /// # Errors
-/// When an error of theirs cannot be written down.
+/// When an error in a run cannot be represented as data.
 pub fn compare(first: &[Entry], second: &[Entry]) -> Result<Vec<Change>> {
     let mut places: BTreeMap<_, (Option<&Entry>, Option<&Entry>)> = BTreeMap::new();
     for entry in first {
@@ -66,7 +66,7 @@ fn difference(first: &Entry, second: &Entry) -> Result<Option<String>> {
     })
 }
 
-/// What came of an effect, and whether that is an answer or an error.
+/// Returns the result of an effect, and whether it is an answer or an error.
 fn answer(entry: &Entry) -> Result<Option<(&'static str, Value)>> {
     let Some(end) = &entry.end else { return Ok(None) };
     Ok(Some(match &end.answer {

@@ -1,10 +1,16 @@
-//! A recording: what a run did, in a file of JSON Lines.
+//! Recordings: the effects of a run, in a file of JSON Lines.
 //!
-//! The first line says what was run. Each further line is an effect, ordered by its path in the spell, so that two
-//! recordings of one spell can be compared line by line. Large parts come before the first effect that has them.
+//! ```jsonl
+//! {"llmspell":1,"run_id":"…","spell":"greet","digest":"…","params":{"name":"Ada"},"permissions":{…}}
+//! {"at":"main#1","ask":"models.chat","request":{…},"order":1,"said":0,"answer":{…}}
+//! ```
 //!
-//! While the run lasts, lines are appended to `FILE.partial` in the order in which things happen. There, the start of an
-//! effect, the parts of its answer and its end may be lines of their own. A partial file can be replayed as well.
+//! The first line describes the run ([`RunInfo`]). Each further line is an effect. Lines are ordered by effect path, so
+//! two recordings of a spell can be compared line by line. A large part of a value is a line of its own before the
+//! first effect that contains it.
+//!
+//! While a run lasts, lines are appended to `FILE.partial` in the order of events. There, the start of an effect, the
+//! chunks of its answer and its end may be separate lines. A partial file can be replayed too.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -19,10 +25,10 @@ use serde::{Deserialize, Serialize};
 use super::RunInfo;
 use super::blobs::{Blob, BlobSink, Blobs, damaged, json, pack, pack_answer, read};
 
-/// The version of the format.
+/// The version of the file format.
 const VERSION: u32 = 1;
 
-/// What a run was given and what it did, to play it again without touching the world.
+/// The inputs and the effects of a run, which can be replayed without access to the outside world.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -39,17 +45,17 @@ const VERSION: u32 = 1;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Recording {
-    /// What was run.
+    /// The inputs of the run.
     pub info: RunInfo,
-    /// What it did.
+    /// The effects of the run.
     pub entries: Vec<Entry>,
 }
 
 impl Recording {
-    /// Reads a recording.
+    /// Reads a recording from a file.
     ///
     /// # Errors
-    /// When the file cannot be read or is none; the error names the line.
+    /// When the file cannot be read, or is not a recording; the error names the line.
     #[expect(clippy::disallowed_methods, reason = "the user names the file, no spell does")]
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|error| {
@@ -58,10 +64,10 @@ impl Recording {
         Self::parse(&text).map_err(|error| error.prefixed(format_args!("{}: ", path.display())))
     }
 
-    /// Reads the text of a recording.
+    /// Parses the text of a recording.
     ///
     /// # Errors
-    /// When it is none; the error names the line.
+    /// When the text is not a recording; the error names the line.
     pub fn parse(text: &str) -> Result<Self> {
         let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         let first = lines.next().map(|(_, line)| line).unwrap_or_default();
@@ -77,10 +83,10 @@ impl Recording {
         Ok(Self { info: head.info, entries: reader.entries() })
     }
 
-    /// The text of the recording, in the order of the spell.
+    /// Returns the text of the recording, ordered by effect path.
     ///
     /// # Errors
-    /// When something in it cannot be written as JSON.
+    /// When a value cannot be written as JSON.
     pub fn text(&self) -> Result<String> {
         let mut out = RecordingText::begin(&self.info)?;
         let mut entries: Vec<_> = self.entries.iter().collect();
@@ -96,7 +102,7 @@ impl Recording {
     }
 }
 
-/// The first line.
+/// The first line of a recording.
 #[derive(Serialize, Deserialize)]
 struct Head {
     llmspell: u32,
@@ -104,14 +110,14 @@ struct Head {
     info: RunInfo,
 }
 
-/// Tasks in the order of their numbers, as no comparison of texts would have them, and steps by their names.
+/// Returns a sort key for a path. Tasks are ordered by their numbers (`main.2` before `main.10`), steps by their names.
 pub(super) fn place(path: &EffectPath) -> (&str, Vec<u32>, u32) {
     let mut parts = path.task.split('.');
     let root = parts.next().unwrap_or_default();
     (root, parts.map(|number| number.parse().unwrap_or(0)).collect(), path.count)
 }
 
-/// Writes the lines of a recording.
+/// Formats the lines of a recording.
 #[derive(Debug, Default)]
 pub(crate) struct RecordingText {
     text: String,
@@ -119,18 +125,18 @@ pub(crate) struct RecordingText {
 }
 
 impl RecordingText {
-    /// The first line.
+    /// Writes the first line.
     pub(crate) fn begin(info: &RunInfo) -> Result<Self> {
         let head = json(&Head { llmspell: VERSION, info: info.clone() })?;
         Ok(Self { text: head + "\n", blobs: HashSet::new() })
     }
 
-    /// The lines since this was last called.
+    /// Takes the lines since the last call.
     pub(crate) fn take(&mut self) -> String {
         std::mem::take(&mut self.text)
     }
 
-    /// The start of an effect, with its end when that is known.
+    /// Writes the start of an effect, with its end if known.
     pub(crate) fn effect(&mut self, effect: &Effect, end: Option<&End>) -> Result<()> {
         let Effect { path, ask } = effect;
         let request = pack(&ask.request, self)?;
@@ -142,14 +148,14 @@ impl RecordingText {
         Ok(())
     }
 
-    /// A part of the answer of an effect whose start has been written.
+    /// Writes a chunk of an effect whose start is written.
     pub(crate) fn part(&mut self, path: &EffectPath, order: u64, part: &Value) -> Result<()> {
         let (at, part) = (json(&path.to_string())?, pack_answer(part, self)?);
         let _ = writeln!(self.text, r#"{{"at":{at},"order":{order},"chunk":{part}}}"#);
         Ok(())
     }
 
-    /// The end of an effect whose start has been written.
+    /// Writes the end of an effect whose start is written.
     pub(crate) fn end(&mut self, path: &EffectPath, end: &End) -> Result<()> {
         let (at, end) = (json(&path.to_string())?, self.end_fields(end)?);
         let _ = writeln!(self.text, r#"{{"at":{at}{end}}}"#);
@@ -181,11 +187,11 @@ impl BlobSink for RecordingText {
     }
 }
 
-/// Puts the lines of a recording together.
+/// Assembles the lines of a recording.
 #[derive(Default)]
 struct RecordingReader {
     blobs: Blobs,
-    /// In the order of the lines in which they start.
+    /// The effects, in the order of their first lines.
     effects: IndexMap<EffectPath, (Entry, Parts)>,
 }
 

@@ -1,7 +1,16 @@
-//! The journal of a run that is kept in a store.
+//! The journal of one run that is recorded into a store.
 //!
-//! It answers what the run did before it was resumed, and hands everything new to the [writer](super::writer). An
-//! effect that is idempotent is recorded when it has ended. One that is not is recorded before it happens too.
+//! For each effect, [`begin`](Journal::begin) decides as follows:
+//!
+//! | the stored run has | the journal |
+//! |---|---|
+//! | the effect with its end | returns the recorded answer |
+//! | chunks of a streamed answer without an end | delivers them again, and then the stream fails |
+//! | a start without an end (in doubt) | follows the user's decision, [`InDoubt`] |
+//! | nothing, or an end that the resume tries again | performs the effect and records it |
+//!
+//! New records go to the [writer](super::writer). An idempotent effect is recorded when it ends. An effect that is not
+//! idempotent is also recorded before it happens (write-ahead).
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -18,67 +27,68 @@ use super::writer::Queue;
 use crate::spell::SpellModules;
 use crate::store::{Record, StoredRun};
 
-/// What to do about an effect in doubt: a non-idempotent one that was under way when its run ended.
+/// The decision about effects in doubt: effects that are not idempotent and were in progress when their run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InDoubt {
-    /// The script gets an error of kind `interrupted`, and decides.
+    /// The effect fails with kind `interrupted`, which the script may handle.
     #[default]
     Fail,
-    /// It has not happened: do it now.
+    /// It has not happened: perform it now.
     Repeat,
-    /// It has happened. Where its answer cannot be known, the script gets an error of kind `interrupted`.
+    /// It has happened. If its answer cannot be known, the effect fails with kind `interrupted`.
     Done,
 }
 
-/// Records a run in a store.
+/// Records one run into a store.
 pub(crate) struct RunJournal {
     queue: Arc<Queue>,
-    /// When the run began, or goes on.
+    /// When this process began or resumed the run.
     started: Instant,
     before: Before,
     open: Mutex<HashMap<u64, OpenEffect>>,
     next: AtomicU64,
-    /// What the run loads, for its row in the store.
+    /// The modules that the run loads, for its row in the store.
     modules: Option<Arc<SpellModules>>,
-    /// How many of the modules are recorded.
+    /// How many modules are recorded so far.
     recorded_modules: AtomicUsize,
-    /// Whether it makes a recording: of every run, even without effects, and with the effects that never ended.
+    /// Whether this journal writes a recording. A recording is written even for a run without effects, and includes
+    /// effects that never ended.
     is_recording: bool,
 }
 
-/// What the run did before it was resumed.
+/// The effects of the run before it was resumed.
 #[derive(Default)]
 struct Before {
     recorded: Recorded,
     last_order: u64,
-    /// How long it ran.
+    /// How long the run had lasted.
     took: Duration,
-    /// The effects in doubt, and where each answer goes in the order of answers.
+    /// The effects in doubt, with the sequence number of each one's answer.
     in_doubt: HashMap<EffectPath, u64>,
     policy: InDoubt,
-    /// What had arrived of answers in parts that the crash cut off.
+    /// Chunks of streamed answers that a crash interrupted.
     arrived: Mutex<HashMap<EffectPath, Value>>,
 }
 
-/// An effect under way.
+/// An effect in progress.
 struct OpenEffect {
     path: EffectPath,
     began: Duration,
-    /// The effect, while its start is not recorded.
+    /// The effect, until its start is recorded.
     effect: Option<Effect>,
 }
 
 impl RunJournal {
-    /// A journal for a run that begins.
+    /// Creates the journal of a new run.
     pub(crate) fn new(queue: Arc<Queue>, modules: Option<Arc<SpellModules>>) -> Self {
         Self::after(queue, modules, Before::default())
     }
 
-    /// A journal for a run that goes on.
+    /// Creates the journal of a resumed run.
     ///
     /// # Errors
-    /// When what it did cannot be read.
+    /// When the stored run cannot be read.
     pub(crate) fn resume(
         queue: Arc<Queue>,
         run: StoredRun,
@@ -128,8 +138,8 @@ impl RunJournal {
         }
     }
 
-    /// Records the modules that the run has looked for since the last effect. They are durable before any effect that may
-    /// depend on them, so a resume compares all modules that had a part in the run.
+    /// Records the modules that the run has looked for since the last effect. They become durable before any effect
+    /// that may depend on them, so a resume can compare every module that influenced the run.
     fn record_modules(&self) -> Result<()> {
         let Some(modules) = &self.modules else { return Ok(()) };
         let count = modules.count();
@@ -139,13 +149,13 @@ impl RunJournal {
         Ok(())
     }
 
-    /// The same for a recording, which a replay can follow to its end.
+    /// Turns the journal into one for a recording, which a replay can follow to its end.
     pub(crate) fn recording(mut self) -> Self {
         self.is_recording = true;
         self
     }
 
-    /// Since the run began; the time between its end and its resumption does not count.
+    /// Returns the running time. The time between the end of a run and its resumption does not count.
     fn since(&self) -> Duration {
         self.before.took + self.started.elapsed()
     }
@@ -160,7 +170,7 @@ impl RunJournal {
         EntryId(entry)
     }
 
-    /// The answer of an effect that was in doubt, when it is not to be repeated.
+    /// Returns the answer of an effect in doubt, unless it is to be repeated.
     fn decided(&self, effect: &Effect) -> Option<End> {
         let order = *self.before.in_doubt.get(&effect.path)?;
         let path = &effect.path;
@@ -177,7 +187,7 @@ impl RunJournal {
     }
 }
 
-/// The bytes that a value takes in the queue, roughly.
+/// Returns the approximate size of a value in the queue, in bytes.
 fn size(value: &Value) -> usize {
     size_of::<Value>()
         + match value {
@@ -204,7 +214,7 @@ impl Journal for RunJournal {
         let path = effect.path.clone();
         let arrived = self.before.arrived.lock().unwrap_or_else(PoisonError::into_inner).remove(&path);
         if arrived.is_some() {
-            // The store has its start.
+            // The start is in the store already.
             let entry = self.under_way(OpenEffect { path, began, effect: None });
             return Ok(Lookup::Live { entry, start: CommitPoint::REACHED, arrived });
         }

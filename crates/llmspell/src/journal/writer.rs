@@ -1,8 +1,15 @@
-//! The thread that writes journals.
+//! The writer thread, which appends journal records to stores.
 //!
-//! A run hands records to its [`Queue`] and goes on; the writer appends them to the store in batches. While one batch is
-//! being written the next one fills, so a busy run needs few commits, and a run with one record at a time waits for no
-//! timer. Many runs share one writer.
+//! A run adds records to its [`Queue`] and continues; the writer appends them in batches. While one batch is being
+//! written, the next one fills. So a busy run needs few commits, and a run with single records waits for no timer. All
+//! runs of a runtime share one writer.
+//!
+//! Invariants:
+//!
+//! - A batch is appended completely or not at all, and batches of a run are appended in order.
+//! - A printed line is shown only after the record that counts it is durable, so a resumed run repeats no line.
+//! - A queue holds at most about [`MOST_WAITING`] bytes; then the script's thread waits.
+//! - After a failed append, [`Commits`] holds the error and the run ends at its next effect.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -14,15 +21,15 @@ use tokio::sync::{Notify, mpsc};
 use crate::spell::Spell;
 use crate::store::{Lease, NewRun, Record, RecordSink};
 
-/// The most bytes of records that wait in one queue. Whoever adds more waits for the writer.
+/// The maximum size of the waiting records of one queue, in bytes. A run that adds more waits for the writer.
 const MOST_WAITING: usize = 4 << 20;
 
-/// A handle of the writer. Cheap to clone; the thread starts with the first record and ends with the last handle.
+/// A handle to the writer. Cheap to clone. The thread starts with the first record and ends with the last handle.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Writer(Arc<Mutex<Option<mpsc::UnboundedSender<Arc<Queue>>>>>);
 
 impl Writer {
-    /// Has the writer look at a queue.
+    /// Asks the writer to process a queue.
     fn notify(&self, queue: &Arc<Queue>) -> Result<()> {
         let mut sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let sender = match &mut *sender {
@@ -42,7 +49,7 @@ fn start() -> Result<mpsc::UnboundedSender<Arc<Queue>>> {
     let run = move || {
         runtime.block_on(async {
             while let Some(queue) = queues.recv().await {
-                // Stores that wait for a network serve other runs meanwhile.
+                // A task per queue, so that a store that waits for a network does not delay other runs.
                 tokio::spawn(queue.write());
             }
         });
@@ -51,25 +58,25 @@ fn start() -> Result<mpsc::UnboundedSender<Arc<Queue>>> {
     Ok(sender)
 }
 
-/// What happens when the store cannot create a run.
+/// The reaction to a store that cannot create the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnUnavailable {
     /// The run fails at its first effect.
     Fail,
-    /// A warning is logged, and the run goes on without a journal.
+    /// A warning is logged, and the run continues without a journal.
     Warn,
 }
 
-/// The records of one run on their way to its store, and the events that may be seen only after them.
+/// The records of one run on their way to the store, and the events that must not be shown before them.
 pub(crate) struct Queue {
     store: Arc<dyn RecordSink>,
     writer: Writer,
     commits: Arc<Commits>,
     on_unavailable: OnUnavailable,
-    /// Takes an event that may be seen now.
+    /// Receives events that may be shown now.
     listener: Box<dyn Fn(Event) + Send + Sync>,
     state: Mutex<State>,
-    /// Events have been shown.
+    /// Notified when events have been shown.
     shown: Notify,
 }
 
@@ -77,26 +84,26 @@ struct State {
     run: RunLease,
     records: Vec<Record>,
     bytes: usize,
-    /// Events that wait, each until the records before it are durable.
+    /// Waiting events, each with the record that must be durable first.
     events: Vec<(CommitPoint, Event)>,
     last: CommitPoint,
-    /// Whether the writer has this queue, or was notified of it.
+    /// Whether the writer is processing this queue, or has been asked to.
     is_scheduled: bool,
-    /// Whether the run is given up when all is written.
+    /// Whether the run is released when everything is written.
     is_abandoned: bool,
 }
 
-/// The run's place in the store.
+/// The run's state in the store.
 #[derive(Debug, Clone)]
 enum RunLease {
-    /// It is created with its first record, with the digest of its spell.
+    /// The run is created together with its first record, when the digest of its spell is computed.
     New(Arc<(NewRun, Spell)>),
     Owned(Arc<Lease>),
-    /// There is nothing to write to.
+    /// Nothing is written.
     Off,
 }
 
-/// What the writer does next with a queue.
+/// The writer's next action for a queue.
 enum Step {
     Write(RunLease, Vec<Record>, CommitPoint),
     Release(Arc<Lease>),
@@ -104,7 +111,7 @@ enum Step {
 }
 
 impl Queue {
-    /// A queue for a run that begins: nothing is created before the first record.
+    /// Creates the queue of a new run. The run is created in the store with its first record.
     pub(crate) fn new(
         store: Arc<dyn RecordSink>,
         writer: Writer,
@@ -116,7 +123,7 @@ impl Queue {
         Self::with(store, writer, RunLease::New(Arc::new((run, spell))), on_unavailable, listener)
     }
 
-    /// A queue for a run that goes on.
+    /// Creates the queue of a resumed run.
     pub(crate) fn claimed(
         store: Arc<dyn RecordSink>,
         writer: Writer,
@@ -150,18 +157,18 @@ impl Queue {
         &self.commits
     }
 
-    /// Whether the run is in the store, or will be with what has been added.
+    /// Returns whether the run is in the store, or will be with the records added so far.
     pub(crate) fn is_open(&self) -> bool {
         let state = self.state();
         !matches!(state.run, RunLease::New(_)) || state.last > CommitPoint::REACHED
     }
 
-    /// Adds a record that nobody waits for: it is written with the next one that somebody does.
+    /// Adds a record that nobody waits for. It is written with the next record of [`add`](Self::add).
     pub(crate) fn add_lazily(self: &Arc<Self>, record: Record, bytes: usize) -> Result<CommitPoint> {
         self.add_record(record, bytes, false)
     }
 
-    /// Adds a record and has it written.
+    /// Adds a record and schedules its writing.
     pub(crate) fn add(self: &Arc<Self>, record: Record, bytes: usize) -> Result<CommitPoint> {
         self.add_record(record, bytes, true)
     }
@@ -198,7 +205,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Shows an event once all records so far are durable, after all earlier events. `record` is written first.
+    /// Shows an event after all earlier events, once `record` is durable. `record` is written first.
     pub(crate) fn show(self: &Arc<Self>, event: Event, record: Option<Record>) -> Result<()> {
         let after = match record {
             Some(record) => self.add(record, 0)?,
@@ -213,7 +220,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits until all events so far have been shown.
+    /// Waits until all events so far are shown.
     pub(crate) async fn all_shown(&self) {
         loop {
             let shown = self.shown.notified();
@@ -224,7 +231,7 @@ impl Queue {
         }
     }
 
-    /// Writes what waits, until nothing does.
+    /// Writes the queue until it is empty.
     async fn write(self: Arc<Self>) {
         loop {
             match self.next_step() {
@@ -237,7 +244,7 @@ impl Queue {
                     }
                 }
                 Step::Release(lease) => {
-                    // When it fails, the run counts as owned until this process ends.
+                    // If this fails, the run counts as owned until this process ends.
                     let _ = self.store.release(&lease).await;
                     return;
                 }
@@ -262,8 +269,8 @@ impl Queue {
         }
     }
 
-    /// Shows the events that waited for records up to this point. It happens before anybody is woken, so that neither the
-    /// end of the run nor a question overtakes them, and under the lock, so that no later event does.
+    /// Shows the events that waited for records up to this point. This happens before the waiters are woken, so the end
+    /// of the run or a question cannot overtake an event. It happens under the lock, so a later event cannot either.
     fn show_until(&self, point: CommitPoint) {
         let mut state = self.state();
         let ready = state.events.partition_point(|(after, _)| *after <= point);
@@ -299,13 +306,13 @@ impl Queue {
         self.store.append(&lease, records).await
     }
 
-    /// Gives the run up when all that was added is written, so that it can be claimed. A run that has ended is given up
-    /// already.
+    /// Releases the run when all its records are written, so that it can be claimed. A run that has ended needs no
+    /// release.
     pub(crate) fn abandon(self: &Arc<Self>) {
         let mut state = self.state();
         if matches!(state.run, RunLease::Owned(_)) || !state.records.is_empty() {
             state.is_abandoned = true;
-            // Nobody is left to hear of a failure.
+            // The run is gone, so nobody can receive the error.
             let _ = self.schedule(&mut state);
         }
     }

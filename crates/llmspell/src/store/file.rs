@@ -1,4 +1,4 @@
-//! Records one run into a file: a [recording](crate::Recording).
+//! A sink that records one run into a file, a [recording](crate::Recording).
 
 use std::fs::File;
 use std::io::Write as _;
@@ -12,7 +12,7 @@ use super::{Lease, NewRun, Record, RecordSink, fenced};
 use crate::journal::Recording;
 use crate::journal::recording::RecordingText;
 
-/// Records one run into a file. Until the run has ended, what it has done is in `FILE.partial`.
+/// Records one run into a file. Until the run has ended, its records are in `FILE.partial`.
 #[derive(Debug)]
 pub(crate) struct RecordingFile {
     file: PathBuf,
@@ -27,7 +27,7 @@ struct OpenRecording {
 }
 
 impl RecordingFile {
-    /// A store for one run, which is recorded into this file. An older recording stays until the new one is whole.
+    /// Creates a sink for one run. An existing recording is replaced only when the new one is complete.
     pub(crate) fn new(file: impl Into<PathBuf>) -> Self {
         Self { file: file.into(), open: Mutex::default() }
     }
@@ -86,7 +86,7 @@ impl RecordingFile {
         Ok(())
     }
 
-    /// Sorts the partial file into the recording.
+    /// Sorts the partial file into the final recording.
     #[expect(clippy::disallowed_methods, reason = "the user names the file, no spell does")]
     fn finish(&self) -> Result<()> {
         let partial = self.partial();
@@ -113,7 +113,7 @@ impl RecordSink for RecordingFile {
         Box::pin(async move { self.append_records(lease, records) })
     }
 
-    /// The partial file stays: it can be replayed.
+    /// Keeps the partial file, which can be replayed.
     fn release<'a>(&'a self, _: &'a Lease) -> BoxFuture<'a, Result<()>> {
         *self.open() = None;
         Box::pin(std::future::ready(Ok(())))

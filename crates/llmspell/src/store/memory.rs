@@ -1,4 +1,4 @@
-//! A run store in memory: for tests, and for programs that want to look at runs while they last.
+//! A run store in memory, for tests and for programs that inspect runs while they last.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use super::{
     StoredRun, fenced, no_such_run, owned,
 };
 
-/// Keeps runs and cached answers for as long as it lives.
+/// Stores runs and cached answers in memory.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     runs: Mutex<HashMap<String, MemoryRun>>,

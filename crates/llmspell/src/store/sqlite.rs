@@ -1,11 +1,12 @@
-//! The run store in a SQLite database, and the answer cache beside it.
+//! The run store in an SQLite database, including the answer cache.
 //!
-//! One process writes at a time, and a commit takes some 60 µs. Batches that hold a [`Record::Started`] are synced to the
-//! disk (`synchronous = FULL`), so that a power failure cannot forget a request that was sent; all others survive the end
-//! of the process and not a power failure (`NORMAL`), which loses at most the last of them and damages nothing.
+//! One process writes at a time; a commit takes about 60 µs. Batches with the start of an effect that is not idempotent
+//! are synced to the disk (`synchronous = FULL`), so that a power failure cannot forget a request that was sent. Other
+//! batches use `NORMAL`: they survive the end of the process. A power failure can lose the last ones but damages
+//! nothing.
 //!
-//! Each process locks one file beside the database for as long as it lives, and writes the file's name into the runs that
-//! it owns. A run whose file is not locked has lost its owner, however that ended.
+//! Each process holds a lock on one file next to the database, and writes the file's name into the runs that it owns.
+//! If nobody holds the lock, the owner is dead, however it ended.
 
 mod answers;
 mod owner;
@@ -29,7 +30,7 @@ use super::{
 use crate::database::Kind;
 use crate::journal::blobs::{damaged, json};
 
-/// Times of a run are milliseconds since 1970, times of an effect microseconds since its run began.
+/// Times of runs are milliseconds since 1970. Times of effects are microseconds since the start of the run.
 const JOURNAL: Kind = Kind {
     name: "the journal of runs",
     // `LMSJ`.
@@ -78,8 +79,8 @@ const JOURNAL: Kind = Kind {
             value TEXT NOT NULL
         );
     ",
-        // Owners and epochs, answers in parts, and blobs that runs share. Until here, a run had its own large parts, each
-        // as JSON: texts as strings, links of lists as objects.
+        // This step adds owners and epochs, streamed answers, and blobs that runs share. Before, each run had its own
+        // large parts, stored as JSON: texts as strings, links of lists as objects.
         "
         ALTER TABLE run ADD COLUMN epoch BIGINT NOT NULL DEFAULT 1;
         ALTER TABLE run ADD COLUMN owner TEXT;
@@ -113,10 +114,10 @@ const JOURNAL: Kind = Kind {
     hint: "move the file away to begin a new journal",
 };
 
-/// How long a blob that no run uses is kept: a run that begins soon may have it again.
+/// How long an unused blob is kept, because a later run may need it again.
 const BLOB_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A run store in a folder of this machine. Cheap to clone; nothing is opened or created before it is needed.
+/// A run store in a local folder. Cheap to clone. Nothing is opened or created before it is needed.
 #[derive(Debug, Clone)]
 pub struct SqliteStore(Arc<Inner>);
 
@@ -128,13 +129,13 @@ struct Inner {
 }
 
 impl SqliteStore {
-    /// The store in this folder, an absolute path, which is created when the first run is.
+    /// Returns the store in this folder, an absolute path. The folder is created with the first run.
     #[must_use]
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
         Self(Arc::new(Inner { folder: folder.into(), database: Mutex::default(), owner: OnceLock::new() }))
     }
 
-    /// Reads the database, if there is one.
+    /// Reads the database, if it exists.
     fn read<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<Option<T>> {
         if !self.file().exists() {
             return Ok(None);
@@ -142,7 +143,7 @@ impl SqliteStore {
         self.write(|database| ask(database)).map(Some)
     }
 
-    /// Changes the database, which is created if need be.
+    /// Changes the database, which is created if necessary.
     fn write<T>(&self, change: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T> {
         let mut database = self.open()?;
         let database = database.as_mut().ok_or_else(|| Error::internal("the journal is not open"))?;
@@ -162,17 +163,17 @@ impl SqliteStore {
         self.0.folder.join("runs.db")
     }
 
-    /// The name under which this process owns runs.
+    /// Returns the name under which this process owns runs.
     fn owner(&self) -> Result<&str> {
         if self.0.owner.get().is_none() {
             private_folder(&self.0.folder)?;
-            // Another thread may have been first; its file stays locked, and this one goes.
+            // If another thread was first, its file stays locked and this one is removed.
             let _ = self.0.owner.set(Owner::new(&self.0.folder)?);
         }
         self.0.owner.get().map(Owner::name).ok_or_else(|| Error::internal("this process owns no runs"))
     }
 
-    /// Whether the owner of a run lives. One without a name has given the run up.
+    /// Returns whether the owner of a run is alive. A run without an owner's name has been released.
     fn lives(&self, owner: Option<&str>) -> bool {
         owner.is_some_and(|name| match self.0.owner.get() {
             Some(own) if own.name() == name => true,
@@ -296,7 +297,7 @@ impl SqliteStore {
         for id in ids {
             removed += self.write(|database| {
                 let change = database.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-                // A damaged id or owner may not be text.
+                // In a damaged row, the id or the owner may not be text.
                 let owner: Option<Option<String>> = change
                     .query_row("SELECT owner FROM run WHERE CAST(id AS TEXT) = ?1", [id], |row| {
                         Ok(row.get(0).unwrap_or_default())
@@ -373,7 +374,7 @@ impl RunStore for SqliteStore {
     }
 }
 
-/// Creates a folder for the user alone: prompts are private.
+/// Creates a folder that only the user can read, because prompts are private.
 fn private_folder(path: &Path) -> Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
@@ -385,7 +386,7 @@ fn private_folder(path: &Path) -> Result<()> {
     })
 }
 
-/// A time, in milliseconds since 1970.
+/// Converts a time to milliseconds since 1970.
 fn moment(time: SystemTime) -> i64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)

@@ -1,4 +1,12 @@
-//! The journal of a run in a test: it answers what the test scripts and what is recorded, and records.
+//! The journals of spell tests.
+//!
+//! [`Staged`] is the journal of a run that a test starts. It answers an effect from the first source that applies:
+//!
+//! 1. a fault that the test injects (`fail`);
+//! 2. a typed line (`input`), or the scripted models and pages, which run live behind the gate;
+//! 3. the recording of the case. With `--update`, the outside world answers instead and the answer is recorded.
+//!
+//! [`HandsOff`] is the journal of the test script itself.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -13,26 +21,26 @@ use llmspell_core::{Error, ErrorKind, Result, Value};
 
 use super::options::{Fault, RunOptions};
 
-/// What the test answers has its turn behind all else that waits.
+/// The first sequence number of scripted answers, which are released after all others.
 const AFTER_ALL: u64 = 1 << 62;
 
-/// The entry of what the test scripts: nothing of it is kept.
+/// The entry of scripted effects, which are not stored.
 const SCRIPTED: EntryId = EntryId(u64::MAX);
 
-/// What to do about a recording that is not there, or not right.
+/// The hint for a recording that is missing or does not match.
 const ANEW: &str = "`llmspell test --update` records it";
 
-/// Where the answers come from that the test does not give.
+/// The source of answers that the test does not script.
 enum Rest {
-    /// From a recording.
+    /// A recording.
     Replay { recorded: Recorded, entries: Vec<(EffectPath, String)>, asked: Mutex<HashSet<EffectPath>> },
-    /// There is none; this file would hold it.
+    /// The recording is missing; this is its file.
     Missing(String),
-    /// From the world, and they are recorded.
+    /// The outside world; answers are recorded.
     Record(MemoryJournal),
 }
 
-/// A fault, and how many effects it could have failed.
+/// An injected fault, with the number of effects that have matched it.
 struct Armed {
     name: String,
     fault: Fault,
@@ -52,12 +60,12 @@ impl Armed {
         Ok(Self { name: name.to_owned(), fault, kind, met: AtomicU32::new(0) })
     }
 
-    /// The error for an effect, when it is one to fail.
+    /// Counts a matching effect, and returns the error if this effect is to fail.
     fn strikes(&self, ask: &Ask) -> Option<Error> {
         let (capability, operation) = (&*ask.capability, &*ask.operation);
         let is_meant = match self.name.split_once('.') {
             Some(named) => named == (capability, operation),
-            // To find out which model is meant is no call.
+            // Only `chat` and `stream` are calls; resolving a model's name is not.
             None if capability == "models" => {
                 self.name == capability && matches!(operation, "chat" | "stream")
             }
@@ -94,7 +102,8 @@ pub(super) struct Staged {
 }
 
 impl Staged {
-    /// One that answers from a recording; without one, a run that needs it fails and names the file.
+    /// Creates a journal that answers from a recording. Without a recording, a run that needs one fails with the file's
+    /// name.
     pub(super) fn replay(entries: Option<Vec<Entry>>, file: &str, options: &RunOptions) -> Result<Self> {
         let rest = match entries {
             Some(entries) => {
@@ -108,7 +117,7 @@ impl Staged {
         Self::new(rest, options)
     }
 
-    /// One that records what the world answers.
+    /// Creates a journal that records the answers of the outside world.
     pub(super) fn record(options: &RunOptions) -> Result<Self> {
         Self::new(Rest::Record(MemoryJournal::default()), options)
     }
@@ -125,7 +134,7 @@ impl Staged {
         })
     }
 
-    /// What was recorded.
+    /// Returns the recorded entries.
     pub(super) fn recorded(&self) -> Vec<Entry> {
         match &self.rest {
             Rest::Record(journal) => journal.entries(),
@@ -133,10 +142,10 @@ impl Staged {
         }
     }
 
-    /// Looks whether all that was prepared for the run was asked for.
+    /// Checks that the run requested everything that was prepared for it.
     ///
     /// # Errors
-    /// When a fault met nothing, or the recording holds more than the run asked.
+    /// When a fault matched no effect, or the recording contains effects that the run did not request.
     pub(super) fn check(&self) -> Result<()> {
         if let Some(armed) = self.faults.iter().find(|armed| !armed.has_struck()) {
             let met = armed.met.load(Ordering::Relaxed);
@@ -185,7 +194,7 @@ impl Journal for Staged {
     fn begin(&self, effect: Effect) -> Result<Lookup> {
         let mut struck = None;
         for armed in &self.faults {
-            // Each counts what it meets, whichever of them fails it.
+            // Every fault counts the effects that match it, even if another fault applies.
             struck = armed.strikes(&effect.ask).or(struck);
         }
         if let Some(error) = struck {
@@ -198,7 +207,7 @@ impl Journal for Staged {
             }
             ("models", _) if self.models => return Ok(Lookup::live(SCRIPTED)),
             ("net", _) if self.net => return Ok(Lookup::live(SCRIPTED)),
-            // What is scripted takes its time, and so must what is measured by it.
+            // Scripted models and pages use real time, so sleeping must too.
             ("clock", "sleep") if self.models || self.net => return Ok(Lookup::live(SCRIPTED)),
             _ => {}
         }
@@ -242,7 +251,8 @@ impl Journal for Staged {
     }
 }
 
-/// The journal of a test itself: it may look at the clock and draw random numbers, and all else is for the spell.
+/// The journal of a test script. It allows only the clock and random numbers; everything else belongs to the tested
+/// spell.
 pub(super) struct HandsOff;
 
 impl Journal for HandsOff {

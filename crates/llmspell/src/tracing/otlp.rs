@@ -1,7 +1,7 @@
-//! Exports traces as OTLP over HTTP, in its JSON form.
+//! Exports traces as OTLP over HTTP, in the JSON encoding.
 //!
-//! The format is written here, in one small file: the crates that have it bring protobuf and an SDK along, read the
-//! environment by themselves and log what a collector refuses instead of saying it.
+//! The format is implemented here, in one small file. The existing crates bring protobuf and an SDK, read the
+//! environment themselves, and log a collector's refusal instead of returning it.
 
 mod names;
 mod span;
@@ -18,32 +18,32 @@ use self::span::{Attribute, Span, Trace};
 use super::{TracedRun, Tracer};
 use crate::store::StoredEffect;
 
-/// The most spans of one run that are kept; the run itself and its tasks come on top.
+/// The maximum number of effect spans per run. The spans of the run and its tasks are added to these.
 const MOST_SPANS: usize = 50_000;
-/// How many spans are sent at once.
+/// The number of spans per request.
 const BATCH: usize = 1_000;
-/// How long a collector may take to answer.
+/// The time limit for a collector's response.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The most of a collector's complaint that is shown, in letters.
+/// The maximum length of a collector's message in an error, in characters.
 const COMPLAINT: usize = 200;
 
-/// Where traces go, and how much they tell.
+/// The destination of traces, and their level of detail.
 #[derive(Debug, Clone)]
 pub struct OtlpConfig {
-    /// The whole address that spans are posted to, such as `http://127.0.0.1:4318/v1/traces`.
+    /// The full URL for spans, such as `http://127.0.0.1:4318/v1/traces`.
     pub endpoint: String,
-    /// Headers for the collector.
+    /// Request headers for the collector.
     pub headers: Vec<(String, SecretString)>,
-    /// The name of the service, as `service.name`.
+    /// The service name, exported as `service.name`.
     pub service: String,
-    /// Further attributes of the resource.
+    /// Additional resource attributes.
     pub resource: Vec<(String, String)>,
-    /// Whether prompts, answers and the queries of addresses are told.
+    /// Whether prompts, answers and URL queries are exported.
     pub content: bool,
 }
 
 impl OtlpConfig {
-    /// A collector at this address, without headers, that is not told what was said.
+    /// Creates a configuration for this URL, without headers and without content.
     #[must_use]
     pub fn new(endpoint: impl Into<String>) -> Self {
         Self {
@@ -56,7 +56,7 @@ impl OtlpConfig {
     }
 }
 
-/// Collects the spans of runs that have ended until they are [sent](Self::send). Nothing is set up before that.
+/// Collects the spans of finished runs until they are [sent](Self::send). No connection is set up before that.
 ///
 /// ```no_run
 /// # async fn run(runtime: llmspell::Runtime, spell: llmspell::Spell) -> llmspell::Result<()> {
@@ -78,22 +78,22 @@ struct Shared {
 }
 
 impl Otlp {
-    /// An exporter with nothing to send yet.
+    /// Creates an exporter without spans.
     #[must_use]
     pub fn new(config: OtlpConfig) -> Self {
         Self(Arc::new(Shared { config, ended: Mutex::default(), client: OnceLock::new() }))
     }
 
-    /// A tracer for one run.
+    /// Returns a tracer for one run.
     #[must_use]
     pub fn tracer(&self) -> Arc<dyn Tracer> {
         Arc::new(RunTracer { shared: Arc::clone(&self.0), effects: Mutex::default() })
     }
 
-    /// Sends what has ended since the last time. What could not be sent is gone.
+    /// Sends the spans of runs that have ended since the last call. Spans that cannot be sent are lost.
     ///
     /// # Errors
-    /// When the collector cannot be reached, or refuses some of it.
+    /// When the collector cannot be reached, or refuses spans.
     pub async fn send(&self) -> Result<()> {
         let ended = std::mem::take(&mut *lock(&self.0.ended));
         for spans in ended.chunks(BATCH) {
@@ -111,7 +111,7 @@ impl Shared {
         for (name, value) in &self.config.headers {
             request = request.header(name, value.expose_secret());
         }
-        // The source of the error tells the whole address, which may hold a token.
+        // The error's source contains the full URL, which may contain a token.
         let sent = request.send().await.map_err(|error| failed(&cause(&error)))?;
         let status = sent.status();
         let body = sent.text().await.unwrap_or_default();
@@ -148,7 +148,8 @@ impl Shared {
     }
 }
 
-/// How many spans a collector did not take. Numbers of 64 bits are texts in OTLP's JSON, and some write numbers.
+/// Returns how many spans a collector refused. OTLP's JSON writes 64-bit numbers as strings, but some collectors write
+/// numbers.
 fn refused(answer: &serde_json::Value) -> u64 {
     let count = &answer["partialSuccess"]["rejectedSpans"];
     count.as_u64().or_else(|| count.as_str()?.parse().ok()).unwrap_or(0)
@@ -208,7 +209,8 @@ struct Scope {
     version: &'static str,
 }
 
-/// Keeps what a run did until it has ended. What came from the journal was exported when it happened.
+/// Collects the effects of a run until it ends. Answers from the journal are skipped: they were exported when they
+/// happened.
 #[derive(Debug)]
 struct RunTracer {
     shared: Arc<Shared>,

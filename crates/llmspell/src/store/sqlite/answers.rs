@@ -1,4 +1,4 @@
-//! Cached answers of models, beside the runs that asked for them first.
+//! The answer cache in the SQLite database.
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
@@ -62,12 +62,12 @@ impl SqliteStore {
     }
 }
 
-/// The moment that was so long ago.
+/// Returns the time `age` ago.
 fn since(age: Duration) -> i64 {
     SystemTime::now().checked_sub(age).map_or(i64::MIN, moment)
 }
 
-/// The hash of a request, whatever the order in which a script wrote its fields.
+/// Returns the hash of a request, which does not depend on the order of its fields.
 fn hash(request: &Value) -> Result<String> {
     let hash = digest(&SHA256, json(&sorted(request.clone()))?.as_bytes());
     Ok(hash.as_ref().iter().fold(String::with_capacity(64), |mut text, byte| {

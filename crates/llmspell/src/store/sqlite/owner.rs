@@ -1,11 +1,11 @@
-//! Which process owns a run: a hint, and never a fence.
+//! The owner of a run: a locked file that shows whether a process is alive. It is a hint; the fence is the epoch.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use llmspell_core::{Error, ErrorKind, Result};
 
-/// A file that this process has locked for as long as it lives. The operating system unlocks it however the process ends.
+/// A file that this process locks while it lives. The operating system releases the lock however the process ends.
 #[derive(Debug)]
 pub(super) struct Owner {
     name: String,
@@ -14,7 +14,7 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    /// A new owner, with a file of its own in this folder.
+    /// Creates an owner with its own file in this folder.
     pub(super) fn new(folder: &Path) -> Result<Self> {
         let name = uuid::Uuid::now_v7().simple().to_string();
         let path = file(folder, &name);
@@ -37,14 +37,14 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        // A file that stays does no harm: nobody has locked it.
+        // A file that remains is harmless, because nobody holds its lock.
         let _ = std::fs::remove_file(&self.path);
     }
 }
 
-/// Whether the process with this owner's name lives.
+/// Returns whether the owner of this name is alive.
 pub(super) fn is_alive(folder: &Path, name: &str) -> bool {
-    // The name comes from the database, so a damaged one must not name a file elsewhere.
+    // The name comes from the database: a damaged one must not refer to a file elsewhere.
     if !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return false;
     }

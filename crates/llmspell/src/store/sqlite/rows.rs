@@ -16,13 +16,13 @@ use crate::store::{RunState, RunSummary, StoredEffect};
 pub(super) const SUMMARY: &str =
     "SELECT id, info, path, working_dir, started, ended, error, usage, model_calls, said, owner FROM run";
 
-/// The id in a row's first column, whatever it holds.
+/// Returns the id in a row's first column, even if it is not text.
 pub(super) fn lossy_id(row: &Row<'_>) -> String {
     let id = row.get_ref(0).map(|id| id.as_bytes().map(String::from_utf8_lossy).unwrap_or_default());
     id.unwrap_or_default().into_owned()
 }
 
-/// A row of the table of runs, with what can be read of it when it is damaged.
+/// A row of the table `run`. Its id and start are readable even if the row is damaged.
 pub(super) struct StoredRow {
     pub(super) id: String,
     pub(super) started: Option<f64>,
@@ -36,7 +36,7 @@ impl StoredRow {
     }
 }
 
-/// The columns of a row of the table of runs.
+/// The columns of a row of the table `run`.
 pub(super) struct Columns {
     id: String,
     info: String,
@@ -68,7 +68,7 @@ impl Columns {
         })
     }
 
-    /// The run, whose owner may live.
+    /// Converts the columns into a summary. `lives` tells whether an owner is alive.
     pub(super) fn summary(self, lives: impl FnOnce(Option<&str>) -> bool) -> Result<RunSummary> {
         let error: Option<Error> = self.error.as_deref().map(parse).transpose()?;
         let state = match (self.ended, &error) {
@@ -104,7 +104,8 @@ fn seconds(millis: i64) -> f64 {
     Duration::from_millis(unsigned(millis)).as_secs_f64()
 }
 
-/// The effects of a run, in the order in which they began. The outer error is the database's, the inner one the run's.
+/// Returns the effects of a run, in the order of their starts. The outer error is the database's, the inner one reports
+/// a damaged run.
 pub(super) fn effects(database: &Connection, run: &str) -> rusqlite::Result<Result<Vec<StoredEffect>>> {
     let mut blobs =
         database.prepare("SELECT hash, value FROM run_blob JOIN blob USING (hash) WHERE run = ?1")?;

@@ -17,7 +17,7 @@ impl SqliteStore {
     pub(super) fn append_records(&self, lease: &Lease, records: &[Record]) -> Result<()> {
         let guard = self.open()?;
         let database = guard.as_ref().ok_or_else(|| Error::internal("the journal is not open"))?;
-        // Only a non-idempotent effect has a start that the run waits for. Losing it to a power failure would repeat it.
+        // Sync only if a start is not idempotent: losing it in a power failure would repeat the effect.
         let is_write_ahead =
             |record: &Record| matches!(record, Record::Started { effect, .. } if !effect.ask.repeatable);
         if !records.iter().any(is_write_ahead) {
@@ -44,7 +44,7 @@ fn append(database: &Connection, lease: &Lease, records: &[Record]) -> Result<()
         return Err(fenced(lease));
     }
     let mut run = RunRows { database: change.0, run: &lease.run_id };
-    // Thousands of parts of one answer may be in a batch: they share a row.
+    // A batch may contain thousands of parts of one answer, so consecutive ones share a row.
     for records in records.chunk_by(|one, next| one.part_of().is_some() && one.part_of() == next.part_of()) {
         match records {
             [Record::Part { path, order, .. }, ..] => run.parts(path, *order, records)?,
@@ -78,7 +78,7 @@ impl Drop for Change<'_> {
     }
 }
 
-/// The rows of one run, in a transaction.
+/// The rows of one run, within a transaction.
 struct RunRows<'a> {
     database: &'a Connection,
     run: &'a str,
@@ -136,7 +136,7 @@ impl RunRows<'_> {
     fn start(&mut self, effect: &Effect, began: Duration) -> Result<()> {
         let Effect { path: EffectPath { task, count }, ask } = effect;
         let request = pack(&ask.request, self)?;
-        // The effect may have been tried before the run was resumed.
+        // The effect may have a failed attempt from before the run was resumed.
         self.execute(
             "DELETE FROM part_of_answer WHERE run = ?1 AND task = ?2 AND number = ?3",
             params![self.run, task, count],
@@ -232,7 +232,7 @@ impl RunRows<'_> {
         self.execute("UPDATE run SET info = ?2 WHERE id = ?1", params![self.run, json(&info)?]).map(drop)
     }
 
-    /// The columns `answer` and `error` of an end.
+    /// Returns the columns `answer` and `error` of an end.
     fn answer(&mut self, end: &End) -> Result<(Option<String>, Option<String>)> {
         Ok(match &end.answer {
             Ok(value) => (Some(pack_answer(value, self)?), None),

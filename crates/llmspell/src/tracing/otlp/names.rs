@@ -1,8 +1,8 @@
-//! The names of attributes, all in one place.
+//! The names of span attributes.
 //!
-//! Those of models, HTTP, services and errors are OpenTelemetry's semantic conventions 1.42 and its conventions for
-//! generative AI (<https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/>); what they have no name for begins
-//! with `llmspell`.
+//! The names for models, HTTP, services and errors follow OpenTelemetry's semantic conventions 1.42 and its conventions
+//! for generative AI (<https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/>). Names that do not exist
+//! there begin with `llmspell`.
 
 pub(super) const SERVICE_NAME: &str = "service.name";
 pub(super) const ERROR_TYPE: &str = "error.type";
@@ -40,7 +40,7 @@ pub(super) const LLMSPELL_EFFECT_OPERATION: &str = "llmspell.effect.operation";
 pub(super) const LLMSPELL_USAGE_COST: &str = "llmspell.usage.cost_usd";
 pub(super) const LLMSPELL_USAGE_ESTIMATED: &str = "llmspell.usage.estimated";
 
-/// A provider by the name that the conventions give it; most have the one that they have here.
+/// Returns the conventions' name for a provider. Most providers have the same name here and there.
 pub(super) fn provider(name: &str) -> &str {
     match name {
         "openai-responses" => "openai",

@@ -1,7 +1,7 @@
-//! Spans: what OpenTelemetry calls the parts of a trace.
+//! The spans of a run.
 //!
-//! A run is a trace of its id. Its root span is the run, beneath it are its tasks, as they were started, and in each
-//! task what that did.
+//! Each run is one trace. The root span is the run. Tasks are its descendants, in their spawning hierarchy, and each
+//! task contains the spans of its effects.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -17,17 +17,17 @@ use super::names;
 use crate::store::StoredEffect;
 use crate::tracing::TracedRun;
 
-/// A task's first beginning and last end, since the run began.
+/// The first start and the last end of a task, measured from the start of the run.
 pub(super) type Times = (Duration, Duration);
 
-/// The kinds of spans, by their numbers in OTLP.
+/// The span kinds of OTLP, by number.
 #[derive(Clone, Copy)]
 enum SpanKind {
     Internal = 1,
     Client = 3,
 }
 
-/// The number of the status `ERROR`.
+/// The status code `ERROR`.
 const FAILED: u8 = 2;
 
 #[derive(Debug, Serialize)]
@@ -86,10 +86,10 @@ impl Attribute {
     }
 }
 
-/// Makes the spans of one run.
+/// Creates the spans of one run.
 pub(super) struct Trace<'a> {
     run: &'a TracedRun<'a>,
-    /// Whether what was said is told.
+    /// Whether prompts and answers are exported.
     content: bool,
 }
 
@@ -98,7 +98,7 @@ impl<'a> Trace<'a> {
         Self { run, content }
     }
 
-    /// The span of the run.
+    /// Returns the span of the run.
     pub(super) fn run(&self) -> Span {
         let (spell, outcome) = (self.run.spell, self.run.outcome);
         let mut span = self.span("main", &format!("spell {}", spell.name), SpanKind::Internal);
@@ -117,7 +117,7 @@ impl<'a> Trace<'a> {
         span
     }
 
-    /// The span of a task.
+    /// Returns the span of a task.
     pub(super) fn task(&self, task: &str, (began, ended): Times) -> Span {
         let name = if task.starts_with("step(") { task.to_owned() } else { format!("task {task}") };
         let mut span = self.span(task, &name, SpanKind::Internal);
@@ -126,7 +126,7 @@ impl<'a> Trace<'a> {
         span
     }
 
-    /// Takes the times of an effect into those of its task and of the tasks above it, but for the run itself.
+    /// Extends the times of an effect's task, and of its ancestors except the main task, to include the effect.
     pub(super) fn note_tasks(&self, effect: &StoredEffect, tasks: &mut BTreeMap<String, Times>) {
         let (began, ended) = (effect.began, self.end(effect));
         let mut task = &*effect.entry.effect.path.task;
@@ -137,7 +137,7 @@ impl<'a> Trace<'a> {
         }
     }
 
-    /// The span of an effect.
+    /// Returns the span of an effect.
     pub(super) fn effect(&self, effect: &StoredEffect) -> Span {
         let EffectPath { task, count } = &effect.entry.effect.path;
         let ask = &effect.entry.effect.ask;
@@ -214,7 +214,7 @@ impl<'a> Trace<'a> {
             span.add(Attribute::text(names::HTTP_REQUEST_METHOD, method));
         }
         if let Some(url) = text("url") {
-            // Keys are handed over in queries.
+            // Some services pass keys in the query.
             let url = if self.content { url } else { url.split('?').next().unwrap_or_default() };
             span.add(Attribute::text(names::URL_FULL, url));
         }
@@ -244,7 +244,7 @@ impl<'a> Trace<'a> {
         }
     }
 
-    /// The id of the span for a place of the spell: the same whenever this run is exported.
+    /// Returns the span id of a task or an effect path. It is the same whenever this run is exported.
     fn id(&self, at: &str) -> String {
         let hash = digest(&SHA256, format!("{} {at}", self.run.spell.run_id).as_bytes());
         hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
@@ -284,7 +284,7 @@ impl Span {
         }
     }
 
-    /// Tells what was said, as the JSON that the conventions have for it.
+    /// Adds the prompt and the answer, in the JSON form of the conventions.
     fn said(&mut self, request: &ChatRequest, reply: Option<&Reply>) {
         if let Some(system) = &request.system {
             let text = json!([{"type": "text", "content": system}]);
@@ -324,12 +324,12 @@ fn part(part: &Part) -> serde_json::Value {
     }
 }
 
-/// A name as it is written in JSON.
+/// Returns a name in its JSON form.
 fn word(name: &impl Serialize) -> String {
     json!(name).as_str().unwrap_or_default().to_owned()
 }
 
-/// The task that started this one. Steps, and the run's first task, begin paths of their own.
+/// Returns the parent of a task, which is `main` for a step.
 fn parent(task: &str) -> &str {
     task.rsplit_once('.').map_or("main", |(parent, _)| parent)
 }
