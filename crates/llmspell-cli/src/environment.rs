@@ -1,4 +1,4 @@
-//! The environment, and the `.env` of the working folder behind it.
+//! Environment variables, from the process and from `.env` in the working folder.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,16 +10,16 @@ use llmspell::{Error, Result, RunStore, Source, SqliteStore};
 
 const FILE: &str = ".env";
 
-/// The process's environment with `.env` behind it: what the real one has is never overridden.
+/// The process's environment, with `.env` as a fallback: a variable of the process is never overridden.
 pub(crate) struct Environment {
     file: HashMap<String, String>,
 }
 
 impl Environment {
-    /// Reads `.env`, if there is one.
+    /// Reads `.env`, if it exists.
     ///
     /// # Errors
-    /// When it is there and cannot be read or understood; the error says the line, and never what is on it.
+    /// When the file cannot be read or parsed. The error names the line but never shows its content.
     #[expect(clippy::disallowed_methods, reason = "the command's own configuration, not a spell's file")]
     pub(crate) fn load() -> Result<Self> {
         match File::open(FILE) {
@@ -34,7 +34,7 @@ impl Environment {
         }
     }
 
-    /// The value of a variable.
+    /// Returns the value of a variable.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     pub(crate) fn get(&self, name: &str) -> Option<String> {
         match std::env::var_os(name) {
@@ -44,34 +44,34 @@ impl Environment {
     }
 }
 
-/// A variable of the process's own environment, whatever `.env` says; what is empty is as if it were not there.
+/// Returns a variable of the process's own environment, ignoring `.env`. An empty variable counts as absent.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub(crate) fn of_process(name: &str) -> Option<String> {
     std::env::var_os(name)?.into_string().ok().filter(|value| !value.is_empty())
 }
 
-/// The user's folder for what this command keeps from run to run: in `XDG_STATE_HOME`, or `.local/state` at home.
+/// Returns the folder for the command's persistent state: `XDG_STATE_HOME`, or `.local/state` in the home folder.
 ///
-/// Asked of the real environment alone. What is kept there is trusted, and a `.env` comes with whatever folder the
-/// command is run in.
+/// Only the process's environment is used: the state is trusted, but `.env` comes with the folder in which the command
+/// runs.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub(crate) fn state_folder() -> Option<PathBuf> {
     let named = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
-    // The XDG specification has relative paths ignored.
+    // The XDG specification says to ignore relative paths.
     let state = named.filter(|path| path.is_absolute());
     let state = state.or_else(|| std::env::home_dir().map(|home| home.join(".local/state")));
     state.filter(|path| path.is_absolute()).map(|path| path.join("llmspell"))
 }
 
-/// The store of this user's runs.
+/// Returns the store of this user's runs.
 pub(crate) fn run_store() -> Option<Arc<dyn RunStore>> {
     state_folder().map(|folder| Arc::new(SqliteStore::in_folder(folder.join("runs"))) as _)
 }
 
-/// Works in this folder from now on, as the run did that is to go on: its paths and its `.env` are relative to it.
+/// Changes to the working folder of the run to resume. The run's paths and its `.env` are relative to it.
 ///
 /// # Errors
-/// When it is gone.
+/// When the folder no longer exists.
 #[expect(
     clippy::disallowed_methods,
     reason = "before anything else has begun, and there is one run a process"
@@ -82,10 +82,10 @@ pub(crate) fn work_in(folder: &Path) -> Result<()> {
     })
 }
 
-/// The folder that paths on the command line are relative to.
+/// Returns the folder for relative paths on the command line.
 ///
 /// # Errors
-/// When it is gone.
+/// When the folder no longer exists.
 #[expect(clippy::disallowed_methods, reason = "the one place that asks for it")]
 pub(crate) fn working_folder() -> Result<PathBuf> {
     std::env::current_dir()
@@ -101,7 +101,7 @@ fn unreadable(error: Error) -> Error {
 fn parse(text: &str) -> Result<HashMap<String, String>> {
     let text = text.trim_start_matches('\u{feff}');
     dotenvy::Iter::new(text.as_bytes()).collect::<Result<_, _>>().map_err(|error| {
-        // The reader tells the statement or its value, which the statement's first line ends with.
+        // The parser's error contains the statement or its value; the statement's first line ends with it.
         let line = match &error {
             dotenvy::Error::LineParse(wrong, _) => wrong.lines().next().map(str::trim).and_then(|wrong| {
                 text.lines()
@@ -110,7 +110,7 @@ fn parse(text: &str) -> Result<HashMap<String, String>> {
             _ => None,
         };
         let place = line.map(|line| format!(", line {}", line + 1)).unwrap_or_default();
-        // The line may hold a key, so the error of the reader is not shown.
+        // The line may contain a key, so the parser's error is not shown.
         Error::config(format!("{FILE}{place}: expected NAME=value"))
             .hint("put a value with spaces, quotes or `#` between single quotes")
     })

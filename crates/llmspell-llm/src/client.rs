@@ -1,4 +1,14 @@
-//! The client: all providers behind one door, with retries, queues, time limits and prices.
+//! The client: all providers of a program behind the trait [`Models`].
+//!
+//! Each call passes these layers, in this order:
+//!
+//! 1. The fallback chain (`fallback.rs`) chooses the model to call and adapts the request to it.
+//! 2. `Call` (`call.rs`) retries failed attempts with exponential backoff, within the time limit.
+//! 3. The rate limiter (`limiter.rs`) of the provider's key delays each attempt.
+//! 4. A [`Provider`] translates the request and sends it.
+//!
+//! Calls run as tasks on a tokio runtime of the program, so a busy script never delays a socket. Dropping the future or
+//! the stream of a call aborts its task.
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,15 +42,15 @@ use crate::resolve::{named, resolve};
 use crate::retry::RetryPolicy;
 use crate::transport::Transport;
 
-/// Pieces of a stream that may wait for whoever reads them; more are left in the socket.
+/// The number of chunks of a stream that may wait for the reader. Further chunks stay in the socket.
 const WAITING_PIECES: usize = 64;
 
-/// All the providers that a program set up.
+/// All providers that a program has configured.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
 struct Inner {
-    /// The default first.
+    /// The providers, the default first.
     entries: Vec<Entry>,
     retry: RetryPolicy,
     timeouts: Timeouts,
@@ -48,14 +58,15 @@ struct Inner {
 }
 
 impl Inner {
-    /// Whether an entry is another way to the same provider: to be used by its name, and not counted as one more.
+    /// Returns whether an entry is a second configuration of a provider that was found without it. Such an entry is
+    /// used by its name, but not listed as another provider.
     fn repeats(&self, entry: &Entry) -> bool {
         let other_way = |other: &Entry| !other.explicit && other.base_url == entry.base_url;
         entry.explicit && self.entries.iter().any(other_way)
     }
 }
 
-/// A provider that can be used.
+/// A configured provider.
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) default_model: String,
@@ -65,12 +76,12 @@ pub(crate) struct Entry {
     local: bool,
     explicit: bool,
     pub(crate) provider: Arc<dyn Provider>,
-    /// Shared with all that call the same address with the same key.
+    /// Shared by all clients of this process that call the same origin with the same key.
     pub(crate) limiter: Arc<Limiter>,
 }
 
 impl Entry {
-    /// What is known of a model without asking.
+    /// Returns what the catalogue knows about a model.
     pub(crate) fn model(&self, name: &str) -> Option<ModelInfo> {
         if self.is_mock {
             return mock::models().into_iter().find(|model| model.name == name);
@@ -78,7 +89,7 @@ impl Entry {
         catalogue::find(&self.name, name)
     }
 
-    /// What a model costs and the most that it writes, as far as that is known.
+    /// Returns a model's price and its maximum number of output tokens, if known.
     fn terms(&self, model: &str) -> (Option<Price>, Option<u32>) {
         let model = self.model(model);
         let price = match self.local {
@@ -96,10 +107,10 @@ impl Entry {
     }
 }
 
-/// Sets up a [`Client`].
+/// Builds a [`Client`].
 ///
-/// Without more: no provider, two retries, ten minutes a call, 32 calls in flight to a provider, and calls run on
-/// the runtime that asks.
+/// By default, a client has no provider, two retries per call, a time limit of ten minutes per call, and at most 32
+/// calls in flight per provider. Calls run on the tokio runtime of the caller.
 pub struct ClientBuilder {
     sources: Vec<Source>,
     default: Option<String>,
@@ -109,7 +120,7 @@ pub struct ClientBuilder {
     io: Option<Handle>,
 }
 
-/// Where a provider comes from.
+/// The origin of a provider.
 enum Source {
     Config(ProviderConfig),
     Mock(Mock),
@@ -117,7 +128,7 @@ enum Source {
 }
 
 impl ClientBuilder {
-    /// Adds a provider. The first one that is added is the default.
+    /// Adds a provider. The first one added is the default.
     #[must_use]
     pub fn provider(mut self, config: ProviderConfig) -> Self {
         self.sources.push(Source::Config(config));
@@ -131,52 +142,52 @@ impl ClientBuilder {
         self
     }
 
-    /// Adds a provider of the program's own.
+    /// Adds a provider that the program implements.
     #[must_use]
     pub fn custom(mut self, name: impl Into<String>, provider: Arc<dyn Provider>) -> Self {
         self.sources.push(Source::Custom(name.into(), provider));
         self
     }
 
-    /// Names the default provider.
+    /// Sets the default provider.
     #[must_use]
     pub fn default_provider(mut self, name: impl Into<String>) -> Self {
         self.default = Some(name.into());
         self
     }
 
-    /// Sets how failed calls are tried again.
+    /// Sets the retry policy.
     #[must_use]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
         self
     }
 
-    /// Sets how long calls may take.
+    /// Sets the time limits.
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;
         self
     }
 
-    /// Sets how fast each provider may be called; calls beyond it wait in line, within their time limit.
+    /// Sets the rate limits of each provider. Calls beyond them wait in a queue, within their time limits.
     #[must_use]
     pub fn pace(mut self, pace: Pace) -> Self {
         self.pace = pace;
         self
     }
 
-    /// Sets the runtime whose threads drive the sockets.
+    /// Sets the tokio runtime on which calls run.
     #[must_use]
     pub fn io(mut self, runtime: Handle) -> Self {
         self.io = Some(runtime);
         self
     }
 
-    /// Makes the client. No socket is opened and no TLS set up before the first call.
+    /// Builds the client. Sockets and TLS are set up only with the first call.
     ///
     /// # Errors
-    /// When two providers have one name, or the default is none of them.
+    /// When two providers have the same name, or the default is not among them.
     pub fn build(self) -> Result<Client> {
         let transport = Arc::new(Transport::new(self.timeouts));
         let pace = self.pace;
@@ -245,7 +256,7 @@ impl Source {
 }
 
 impl Client {
-    /// Begins to set up a client.
+    /// Returns a builder.
     #[must_use]
     pub fn builder() -> ClientBuilder {
         ClientBuilder {
@@ -258,10 +269,10 @@ impl Client {
         }
     }
 
-    /// Runs work where the sockets are driven; it ends when the future is dropped.
+    /// Runs work on the runtime of the sockets. Dropping the returned handle aborts the work.
     ///
     /// # Errors
-    /// When there is no runtime to run it on.
+    /// When there is no runtime.
     fn spawn<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -293,7 +304,7 @@ impl Client {
             Ok(Some(reply)) => Ok(Delta::End { reply: Box::new(reply) }),
             Err(error) => Err(error),
         };
-        // Whoever would read it may be gone.
+        // The reader may have been dropped.
         let _ = pieces.send(end).await;
     }
 
@@ -314,7 +325,7 @@ impl Client {
         }
     }
 
-    /// The providers, the default first.
+    /// Returns the providers, the default first.
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.0.entries
     }
@@ -323,12 +334,12 @@ impl Client {
         Time::new(self.total(request.timeout), permit)
     }
 
-    /// How long a call may take.
+    /// Returns the time limit of a call.
     pub(crate) fn total(&self, asked: Option<Seconds>) -> Duration {
         asked.map_or(self.0.timeouts.total, Seconds::duration)
     }
 
-    /// How failed calls are tried again.
+    /// Returns the retry policy.
     pub(crate) fn retry(&self) -> RetryPolicy {
         self.0.retry
     }
@@ -373,7 +384,7 @@ impl Models for Client {
             let (sender, mut pieces) = mpsc::channel(WAITING_PIECES);
             let task = this.spawn(this.clone().stream_now(permit, request, sender))?;
             let first = pieces.recv().await.unwrap_or_else(|| Err(lost()))?;
-            // The task lives as long as the stream: dropping it closes the socket.
+            // The stream owns the task, so dropping the stream closes the socket.
             let rest = stream::unfold((pieces, task), |(mut pieces, task)| async move {
                 pieces.recv().await.map(|piece| (piece, (pieces, task)))
             });
@@ -408,7 +419,7 @@ impl Models for Client {
         count_tokens(text)
     }
 
-    /// Whatever it falls back on may answer: the dearest counts, and the one that writes least.
+    /// Any model of the fallback chain may answer, so this uses the highest price and the lowest output limit.
     fn estimate(&self, request: &ChatRequest) -> Estimate {
         let first = named(&self.0.entries, request.provider.as_deref().unwrap_or_default()).ok();
         let first = first.map(|entry| entry.terms(request.model.as_deref().unwrap_or_default()));
@@ -460,7 +471,7 @@ impl Client {
     }
 }
 
-/// A task that ended without a word: it panicked, or its runtime was shut down.
+/// Returns the error of a task that ended without a result, by a panic or because its runtime shut down.
 fn lost() -> Error {
     Error::internal("the call ended without an answer")
 }

@@ -1,4 +1,8 @@
-//! What a request falls back on when the model that was asked cannot answer.
+//! The fallback chain of a call: which model is called next when one cannot answer.
+//!
+//! A call moves on to the next model only if its provider is at fault (rate limit, overload, network, timeout, bad
+//! answer) and no chunk of an answer has been delivered. Errors of the request, and of the configuration, end the call.
+//! The reply lists the models that failed, and includes their attempts and usage.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,30 +18,30 @@ use crate::output::told;
 use crate::provider::{Attempt, TakesSampling};
 use crate::resolve::named;
 
-/// The models that a request may go to, in order, and what became of those that were asked.
+/// The models of a call, in order, and the failures so far.
 pub(crate) struct Chain<'a> {
     client: &'a Client,
-    /// The one that is asked now.
+    /// The provider to call now.
     entry: &'a Entry,
-    /// The same for each try, and for the whole call when its run is resumed.
+    /// The idempotency key of the call. It is the same for each retry, and when the run is resumed.
     idempotency_key: String,
     fitted: Fitted,
     rest: VecDeque<ModelRef>,
     failed: Vec<Failed>,
 }
 
-/// A request as the model that is asked now can take it.
+/// A request, adapted to the current model.
 struct Fitted {
     attempt: Attempt,
-    /// The request as it was given, where it was changed.
+    /// The original request, if it was changed.
     given: Option<ChatRequest>,
-    /// What the model does not take, in words for the user.
+    /// A warning for the user about parameters that the model does not accept.
     warning: Option<String>,
 }
 
-/// A model that could not answer.
+/// A model that failed to answer.
 struct Failed {
-    /// Which and why, in words.
+    /// The model and the reason, as text.
     told: String,
     attempts: u32,
     usage: Usage,
@@ -45,8 +49,10 @@ struct Failed {
 }
 
 impl<'a> Chain<'a> {
+    /// Creates a chain, which begins with the requested model.
+    ///
     /// # Errors
-    /// When a model is named that cannot be used, be it the last to be asked.
+    /// When any model of the chain is not available.
     pub(crate) fn new(client: &'a Client, permit: &Permit, mut request: ChatRequest) -> Result<Self> {
         let entry = named(client.entries(), request.provider.as_deref().unwrap_or_default())?;
         let names = std::mem::take(&mut request.fallback);
@@ -63,26 +69,26 @@ impl<'a> Chain<'a> {
         Ok(Self { client, entry, idempotency_key, fitted, rest, failed: Vec::new() })
     }
 
-    /// The provider to ask now.
+    /// Returns the provider to call now.
     pub(crate) fn entry(&self) -> &'a Entry {
         self.entry
     }
 
-    /// What to ask it.
+    /// Returns the adapted request.
     pub(crate) fn attempt(&self) -> &Attempt {
         &self.fitted.attempt
     }
 
-    /// Whether there is a model left to fall back on.
+    /// Returns whether another model remains.
     pub(crate) fn goes_on(&self) -> bool {
         !self.rest.is_empty()
     }
 
-    /// Goes on to the next model.
+    /// Moves on to the next model.
     ///
     /// # Errors
-    /// When this one's error is the answer: the fault is the request's, a piece of an answer was handed on, or nothing
-    /// and no time is left.
+    /// The final error of the call: the request is at fault, a chunk of the answer was delivered (`handed`), the time
+    /// is up, or no model remains.
     pub(crate) fn turn(&mut self, error: Error, handed: bool, time: Time) -> Result<()> {
         if handed || !is_of_provider(&error) || time.is_up() {
             return Err(self.ended(&error));
@@ -97,13 +103,13 @@ impl<'a> Chain<'a> {
         }
         request.provider = Some(next.provider);
         request.model = Some(next.model);
-        // The provider may be the same one, and the request is another one.
+        // The next model may have the same provider, which must not take the changed request for a repetition.
         let key = format!("{}-{}", self.idempotency_key, self.failed.len());
         self.fitted = fit(self.entry, request, &key);
         Ok(())
     }
 
-    /// Says of an answer what was tried before it and what its model does not take, and adds what was used.
+    /// Completes a reply with the failed models and their usage, and with the warning about omitted parameters.
     pub(crate) fn served(&self, mut reply: Reply) -> Reply {
         reply.usage = self.failed.iter().fold(reply.usage, |sum, failed| add(sum, &failed.usage));
         reply.attempts += self.failed.iter().map(|failed| failed.attempts).sum::<u32>();
@@ -126,7 +132,7 @@ impl<'a> Chain<'a> {
         }
     }
 
-    /// The error of the whole call: the last model's, with what became of those before it.
+    /// Returns the error of the whole call: the last model's error, with the failures of the others.
     fn ended(&mut self, error: &Error) -> Error {
         if self.failed.is_empty() {
             return error.clone();
@@ -143,7 +149,8 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// Fits a request to the model that it names: says in words what its answer must be, and leaves out what it refuses.
+/// Adapts a request to its model: adds schema instructions to the prompt, and omits sampling parameters that the model
+/// refuses.
 fn fit(entry: &Entry, given: ChatRequest, idempotency_key: &str) -> Fitted {
     let mut told = told(entry, &given);
     let warning = refused_sampling(entry, &given);
@@ -162,8 +169,8 @@ fn fit(entry: &Entry, given: ChatRequest, idempotency_key: &str) -> Fitted {
     }
 }
 
-/// What to tell the user when the model refuses the sampling parameters that the request has. One text for each model,
-/// whichever of them was asked for, so that it is said once.
+/// Returns a warning if the model refuses the request's sampling parameters. The text depends only on the model, not on
+/// which parameter was set, so that it is logged once.
 fn refused_sampling(entry: &Entry, request: &ChatRequest) -> Option<String> {
     request.temperature.or(request.top_p)?;
     let when = match entry.provider.takes_sampling(request) {
@@ -175,7 +182,7 @@ fn refused_sampling(entry: &Entry, request: &ChatRequest) -> Option<String> {
     Some(format!("{provider}/{model} does not take `temperature` and `top_p`{when}: they were left out"))
 }
 
-/// Whether another provider may do better: the fault is not the request's, nor the user's who set it up.
+/// Returns whether another provider may succeed: the fault lies neither in the request nor in the configuration.
 fn is_of_provider(error: &Error) -> bool {
     matches!(
         error.kind(),
@@ -191,7 +198,7 @@ fn is_of_provider(error: &Error) -> bool {
     )
 }
 
-/// Takes out what one provider signed: another one refuses it.
+/// Removes the content that one provider signed, because another one would refuse it.
 fn forget_signatures(request: &mut ChatRequest) {
     for message in &mut request.messages {
         if let Content::Parts(parts) = &mut message.content {
@@ -206,7 +213,7 @@ fn forget_signatures(request: &mut ChatRequest) {
     request.messages.retain(|message| !matches!(&message.content, Content::Parts(parts) if parts.is_empty()));
 }
 
-/// What is known of the cost counts; what is free beside something of unknown cost is of unknown cost.
+/// Adds usage. Known costs are added up. A sum of free and unknown costs is unknown.
 pub(crate) fn add(mut sum: Usage, more: &Usage) -> Usage {
     let is_unpriced =
         |usage: &Usage| usage.cost_usd.is_none() && (usage.input_tokens > 0 || usage.output_tokens > 0);

@@ -1,4 +1,4 @@
-//! What a script says of a request: options, a body, or the whole of it.
+//! Conversion of a script's values to HTTP requests: options, bodies and whole requests.
 
 use bytes::Bytes;
 use indexmap::IndexMap;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::json::encode::encode;
 
-/// The type of what is read by hand, for documents.
+/// Implements the JSON Schema of a type whose conversion is written by hand.
 macro_rules! schema {
     ($type:ty, |$generator:ident| $schema:tt) => {
         impl JsonSchema for $type {
@@ -29,55 +29,55 @@ macro_rules! schema {
     };
 }
 
-/// How to send a request.
+/// Options of a request.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RequestOptions {
     /// Header fields by name.
     headers: IndexMap<String, Plain>,
-    /// Names and values to add to the URL; a list of values gives its name to each.
+    /// Names and values to add to the URL's query; a list adds its name once per value.
     query: IndexMap<String, PlainOrList>,
-    /// A value to send as JSON in the place of a body.
+    /// A value to send as JSON, instead of a body.
     json: Option<Value>,
-    /// The most seconds it may take, redirects and the whole answer included; 60 unless it says otherwise.
+    /// The time limit in seconds, including redirects and the whole response; default 60.
     timeout: Option<Seconds>,
-    /// Whether the request may be sent again when the run is resumed. It carries a header `Idempotency-Key`, the same
-    /// each time, by which the server tells a repetition; without one, a `POST` is never sent twice.
+    /// Whether a resumed run may send the request again. The request then carries an `Idempotency-Key` header, by which
+    /// the server recognizes a repetition. Without this, a `POST` is never sent twice.
     idempotent: bool,
-    /// Is called with each piece of the body as it comes. Returning `false` stops quietly, a text with that as the
-    /// error.
+    /// Called with each chunk of the body. Returning `false` stops quietly; returning a text stops with that text as
+    /// the error.
     on_chunk: Option<Callback>,
 }
 
-/// A request as a whole.
+/// A complete request.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WholeRequest {
-    /// Where to: `https://…` or `http://…`.
+    /// The URL: `https://…` or `http://…`.
     url: String,
-    /// The method; `GET` unless it says otherwise.
+    /// The method; default `GET`.
     #[serde(default = "get")]
     method: String,
     /// Header fields by name.
     #[serde(default)]
     headers: IndexMap<String, Plain>,
-    /// Names and values to add to the URL; a list of values gives its name to each.
+    /// Names and values to add to the URL's query; a list adds its name once per value.
     #[serde(default)]
     query: IndexMap<String, PlainOrList>,
-    /// What to send: a text, or a table that is sent as JSON.
+    /// The body: a text, or a table to send as JSON.
     #[serde(default)]
     body: Option<Body>,
-    /// A value to send as JSON in the place of a body.
+    /// A value to send as JSON, instead of a body.
     #[serde(default)]
     json: Option<Value>,
-    /// The most seconds it may take, redirects and the whole answer included; 60 unless it says otherwise.
+    /// The time limit in seconds, including redirects and the whole response; default 60.
     #[serde(default)]
     timeout: Option<Seconds>,
-    /// Whether redirects are followed; they are unless it says otherwise.
+    /// Whether redirects are followed; default `true`.
     #[serde(default = "yes")]
     follow: bool,
-    /// Whether the request may be sent again when the run is resumed. It carries a header `Idempotency-Key`, the same
-    /// each time, by which the server tells a repetition; without one, a `POST` is never sent twice.
+    /// Whether a resumed run may send the request again. The request then carries an `Idempotency-Key` header, by which
+    /// the server recognizes a repetition. Without this, a `POST` is never sent twice.
     #[serde(default)]
     idempotent: bool,
 }
@@ -105,7 +105,7 @@ impl WholeRequest {
 }
 
 impl RequestOptions {
-    /// Writes them into a request, and returns who wants its answer in pieces.
+    /// Applies the options to a request. Returns the callback for chunks, if there is one.
     pub(super) fn apply(
         self,
         cx: &Context,
@@ -144,7 +144,7 @@ impl RequestOptions {
     }
 }
 
-/// Options, or the content type alone.
+/// Request options, or just the content type.
 #[derive(Debug, Default, Deserialize)]
 #[serde(try_from = "Value")]
 pub struct SendOptions(pub(super) RequestOptions);
@@ -165,20 +165,20 @@ impl TryFrom<Value> for SendOptions {
 
 schema!(SendOptions, |generator| {"anyOf": [generator.subschema_for::<RequestOptions>(), {"type": "string"}]});
 
-/// What is sent.
+/// The body of a request.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "Value")]
 pub enum Body {
-    /// As it is.
+    /// Text, sent unchanged.
     Text(String),
-    /// As it is, and no text.
+    /// Bytes, sent unchanged.
     Bytes(Vec<u8>),
-    /// As JSON.
+    /// A value, sent as JSON.
     Json(Value),
 }
 
 impl Body {
-    /// The bytes, and the content type they have unless the script says otherwise.
+    /// Returns the bytes and the default content type.
     fn into_bytes(self, cx: &Context) -> Result<(Bytes, Option<&'static str>)> {
         match self {
             Self::Text(text) => Ok((text.into(), Some("text/plain;charset=UTF-8"))),
@@ -203,7 +203,7 @@ impl TryFrom<Value> for Body {
 
 schema!(Body, |_generator| {"anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": true}]});
 
-/// A text, number or boolean, written as text.
+/// A text, number or boolean, as text.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "Value")]
 struct Plain(String);
@@ -224,7 +224,7 @@ impl TryFrom<Value> for Plain {
 
 schema!(Plain, |_generator| {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]});
 
-/// One or more of them.
+/// One or more plain values.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "Value")]
 struct PlainOrList(Vec<String>);

@@ -30,13 +30,13 @@ use crate::report::{Report, say};
 use crate::screen::{Output, Screen};
 use crate::signals::Interrupts;
 
-/// What a run that is played again or goes on has from what it was before.
+/// Flags that a replayed or resumed run cannot have, because it has its original values.
 const TAKEN_OVER: [&str; 6] = ["words", "params", "params_file", "model", "provider", "Allow"];
 
 /// Runs a spell
 ///
-/// stdout gets what the spell prints and then the value that it returns; all else goes to stderr. A flag wins over the
-/// spell's manifest. A parameter whose name is also a flag's is given without dashes.
+/// Prints the spell's output, and then the value that it returns, to stdout. Everything else goes to stderr. Flags
+/// override the spell's manifest. If a parameter has the name of a flag, write it without dashes.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// The spell: its folder, or a script file
@@ -50,10 +50,10 @@ pub(crate) struct RunArgs {
     /// A JSON file with an object of parameters; those on the command line win
     #[arg(long, value_name = "FILE")]
     params_file: Option<PathBuf>,
-    /// The model to use when the spell names none: `provider/model`, or a name that the provider knows
+    /// The model for requests that name none: `provider/model`, or a name that the provider knows
     #[arg(short, long)]
     model: Option<String>,
-    /// The provider to use when the spell names none
+    /// The provider for requests that name none
     #[arg(long)]
     provider: Option<String>,
     #[command(flatten)]
@@ -63,31 +63,31 @@ pub(crate) struct RunArgs {
     /// What to write to stdout
     #[arg(long, value_enum, default_value_t)]
     output: Output,
-    /// Write what the run does to this file, which --replay plays again
+    /// Record the run into this file, for --replay
     #[arg(long, value_name = "FILE", conflicts_with_all = ["replay", "resume"])]
     record: Option<PathBuf>,
-    /// Play a recorded run again, with its parameters and permissions: nothing is asked of the world
+    /// Replay a recorded run, with its parameters and permissions, without access to the outside world
     #[arg(long, value_name = "FILE", conflicts_with_all = TAKEN_OVER)]
     replay: Option<PathBuf>,
-    /// Go on with this run, which did not end well; `llmspell runs` lists them
+    /// Resume this run, which did not succeed; `llmspell runs` lists runs
     #[arg(long, value_name = "RUN", conflicts_with = "replay", conflicts_with_all = TAKEN_OVER)]
     resume: Option<String>,
-    /// Keep nothing of the run: it cannot be looked at or resumed
+    /// Do not store the run; it cannot be inspected or resumed
     #[arg(long)]
     no_journal: bool,
-    /// Show what would run, and with which permissions and limits, and run nothing
+    /// Show what would run, with its permissions and limits, and do not run it
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
     allow: Allow,
 }
 
-/// What is known of a run before anybody is asked or connected to.
+/// The part of a run's plan that needs no question and no connection.
 struct Draft {
     spell: Spell,
     params: Map,
     grants: Grants,
-    /// Where answers are kept; not looked for when there is nothing to ask.
+    /// The store of remembered grants; `None` if no permission is open.
     memory: Option<Memory>,
 }
 
@@ -108,7 +108,7 @@ impl RunArgs {
         let Connected { models, default_model, fallback, notice } = connect::models(wanted).await?;
         let model = default_model.as_deref().or(spell.manifest().model.as_deref());
         let (model, note) = match models.resolve(None, model) {
-            // It would be no more than a guess.
+            // Without a provider, naming a model would be a guess.
             _ if notice.is_some() && default_model.is_none() => (None, notice),
             Ok(model) => (Some(model), None),
             Err(error) => (None, Some(error.message().to_owned())),
@@ -119,7 +119,7 @@ impl RunArgs {
         Preview::new(&spell, params, &grants, &limits, model, fallback, note)?.show(self.output, report)
     }
 
-    /// Finds out all that a run needs.
+    /// Determines everything that a run needs.
     async fn plan(self, report: &Report, screen: &mut Screen<'_>) -> Result<Plan> {
         if let Some(file) = &self.replay {
             let spell = self.spell()?;
@@ -155,14 +155,14 @@ impl RunArgs {
         self.entry.load(&self.spell).map_err(|error| params::blame_flag(error, &self.words))
     }
 
-    /// Finds out what there is to run and what it may touch, as far as that is known without a question.
+    /// Determines the spell, its parameters and its grants, as far as possible without a question.
     fn draft(&self, report: &Report) -> Result<Draft> {
         let spell = self.spell()?;
         for warning in &spell.manifest().warnings {
             report.warn(&format!("{}: {warning}", self.spell.join("spell.yaml").display()));
         }
         let params = params::gather(&spell, self.params_file.as_deref(), &self.params, &self.words)?;
-        // Looked over before anybody is asked; the run will do it again.
+        // Check the parameters before the user is asked. The run checks them again.
         spell.params(params.clone())?;
         let flags = self.allow.granted(&environment::working_folder()?);
         let mut grants = Grants::new(flags, spell.asked().clone());
@@ -179,7 +179,7 @@ impl RunArgs {
         Ok(Draft { spell, params, grants, memory })
     }
 
-    /// Asks the user for what is asked and not granted yet, where there is a user to ask.
+    /// Asks the user about permissions that the spell requests and nobody has granted, if there is a user to ask.
     async fn settle(
         &self,
         draft: &mut Draft,
@@ -199,14 +199,15 @@ impl RunArgs {
         if open.is_empty() {
             return Ok(());
         }
-        // What comes through a pipe is for the spell, and no answer.
+        // Input from a pipe belongs to the spell; it is not an answer.
         let at_terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
         if self.allow.no_prompt || !at_terminal {
             note("asked for and not granted", &open);
             report.note("--allow-asked grants what a spell asks for").iter().for_each(|note| say(note));
             return Ok(());
         }
-        // The answer is for the files as they are now: the digest pins them, even if nothing can be remembered.
+        // The answer refers to the files as they are now. Computing the digest pins them, even if nothing can be
+        // remembered.
         draft.spell.digest()?;
         let memory = draft.memory.as_ref();
         match question::ask(&draft.spell, &open, memory.is_some(), reader, interrupts).await? {

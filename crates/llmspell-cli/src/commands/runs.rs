@@ -1,4 +1,4 @@
-//! `llmspell runs`: the runs that are kept.
+//! `llmspell runs`: lists, shows, compares, resumes and removes stored runs.
 
 mod compare;
 mod list;
@@ -16,10 +16,10 @@ use crate::environment;
 use crate::exit::Exit;
 use crate::report::Report;
 
-/// Lists the runs that are kept, the newest first
+/// Lists stored runs, the newest first
 ///
-/// Every run that did anything is kept, with all that it asked and was answered, unless it was told `--no-journal`. A run
-/// is named by its id, or by as much of its beginning as no other one has.
+/// Each run is stored with all its requests and answers once it has an effect, unless it was started with
+/// `--no-journal`. A run is named by its id, or by a unique prefix of it.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct RunsArgs {
@@ -49,10 +49,10 @@ impl RunsArgs {
     }
 }
 
-/// The store of this user's runs.
+/// Returns the store of this user's runs.
 ///
 /// # Errors
-/// When there is no folder for it.
+/// When the user has no state folder.
 fn store() -> Result<Arc<dyn RunStore>> {
     environment::run_store().ok_or_else(|| {
         Error::config("there is no folder to keep runs in")
@@ -60,10 +60,10 @@ fn store() -> Result<Arc<dyn RunStore>> {
     })
 }
 
-/// A run by its id, or the beginning of it.
+/// Finds a run by its id or a prefix of it.
 ///
 /// # Errors
-/// When there is none, or more than one, or it is damaged.
+/// When no run or several runs match, or the run is damaged.
 async fn find(store: &dyn RunStore, id: &str) -> Result<StoredRun> {
     store.load(&store.resolve(id).await?).await
 }

@@ -1,12 +1,18 @@
-//! TypeScript to JavaScript: types are blanked out where they stand, so that every line and column stays. Types are never
-//! checked.
+//! Converts TypeScript to JavaScript by *blanking*: types are replaced by spaces, so every line and column stays and no
+//! source map is needed. Types are never checked.
 //!
-//! A source is either right or refused. Right means what `tsc` with `isolatedModules` makes of it:
+//! ```text
+//! const total: number = price as number;
+//! const total         = price          ;
+//! ```
 //!
-//! 1. `oxc_parser` reads the source, and `oxc_semantic` finds which imports are used as values.
-//! 2. [`blank`] blanks the types, and refuses what makes code of its own, such as `enum`.
-//! 3. [`erase`] reads the result again and compares it with the source. If JavaScript reads it differently, the source
-//!    is refused.
+//! A source is either converted correctly or refused. Correct means equivalent to the output of `tsc` with
+//! `isolatedModules`. The steps:
+//!
+//! 1. `oxc_parser` parses the source, and `oxc_semantic` finds which imports are used as values.
+//! 2. [`blank`] blanks the types, and refuses constructs that generate code, such as `enum`.
+//! 3. [`erase`] parses the result and compares it with the source. If JavaScript reads it differently, the source is
+//!    refused.
 
 mod blank;
 mod erase;
@@ -22,27 +28,27 @@ use oxc_span::{SourceType, Span};
 
 use super::compile::{diagnostic, position};
 
-/// Whether a file of this name is TypeScript.
+/// Returns whether a file name is that of a TypeScript source.
 pub(super) fn is_its_name(name: &str) -> bool {
     name.ends_with(".ts") || name.ends_with(".mts")
 }
 
-/// The stack of the thread that reads a source. The parser recurses without a bound of its own; memory is taken only as
-/// far as it does.
+/// The stack size of the parser's thread, in bytes. The parser's recursion has no limit of its own. Memory is committed
+/// only as far as the recursion goes.
 const STACK: usize = 256 * 1024 * 1024;
 
-/// The most brackets that may be open at once, and the most operators between two ends of something: more than anybody
-/// writes, and less than the stack holds.
+/// The maximum number of open brackets, and of consecutive operators. Hand-written code stays far below them, and the
+/// stack is large enough for them.
 const MAX_BRACKETS: usize = 5_000;
 const MAX_OPERATORS: usize = 20_000;
 
-/// A place in the source, in bytes, and what is wrong there.
+/// A mistake in the source: start and end in bytes, message, hint.
 type Mistake = (usize, usize, String, Option<String>);
 
-/// The JavaScript of a source.
+/// Returns the JavaScript of a source.
 ///
 /// # Errors
-/// When it does not compile, or holds what is not just a type.
+/// When the source does not compile, or contains a construct that is more than a type.
 pub(super) fn strip(source: &Source) -> Result<String, Diagnostic> {
     if let Some(at) = too_deep(&source.text) {
         let message = "the source is nested too deep to be read".to_owned();
@@ -105,14 +111,15 @@ fn first(diagnostics: &Diagnostics) -> Option<Mistake> {
     Some((start, start + width, first.message.to_string(), first.help.as_ref().map(ToString::to_string)))
 }
 
-/// The letter of the source that stands where one of its blanked text does. They have as many letters, not as many bytes.
+/// Returns the character of the source at a position of the blanked text. Both have the same number of characters, but
+/// not of bytes.
 fn same_letter(blanked: &str, at: usize, source: &str) -> Span {
     let letters = blanked[..blanked.floor_char_boundary(at)].chars().count();
     let (at, letter) = source.char_indices().nth(letters).unwrap_or((source.len(), ' '));
     Span::new(at as u32, (at + letter.len_utf8()) as u32)
 }
 
-/// Names the type whose blank changes how the code at a place is read.
+/// Returns the error for a type whose blank changes how the code is read.
 fn not_blankable(differs: Span, assertions: &[(Span, &'static str)]) -> Mistake {
     let touches = |span: Span| span.start <= differs.end && differs.start <= span.end;
     let (place, name) =
@@ -130,8 +137,8 @@ fn shown(source: &Source, (start, end, message, help): Mistake) -> Diagnostic {
     Diagnostic { hint: help.or(found.hint), ..found }
 }
 
-/// Where a source is nested deeper than its parser's stack is sure to hold. Texts and comments are looked at like code:
-/// they do not come near either number.
+/// Returns the position at which a source may be nested too deep for the parser's stack. Strings and comments are
+/// counted like code; real ones stay far below the limits.
 fn too_deep(text: &str) -> Option<usize> {
     let (mut brackets, mut operators) = (0usize, 0usize);
     for (at, byte) in text.bytes().enumerate() {

@@ -1,4 +1,4 @@
-//! Carries out a run that is planned, and shows it.
+//! Executes a planned run and shows it.
 
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
@@ -27,32 +27,32 @@ use crate::signals::Interrupts;
 use crate::stdout::written;
 use crate::terminal;
 
-/// How long a run that was told to stop may take; what is left of the second that a limit may be overrun by is for
-/// saying so.
+/// How long a cancelled run may take to stop. A run may exceed a limit by one second; the rest of that second is for
+/// the error message.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(900);
 
-/// How long the screen may take to say why the process ends.
+/// How long the screen may take to show why the process ends.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
-/// What a run may use.
+/// The limits of a run.
 #[derive(Debug, Args)]
 pub(crate) struct LimitFlags {
-    /// Time the spell may take, waiting included, such as 60s or 5m
+    /// Maximum time, including waiting, such as 60s or 5m
     #[arg(long, value_name = "TIME", value_parser = parse_span)]
     timeout: Option<Duration>,
-    /// Memory that the spell may use, such as 128MB
+    /// Maximum memory of the spell, such as 128MB
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     memory: Option<u64>,
-    /// Model calls that the spell may make
+    /// Maximum number of model calls
     #[arg(long, value_name = "COUNT")]
     max_calls: Option<u32>,
-    /// Tokens that the spell may have read and written
+    /// Maximum number of tokens, input and output together
     #[arg(long, value_name = "COUNT")]
     max_tokens: Option<u64>,
-    /// US dollars that the spell may spend
+    /// Maximum cost in US dollars
     #[arg(long, value_name = "USD", value_parser = dollars)]
     max_cost: Option<f64>,
-    /// Call models whose price is not known though there is a limit of cost, and do not count what they cost
+    /// Allow models without a known price despite a cost limit; their cost is not counted
     #[arg(long)]
     allow_unpriced: bool,
 }
@@ -68,7 +68,7 @@ fn dollars(text: &str) -> Result<f64> {
 }
 
 impl LimitFlags {
-    /// Puts what the flags set over what holds without them.
+    /// Overrides limits by the flags that are set.
     pub(super) fn apply(&self, limits: &mut Limits) {
         limits.wall = self.timeout.unwrap_or(limits.wall);
         limits.memory = self.memory.unwrap_or(limits.memory);
@@ -79,25 +79,25 @@ impl LimitFlags {
     }
 }
 
-/// How fast providers are called, and what is asked when one fails.
+/// Rate limits of providers, and fallback models.
 #[derive(Debug, Args)]
 pub(crate) struct Pace {
-    /// Calls that may be in flight to one provider at once; the others wait [default: 32]
+    /// Maximum calls in flight per provider; further calls wait [default: 32]
     #[arg(long, value_name = "COUNT", value_parser = at_least_one::<NonZeroUsize>)]
     max_in_flight: Option<NonZeroUsize>,
-    /// Requests that one provider may get in any minute, tries again included; the others wait
+    /// Maximum requests per minute and provider, including retries; further calls wait
     #[arg(long, value_name = "COUNT", value_parser = at_least_one::<NonZeroU32>)]
     rpm: Option<NonZeroU32>,
-    /// Tokens that one provider may read and write in a minute; further calls wait
+    /// Maximum tokens per minute and provider, input and output together; further calls wait
     #[arg(long, value_name = "COUNT", value_parser = at_least_one::<NonZeroU64>)]
     tpm: Option<NonZeroU64>,
-    /// A model to ask instead when the provider fails: `provider/model`; several are asked in order
+    /// A model to call if the provider fails: `provider/model`; may be given several times, in order
     #[arg(long, value_name = "MODEL", value_delimiter = ',')]
     pub(crate) fallback: Vec<String>,
 }
 
 impl Pace {
-    /// The same in the words of the library.
+    /// Converts the flags to the library's type.
     pub(crate) fn of_provider(&self) -> llm::Pace {
         llm::Pace {
             in_flight: self.max_in_flight,
@@ -107,7 +107,7 @@ impl Pace {
     }
 }
 
-/// How a run is carried out, whichever way it begins.
+/// The options of a run, whether it is new, replayed or resumed.
 #[derive(Debug, Args)]
 pub(crate) struct Conduct {
     #[command(flatten)]
@@ -118,27 +118,27 @@ pub(crate) struct Conduct {
     pub(crate) trace: TraceFlags,
 }
 
-/// A run with nothing left to find out.
+/// A run with everything determined.
 pub(crate) struct Plan {
     pub(crate) spell: Spell,
     pub(crate) start: Start,
     pub(crate) limits: LimitFlags,
     pub(crate) trace: Trace,
-    /// The models to call; a replay needs none.
+    /// The models; `None` for a replay.
     pub(crate) models: Option<Arc<dyn Models>>,
-    /// What keeps answers of models that may serve again.
+    /// The cache of model answers.
     pub(crate) cache: Option<Arc<dyn RunStore>>,
     pub(crate) reader: Reader,
     pub(crate) interrupts: Interrupts,
 }
 
-/// Where a run begins.
+/// The beginning of a run.
 pub(crate) enum Start {
-    /// At its beginning.
+    /// A new run.
     New(Box<New>),
-    /// At the beginning of a recorded one.
+    /// A replay of a recorded run.
     Replay(Box<Recording>),
-    /// Where it ended before.
+    /// A resumed run.
     Resume {
         store: Arc<dyn RunStore>,
         lease: Lease,
@@ -148,7 +148,7 @@ pub(crate) enum Start {
     },
 }
 
-/// What a run is given that has not begun yet.
+/// The inputs of a new run.
 pub(crate) struct New {
     pub(crate) params: Map,
     pub(crate) permissions: Permissions,
@@ -157,22 +157,22 @@ pub(crate) struct New {
     pub(crate) journal: Written,
 }
 
-/// Where what a run does is written down.
+/// Where a run is recorded.
 pub(crate) enum Written {
     Nowhere,
     To(PathBuf),
     Kept(Arc<dyn RunStore>),
 }
 
-/// How a run ended for the command.
+/// How a run ended.
 enum Ended {
-    /// With an outcome, and what became of stdout.
+    /// With an outcome, and the result of writing to stdout.
     Run(Box<Outcome>, std::io::Result<()>),
-    /// Not at all: it does not obey a limit or the user. It holds a thread, so the process has to end.
+    /// The run does not stop at a limit or a cancellation. It occupies a thread, so the process must end.
     Stuck(Error),
 }
 
-/// Carries out a plan and shows what comes of it; without one, shows why there is none.
+/// Executes a plan and shows the result. If there is no plan, shows the error.
 ///
 /// # Errors
 /// When the run cannot be started, or stdout cannot be written.
@@ -205,7 +205,7 @@ pub(crate) async fn perform(plan: Result<Plan>, screen: &mut Screen<'_>, report:
     }
     let Some(error) = outcome.error.as_ref().filter(|error| heard == Exit::DONE || !error.is_cancelled())
     else {
-        // A run that was stopped because nobody reads has no error of its own.
+        // The run was cancelled because stdout was closed; that is not the spell's error.
         return Ok(heard);
     };
     let exit = report.fail(error);
@@ -220,7 +220,7 @@ pub(crate) async fn perform(plan: Result<Plan>, screen: &mut Screen<'_>, report:
     Ok(exit)
 }
 
-/// What the run used, in a line.
+/// Returns a one-line summary of the run's usage.
 fn spent(outcome: &Outcome) -> String {
     let Outcome { model_calls: calls, unpriced_calls, usage, duration, .. } = outcome;
     let plural = if *calls == 1 { "" } else { "s" };
@@ -233,12 +233,12 @@ fn spent(outcome: &Outcome) -> String {
     format!("{calls} model call{plural}, {tokens}, {cost}, {}", figures::seconds(duration.as_secs_f64()))
 }
 
-/// Whether it may go better another time.
+/// Returns whether resuming the run may succeed.
 fn can_go_on(error: &Error) -> bool {
     error.is_final() || error.is_provider()
 }
 
-/// The beginning of a run's id: with its time to the millisecond and a part that is random, enough to find it by.
+/// Returns the beginning of a run's id: its time in milliseconds and a random part, enough to be unique.
 pub(crate) fn short(run: &str) -> &str {
     run.get(..16).unwrap_or(run)
 }
@@ -248,17 +248,17 @@ fn failed(error: Error) -> Ended {
 }
 
 impl Plan {
-    /// A plan that needs nobody and no model.
+    /// Creates a plan that asks nothing and calls no model.
     ///
     /// # Errors
-    /// When the user cannot be listened to.
+    /// When signals cannot be received.
     pub(super) fn offline(spell: Spell, start: Start, conduct: Conduct) -> Result<Self> {
         let (reader, interrupts) = (Reader::default(), Interrupts::listen()?);
         let (limits, trace) = (conduct.limits, conduct.trace.trace());
         Ok(Self { spell, start, limits, trace, models: None, cache: None, reader, interrupts })
     }
 
-    /// Where the run is kept.
+    /// Returns the store of the run.
     fn store(&self) -> Option<Arc<dyn RunStore>> {
         match &self.start {
             Start::New(new) => match &new.journal {
@@ -274,7 +274,7 @@ impl Plan {
         let (console, questions) = console();
         let (stuck, mut was_stuck) = mpsc::unbounded_channel();
         let mut builder = Runtime::builder()
-            // For one run; counting the processors costs more than reading the spell.
+            // There is only one run, and counting the processors takes longer than reading the spell.
             .workers(1)
             .working_dir(environment::working_folder()?)
             .console(Arc::new(console))
@@ -295,7 +295,7 @@ impl Plan {
         let interrupted = async {
             self.interrupts.next().await;
             cancel();
-            // A second one, or no end, and the process ends.
+            // The process ends after a second interrupt, or if the run does not stop in time.
             let _ = tokio::time::timeout(PATIENCE, self.interrupts.next()).await;
         };
         let ended = tokio::select! {
@@ -345,7 +345,7 @@ impl Start {
     }
 }
 
-/// Shows a run until it ends. When nobody reads stdout any more, it is stopped.
+/// Shows a run until it ends. If stdout is closed, the run is cancelled.
 async fn follow(
     run: llmspell::Run,
     mut events: llmspell::Events,
@@ -356,7 +356,7 @@ async fn follow(
     let cancel = run.canceller();
     let mut outcome = std::pin::pin!(run.outcome());
     let mut shown = Ok(());
-    // In this order: what was said before a question or the end is shown before it.
+    // The order matters: events are shown before a question or the end that follows them.
     let outcome = loop {
         let frame = screen.due();
         let step = tokio::select! {
@@ -385,7 +385,7 @@ async fn follow(
     Ended::Run(Box::new(outcome), shown)
 }
 
-/// Waits until then; for ever when it is never.
+/// Waits until this time; forever if it is `None`.
 async fn at(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
@@ -393,7 +393,7 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-/// Shows an event and those that wait behind it, and then sends them on their way.
+/// Shows an event and all waiting ones, and then flushes them.
 async fn show(screen: &mut Screen<'_>, event: Event, events: &mut llmspell::Events) -> std::io::Result<()> {
     let mut next = Some(event);
     while let Some(event) = next {
@@ -403,15 +403,15 @@ async fn show(screen: &mut Screen<'_>, event: Event, events: &mut llmspell::Even
     screen.flush().await
 }
 
-/// Called on the watchdog's thread when a native holds a run beyond its limit: the screen gets a moment to say so,
-/// and the process ends even if it does not take it.
+/// Called on the watchdog's thread when a native exceeds its limit. Leaves the screen a moment for the error, and then
+/// ends the process in any case.
 fn end_soon(stuck: &mpsc::UnboundedSender<Error>, error: &Error) {
     let _ = stuck.send(error.clone());
     std::thread::sleep(LAST_WORDS * 2);
     exit::now(Exit::of(error));
 }
 
-/// The same where no screen has to be waited for.
+/// Reports the error and ends the process, when there is no screen to wait for.
 pub(crate) fn end_now(error: &Error) {
     say(&format!("error: {}\n", terminal::escape(&error.to_string())));
     exit::now(Exit::of(error));

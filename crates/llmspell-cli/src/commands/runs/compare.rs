@@ -13,15 +13,15 @@ use crate::exit::Exit;
 use crate::stdout::{print, print_json};
 use crate::terminal::escape_name;
 
-/// Compares what two runs of a spell did, place by place
+/// Compares the effects of two runs of a spell
 ///
-/// A run is named by its id, or a recording by its file. The exit code is 1 when anything differs.
+/// Each run is given by its id, or as a recording by its file. The exit code is 1 if the runs differ.
 #[derive(Debug, Args)]
 pub(super) struct DiffArgs {
-    /// The one
+    /// The first run
     #[arg(value_name = "RUN")]
     first: String,
-    /// The other
+    /// The second run
     #[arg(value_name = "RUN")]
     second: String,
     /// What to write to stdout

@@ -1,4 +1,4 @@
-//! `llmspell runs` alone.
+//! `llmspell runs` without a subcommand.
 
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,7 +18,7 @@ use crate::terminal::escape_name;
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
-    /// List so many at most
+    /// Maximum number of runs to list
     #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 20)]
     limit: usize,
     /// What to write to stdout
@@ -50,7 +50,7 @@ impl ListArgs {
     }
 }
 
-/// The runs as an array; damaged ones come last, with the state `damaged`.
+/// Returns the runs as an array. Damaged runs come last, with the state `damaged`.
 fn json<'a>(runs: &'a [RunSummary], damaged: &'a [DamagedRun]) -> Vec<ListedRun<'a>> {
     let damaged = damaged.iter().map(|DamagedRun { id, started, error }| ListedRun::Damaged {
         run_id: id,
@@ -68,7 +68,7 @@ enum ListedRun<'a> {
     Damaged { run_id: &'a str, state: &'static str, started: Option<f64>, error: &'a Error },
 }
 
-/// A word for how a run stands.
+/// Returns the name of a state.
 pub(super) fn state(state: RunState) -> &'static str {
     match state {
         RunState::Running => "running",

@@ -10,19 +10,19 @@ use super::store;
 use crate::exit::Exit;
 use crate::report::{Report, say};
 
-/// Removes runs for good, with all that they asked and were answered
+/// Removes runs permanently, with all their requests and answers
 ///
-/// Without a run's name, those that began more than 30 days ago, and answers in the cache that are older. A run that is
-/// under way stays.
+/// If no run is given, removes runs that began more than 30 days ago and cached answers older than that. Runs in
+/// progress are not removed.
 #[derive(Debug, Args)]
 pub(super) struct PruneArgs {
-    /// Remove these
+    /// The runs to remove
     #[arg(value_name = "RUN", conflicts_with_all = ["older_than", "all"])]
     runs: Vec<String>,
-    /// Remove those that began longer ago, such as 7d or 12h
+    /// Remove runs that began longer ago than this, such as 7d or 12h
     #[arg(long, value_name = "TIME", value_parser = parse_span, default_value = "30d")]
     older_than: Duration,
-    /// Remove them all
+    /// Remove all runs
     #[arg(long, conflicts_with = "older_than")]
     all: bool,
 }
@@ -60,7 +60,7 @@ impl PruneArgs {
         Ok(Exit::DONE)
     }
 
-    /// The runs that began long enough ago. Damaged ones whose start cannot be read count as old.
+    /// Returns the runs that began long enough ago. Damaged runs without a readable start count as old.
     fn old(&self, list: &RunList) -> Vec<String> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let before = (now - self.older_than.min(now)).as_secs_f64();

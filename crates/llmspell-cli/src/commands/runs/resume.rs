@@ -19,13 +19,13 @@ use crate::screen::{Output, Screen};
 use crate::signals::Interrupts;
 use crate::terminal::{self, escape_name};
 
-/// Goes on with a run where it stopped
+/// Resumes a run where it stopped
 ///
-/// It has the parameters, permissions and model that it had, and the limits anew. What it did is not done again, and what
-/// it printed is not printed again. Of one that had ended well, only its value is printed.
+/// The run has its original parameters, permissions and model; its limits start anew. Recorded effects are not
+/// performed again, and printed lines are not printed again. If the run had succeeded, only its value is printed.
 #[derive(Debug, Args)]
 pub(super) struct ResumeArgs {
-    /// The run's id, or its beginning
+    /// The run's id, or a unique prefix
     run: String,
     #[command(flatten)]
     again: Again,
@@ -36,27 +36,27 @@ pub(super) struct ResumeArgs {
     output: Output,
 }
 
-/// How a run goes on.
+/// Options of a resumed run.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Again {
-    /// What to do, without a question, about effects in doubt: those that are not idempotent and were under way when the
+    /// What to do about effects in doubt, without asking: effects that are not idempotent and were in progress when the
     /// run ended
     #[arg(long, value_enum)]
     in_doubt: Option<Choice>,
-    /// Go on though the spell has changed; where it asks for something else than it did, the run fails
+    /// Resume although the spell has changed; if it requests something else than before, the run fails
     #[arg(long)]
     changed: bool,
-    /// The spell, when it is not for the run to say.
+    /// The spell; if `None`, it is loaded from the run's origin.
     #[arg(skip)]
     spell: Option<Spell>,
 }
 
-/// What to do about an effect in doubt.
+/// The decision about effects in doubt.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Choice {
-    /// It has happened: go on without doing it again
+    /// They have happened: continue without repeating them
     Done,
-    /// It has not happened: do it now
+    /// They have not happened: perform them now
     Repeat,
     /// Raise an error in the spell, which may handle it
     Fail,
@@ -81,15 +81,15 @@ impl ResumeArgs {
 }
 
 impl Again {
-    /// With this spell.
+    /// Resumes with this spell.
     pub(crate) fn with(spell: Spell) -> Self {
         Self { spell: Some(spell), ..Self::default() }
     }
 
-    /// Finds out all that it takes to go on with a run.
+    /// Determines everything that is needed to resume a run.
     ///
     /// # Errors
-    /// When it cannot go on: it runs, its spell has changed, or what was under way is not decided.
+    /// When the run cannot be resumed: it is in progress, its spell has changed, or effects in doubt are undecided.
     pub(crate) async fn plan(self, run: &str, conduct: Conduct, screen: &mut Screen<'_>) -> Result<Plan> {
         let store = store()?;
         let run = find(&*store, run).await?;
@@ -140,7 +140,7 @@ impl Again {
     }
 }
 
-/// Asks the user about what was under way, where there is such a thing and a user.
+/// Asks the user about effects in doubt, if there are any and there is a user.
 async fn decide(run: &StoredRun, reader: &mut Reader, interrupts: &mut Interrupts) -> Result<InDoubt> {
     let mut open = String::new();
     for effect in run.in_doubt() {

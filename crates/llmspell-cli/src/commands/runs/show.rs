@@ -18,12 +18,12 @@ use crate::report::Report;
 use crate::stdout::{print, print_json};
 use crate::terminal::escape_name;
 
-/// Shows a run: what it did, as a tree of its tasks, with times, tokens and cost
+/// Shows the effects of a run as a tree of its tasks, with times, tokens and cost
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {
-    /// The run's id, or its beginning
+    /// The run's id, or a unique prefix
     run: String,
-    /// What to write to stdout; as JSON with all that was asked and answered
+    /// What to write to stdout; JSON includes all requests and answers
     #[arg(long, value_enum, default_value_t)]
     output: Format,
 }
@@ -50,9 +50,9 @@ struct Done<'a> {
     at: String,
     operation: String,
     request: &'a Value,
-    /// Seconds since the run began.
+    /// The start, in seconds since the start of the run.
     began: f64,
-    /// Seconds; absent when it never ended.
+    /// The duration in seconds; absent if the effect never ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     took: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -119,7 +119,7 @@ fn text(run: &StoredRun) -> String {
     text
 }
 
-/// A task of the run: what it did and the tasks that it started.
+/// A task of the run, with its effects and its child tasks.
 #[derive(Default)]
 struct Task<'a> {
     effects: Vec<&'a StoredEffect>,
@@ -136,7 +136,7 @@ impl<'a> Task<'a> {
         let mut root = Self::default();
         for effect in effects {
             let mut task = &mut root;
-            // A step begins a path of its own.
+            // A step is the root of its own path.
             for name in effect.entry.effect.path.task.split('.').filter(|name| *name != "main") {
                 task = task.tasks.entry(name).or_default();
             }
@@ -145,7 +145,7 @@ impl<'a> Task<'a> {
         root
     }
 
-    /// When the first thing happened in it.
+    /// Returns the time of the first effect in the task.
     fn began(&self) -> std::time::Duration {
         let own = self.effects.iter().map(|effect| effect.began);
         own.chain(self.tasks.values().map(Self::began)).min().unwrap_or_default()
@@ -173,7 +173,7 @@ impl<'a> Task<'a> {
     }
 }
 
-/// What happened, what it came to and how long it took, in a line.
+/// Describes an effect in one line: operation, result and duration.
 fn line(done: &StoredEffect) -> String {
     let took = done.took.map(|took| took.as_secs_f64());
     let line = figures::effect(&EffectEvent::ended(&done.entry, EffectStage::Ended, took));

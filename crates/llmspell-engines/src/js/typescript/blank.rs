@@ -1,15 +1,16 @@
-//! Blanks types out of a source.
+//! Blanks the types of a source.
 //!
-//! A blank can change how JavaScript reads what is left, above all where a line ends without a semicolon:
+//! A blank can change how JavaScript reads the rest, mostly where a line ends without a semicolon. In these cases, the
+//! blank contains more than spaces (↵ is a line end):
 //!
-//! | TypeScript | blanked alone it reads as | so the blank holds |
+//! | TypeScript | with spaces alone, it reads as | so the blank holds |
 //! |---|---|---|
 //! | `a as T` ↵ `(b)`, `x = 1` ↵ `private [k]` | `a(b)`, `1[k]` | `;` |
 //! | `return <T>` ↵ `a`, `throw <T>` ↵ `a` | `return; a` | `0,` |
 //! | `() => <T>{ a: 1 }`, `yield <T>` ↵ `a` | a block; `yield; a` | `0\|\|` |
 //! | `(a): T` ↵ `=> a`, `async <T>` ↵ `(a) => a` | an error | the parenthesis |
 //!
-//! What still reads differently, `a + b as T * c` for one, is found afterwards by [`super::erase`] and refused.
+//! Other changes, such as in `a + b as T * c`, are found afterwards by [`super::erase`], and the source is refused.
 
 use std::collections::HashSet;
 use std::iter;
@@ -33,21 +34,21 @@ use oxc_syntax::symbol::SymbolId;
 
 use super::Mistake;
 
-/// A source without its types.
+/// A source with blanked types.
 pub(super) struct Blanked {
     pub(super) text: String,
-    /// Where in the source the statements, class elements and specifiers begin that are gone.
+    /// The positions in the source at which removed statements, class elements and specifiers begin.
     pub(super) removed: HashSet<u32>,
-    /// Where in the text a `0` stands that was put there.
+    /// The positions in the text of the inserted `0`s.
     pub(super) zeros: HashSet<u32>,
-    /// The type assertions of the source, each with its name.
+    /// The type assertions of the source, and how to call each in an error.
     pub(super) assertions: Vec<(Span, &'static str)>,
 }
 
 /// Blanks the types of a program, whose names are resolved in `scoping`.
 ///
 /// # Errors
-/// When something in it is not only a type.
+/// When the program contains a construct that is more than a type.
 pub(super) fn types<'a>(text: &'a str, program: &Program<'a>, scoping: &Scoping) -> Result<Blanked, Mistake> {
     let mut blanker = Blanker {
         text,
@@ -70,14 +71,14 @@ pub(super) fn types<'a>(text: &'a str, program: &Program<'a>, scoping: &Scoping)
     }
 }
 
-/// Where a blanked type assertion changes what the code after it is.
+/// The way in which a blanked type assertion changes how the code after it is read.
 #[derive(Clone, Copy)]
 enum Hazard {
-    /// Where the first line ends the expression.
+    /// A line end ends the expression.
     LineEnd,
-    /// Where a brace begins a block.
+    /// A brace begins a block.
     Block,
-    /// Where a brace begins a block, and some words a declaration.
+    /// A brace begins a block, and some keywords begin a declaration.
     Statement,
 }
 
@@ -85,20 +86,20 @@ struct Blanker<'a, 'p> {
     text: &'a str,
     comments: &'p [Comment],
     scoping: &'p Scoping,
-    /// What is blanked out: from one byte to another. They may overlap.
+    /// The byte ranges to blank. They may overlap.
     blanks: Vec<(usize, usize)>,
-    /// Texts that are written over what is blanked out.
+    /// Texts to write into blanks.
     puts: Vec<(usize, &'static str)>,
-    /// Places where a `0` and an operator make what follows a part of an expression, if they are blanked out and the
-    /// hazard is there.
+    /// Positions at which `0` and an operator are written, if they are blanked and the hazard occurs. The code after
+    /// them then stays part of an expression.
     fillers: Vec<(usize, Hazard, &'static str)>,
-    /// Where statements and fields end without a semicolon.
+    /// The positions at which statements and fields end without a semicolon.
     ends: Vec<usize>,
     removed: HashSet<u32>,
     assertions: Vec<(Span, &'static str)>,
-    /// Where a value with `as` or `satisfies` ends.
+    /// The ends of values with `as` or `satisfies`.
     asserted: HashSet<usize>,
-    /// The statements around the one that is looked at.
+    /// The number of enclosing statements.
     depth: usize,
     mistake: Option<Mistake>,
 }
@@ -134,14 +135,14 @@ impl Blanker<'_, '_> {
         Ok(Blanked { text: out, removed: self.removed, zeros, assertions: self.assertions })
     }
 
-    /// Ends with a semicolon what a line end behind its blanked end has ended.
+    /// Writes semicolons into blanks at the end of statements that only a line end terminates.
     fn put_semicolons(&mut self, blanks: &[(usize, usize)]) {
         for &end in &self.ends {
             let Ok(found) = blanks.binary_search_by_key(&end, |blank| blank.1) else { continue };
             let next = self.code(end, self.text.len()).find(|(_, letter)| !letter.is_whitespace());
             let ends_by_line =
                 next.is_some_and(|(at, letter)| letter != '}' && self.text[end..at].contains(is_line_end));
-            // `oxc_parser` ends `a < b as T` at a line that begins with `-`; tsc and esbuild do not.
+            // Here `oxc_parser` differs: it ends `a < b as T` at a line that begins with `-`. tsc and esbuild do not.
             let goes_on = next.is_some_and(|(at, _)| is_operator(&self.text[at..]));
             if ends_by_line && goes_on && self.asserted.contains(&end) {
                 let message = "the next line goes on with this value, in spite of its type".to_owned();
@@ -160,7 +161,7 @@ impl Blanker<'_, '_> {
         for &(start, hazard, operator) in &self.fillers {
             let found = &blanks[blanks.partition_point(|blank| blank.1 <= start)..];
             let Some(&(_, end)) = found.first().filter(|blank| blank.0 <= start) else { continue };
-            // What was moved into the blank is code.
+            // A moved parenthesis is code.
             if moved.contains(&start) {
                 continue;
             }
@@ -175,7 +176,7 @@ impl Blanker<'_, '_> {
                     rest.starts_with('{') || ["function", "class", "async"].into_iter().any(begins)
                 }
             };
-            // The operator must fit between two line ends.
+            // The operator must fit without a line end inside it.
             let mut places = self.text[start..end].char_indices().skip(1);
             let place = places.find(|(at, _)| {
                 let mut there = self.text[start + at..end].chars().take(operator.len());
@@ -188,7 +189,7 @@ impl Blanker<'_, '_> {
         }
     }
 
-    /// The letters between two places that are not in a comment.
+    /// Iterates over the characters of a range, without comments.
     fn code(&self, start: usize, end: usize) -> impl Iterator<Item = (usize, char)> {
         let mut comments =
             self.comments[self.comments.partition_point(|it| it.span.end as usize <= start)..].iter();
@@ -206,7 +207,7 @@ impl Blanker<'_, '_> {
         self.code(start as usize, end as usize).find(|found| found.1 == letter).map(|(at, _)| at as u32)
     }
 
-    /// The words between two places, where only words, brackets and comments are.
+    /// Returns the words of a range that contains only words, brackets and comments.
     fn words(&self, start: u32, end: u32) -> Vec<(u32, &str)> {
         let mut words: Vec<(usize, usize)> = Vec::new();
         for (at, letter) in self.code(start as usize, end as usize) {
@@ -235,14 +236,14 @@ impl Blanker<'_, '_> {
         self.puts.push((at as usize, text));
     }
 
-    /// Blanks a whole statement or class element. A semicolon stays, so that the lines around it do not run together.
+    /// Blanks a whole statement or class element, except for a semicolon that separates its neighbours.
     fn remove(&mut self, span: Span) {
         self.removed.insert(span.start);
         self.blank_span(span);
         self.put(span.start, ";");
     }
 
-    /// Blanks one of a list, with the comma that follows.
+    /// Blanks an element of a list and the comma after it.
     fn remove_item(&mut self, span: Span) {
         self.removed.insert(span.start);
         let next = self.code(span.end as usize, self.text.len()).find(|(_, letter)| !letter.is_whitespace());
@@ -251,7 +252,7 @@ impl Blanker<'_, '_> {
         self.blank(end - 1, end);
     }
 
-    /// Blanks the first of some letters between two places.
+    /// Blanks the first occurrence of a character in a range.
     fn blank_letter(&mut self, start: u32, end: u32, letter: char) {
         if let Some(at) = self.find(start, end, letter) {
             self.blank(at, at + 1);
@@ -282,14 +283,14 @@ impl Blanker<'_, '_> {
         self.mistake.get_or_insert(mistake);
     }
 
-    /// Blanks what TypeScript writes before a member's name.
+    /// Blanks TypeScript's modifiers before a member's name.
     fn blank_modifiers(&mut self, start: u32, key: &PropertyKey<'_>) {
         const WORDS: [&str; 7] =
             ["public", "private", "protected", "readonly", "override", "abstract", "declare"];
         self.blank_words(start, key.span().start, &WORDS);
     }
 
-    /// The end of a member's name, with the bracket of one that is computed.
+    /// Returns the end of a member's name, including the bracket of a computed name.
     fn key_end(&self, key: &PropertyKey<'_>, computed: bool) -> u32 {
         let end = key.span().end;
         match computed {
@@ -298,15 +299,15 @@ impl Blanker<'_, '_> {
         }
     }
 
-    /// Blanks the parentheses around the type assertion of a name that is assigned to. Between parentheses, it would
-    /// not give its name to a function.
+    /// Blanks the parentheses around a type assertion on an assigned name. JavaScript does not name a function after a
+    /// parenthesized target.
     fn blank_target_parentheses(&mut self, whole: Span, target: &AssignmentTarget<'_>) {
         let Some(Expression::Identifier(name)) =
             target.get_expression().map(Expression::get_inner_expression)
         else {
             return;
         };
-        // Outside of the assertion itself, so that no type is looked at.
+        // Skip the assertion itself, because its type may contain parentheses.
         let span = target.span();
         let before: Vec<_> = self.code(whole.start as usize, name.span.start as usize).collect();
         let after = self.code(span.end as usize, self.text.len()).take_while(|(_, letter)| *letter != '=');
@@ -336,13 +337,13 @@ impl Blanker<'_, '_> {
         self.blank_inner_parentheses(inner);
     }
 
-    /// Whether a module may see this name at run time.
+    /// Returns whether a name exists at run time.
     fn is_value(&self, symbol: SymbolId) -> bool {
         let flags = self.scoping.symbol_flags(symbol);
         flags.can_be_referenced_by_value() && !flags.is_ambient()
     }
 
-    /// Whether an imported name is used, and not in types alone.
+    /// Returns whether an imported name is used as a value.
     fn is_used(&self, specifier: &ImportDeclarationSpecifier<'_>) -> bool {
         let is_type =
             matches!(specifier, ImportDeclarationSpecifier::ImportSpecifier(it) if it.import_kind.is_type());
@@ -361,7 +362,7 @@ impl Blanker<'_, '_> {
     }
 }
 
-/// Spans in order, as few as there can be.
+/// Sorts ranges and merges those that overlap or touch.
 fn merged(mut spans: Vec<(usize, usize)>) -> Vec<(usize, usize)> {
     spans.retain(|(start, end)| start < end);
     spans.sort_unstable();
@@ -375,7 +376,7 @@ fn merged(mut spans: Vec<(usize, usize)>) -> Vec<(usize, usize)> {
     merged
 }
 
-/// Whether a text begins with an operator between two values.
+/// Returns whether a text begins with a binary operator.
 fn is_operator(text: &str) -> bool {
     let unary = ["++", "--", "=>"].into_iter().any(|it| text.starts_with(it));
     !unary
@@ -486,14 +487,14 @@ impl<'a> Visit<'a> for Blanker<'a, '_> {
     }
 
     fn visit_arrow_function_expression(&mut self, it: &ArrowFunctionExpression<'a>) {
-        // No line may end between `async`, or `return`, and the parameters: their parenthesis moves up.
+        // No line end may follow `async` or `return` before the parameters, so their opening parenthesis moves up.
         if let Some(types) = &it.type_parameters
             && self.has_line_end(types.span.start, it.params.span.start)
         {
             self.blank(it.params.span.start, it.params.span.start + 1);
             self.put(types.span.start, "(");
         }
-        // Nor before the arrow: their other parenthesis moves down.
+        // Nor may one precede the arrow, so the closing parenthesis moves down.
         if let Some(returned) = &it.return_type
             && self.has_line_end(it.params.span.end, returned.span.end)
         {
@@ -546,7 +547,7 @@ impl<'a> Visit<'a> for Blanker<'a, '_> {
             });
             let blanked = self.blanks.len();
             self.visit_class_element(element);
-            // A modifier that ended the field before it.
+            // The blanked modifier had ended the field before it.
             if open && self.blanks[blanked..].iter().any(|(start, _)| *start == span.start as usize) {
                 self.put(span.start, ";");
             }
@@ -648,7 +649,7 @@ impl<'a> Visit<'a> for Blanker<'a, '_> {
             let span = specifier.span();
             self.remove_item(span);
             if let ImportDeclarationSpecifier::ImportNamespaceSpecifier(_) = specifier {
-                // Only a default import may be left, and the comma behind it.
+                // Only a default import can remain, with the comma after it.
                 self.blank_letter(specifiers[0].span().end, span.start, ',');
             }
         }
@@ -698,12 +699,12 @@ impl<'a> Visit<'a> for Blanker<'a, '_> {
     }
 }
 
-/// Whether it is the head of a function alone, one of several that it has.
+/// Returns whether a function is only an overload signature.
 fn is_signature(function: &Function<'_>) -> bool {
     function.body.is_none() || function.r#type == FunctionType::TSDeclareFunction
 }
 
-/// Whether it is nothing but a type.
+/// Returns whether a declaration exists only as a type.
 fn is_type(declaration: &Declaration<'_>) -> bool {
     match declaration {
         Declaration::TSTypeAliasDeclaration(_)
@@ -719,7 +720,7 @@ fn is_type(declaration: &Declaration<'_>) -> bool {
     }
 }
 
-/// Whether a namespace has only types, and so is not there at run time.
+/// Returns whether a namespace contains only types, so it does not exist at run time.
 fn holds_types(namespace: &TSNamespaceDeclaration<'_>) -> bool {
     match &namespace.body {
         TSNamespaceDeclarationBody::TSNamespaceDeclaration(inner) => holds_types(inner),
@@ -892,7 +893,7 @@ mod tests {
         for shape in shapes {
             for (start, end) in [("", ""), ("", "x"), ("let x: ", ""), ("type X = ", "x")] {
                 let text = format!("{start}{}{end}", shape.repeat(1024 * 1024 / shape.len()));
-                // It must come back, whatever it says.
+                // The result does not matter, but `strip` must return.
                 let _ = strip(&Source::new("a.ts", text));
             }
         }

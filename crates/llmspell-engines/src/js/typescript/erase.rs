@@ -1,7 +1,8 @@
-//! Proof that a blanked source means what the source means: both are read, and but for the types they are the same.
+//! Proves that blanking preserves the meaning of a source: the blanked text must parse to the source's syntax tree
+//! without its types.
 //!
-//! [`super::blank`] knows where a blank would change how JavaScript reads what is left. This module does not trust it to
-//! know them all.
+//! [`super::blank`] handles the known cases in which a blank changes how JavaScript reads the rest. This module finds
+//! the others.
 
 use std::collections::HashSet;
 
@@ -16,7 +17,7 @@ use oxc_ast_visit::{VisitMut, walk_mut};
 use oxc_span::{ContentEq, GetSpan, Span};
 use oxc_syntax::scope::ScopeFlags;
 
-/// Where a program differs from what its blanked source reads as.
+/// Returns where a program differs from the program of its blanked source.
 pub(super) fn difference<'a>(
     allocator: &'a Allocator,
     (source, removed): (&mut Program<'a>, &HashSet<u32>),
@@ -36,8 +37,8 @@ pub(super) fn difference<'a>(
     }
 }
 
-/// Removes from a tree the types, the nodes that were blanked as a whole, the placeholders, and the parser's hints to
-/// optimisers (`pure`, `pife`), which depend on comments and parentheses.
+/// Removes from a tree its types, the nodes that were blanked as a whole, and the inserted `0`s. Also removes the
+/// parser's optimizer hints (`pure`, `pife`), which depend on comments and parentheses.
 struct Eraser<'a, 's> {
     allocator: &'a Allocator,
     removed: &'s HashSet<u32>,
@@ -49,7 +50,7 @@ impl<'a> Eraser<'a, '_> {
         !self.removed.contains(&node.span().start)
     }
 
-    /// What an expression is when its parentheses and types are gone, and `0,` or `0||` before it.
+    /// Returns the expression inside parentheses, type assertions and an inserted `0,` or `0||`.
     fn inner(&self, expression: &mut Expression<'a>) -> Option<Expression<'a>> {
         let is_zero = |it: &Expression<'a>| matches!(it, Expression::NumericLiteral(zero) if self.zeros.contains(&zero.span.start));
         let inner = match expression {
