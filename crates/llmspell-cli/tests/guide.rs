@@ -1,12 +1,13 @@
-//! The guides for spell authors, done as they say: what they show is what a reader would see.
+//! Tests of the guides for spell authors: their examples must produce what the guides show.
 //!
-//! Each section (`##`) is one test in a folder of its own, from top to bottom. A block of Luau or YAML whose first line
-//! is a comment with a path is written to that file; a block of Luau without one is a whole spell that must end well.
-//! The commands of a `console` block are run by a shell, on the mock, and all that they say must stand below them.
-//! Where a command grants `example.com`, a server on loopback stands in for it. How long the case of a test takes is
+//! Each section (`##`) is one test in its own folder, performed from top to bottom. A Luau or YAML block whose first
+//! line is a comment with a path is written to that file. A Luau block without a path is a complete spell that must
+//! succeed. A shell runs the commands of a `console` block on the mock provider, and their whole output must follow
+//! them. Where a command grants `example.com`, a server on loopback replaces it. The duration of each test case is
 //! shown as 2 ms.
 //!
-//! `UPDATE=1 cargo test -p llmspell-cli --test guide` writes what they say into the guides; read it before you keep it.
+//! `UPDATE=1 cargo test -p llmspell-cli --test guide` writes the actual output into the guides. Review it before you
+//! commit.
 #![expect(clippy::disallowed_methods, reason = "the test starts the command and lays out its files itself")]
 #![expect(clippy::unwrap_used, reason = "what helps a test may fail it")]
 
@@ -19,14 +20,14 @@ use std::process::{Command, Stdio};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// What the guide says once and leaves out then.
+/// A note that the guides show once and then omit.
 const NOTE: &str = "note: MOCK_LLM is set: using the mock provider\n";
 
-/// What the server that stands in for `example.com` has.
+/// The page of the server that replaces `example.com`.
 const PAGE: &str = "<html><head><title>Example</title></head>\
                     <body><h1>Example Domain</h1><p>For use in documents.</p></body></html>";
 
-/// The guides, each with the commands whose flags it may name.
+/// The guides, each with the commands whose flags it may mention.
 const GUIDES: [(&str, &[&str]); 5] = [
     ("spell-development.md", &["run", "test"]),
     ("testing-spells.md", &["run", "test"]),
@@ -65,7 +66,7 @@ fn trial(guide: &str, (line, section): (usize, &str)) -> Trial {
     })
 }
 
-/// The flags that a guide names and the commands do not have.
+/// Returns the flags that a guide mentions but no command has.
 fn unknown_flags(text: &str, commands: &[&str]) -> Vec<String> {
     let help: String = commands
         .iter()
@@ -93,7 +94,7 @@ fn difference(expected: &str, found: &str) -> Failed {
     ))
 }
 
-/// The sections of a guide, each with the line that it begins at.
+/// Returns the sections of a guide with their first line numbers.
 fn sections(text: &str) -> Vec<(usize, &str)> {
     let mut starts = vec![(1, 0)];
     let mut at = 0;
@@ -107,7 +108,7 @@ fn sections(text: &str) -> Vec<(usize, &str)> {
     starts.into_iter().zip(ends).map(|((line, start), end)| (line, &text[start..end])).collect()
 }
 
-/// Does what a section says, and returns it with what the commands really said.
+/// Performs a section. Returns it with the actual output of its commands.
 fn tell(section: &str) -> String {
     let desk = Desk::new();
     let mut told = String::new();
@@ -129,7 +130,7 @@ fn tell(section: &str) -> String {
     told + rest
 }
 
-/// Where a reader tries things out.
+/// The folder in which a section is performed.
 struct Desk {
     home: tempfile::TempDir,
     folder: PathBuf,
@@ -147,7 +148,7 @@ impl Desk {
         Self { home, folder, server }
     }
 
-    /// Writes a block into the file that it names, or runs it.
+    /// Writes a block into its file, or runs it.
     fn lay_out(&self, language: &str, content: &str) {
         let first = content.lines().next().unwrap_or_default();
         let path = first.trim_start_matches(['-', '#', ' ']);
@@ -162,13 +163,13 @@ impl Desk {
         }
     }
 
-    /// Runs each command of a transcript; returns it with what they said.
+    /// Runs each command of a transcript. Returns it with the actual output.
     fn type_in(&self, transcript: &str) -> String {
         let commands = transcript.lines().filter_map(|line| line.strip_prefix("$ "));
         commands.map(|command| format!("$ {command}\n{}", self.run(command))).collect()
     }
 
-    /// All that a command says.
+    /// Returns the whole output of a command.
     fn run(&self, command: &str) -> String {
         let here = format!("127.0.0.1:{}", self.server);
         let granted = command.contains("--allow-net=example.com");
@@ -178,7 +179,7 @@ impl Desk {
             command.to_owned()
         };
         let said = String::from_utf8(self.shell(&typed).stdout).unwrap();
-        // What was used ends with a time, which is never the same.
+        // The note about the usage ends with a time, which varies.
         let is_used = |line: &&str| line.starts_with("note: ") && line.contains(" model call");
         let said: String = said.split_inclusive('\n').filter(|line| !is_used(line)).collect();
         let said = said.replace(NOTE, "").replace(self.folder.to_str().unwrap(), "/home/ada/spells");
@@ -200,7 +201,7 @@ impl Desk {
     }
 }
 
-/// The line of a case without what differs each time.
+/// Replaces the duration in a case's line.
 fn without_time(line: &str) -> String {
     match line.trim_end().rsplit_once("  ") {
         Some((case, time)) if line.starts_with("  ok    ") || line.starts_with("  FAIL  ") => {
@@ -218,7 +219,7 @@ fn serve(mut socket: TcpStream) {
     while reader.read_line(&mut line).unwrap_or(0) > 2 {
         line.clear();
     }
-    // Who asked may be gone.
+    // The client may have disconnected.
     let _ = write!(
         socket,
         "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{PAGE}",

@@ -1,4 +1,4 @@
-//! The network's gate: redirects, bounds and what is written down, over a network that a test made up.
+//! The network gate: redirects, limits and recording, over an invented network.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 use std::net::IpAddr;
@@ -17,9 +17,9 @@ use tokio::time::Instant;
 
 type Respond = Box<dyn Fn(&str) -> Option<Incoming> + Send + Sync>;
 
-/// A network where every name has one public address. Keeps what was asked, a line a hop.
+/// A network in which every name has one public address. It records its requests, one line per hop.
 struct Made {
-    /// Answers to a URL; `None` never does.
+    /// Answers a URL; `None` never answers.
     respond: Respond,
     asked: Mutex<Vec<String>>,
 }
@@ -69,7 +69,7 @@ fn run(net: &Arc<Made>, grants: &str) -> Context {
     Context::builder().permissions(permissions).net(net).build()
 }
 
-/// A request with two credentials and a note, and a body where its method is POST.
+/// A request with two credentials and an ordinary header; a `POST` also has a body.
 fn request(method: &str, url: &str) -> HttpRequest {
     let mut request = HttpRequest::new(method, url);
     for (name, value) in [("Authorization", "hunter2"), ("X-Api-Key", "hunter2"), ("X-Note", "n")] {
@@ -161,7 +161,7 @@ async fn a_redirect_that_cannot_be_followed_is_an_error_and_one_that_is_not_want
     assert_eq!((response.head.status, response.head.headers.get("LOCATION")), (302, Some("https://c.test/")));
 }
 
-/// How an error came, and after how many seconds.
+/// Returns an error and the seconds until it occurred.
 async fn failure(net: &Arc<Made>, timeout: u64) -> String {
     let request = HttpRequest { timeout: Duration::from_secs(timeout), ..request("GET", "https://a.test/") };
     let begun = Instant::now();
@@ -169,7 +169,7 @@ async fn failure(net: &Arc<Made>, timeout: u64) -> String {
     format!("{} s: {}: {}", begun.elapsed().as_secs(), error.kind(), error.message())
 }
 
-/// A body that says a byte every so many seconds, for ever.
+/// A body that sends a byte every `seconds`, forever.
 fn dripping(seconds: u64) -> Arc<Made> {
     Made::new(move |_| {
         let wait = move |()| async move {
@@ -214,7 +214,7 @@ async fn a_body_counts_against_the_memory_of_the_run_while_it_is_held() {
     assert_eq!(error.kind().as_str(), "limit.memory");
 }
 
-/// A fetch, a stream that is cut, a stream that is left early, and a failure: what they came to.
+/// Makes a fetch, an interrupted stream, a stream that is left early, and a failing request. Returns their results.
 async fn touch(cx: &Context) -> Vec<String> {
     let (whole, _) = cx.net().fetch(request("POST", "https://a.test/whole")).await.unwrap();
     let mut came = vec![format!("{whole:?}")];

@@ -1,4 +1,4 @@
-//! One definition of a bridge serves every engine: a bridge that no engine knows, called from each.
+//! One definition of a bridge serves every engine: each engine calls a bridge that it does not know.
 
 use std::sync::Arc;
 

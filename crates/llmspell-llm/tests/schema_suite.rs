@@ -1,7 +1,7 @@
-//! Runs the official JSON-Schema-Test-Suite for all drafts that are supported, its optional part included.
+//! Runs the official JSON-Schema-Test-Suite for all supported drafts, including its optional part.
 //!
-//! The suite is the one that `tools/json-schema-test-suite` pins, which `pip` downloads beneath the target folder when it
-//! is first wanted. What does not pass is in `SKIPPED`, with the reason; the test fails when that changes in either
+//! `tools/json-schema-test-suite` pins the version. `pip` downloads it into the target folder when it is first needed.
+//! Cases that do not pass are listed in `SKIPPED` with a reason; the test fails if the list is wrong in either
 //! direction.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 #![expect(clippy::disallowed_methods, reason = "downloads and reads the suite")]
@@ -13,7 +13,7 @@ use std::process::Command;
 use llmspell_llm::Schema;
 use serde_json::{Value as Json, json};
 
-/// A draft: its folder in the suite, its `$schema`, and how many cases pass and are skipped.
+/// A draft: its folder in the suite, its `$schema`, and the numbers of cases that pass and that are skipped.
 const DRAFTS: [(&str, &str, usize, usize); 5] = [
     ("draft2020-12", "https://json-schema.org/draft/2020-12/schema", 1354, 61),
     ("draft2019-09", "https://json-schema.org/draft/2019-09/schema", 1335, 46),
@@ -22,25 +22,25 @@ const DRAFTS: [(&str, &str, usize, usize); 5] = [
     ("draft4", "http://json-schema.org/draft-04/schema#", 686, 24),
 ];
 
-/// Whole files and folders that are not run, for every draft.
+/// Files and folders that are skipped for every draft.
 const NOT_RUN: [(&str, &str); 1] = [("optional/format/", "`format` is an annotation")];
 
-/// Why a group of cases does not pass.
+/// The reason why a group of cases does not pass.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reason {
-    /// It refers to another document. Nothing is fetched, and the drafts' own meta-schemas are no exception: the schema is
+    /// It refers to another document. Nothing is fetched, not even the drafts' own meta-schemas, so the schema is
     /// refused.
     Remote,
-    /// It is written for a meta-schema of its own, which says which vocabularies it uses: the schema is refused.
+    /// It uses a custom meta-schema that declares its vocabularies, so the schema is refused.
     Vocabulary,
-    /// Defaults are filled in before a value is checked, so one that does not fit its schema is an error.
+    /// Defaults are filled in before validation, so a default that violates its schema is an error.
     Defaults,
     /// `contentEncoding` and `contentMediaType` are annotations.
     Content,
 }
 use Reason::{Content, Defaults, Remote, Vocabulary};
 
-/// Groups of which cases do not pass, in every draft that has them: file, group and reason.
+/// Groups with cases that do not pass, for every draft that contains them: file, group and reason.
 const SKIPPED: [(&str, &str, Reason); 37] = [
     ("default.json", "invalid string value for default", Defaults),
     ("default.json", "invalid type for default", Defaults),
@@ -93,7 +93,7 @@ fn suite() -> PathBuf {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/json-schema-test-suite");
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("json-schema-test-suite");
     fs::create_dir_all(&place).unwrap();
-    // Each test is a process of its own.
+    // Each test may be a separate process.
     let lock = File::create(place.join("lock")).unwrap();
     lock.lock().unwrap();
     let (wanted, installed) = (tools.join("requirements.txt"), place.join("installed.txt"));
@@ -132,7 +132,7 @@ fn suite() -> PathBuf {
     place.join("json/tests")
 }
 
-/// All test files of a draft, by their names in its folder.
+/// Returns all test files of a draft, relative to its folder.
 fn files(folder: &Path) -> Vec<String> {
     let mut folders = vec![folder.to_owned()];
     let mut files = Vec::new();
@@ -151,7 +151,7 @@ fn files(folder: &Path) -> Vec<String> {
     files
 }
 
-/// Runs one draft; returns how many cases pass, how many are skipped, and what is not as listed.
+/// Runs one draft. Returns the numbers of passed and of skipped cases, and what differs from the list.
 fn run(suite: &Path, draft: &str, uri: &str) -> (usize, usize, Vec<String>) {
     let (mut passed, mut skipped, mut wrong) = (0, 0, Vec::new());
     let folder = suite.join(draft);
@@ -170,7 +170,7 @@ fn run(suite: &Path, draft: &str, uri: &str) -> (usize, usize, Vec<String>) {
             let mut is_refused = true;
             let failing = tests.iter().filter_map(|test| {
                 let result = schema.check(test["data"].clone());
-                // A schema that is refused fails its cases, whatever they expect.
+                // A refused schema fails all its cases, whatever they expect.
                 let refused =
                     result.as_ref().is_err_and(|error| error.expected == "a schema that can be used");
                 is_refused &= refused;

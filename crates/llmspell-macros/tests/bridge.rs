@@ -1,4 +1,4 @@
-//! A bridge made by the macro: what it says of itself, and what its functions do.
+//! The macro `#[bridge]`: the documentation that it collects, and the behaviour of the methods.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -79,7 +79,7 @@ pub mod greet {
     }
 }
 
-/// `name(param, param...) -> returns, since`, for each method.
+/// Returns `name(param, param...) -> returns, since` for each method.
 fn outline(methods: &[Method]) -> Vec<String> {
     let mut generator = schemars::SchemaGenerator::default();
     methods

@@ -1,10 +1,10 @@
-//! The invariants of absence in ARCHITECTURE.md: which crate may know which.
+//! The invariants of absence in ARCHITECTURE.md: which crate may depend on which.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Each crate of ours and those of ours that it may depend on; and words no dependency of it may contain.
+/// Each workspace crate, the workspace crates that it may depend on, and words that no dependency's name may contain.
 const EDGES: &[(&str, &[&str], &[&str])] = &[
     ("llmspell-core", &[], &["mlua", "rquickjs", "reqwest", "hyper", "genai"]),
     ("llmspell-macros", &[], &["mlua", "reqwest", "tokio"]),
@@ -23,7 +23,7 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
     ("llmspell-cli", &["llmspell"], &["mlua", "reqwest", "genai"]),
 ];
 
-/// The names under `[dependencies]` of a crate's manifest, features and versions aside.
+/// Returns the names under `[dependencies]` in a crate's manifest, without features and versions.
 #[expect(clippy::disallowed_methods, reason = "a test reads the manifests it is about")]
 fn dependencies(name: &str) -> BTreeSet<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name).join("Cargo.toml");

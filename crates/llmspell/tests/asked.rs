@@ -1,4 +1,4 @@
-//! What a spell asks for, and the fingerprint of the version that asks.
+//! The permissions that a spell requests, and the digest of the version that requests them.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 #![expect(clippy::disallowed_methods, reason = "tests lay out their files themselves")]
 
@@ -154,7 +154,7 @@ async fn no_module_runs_that_is_not_as_it_was_in_the_digest() {
                 let removed = run(&spell).await;
                 write(folder.path(), name, text);
                 if lone {
-                    // Nobody approved its modules: it has no folder and asks for nothing.
+                    // The modules of this spell were not approved: it has no folder and requests no permissions.
                     assert_eq!(changed.unwrap(), "lib deep".into());
                     continue;
                 }
@@ -174,7 +174,7 @@ async fn no_module_runs_that_is_not_as_it_was_in_the_digest() {
 async fn no_module_runs_that_was_created_after_the_digest() {
     let optional = "local ok, found = pcall(require, './new'); return if ok then found else tostring(found)";
     for (main, text, created) in [
-        // It would be found in the place of what was approved.
+        // It would be found instead of the approved file.
         ("main.luau", "return require('./lib')", "lib.luau"),
         ("main.ts", "import a from './lib'; export default a;", "lib.js"),
         ("main.ts", "import a from './lib.js'; export default a;", "lib.js"),
@@ -271,7 +271,7 @@ fn links_are_seen_and_lead_nowhere_outside() {
     symlink(outside.path().join("folder"), folder.path().join("far")).unwrap();
     symlink("loop.luau", folder.path().join("loop.luau")).unwrap();
     assert_eq!(digest(folder.path()), first, "no module is read through these");
-    // A link to a folder and one to a file are other ways to what is there.
+    // A link to a folder and a link to a file are other paths to the same files.
     symlink("a", folder.path().join("lib")).unwrap();
     let to_a = digest(folder.path());
     fs::remove_file(folder.path().join("lib")).unwrap();

@@ -1,4 +1,4 @@
-//! What a run did is written down, and is enough: to play it again, and to go on with it.
+//! The journal of a run is enough to replay the run and to resume it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 use std::collections::HashMap;
@@ -19,18 +19,18 @@ use llmspell::{
     Result, RunState, RunStore, Runtime, Spell, SqliteStore, StoredRun,
 };
 
-/// What a store answers; a store in a folder is never waited for.
+/// Returns the result of a store. A store in a folder never has to be awaited.
 fn wait_for<T>(answer: BoxFuture<'_, Result<T>>) -> Result<T> {
     answer.now_or_never().unwrap()
 }
 
-/// Takes a run over to go on with it.
+/// Claims a run in order to resume it.
 fn claim(store: &Arc<dyn RunStore>, id: &str) -> (Lease, StoredRun) {
     let run = wait_for(store.load(id)).unwrap();
     (wait_for(store.claim(id, Claim::IfFree)).unwrap(), run)
 }
 
-/// Answers each call after another while, and counts them.
+/// Answers each call after a different delay, and counts calls.
 #[derive(Default)]
 struct Shuffled {
     calls: AtomicUsize,
@@ -90,7 +90,8 @@ impl Models for Shuffled {
     }
 }
 
-/// All that makes an order: answers that come at random, races, streams beside them, handlers, timers, a loop, storage.
+/// Everything that affects the order: answers at random times, races, concurrent streams, handlers, timers, a loop,
+/// storage.
 const EVERYTHING: &str = r#"
     local calls = {}
     for i = 1, 50 do
@@ -133,7 +134,7 @@ fn well(outcome: Outcome) -> Outcome {
     outcome
 }
 
-/// Waits for a run and what its listener hears of it.
+/// Waits for a run. Returns its outcome and what its listener received.
 fn listen(cast: Cast) -> (Outcome, String) {
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio.block_on(async {
@@ -164,7 +165,7 @@ fn a_recorded_run_plays_again_byte_by_byte_and_touches_nothing() {
     assert!(first.error.is_none(), "{:?}", first.error);
     assert_eq!(first.model_calls, 58);
 
-    // There are no models now, and the storage is another one.
+    // There are no models now, and the storage is empty.
     let offline = Runtime::builder().storage(folder.path().join("unused")).build().unwrap();
     for round in 0..100 {
         let again = wait(offline.cast(spell.clone()).replay(Recording::read(&file).unwrap()));
@@ -203,7 +204,7 @@ fn a_replay_that_asks_for_something_else_fails_closed() {
     assert_eq!(models.count(), 1);
 }
 
-/// A server that counts what it is sent, by the name in the path.
+/// A server that counts its requests by the name in the path.
 struct Counter {
     address: String,
     seen: Arc<Mutex<HashMap<String, usize>>>,
@@ -284,7 +285,7 @@ fn a_run_that_failed_goes_on_where_it_was() {
     let did: Vec<_> = kept.effects.iter().map(|effect| effect.entry.effect.path.to_string()).collect();
     assert_eq!(did, ["main#1", "main#2", "main#3", "main#4"]);
 
-    // The same spell with the loop's end changed is answered the same.
+    // The same spell with a different end of its loop receives the same answers.
     let quick = Spell::from_source("steps.luau", script.replace("params.spin", "1")).unwrap();
     let (done, heard) = listen(runtime.cast(quick).resume(&store, lease, kept, InDoubt::Fail));
     assert!(done.error.is_none(), "{:?}", done.error);
@@ -358,7 +359,7 @@ fn a_replay_keeps_its_order_when_the_script_is_stopped_for_its_neighbours() {
     let runtime = Runtime::builder().workers(1).models(Arc::new(Shuffled::default())).build().unwrap();
     let first = wait(runtime.cast(spell.clone()).param("spin", 20_000).record(&file));
     assert!(first.error.is_none(), "{:?}", first.error);
-    // Its neighbours: with them, a script is stopped sooner.
+    // Busy neighbours make a script yield sooner.
     let busy = Spell::from_source("busy.luau", "while true do end").unwrap();
     let neighbours: Vec<_> = (0..2).map(|_| runtime.cast(busy.clone()).start()).collect();
     for round in 0..5 {
@@ -368,7 +369,7 @@ fn a_replay_keeps_its_order_when_the_script_is_stopped_for_its_neighbours() {
     drop(neighbours);
 }
 
-/// Fails so many calls, and answers the rest.
+/// Fails a number of calls, and answers the rest.
 struct Failing {
     inner: Shuffled,
     failures: AtomicUsize,
@@ -412,7 +413,7 @@ impl Models for Failing {
     }
 }
 
-/// A runtime in this folder whose models fail so many hard questions.
+/// A runtime in this folder whose models fail this many hard questions.
 fn failing(folder: &std::path::Path, failures: usize) -> (Runtime, Arc<Failing>) {
     let models = Arc::new(Failing { inner: Shuffled::default(), failures: AtomicUsize::new(failures) });
     let builder = Runtime::builder().models(Arc::clone(&models) as _).storage(folder.join("storage"));
@@ -469,7 +470,7 @@ fn a_named_step_is_not_taken_again_even_when_the_spell_has_changed_around_it() {
     let (failed, heard) = listen(runtime.cast(spell.clone()).in_store(&store, OnUnavailable::Fail));
     assert_eq!(heard, "planning\nplanned\t0: one\t1: two\nworking\t1\nfailed\toverloaded\nworking\t2\n");
     assert_eq!(failed.model_calls, 4);
-    // Another effect stands before it now, and its function would not do.
+    // The effect now has another number, and performing the function would fail.
     let changed = script
         .replace("local plan", "print('new', type(time.now()))\nlocal plan")
         .replace("llm.chat(\"one\")", "error(\"not again\")");
@@ -483,7 +484,7 @@ fn a_named_step_is_not_taken_again_even_when_the_spell_has_changed_around_it() {
     assert_eq!((done.model_calls, done.usage.output_tokens), (3, 15), "what was used before counts");
     assert_eq!(models.inner.count(), 3);
 
-    // Recorded with a step that fails and one that does not, it plays again.
+    // A recording with a failed and a completed step can be replayed.
     let (runtime, models) = failing(folder.path(), 1);
     let first = well(wait(runtime.cast(spell.clone()).record(&file)));
     let again = well(wait(runtime.cast(spell).replay(Recording::read(&file).unwrap())));

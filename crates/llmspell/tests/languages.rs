@@ -1,4 +1,4 @@
-//! What is written down of a run does not tell in which language its spell was written.
+//! Recordings do not depend on the language of the spell.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 use std::path::Path;
@@ -11,7 +11,7 @@ use llmspell::llm::{Client, Mock};
 use llmspell::{Cast, ErrorKind, Outcome, Recording, Result, Runtime, Spell};
 use serde_json::Value as Json;
 
-/// One of each: models whole and in pieces, values and files that are kept, time, randomness, steps, errors.
+/// One of each effect: complete and streamed model calls, storage and files, time, randomness, steps, errors.
 const LUAU: &str = r#"
 print(llm.chat("Hello " .. params.name))
 storage.set("seen", { params.name, 2 })
@@ -93,7 +93,7 @@ fn wait(cast: Cast) -> Outcome {
     tokio.block_on(cast.start().outcome())
 }
 
-/// Runs a script and records it: what came of it, and the text of the recording.
+/// Runs a script and records it. Returns the outcome and the recording.
 fn record(name: &str, script: &str) -> (Outcome, String) {
     let folder = tempfile::tempdir().unwrap();
     let (file, runtime) = (folder.path().join("run.jsonl"), runtime(folder.path()));
@@ -103,7 +103,7 @@ fn record(name: &str, script: &str) -> (Outcome, String) {
     (outcome, Recording::read(&file).unwrap().text().unwrap())
 }
 
-/// Plays a recording with a script, where there are no models and nothing is kept.
+/// Replays a recording with a script, without models and without storage.
 fn replay(name: &str, script: &str, recording: &str) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let runtime = Runtime::builder().storage(folder.path()).build().unwrap();
@@ -111,7 +111,7 @@ fn replay(name: &str, script: &str, recording: &str) -> Outcome {
     wait(runtime.cast(spell).replay(Recording::parse(recording).unwrap()))
 }
 
-/// A recording without what names its run and the version of its spell.
+/// Returns a recording without the names of its run and its spell's version.
 fn without_names(recording: &str) -> Vec<Json> {
     let mut lines: Vec<Json> = recording.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let head = lines[0].as_object_mut().unwrap();
@@ -140,7 +140,7 @@ fn a_recording_plays_in_either_language() {
     }
 }
 
-/// A promise of Luau is a task, which numbers its own effects; JavaScript has none, and numbers calls as they come.
+/// A Luau promise is a task with its own effect numbers. JavaScript has no tasks, and numbers calls in order.
 #[test]
 fn what_runs_at_once_plays_in_its_own_language_alone() {
     let luau = (

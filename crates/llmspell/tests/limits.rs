@@ -1,4 +1,4 @@
-//! Each shape of attack ends with the limit it ran into, soon, and nothing the spell wrote runs afterwards.
+//! Attacks of each kind end soon, with the limit that they reached, and no code of the spell runs afterwards.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use llmspell::{Method, Outcome, Runtime, Spell};
 
 const CPU: Duration = Duration::from_millis(150);
-/// What an interruptible VM may take beyond its limit.
+/// How far a run in an interruptible VM may exceed its limit.
 const GRACE: Duration = Duration::from_millis(250);
 
 fn run(script: &str) -> Outcome {

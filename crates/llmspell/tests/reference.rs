@@ -1,4 +1,4 @@
-//! The generated reference: up to date, complete, and readable.
+//! The generated reference: up to date, complete and readable.
 
 #![expect(clippy::disallowed_methods, reason = "reads the repository that it belongs to")]
 
@@ -83,7 +83,7 @@ fn everything_that_scripts_can_call_is_explained_and_shown() {
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
 
-/// A bridge with one method, to see a whole page.
+/// A bridge with one method, to show a complete page.
 fn sample() -> Bridge {
     let add = Method::sync("add", |_, mut arguments| {
         let (first, second): (f64, Option<f64>) = (arguments.take("first")?, arguments.take("second")?);
@@ -161,7 +161,7 @@ declare sums: {
     assert!(declared.ends_with(expected), "{declared}");
 }
 
-/// What a prelude might bring.
+/// Possible docs of a prelude.
 const QUEUE: Furniture = Furniture {
     name: "queue",
     written: Written::Luau,

@@ -1,4 +1,4 @@
-//! Runs that share VMs, and runs that wait for room.
+//! Runs that share VMs, and runs that wait for a place.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use llmspell::{Bridge, Cast, Method, Outcome, Runtime, Spell, Value};
 use llmspell_core::bridge::Field;
 use tokio::sync::Semaphore;
 
-/// Returns the number of its VM, and prints which run it is.
+/// Prints the run's id and returns the number of its VM.
 const WHICH: &str = "print(spell.run_id) if params.fails then error('no') end return vm.number";
 
-/// A runtime that numbers its VMs: a constant is asked for once, when a VM is opened.
+/// A runtime that numbers its VMs: a constant is evaluated once, when a VM is opened.
 fn runtime() -> Runtime {
     let opened = AtomicU64::new(0);
     let number = Field::new("number", "", move |_, _| Ok(opened.fetch_add(1, Ordering::SeqCst) + 1));
@@ -43,7 +43,7 @@ async fn only_good_ends_of_the_same_spell_share_a_vm_and_only_when_asked() {
     assert_eq!(which().share_vm().start().outcome().await.value, Value::from(4));
 }
 
-/// A runtime in which `enter()` waits to be let in, and counts those that are in at once.
+/// A runtime in which `enter()` waits until the test continues it, and returns how many calls wait at that time.
 fn crowded(most: usize) -> (Runtime, Arc<Semaphore>, Arc<AtomicUsize>) {
     let (gate, inside) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
     let (waiting, counted) = (Arc::clone(&gate), Arc::clone(&inside));

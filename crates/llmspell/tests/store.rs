@@ -12,7 +12,7 @@ use llmspell::{
 use serde_json::json;
 use tempfile::TempDir;
 
-/// A store, and another handle of it as another process has it, if the store outlives a process.
+/// A store, and another handle to it as in another process, if the store outlives a process.
 struct Stores {
     name: &'static str,
     store: Arc<dyn RunStore>,
@@ -149,7 +149,7 @@ async fn an_owner_with_a_stale_epoch_writes_nothing() {
         let fenced = store.append(&first, &[done("main#2", 2, 2)]).await.unwrap_err();
         assert_eq!(fenced.kind(), ErrorKind::Conflict, "{name}");
         assert!(fenced.message().starts_with("another process has taken over run a1"), "{name}: {fenced}");
-        // Nor does giving it up take it from its owner.
+        // Releasing the old lease does not affect the new owner either.
         store.release(&first).await.unwrap();
         elsewhere.append(&second, &[done("main#2", 2, 3)]).await.unwrap();
         assert_eq!(store.load("a1").await.unwrap().effects.len(), 2, "{name}");
@@ -200,7 +200,7 @@ async fn runs_are_found_by_the_beginning_of_their_ids_and_removed() {
         assert_eq!(store.remove(&ids).await.unwrap(), 1, "{name}: one is running, one is not there");
         let left: Vec<_> = store.list().await.unwrap().runs.into_iter().map(|run| run.info.run_id).collect();
         assert_eq!(left, ["b1", "a2"], "{name}");
-        // What two runs share stays with the other one.
+        // Blobs that two runs share stay with the other one.
         let run = store.load("a2").await.unwrap();
         assert_eq!(
             run.effects[0].entry.end.clone().unwrap().answer.unwrap(),

@@ -1,4 +1,5 @@
-//! Streaming over a real socket: pieces reach the script as they come, and ending a run closes its socket at once.
+//! Streaming over a real socket: chunks reach the script as they arrive, and the end of a run closes its socket at
+//! once.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 use std::sync::Arc;
@@ -27,7 +28,7 @@ fn chunk(text: &str, finish: &str) -> String {
     )
 }
 
-/// A server that has read one request and begun its answer with one piece.
+/// A server that has read one request and sent the first chunk of its answer.
 async fn answering(listener: TcpListener) -> TcpStream {
     let (mut socket, _) = listener.accept().await.unwrap();
     let mut request = Vec::new();
@@ -67,7 +68,7 @@ async fn the_first_piece_reaches_the_script_before_the_last_leaves_the_server() 
     let (go_on, waiting) = oneshot::channel();
     let server = tokio::spawn(async move {
         let mut socket = answering(listener).await;
-        // The rest is sent only when the script has printed the first piece.
+        // The rest is sent only after the script has printed the first chunk.
         waiting.await.unwrap();
         socket.write_all(chunk("two", "\"stop\"").as_bytes()).await.unwrap();
         socket.write_all(b"data: [DONE]\n\n").await.unwrap();
@@ -81,7 +82,7 @@ async fn the_first_piece_reaches_the_script_before_the_last_leaves_the_server() 
     server.await.unwrap();
 }
 
-/// Waits for the first piece, ends the run by `end`, and returns how long the server waited for the socket to close.
+/// Waits for the first chunk, and ends the run with `end`. Returns how long the server's socket stayed open.
 async fn closed_after(end: impl FnOnce(Run)) -> Duration {
     let (listener, runtime) = listen().await;
     let server = tokio::spawn(async move {

@@ -18,7 +18,7 @@ fn map(entries: Vec<(&str, Value)>) -> Value {
     entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Map>().into()
 }
 
-/// A list of lists, this many deep.
+/// Returns a list nested this many levels deep.
 fn nested(levels: usize) -> Value {
     (0..levels).fold(Value::Nil, |inner, _| vec![inner].into())
 }

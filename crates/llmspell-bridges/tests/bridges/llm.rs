@@ -137,7 +137,7 @@ async fn an_answer_that_was_held_back_is_an_error() {
 
 #[tokio::test]
 async fn the_choice_of_provider_and_model_holds_for_the_run() {
-    // Each line: what is chosen, then provider/model afterwards or the error.
+    // Each row: the choice, then the resulting provider/model or the error.
     let steps = [
         ("llm.set_provider", "far", "far/wide"),
         ("llm.set_model", "org/deep", "far/org/deep"),
@@ -218,7 +218,7 @@ async fn tokens_are_counted_for_a_model() {
     }
 }
 
-/// A function that notes its chunks, and what it returns to each, in turn.
+/// Returns a callback that records its chunks and returns these answers in turn.
 fn noting(answers: Vec<llmspell_core::Result<Value>>) -> (Arc<Mutex<Vec<Value>>>, Value) {
     let chunks = Arc::<Mutex<Vec<Value>>>::default();
     let (noted, answers) = (Arc::clone(&chunks), Mutex::new(answers.into_iter()));
@@ -286,7 +286,7 @@ async fn cancelling_a_run_ends_its_stream() {
     assert_eq!(Arc::strong_count(&models.open), 1);
 }
 
-/// What a loop over an object asks it for.
+/// Requests the next item, as a loop over the object does.
 async fn next(cx: &Context, stream: &Value) -> llmspell_core::Result<Value> {
     let Value::Object(object) = stream else { panic!("{stream:?} is no object") };
     let Handler::Async(next) = &object.class().items.as_ref().unwrap().next.handler else {
@@ -322,11 +322,11 @@ async fn a_loop_that_is_left_stops_its_stream() {
         assert_eq!(Arc::strong_count(&models.open), 2);
         stream
     };
-    // Between two pieces.
+    // Closed between two chunks.
     let stream = open().await;
     call_on(&cx, &stream, "stop", vec![]).await.unwrap();
     assert_eq!(Arc::strong_count(&models.open), 1);
-    // While one is waited for, which nobody else can do meanwhile.
+    // Read by one task while another one waits, which is refused.
     let stream = open().await;
     let mut waiting = Box::pin(next(&cx, &stream));
     assert!(waiting.as_mut().now_or_never().is_none());
@@ -334,13 +334,13 @@ async fn a_loop_that_is_left_stops_its_stream() {
     call_on(&cx, &stream, "stop", vec![]).await.unwrap();
     assert_eq!(waiting.await.unwrap(), Value::Nil);
     assert_eq!(Arc::strong_count(&models.open), 1);
-    // By whoever gives up the wait, or the stream.
+    // Closed by dropping the wait or the stream.
     let stream = open().await;
     assert!(next(&cx, &stream).now_or_never().is_none());
     assert_eq!(next(&cx, &stream).await.unwrap(), Value::Nil);
     drop(open().await);
     assert_eq!(Arc::strong_count(&models.open), 1);
-    // By the end of the run, whoever still holds it.
+    // Closed by the end of the run, whoever still holds the stream.
     let _stream = open().await;
     let bridges = BridgeSet::new();
     bridges.add(llmspell_bridges::llm::bridge()).unwrap();

@@ -69,7 +69,7 @@ async fn logging_counts_as_output() {
     assert_eq!(error.kind().as_str(), "limit.output");
 }
 
-/// Answers with these lines, then ends.
+/// A console that returns these lines and then the end of input.
 struct Typed {
     lines: Mutex<std::vec::IntoIter<&'static str>>,
     prompts: Mutex<Vec<String>>,
@@ -115,7 +115,7 @@ async fn prompts_are_output() {
     assert_eq!(*typed.prompts.lock().unwrap(), ["Name? "]);
 }
 
-/// Asks, with a user who types these lines: what it came to, and the prompts.
+/// Asks a user who types these lines. Returns the result and the prompts.
 async fn asked(method: &str, arguments: Vec<Value>, lines: Vec<&'static str>) -> (String, Vec<String>) {
     let typed = Arc::new(Typed { lines: Mutex::new(lines.into_iter()), prompts: Mutex::default() });
     let cx = Context::builder().console(Arc::clone(&typed) as _).build();

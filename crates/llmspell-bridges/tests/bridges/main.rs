@@ -1,4 +1,4 @@
-//! The bridges, called as an engine would, in a world of our own.
+//! The bridges, called as an engine calls them, in an invented world.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 

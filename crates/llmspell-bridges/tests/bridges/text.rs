@@ -13,12 +13,12 @@ async fn ask(method: &str, arguments: Vec<Value>) -> Result<Value> {
     call(&Context::builder().build(), method, arguments).await
 }
 
-/// What the current thread has worked, however busy the machine is.
+/// Returns the processor time of the current thread, which does not depend on the load of the machine.
 fn worked() -> Duration {
     rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime).try_into().unwrap()
 }
 
-/// Runs on a thread with the stack of a worker; says how much work it was.
+/// Runs on a thread with the stack size of a worker. Returns the processor time.
 fn on_a_worker(
     method: &'static str,
     arguments: impl FnOnce() -> Vec<Value> + Send + 'static,
@@ -32,7 +32,7 @@ fn on_a_worker(
     std::thread::Builder::new().stack_size(8 << 20).spawn(work).unwrap().join().unwrap()
 }
 
-/// Checks that four times as large a text is about four times the work, and not sixteen times.
+/// Checks that a text four times as large takes about four times the work, not sixteen times.
 fn is_linear(name: &str, work: impl Fn(usize) -> Duration) {
     const NOISE: Duration = Duration::from_millis(20);
     let (few, many) = (work(1), work(4));
@@ -132,7 +132,7 @@ fn a_template_cannot_run_away() {
     ] {
         let shown = template[..40.min(template.len())].to_owned();
         let (result, took) = on_a_worker("text.template", move || vec![template.into(), value(json!({"a": "x"}))]);
-        // Refused, or done: what matters is that the thread and the machine live.
+        // Either result is fine, as long as the thread and the machine survive.
         drop(result);
         assert!(took < Duration::from_secs(2), "{took:?} {shown}");
     }
@@ -145,7 +145,7 @@ async fn pieces_are_measured_in_what_was_asked_for() {
     for (options, pieces) in [
         (json!({"size": 2, "by": "words"}), json!(["one two ", "three four ", "five"])),
         (json!({"size": 8, "by": "chars"}), json!(["one two ", "three ", "four ", "five"])),
-        // The small model of these tests counts a token a byte.
+        // The model of these tests counts one token per byte.
         (json!({"size": 8}), json!(["one two ", "three ", "four ", "five"])),
         (json!({"size": 4, "overlap": 2, "by": "words"}), json!(["one two three four ", "three four five"])),
         (json!({}), json!([words])),
@@ -190,7 +190,7 @@ fn a_large_text_is_cut_in_linear_time() {
         };
         cut(|_| json!({"by": "chars"}));
         cut(|_| json!({"by": "chars", "size": 500, "overlap": 250}));
-        // Larger pieces, and not more of them.
+        // Larger chunks, but not more of them.
         cut(|times| json!({"by": "words", "size": 25_000 * times}));
     }
 }

@@ -1,4 +1,4 @@
-//! The `time` and `crypto` bridges, under a clock that stands still and dice that are loaded.
+//! The `time` and `crypto` bridges, with a fixed clock and fixed randomness.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

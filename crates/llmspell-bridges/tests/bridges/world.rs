@@ -1,4 +1,4 @@
-//! A world of our own for the bridges: models that say what a test wrote down, and script functions made of Rust.
+//! An invented world for the bridges: scripted models, and script functions written in Rust.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,14 +14,14 @@ use llmspell_core::{
     Callback, CallbackHost, Context, Error, ErrorKind, Event, Map, Method, Result, Sink, Value,
 };
 
-/// Calls `bridge.method` as a script would.
+/// Calls `bridge.method` like a script.
 pub(crate) async fn call(cx: &Context, path: &str, arguments: Vec<Value>) -> Result<Value> {
     let (bridge, method) = path.split_once('.').unwrap();
     let bridge = BRIDGES.iter().map(|bridge| bridge()).find(|known| known.name == bridge).unwrap();
     run(cx, bridge.methods.iter().find(|known| known.name == method).unwrap(), arguments).await
 }
 
-/// Calls `object:method` as a script would.
+/// Calls `object:method` like a script.
 pub(crate) async fn call_on(
     cx: &Context,
     object: &Value,
@@ -47,12 +47,12 @@ async fn run(cx: &Context, method: &Method, arguments: Vec<Value>) -> Result<Val
     }
 }
 
-/// A value from JSON, for short tests.
+/// Converts JSON to a value.
 pub(crate) fn value(json: serde_json::Value) -> Value {
     llmspell_core::to_value(&json).unwrap()
 }
 
-/// The message of an error, with its kind before it.
+/// Returns an error's kind and message.
 pub(crate) fn refusal(result: Result<Value>) -> String {
     let error = result.unwrap_err();
     format!("{}: {}", error.kind(), error.message())
@@ -70,20 +70,20 @@ impl CallbackHost for Host {
     fn release(&self, _: u64) {}
 }
 
-/// A script function that answers at once.
+/// Returns a script function that answers immediately.
 pub(crate) fn function(answer: impl Fn(Vec<Value>) -> Result<Value> + Send + Sync + 'static) -> Value {
     Value::Callback(Callback::new(1, Arc::new(Host(Box::new(answer)))))
 }
 
-/// Models that stream the scripted pieces, and answer with all of them at once when asked for a whole answer.
+/// Models that stream scripted chunks, or return all of them as one answer.
 pub(crate) struct Scripted {
     pub(crate) pieces: Vec<Result<&'static str>>,
-    /// What the answer is besides its text.
+    /// The answer without its text.
     pub(crate) reply: Reply,
-    /// Whether the stream stays open after its last piece, for ever.
+    /// Whether the stream stays open after its last chunk, forever.
     pub(crate) hangs: bool,
     pub(crate) requests: Mutex<Vec<ChatRequest>>,
-    /// Alive as long as a stream is.
+    /// Cloned into each open stream, so its reference count shows how many are open.
     pub(crate) open: Arc<()>,
 }
 
@@ -101,7 +101,7 @@ impl Default for Scripted {
 }
 
 impl Scripted {
-    /// The requests so far, as `provider/model: text | text | …`.
+    /// Returns the requests so far, as `provider/model: text | text | …`.
     pub(crate) fn asked(&self) -> Vec<String> {
         let requests = self.requests.lock().unwrap();
         let line = |request: &ChatRequest| {
@@ -199,12 +199,12 @@ impl Models for Scripted {
     }
 }
 
-/// A run with these models.
+/// Returns the context of a run with these models.
 pub(crate) fn run_with(models: &Arc<Scripted>) -> Context {
     Context::builder().models(Arc::clone(models) as Arc<dyn Models>).build()
 }
 
-/// Keeps what a run says, a line an event.
+/// Records the events of a run, one line per event.
 #[derive(Default)]
 pub(crate) struct Heard(Mutex<Vec<String>>);
 

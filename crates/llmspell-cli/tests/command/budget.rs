@@ -1,4 +1,4 @@
-//! Calls at once cannot overspend, and what was paid for is kept.
+//! Budgets: concurrent calls cannot overspend together, and paid answers are recorded.
 
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::thread;
 
 use crate::support::{Folder, Seen, finish, folder, read_request};
 
-/// A model whose every answer used ten tokens each way; counts what it is asked.
+/// A model whose answers each use ten input and ten output tokens. Counts its requests.
 fn model() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -42,7 +42,7 @@ fn answer(socket: &mut TcpStream, streamed: bool) {
         ("application/json", body)
     };
     let length = body.len();
-    // Who is not waited for has gone.
+    // A client that no longer waits has disconnected.
     let _ = write!(
         socket,
         "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
@@ -89,13 +89,13 @@ fn of_a_hundred_calls_at_once_no_more_are_sent_than_are_paid_for() {
                 10,
                 "tokens limit of 200: 200 used, 0 left, and the next call may take 20",
             ),
-            // Each may have all that is left, until that is too little to ask for.
+            // Each call may use everything that is left, until that is too little for a call.
             (
                 &["--max-tokens=200"],
                 9,
                 "tokens limit of 200: 180 used, 20 left, and the next call may take 8202",
             ),
-            // Ten tokens each way are $0.0000225 with gpt-5-mini.
+            // Ten tokens each way cost $0.0000225 with gpt-5-mini.
             (
                 &["--max-cost=0.000225", "most=10"],
                 10,

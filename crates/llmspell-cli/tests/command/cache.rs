@@ -1,4 +1,4 @@
-//! An answer that was kept serves again where the script allows it: no model is asked, and nothing is paid.
+//! The answer cache: if the script allows it, a cached answer is used, no model is called and nothing is paid.
 
 use crate::support::{Folder, folder, seen};
 
@@ -33,7 +33,7 @@ fn what_was_answered_before_is_not_asked_again() {
     };
     let asked_twice = said("false 4", "note: 2 model calls, 12→8 tokens, free, TIME");
     assert_eq!(run(&folder, "false", &[]), asked_twice, "nothing is kept that is not to be");
-    // The stream finds what the first call has kept.
+    // The stream uses the cached answer of the first call.
     let asked_once = one("false 4", "note: 1 model call, 6→4 tokens, free, TIME");
     assert_eq!(run(&folder, "3600", &["--no-journal"]), asked_twice, "nor where nothing is");
     assert_eq!(run(&folder, "3600", &[]), asked_once);

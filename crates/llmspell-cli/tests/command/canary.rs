@@ -1,5 +1,5 @@
-//! A planted key is found nowhere: not on a stream, not in a recording, the journal's database, a trace or an export, and
-//! not in any form, even when the provider itself says it.
+//! A planted API key must appear nowhere: not in output, a recording, the journal's database, a trace or an export.
+//! This holds for all its encodings, and even if the provider returns the key.
 
 use std::fs;
 use std::io::Write as _;
@@ -10,10 +10,10 @@ use std::thread;
 
 use crate::support::{Folder, finish, folder, read_request};
 
-/// With characters that percent-encoding changes.
+/// The key contains characters that percent-encoding changes.
 const KEY: &str = "sk-canary/4711+secret";
 
-/// How it would be found: as it is, percent-encoded, and in base64 at each of the three places where it may begin.
+/// The forms to search for: plain, percent-encoded, and Base64 at each of its three alignments.
 const FORMS: [&str; 5] = [
     "canary",
     "sk%2Dcanary",
@@ -40,7 +40,7 @@ storage.set("kept", {provider = llm.list_providers(), usage = llm.usage()})
 error(select(2, llm.chat("refuse")))
 "#;
 
-/// A provider that answers some questions, and says the key in every error.
+/// A provider that answers some questions, and includes the key in every error.
 fn model() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -62,7 +62,7 @@ fn answer(socket: &mut TcpStream) {
         ("200 OK", "application/json", vec![body])
     } else if request.contains("\"stream\"") && !request.contains("\"refuse\"") {
         let chunk = r#"{"id":"1","object":"chat.completion.chunk","model":"m","choices":[{"index":0,"delta":{"content":"one "},"finish_reason":null}]}"#;
-        // The key comes in two pieces.
+        // The key arrives in two chunks.
         let broken = if request.contains("\"break\"") { format!("no JSON: {said}") } else { error };
         let (before, after) = broken.split_at(broken.find("canary").unwrap() + 3);
         (
@@ -86,7 +86,7 @@ fn answer(socket: &mut TcpStream) {
     }
 }
 
-/// A collector of traces: its address, and what it was sent.
+/// A trace collector: its address, and what it received.
 fn collector() -> (String, Arc<Mutex<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! `--dry-run`: what would run, and nothing that does.
+//! `--dry-run` shows what would run, and runs nothing.
 
 use serde_json::{Value, json};
 

@@ -1,8 +1,8 @@
-//! Keys from the environment and from `.env`.
+//! API keys from the environment and from `.env`.
 
 use crate::support::{Folder, finish, folder};
 
-/// The first provider, as `providers` shows it.
+/// Returns the first provider in the output of `providers`.
 fn found(folder: &Folder, environment: &[(&str, &str)]) -> (i32, String, String) {
     let mut command = folder.command(&["providers"]);
     let ran = finish(command.env_remove("MOCK_LLM").envs(environment.iter().copied()));
@@ -17,7 +17,7 @@ fn the_file_stands_behind_the_environment() {
     assert_eq!(found(&folder, &[]), (0, file.into(), String::new()));
     let both = "* openai from-environment OPENAI_API_KEY https://api.openai.com/v1";
     assert_eq!(found(&folder, &[("OPENAI_MODEL", "from-environment")]), (0, both.into(), String::new()));
-    // Set to nothing is set.
+    // An empty variable counts as set.
     let (_, cleared, _) = found(&folder, &[("OPENAI_API_KEY", ""), ("GROQ_API_KEY", "k")]);
     assert!(cleared.starts_with("* groq "), "{cleared}");
 }
@@ -34,6 +34,6 @@ fn a_file_that_cannot_be_read_is_an_error_that_shows_no_key() {
     assert_eq!(code, 2);
     assert!(stderr.starts_with("error: cannot read .env: Is a directory"), "{stderr}");
     assert!(stderr.contains("\nhint: make .env a text file that you may read"), "{stderr}");
-    // A command that asks no model does not read it.
+    // A command that calls no model does not read `.env`.
     assert_eq!(unreadable.run(&["doc", "llm.chat"]).code, 0);
 }

@@ -1,4 +1,4 @@
-//! The examples that come with the project, run as their pages say, in both of their languages.
+//! The example spells, run as their pages describe, in both languages.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -13,13 +13,13 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Folder, Seen, examples, finish, folder, read_request, seen};
 
-/// After which a command that says nothing more is taken to have failed.
+/// The time without output after which a command counts as stuck.
 const STUCK: Duration = Duration::from_secs(60);
 
 /// The languages of the examples.
 const LANGUAGES: [&str; 2] = ["luau", "ts"];
 
-/// The words that run an example in a language.
+/// Returns the arguments that run an example in a language.
 fn words<'a>(example: &'a str, lang: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     ["run", example, "--lang", lang].iter().chain(more).copied().collect()
 }
@@ -28,7 +28,7 @@ fn path(example: &str) -> String {
     examples().join(example).to_str().unwrap().to_owned()
 }
 
-/// Runs an example on the mock in a folder of its own.
+/// Runs an example on the mock in its own folder.
 fn run(example: &str, lang: &str, more: &[&str]) -> Seen {
     folder(&[]).run(&words(&path(example), lang, more))
 }
@@ -68,7 +68,7 @@ fn hello_llm_greets() {
     }
 }
 
-/// The languages' own line ends and letters are in it: columns are as wide in both.
+/// The prompt contains a line end and non-ASCII characters: columns must have the same width in both languages.
 #[test]
 fn provider_compare_says_the_same_in_both_languages() {
     for words in [&["-q"][..], &["providers=mock, nobody", "prompt=größe\n 你好  😀", "-q"]] {
@@ -157,7 +157,7 @@ stone: mock: Name a rhyme for "stone", and nothing else.
 wind: mock: Name a rhyme for "wind", and nothing else.
 "#;
     let ran = run("async-llm", lang, &["-q"]);
-    // The mock needs no time, so how many of its calls overlap is chance.
+    // The mock answers immediately, so it is chance how many of its calls overlap.
     let lines = ran.stdout.split_inclusive('\n');
     let stdout: String = lines.filter(|line| !line.starts_with("(calls at once: ")).collect();
     assert_eq!(seen(ran.code, &stdout, &ran.stderr), seen(0, shown, ""));
@@ -170,7 +170,7 @@ fn async_llm_says_what_overlapped() {
 
 fn async_llm_says_what_overlapped_in(lang: &str) {
     let (folder, spell) = (folder(&[]), path("async-llm"));
-    // No call of a group is answered before all of it are there.
+    // A group is answered only when all its calls have arrived.
     let base_url = model_for_groups(&[3, 1, 1, 2, 1, 2, 2, 1]);
     let ran = finish(&mut on_model(folder.command(&words(&spell, lang, &["-q"])), &base_url));
     let overlaps: Vec<&str> = ran.stdout.lines().filter(|line| line.starts_with('(')).collect();
@@ -181,7 +181,7 @@ fn async_llm_says_what_overlapped_in(lang: &str) {
     );
 }
 
-/// A model that takes calls in groups of these sizes, and answers those of a group together.
+/// A model that receives calls in groups of these sizes, and answers a group together.
 fn model_for_groups(sizes: &'static [usize]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -197,7 +197,7 @@ fn model_for_groups(sizes: &'static [usize]) -> String {
     format!("http://{address}/v1")
 }
 
-/// The command with a model on this computer in the place of the mock.
+/// Replaces the mock by a model on this machine.
 fn on_model(mut command: Command, base_url: &str) -> Command {
     command.env_remove("MOCK_LLM").env("OPENAI_API_KEY", "key").env("OPENAI_BASE_URL", base_url);
     command
@@ -206,7 +206,7 @@ fn on_model(mut command: Command, base_url: &str) -> Command {
 const PAGE: &str = "<html><head><title>x</title><script>evil()</script></head>\
                     <body><h1>Tides</h1><p>The <b>sea</b> rises and falls.</p></body></html>";
 
-/// Serves one page to one client, and returns the port.
+/// Serves one page to one client. Returns the port.
 fn serve_page() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -278,7 +278,7 @@ fn web_summarizer_wants_a_url() {
     }
 }
 
-/// A folder with so many texts.
+/// Returns a folder with this many text files.
 fn texts(count: usize) -> Folder {
     let folder = folder(&[]);
     for number in 0..count {
@@ -328,7 +328,7 @@ fn batch_files_goes_on_when_a_file_fails_in(lang: &str) {
          error: texts/empty.txt: the file is empty\n\
          error: not every file has a summary; a second run tries the others again\n  at {place}\n"
     );
-    // One by one, so that they fail in order.
+    // One at a time, so that they fail in order.
     let ran = finish(batch(&folder, lang).arg("at_once=1"));
     assert_eq!(ran, seen(1, "3 summarised, 0 skipped, 2 failed\n", &told));
     assert_eq!(names(&folder.path().join("short")), ["000.md", "001.md", "002.md"]);
@@ -355,7 +355,7 @@ fn batch_files_writes_where_it_may_and_nowhere_else_in(lang: &str) {
     assert!(!folder.path().join("short").exists());
 }
 
-/// A model that answers so many calls and leaves all others waiting, each of which it tells of.
+/// A model that answers this many calls and leaves all others waiting. Reports each waiting call.
 fn model_with(answers: usize) -> (String, Receiver<TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -377,7 +377,7 @@ fn model_with(answers: usize) -> (String, Receiver<TcpStream>) {
 fn answer(socket: &mut TcpStream) {
     let body = r#"{"id":"1","object":"chat.completion","model":"m","choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"short"}}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}"#;
     let length = body.len();
-    // Who lost a race has gone.
+    // The loser of a race has disconnected.
     let _ = write!(
         socket,
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
@@ -395,7 +395,7 @@ fn batch_files_keeps_what_is_done_when_it_is_interrupted_in(lang: &str) {
     let start = |base_url: &str| on_model(batch(&folder, lang), base_url);
     let (base_url, waits) = model_with(DONE);
     let mut child = start(&base_url).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // When all eight that it works on wait for the model, all that were answered are written.
+    // When all eight concurrent calls wait for the model, all answered files are written.
     let sockets: Vec<TcpStream> = (0..8).map(|_| waits.recv_timeout(STUCK).unwrap()).collect();
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
@@ -408,7 +408,7 @@ fn batch_files_keeps_what_is_done_when_it_is_interrupted_in(lang: &str) {
     for name in &written {
         assert_eq!(fs::read_to_string(folder.path().join("short").join(name)).unwrap(), "short\n");
     }
-    // Just the rest is asked: one call more, and the run would wait for ever.
+    // Only the rest is requested; with one more call, the run would wait forever.
     let (base_url, _waits) = model_with(200 - DONE);
     let told = format!("{} summarised, {DONE} skipped, 0 failed\n", 200 - DONE);
     assert_eq!(finish(&mut start(&base_url)), seen(0, &told, ""));
@@ -421,7 +421,7 @@ fn what_works_with_tools_says_the_same_in_both_languages() {
         ("tool-basics", 0, "mock: How many miles are 42 kilometres, and how many words has this question?\n"),
         ("research-agent", 0, "mock: What is a comet made of?\n"),
         ("planner", 0, "mock: A picnic for twelve on Saturday\n"),
-        // The mock, which repeats what it is told, has no data to give.
+        // The mock echoes its prompt, which is not valid data.
         ("code-review", 7, ""),
         ("invoice-extract", 0, "0 read, 20 not\n"),
     ] {

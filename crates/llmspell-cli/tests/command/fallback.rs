@@ -1,4 +1,4 @@
-//! Another model answers when a provider fails, and how fast a provider is called.
+//! Fallback models, and rate limits of providers.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -11,7 +11,7 @@ use crate::support::{Folder, Seen, finish, folder, read_request};
 const BUSY: &str = r#"{"error": {"message": "no credit", "code": "insufficient_quota"}}"#;
 const ANSWER: &str = r#"{"model": "m", "choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "short"}}], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}"#;
 
-/// A server that answers so to all, and when it was asked.
+/// A server that gives everybody the same answer, and records the times of requests.
 pub(crate) fn server(status: u16, body: &'static str) -> (String, Arc<Mutex<Vec<Instant>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -27,7 +27,7 @@ pub(crate) fn server(status: u16, body: &'static str) -> (String, Arc<Mutex<Vec<
                 let head = format!(
                     "HTTP/1.1 {status} S\r\ncontent-type: application/json\r\ncontent-length: {length}"
                 );
-                // Who is not waited for has gone.
+                // A client that no longer waits has disconnected.
                 let _ = write!(socket, "{head}\r\nconnection: close\r\n\r\n{body}");
             });
         }
@@ -97,7 +97,7 @@ fn what_another_model_answered_is_not_kept_for_the_next_time() {
         assert_eq!((ran.code, ran.stdout.as_str()), (0, "short by groq after 2\n"), "{}", ran.stderr);
         assert_eq!(asked.lock().unwrap().len(), times);
     }
-    // What the model itself answered is, whatever it might have fallen back on.
+    // An answer of the requested model is cached, even if fallbacks were configured.
     let (works, asked) = server(200, ANSWER);
     for words in [&["--fallback=groq/x"][..], &[]] {
         let words: Vec<&str> = ["run", "s.luau"].iter().chain(words).copied().collect();
@@ -161,7 +161,7 @@ fn a_fallback_that_is_not_there_is_told_before_the_run() {
         ran.stderr
     );
     assert_eq!(asked.lock().unwrap().len(), 0);
-    // The mock is not left for what a manifest names.
+    // The mock is not replaced by the manifest's fallbacks.
     folder.write("t/spell.yaml", "name: t\nmodels: {fallback: [anthropic/claude]}\n");
     folder.write("t/main.luau", "return llm.chat('hi')");
     assert_eq!(folder.run(&["run", "t", "-q"]).stdout, "mock: hi\n");
@@ -176,7 +176,7 @@ fn a_fallback_that_is_not_there_is_told_before_the_run() {
 
 #[test]
 fn a_rate_holds_for_all_calls_of_a_run() {
-    // Ten at once, and then one and a half a second.
+    // Ten immediately, and then 1.5 per second.
     let (url, asked) = server(200, ANSWER);
     let source = "local calls = {}\nfor i = 1, 12 do calls[i] = promise.spawn(llm.chat, `{i}`) end\n\
                   promise.all(calls):await()\nreturn 'done'";

@@ -1,4 +1,4 @@
-//! Values that lie to the host: an error of the script, and never the end of the program.
+//! Hostile values: they cause an error of the script, never the end of the program.
 
 use crate::support::folder;
 

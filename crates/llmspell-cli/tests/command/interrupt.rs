@@ -1,4 +1,4 @@
-//! Ctrl-C, and readers who go away.
+//! Ctrl-C, and readers that close the pipe.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Folder, folder, read_request};
 
-/// How late a server may see that its client has gone.
+/// How late a server may notice that its client has disconnected.
 const PROMPT: Duration = Duration::from_millis(100);
 
 const STREAM: &str = r#"
@@ -18,7 +18,7 @@ local err = llm.stream_chat("count", function(chunk) print(chunk) end)
 if err then error(err) end
 "#;
 
-/// A model that says one word and then nothing more. Tells when its client has gone.
+/// A model that sends one word and then stalls. Reports when its client disconnects.
 fn stalling_model() -> (String, Receiver<Instant>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -32,7 +32,7 @@ fn stalling_model() -> (String, Receiver<Instant>) {
             "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\ndata: {chunk}\n\n"
         )
         .unwrap();
-        // A client that goes away ends the stream or resets it.
+        // A client that disconnects ends the stream or resets it.
         let _ = socket.read(&mut [0]);
         let _ = gone.send(Instant::now());
     });
@@ -64,7 +64,7 @@ fn an_interrupt_closes_the_socket_at_once() {
         let folder = folder(&[("spell.luau", STREAM)]);
         let (mut child, mut stdout) = start(&folder, &base_url);
         let mut line = String::new();
-        // The first piece is shown before the answer is whole.
+        // The first chunk is shown before the answer is complete.
         stdout.read_line(&mut line).unwrap();
         assert_eq!(line, "one\n");
         let asked = Instant::now();

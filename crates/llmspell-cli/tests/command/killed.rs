@@ -1,4 +1,4 @@
-//! A run whose process is killed, at any moment, goes on until it ends, and does nothing twice.
+//! Runs whose process is killed at any moment: each can be resumed until it ends, and repeats no effect.
 
 use std::collections::HashMap;
 use std::fs;
@@ -13,11 +13,11 @@ use serde_json::Value;
 
 use crate::support::{Folder, Seen, finish, folder, read_request};
 
-/// How often the process is killed, and what of that is as much as another language needs.
+/// The number of kills, and the smaller number that is enough for further languages.
 const KILLS: u32 = 200;
 const FEW_KILLS: u32 = 40;
 
-/// Ten rounds of four effects, of which one must not be repeated and one may be, for the server knows its key.
+/// Ten rounds of four effects. One must not be repeated; one may be repeated, because the server recognizes its key.
 const SPELL: &str = r#"
 local function must(value, err)
     if err then error(err) end
@@ -38,7 +38,7 @@ end
 return answers
 "#;
 
-/// The same, where promises are the language's own.
+/// The same with JavaScript's own promises.
 const JAVASCRIPT: &str = r#"
 const answers = [];
 for (let round = 1; round <= 10; round++) {
@@ -52,8 +52,8 @@ for (let round = 1; round <= 10; round++) {
 export default answers;
 "#;
 
-/// An agent whose tool does as much in each turn. The mock repeats what it is told, so that what the tool answers is the
-/// next call.
+/// An agent whose tool has the same effects in each turn. The mock echoes its prompt, so the tool's result is the next
+/// call.
 const AGENT: &str = r#"
 local function must(value, err)
     if err then error(err) end
@@ -88,11 +88,11 @@ local result = must(agent:run(call(1)))
 return {text = result.text, turns = result.turns, receipts = receipts}
 "#;
 
-/// What a shop has sold to each buyer: orders by their key, as one that takes each only once. A request of a process that
-/// was killed may come late, when another buyer's turn has begun.
+/// The orders of each buyer, by idempotency key. A request of a killed process may arrive late, during the next buyer's
+/// run.
 type Orders = Arc<Mutex<HashMap<String, HashMap<String, (String, u32)>>>>;
 
-/// A shop that answers each key once, and the same ever after.
+/// A shop that accepts each key once, and repeats its answer afterwards.
 fn shop() -> (String, Orders) {
     let orders = Orders::default();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -101,7 +101,7 @@ fn shop() -> (String, Orders) {
     thread::spawn(move || {
         for socket in listener.incoming() {
             let (socket, taken) = (socket.unwrap(), Arc::clone(&taken));
-            // Whoever was killed has gone.
+            // A killed client has disconnected.
             thread::spawn(move || serve(socket, &taken));
         }
     });
@@ -140,12 +140,12 @@ fn serve(socket: TcpStream, orders: &Orders) -> std::io::Result<()> {
     }
 }
 
-/// The run: to begin, or to go on.
+/// Returns the command that starts or resumes the run.
 fn command(folder: &Folder, words: &[&str]) -> Command {
     folder.command(words)
 }
 
-/// Lets it run for so long, and kills it. Tells what is seen of it when it ends before that.
+/// Runs a command for this long and kills it. Returns its result if it ended before that.
 fn kill_after(mut command: Command, moment: Duration) -> Option<Seen> {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let until = Instant::now() + moment;
@@ -166,7 +166,7 @@ fn kill_after(mut command: Command, moment: Duration) -> Option<Seen> {
     })
 }
 
-/// What a user would say of the line that was to be appended: it is in the file, or it is not.
+/// Returns the user's decision about the append in doubt: whether the line is in the file.
 fn look(folder: &Folder, run: &str) -> &'static str {
     let shown = folder.run(&["runs", "show", run, "--output=json"]).stdout;
     let run: Value = serde_json::from_str(&shown).unwrap();
@@ -196,7 +196,7 @@ fn no_tool_of_an_agent_runs_twice() {
     eprintln!("{}", kill_and_resume("spell.luau", AGENT, FEW_KILLS));
 }
 
-/// Kills runs of a spell so often, and tells what came of it.
+/// Kills and resumes runs of a spell this often. Returns a summary.
 fn kill_and_resume(file: &str, spell: &str, most: u32) -> String {
     let (address, orders) = shop();
     let begin = |folder: &Folder, buyer: u32| {
@@ -222,7 +222,7 @@ fn kill_and_resume(file: &str, spell: &str, most: u32) -> String {
     };
     check(&undisturbed, 0, &expected);
 
-    // Any sequence will do that has no pattern.
+    // Any sequence without a pattern will do.
     let mut random = 1_u64;
     let mut moment = || {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -247,7 +247,7 @@ fn kill_and_resume(file: &str, spell: &str, most: u32) -> String {
                     kills += 1;
                     command(&folder, &["runs", "resume", &run, "-q"])
                 }
-                // It was killed before it did anything.
+                // It was killed before its first effect.
                 (None, None) => {
                     kills += 1;
                     begin(&folder, buyer)
@@ -285,10 +285,10 @@ for await (const chunk of llm.stream("count")) {
 export default text;
 "#;
 
-/// The chunks of each streamed answer.
+/// The number of chunks of each streamed answer.
 const CHUNKS: u32 = 10;
 
-/// A provider that streams the same answer each time, a chunk every few milliseconds, and counts the idempotency keys.
+/// A provider that always streams the same answer, one chunk every few milliseconds, and counts the idempotency keys.
 fn streaming_provider() -> (String, Arc<Mutex<HashMap<String, u32>>>) {
     let asked = Arc::<Mutex<HashMap<String, u32>>>::default();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -297,7 +297,7 @@ fn streaming_provider() -> (String, Arc<Mutex<HashMap<String, u32>>>) {
     thread::spawn(move || {
         for socket in listener.incoming() {
             let (socket, counted) = (socket.unwrap(), Arc::clone(&counted));
-            // Whoever was killed has gone.
+            // A killed client has disconnected.
             thread::spawn(move || stream_answer(socket, &counted));
         }
     });
@@ -374,7 +374,7 @@ fn kill_streams(file: &str, spell: &str, most: u32) -> String {
                 (Some(75), Some(run)) => {
                     provider(&folder, &["runs", "resume", &run, "-q", look(&folder, &run)])
                 }
-                // The stream failed, for the process was killed in the middle of it.
+                // The stream failed, because the process was killed in the middle of it.
                 (Some(6), Some(run)) => {
                     interrupted += 1;
                     provider(&folder, &["runs", "resume", &run, "-q"])

@@ -56,12 +56,12 @@ fn each_limit_has_its_exit_code_and_its_name() {
     }
 }
 
-/// What no engine can stop: a native of the VM that goes on by itself. The process ends a second after the limit.
+/// Natives of the VM that no engine can interrupt. The process ends one second after the limit.
 #[test]
 fn the_process_ends_where_the_engine_cannot_stop_a_script() {
     const LIMIT: Duration = Duration::from_millis(300);
     const AFTER: Duration = Duration::from_secs(1);
-    // As long as the machine may take to start it and to end it while it does much else.
+    // Extra time for starting and ending the process on a busy machine.
     const SLACK: Duration = Duration::from_secs(2);
     for (source, stopped_by) in [
         ("[].join.call({length: 2**31 - 1})", "wall limit of 300ms"),

@@ -1,4 +1,4 @@
-//! The command as a user sees it: real processes, their whole output and their exit codes.
+//! Tests of the command as a user sees it: real processes, their complete output and their exit codes.
 #![expect(clippy::disallowed_methods, reason = "tests start the command and lay out its files themselves")]
 #![expect(clippy::unwrap_used, reason = "what helps a test may fail it")]
 

@@ -1,4 +1,4 @@
-//! Whatever takes the memory, the process stays near the limit.
+//! Memory: whatever allocates it, the process stays near the limit.
 
 use std::fs;
 
@@ -6,10 +6,10 @@ use nix::sys::resource::{UsageWho, getrusage};
 
 use crate::support::{folder, run};
 
-/// One and a half times the limit and 40 MB, less a little; in kilobytes.
+/// The maximum in kilobytes: one and a half times the limit plus 40 MB, less a little.
 const MOST: i64 = 136 * 1024;
 
-/// Memory in the VM, in the host, and on its way from one to the other.
+/// Memory in the VM, in the host, and during conversion between them.
 const BOMBS: &[&str] = &[
     "local t = {} while true do t[#t + 1] = ('x'):rep(1e6) .. #t end",
     "local s = 'x' while true do s = s .. s end",
@@ -31,7 +31,7 @@ const BOMBS: &[&str] = &[
     "local c, s = llm.conversation(), ('x'):rep(1e6) while true do c:send(s) end",
 ];
 
-/// What runs to its end, or fails as it should, and must not take more on the way.
+/// Scripts that succeed, or fail as intended, without excessive memory on the way.
 const TEMPERATE: &[(i32, &str)] = &[
     (
         0,
@@ -68,7 +68,7 @@ fn the_process_stays_near_the_memory_limit() {
     }
 }
 
-/// The largest child so far is this one, or one that was looked at before.
+/// The largest child process so far is this one, or one that was checked before.
 fn stays_near(source: &str) {
     let peak = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap().max_rss();
     assert!(peak < MOST, "{source}: {peak} KB");

@@ -1,4 +1,4 @@
-//! What goes where: stdout is the spell's, stderr is the command's.
+//! The two streams: stdout belongs to the spell, stderr to the command.
 
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ fn stdout_gets_what_was_printed_and_then_the_value() {
         ("return 1.5", "1.5\n"),
         ("return false", "false\n"),
         ("return nil", ""),
-        // Not a terminal: as it is.
+        // stdout is not a terminal, so output is unchanged.
         ("console.write('\\27[2J')", "\u{1b}[2J"),
     ] {
         assert_eq!(run(source, &[]), seen(0, stdout, ""), "{source}");
@@ -47,7 +47,7 @@ fn a_run_on_the_mock_says_so_when_it_first_calls_it() {
     assert_eq!((hello.code, &hello.stderr), (0, &note));
     assert!(hello.stdout.contains("Ada") && hello.stdout.ends_with('\n'), "{}", hello.stdout);
     assert_eq!(folder(&[]).run(&["run", spell, "name=Ada", "-q"]), seen(0, &hello.stdout, ""));
-    // Who names the mock knows; who asks no model need not.
+    // The note about the mock is omitted if the user names the mock, or if no model is called.
     assert_eq!(folder(&[]).run(&["run", spell, "name=Ada", "--provider", "mock"]).stderr, used);
     assert_eq!(run("print(1)", &[]), seen(0, "1\n", ""));
 }

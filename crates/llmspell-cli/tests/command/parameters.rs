@@ -1,4 +1,4 @@
-//! Parameters: every way to give them, and what wins.
+//! Parameters: all ways to pass them, and their precedence.
 
 use crate::support::{folder, run, seen};
 
@@ -21,9 +21,9 @@ fn parameters_come_from_words_flags_and_a_file_and_the_later_wins() {
         (&["--params-file", "params.json"], r#"{"name": "file", "times": 3}"#),
         (&["--params-file", "params.json", "times=4"], r#"{"name": "file", "times": 4}"#),
         (&["name=word", "--param", "name=flag"], r#"{"name": "word"}"#),
-        // The flag has its name; the parameter is given without dashes. Flags may come after parameters.
+        // `timeout` is also a flag, so the parameter is written without dashes. Flags may follow parameters.
         (&["timeout=5", "--timeout=60s", "-q"], r#"{"name": "world", "timeout": 5}"#),
-        // Data, never source.
+        // Parameters are data, never source code.
         (&[r#"name="..os.exit().."#], r#"{"name": "\"..os.exit().."}"#),
     ] {
         let words: Vec<&str> = ["run", "spell"].iter().chain(words).copied().collect();

@@ -1,4 +1,4 @@
-//! What a run is granted where nobody can be asked.
+//! The permissions of a run if nobody can be asked.
 
 use crate::support::{Folder, finish, folder, run, seen};
 
@@ -44,7 +44,7 @@ fn a_spell_that_asks_nothing_leaves_no_trace() {
 fn no_state_folder_is_no_mistake() {
     let folder = spell();
     let mut command = folder.command(&["run", "web", "-q"]);
-    // Neither is an absolute path; without `HOME`, the system would be asked for one.
+    // Both paths are relative. Without `HOME`, the system would be asked for the home folder.
     command.env("XDG_STATE_HOME", "relative").env("HOME", "relative");
     assert_eq!(finish(&mut command), seen(0, "nil\n", ""));
 }

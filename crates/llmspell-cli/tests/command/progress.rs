@@ -1,4 +1,4 @@
-//! How far a spell has come: bars at a terminal, lines where stderr is none.
+//! Progress: bars on a terminal, lines if stderr is not a terminal.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
@@ -14,7 +14,7 @@ for page = 1, 20 do
 end
 "#;
 
-/// Runs a spell at a terminal that is so wide, and returns the exit code and what the screen shows in the end.
+/// Runs a spell on a terminal of this width. Returns the exit code and the final screen.
 fn last_screen(columns: u16, source: &str, words: &[&str]) -> (i32, String) {
     let folder = folder(&[("spell.luau", source)]);
     let words: Vec<&str> = ["run", "spell.luau"].iter().chain(words).copied().collect();

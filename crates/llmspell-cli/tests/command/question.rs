@@ -1,4 +1,4 @@
-//! The question at the terminal, and the answers that are remembered.
+//! The permission question on a terminal, and remembered answers.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,13 +13,13 @@ fn spell() -> Folder {
     folder(&[("web/main.luau", "print('ran')"), ("web/spell.yaml", MANIFEST)])
 }
 
-/// What the spell above asks.
+/// The question for the spell above.
 fn question(folder: &Folder) -> String {
     let texts = folder.path().join("web/texts");
     format!("web 1.2 asks to\n  reach example.com at any port\n  read files in {}\n{ALLOW}", texts.display())
 }
 
-/// Runs the spell at a terminal, types an answer when asked, and returns the exit code and the screen.
+/// Runs the spell on a terminal and types an answer to the question. Returns the exit code and the screen.
 fn answer(folder: &Folder, words: &[&str], keys: &str) -> (i32, String) {
     let words: Vec<&str> = ["run", "web"].iter().chain(words).copied().collect();
     let mut terminal = Terminal::start(&mut folder.command(&words), "");
@@ -28,13 +28,13 @@ fn answer(folder: &Folder, words: &[&str], keys: &str) -> (i32, String) {
     terminal.end()
 }
 
-/// Runs the spell at a terminal where nothing is asked.
+/// Runs the spell on a terminal, without a question.
 fn unasked(folder: &Folder, words: &[&str]) -> (i32, String) {
     let words: Vec<&str> = ["run", "web"].iter().chain(words).copied().collect();
     Terminal::start(&mut folder.command(&words), "").end()
 }
 
-/// What a run would be granted.
+/// Returns the permissions that a run would have.
 fn granted(folder: &Folder) -> String {
     let ran = folder.run(&["run", "web", "--dry-run", "--output", "json"]);
     let preview: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
@@ -49,7 +49,7 @@ fn a_spell_runs_whatever_the_answer_and_only_always_is_remembered() {
         ("n\n", "n\n"),
         ("\n", "\n"),
         ("what?\n", "what?\n"),
-        // Ctrl-D: the end of input.
+        // Ctrl-D, the end of input.
         ("\u{4}", "\n"),
     ] {
         let folder = spell();
@@ -72,7 +72,7 @@ fn always_is_for_this_version_of_the_spell() {
         texts.display()
     );
     assert_eq!(granted(&folder), all);
-    // Unattended too.
+    // A remembered answer applies without a terminal too.
     assert_eq!(folder.run(&["run", "web"]), seen(0, "ran\n", ""));
     folder.write("web/main.luau", "print('changed')");
     assert_eq!(granted(&folder), "{}");
@@ -99,7 +99,7 @@ fn what_flags_cover_is_not_asked() {
     assert_eq!(unasked(&folder, &["--allow-net=example.com", "--allow-read=."]), (0, "ran\n".into()));
     let screen = format!("web 1.2 asks to\n  reach example.com at any port\n{ALLOW}a\nran\n");
     assert_eq!(answer(&folder, &["--allow-read=web"], "a\n"), (0, screen));
-    // Only what was shown was granted for good.
+    // Only what the question showed was granted permanently.
     let texts = folder.path().join("web/texts");
     let screen = format!("web 1.2 asks to\n  read files in {}\n{ALLOW}a\nran\n", texts.display());
     assert_eq!(answer(&folder, &[], "a\n"), (0, screen));
@@ -211,7 +211,7 @@ fn a_settings_file_cannot_say_where_answers_are_kept() {
     assert_eq!(terminal.end(), (0, format!("{}n\nran\n", question(&folder))));
 }
 
-/// In each language, a spell that asks, and the files that it loads.
+/// For each language, a spell that requests permissions, and the files that it loads.
 const LANGUAGES: [&[(&str, &str)]; 2] = [
     &[
         ("web/main.luau", "print('ran', require('./lib/a'))"),
@@ -256,7 +256,7 @@ fn a_file_that_is_swapped_during_the_question_does_not_run_with_the_grant() {
                 terminal.type_in(&format!("{key}\n"));
                 let (code, screen) = terminal.end();
                 let expected = match at {
-                    // The entry runs as it was when it was read.
+                    // The entry runs in the version that was read.
                     0 => (0, "approved\n".to_owned()),
                     _ => (2, format!("{name} was changed after the spell was loaded")),
                 };

@@ -1,4 +1,4 @@
-//! Runs that are recorded, played again, looked at and resumed.
+//! Runs that are recorded, replayed, inspected and resumed.
 
 use std::fs;
 use std::net::TcpListener;
@@ -26,7 +26,7 @@ return storage.read("log")
 
 const SAID: &str = "begin\nmock: one\nmock: two\nx\n";
 
-/// Runs the spell until its time is up, and returns the run's id.
+/// Runs the spell until its time limit. Returns the run's id.
 fn stopped(folder: &Folder) -> String {
     let ran = folder.run(&["run", "spell.luau", "hang=yes", "--timeout=1s"]);
     let run = newest(folder);
@@ -46,7 +46,7 @@ fn newest(folder: &Folder) -> String {
     runs[0]["run_id"].as_str().unwrap().to_owned()
 }
 
-/// A text without times and ids, which are never the same.
+/// Masks times and ids, which vary.
 fn masked(text: &str, run: &str) -> String {
     let text = text.replace(run, "ID").replace(&run[..16], "ID");
     let words = |line: &str| {
@@ -71,7 +71,7 @@ fn a_recording_plays_again_without_the_world() {
     for _ in 0..3 {
         assert_eq!(folder.run(&again), recorded);
     }
-    // No provider is looked for either.
+    // A replay does not look for providers either.
     let mut alone = folder.command(&again);
     assert_eq!(finish(alone.env_remove("MOCK_LLM").env("OPENAI_BASE_URL", "no address")), recorded);
     assert_eq!(folder.run(&["runs"]), seen(0, "", "note: no run is kept yet\n"));
@@ -91,7 +91,7 @@ fn a_recording_plays_again_without_the_world() {
 fn a_run_that_stopped_goes_on_without_doing_or_saying_anything_again() {
     let folder = folder(&[("spell.luau", SPELL)]);
     let run = stopped(&folder);
-    // The limits are new ones: with a spell that hangs, it is the same again.
+    // The limits start anew; a spell that hangs reaches them again.
     let again = folder.run(&["runs", "resume", &run, "--timeout=1s", "-q"]);
     assert_eq!((again.code, again.stdout.as_str()), (5, ""));
 
@@ -104,7 +104,7 @@ fn a_run_that_stopped_goes_on_without_doing_or_saying_anything_again() {
     assert_eq!(folder.run(&["run", "spell.luau", "--resume", &run]), seen(2, "", &changed));
     let resumed = folder.run(&["runs", "resume", &run[..16], "--changed", "-q"]);
     assert_eq!(resumed, seen(0, "x\n", ""), "appended once, and only the value is new");
-    // It is done, and so nothing is left to do; whoever missed its value gets it.
+    // The run has succeeded, so nothing is left to do; resuming prints its value again.
     assert_eq!(folder.run(&["runs", "resume", &run, "--changed", "-q"]), seen(0, "x\n", ""));
 }
 
@@ -238,7 +238,7 @@ fn damaged_rows_hide_no_other_run_and_can_be_removed() {
     for (how, id) in damage.iter().zip(&ids) {
         database.execute(&format!("UPDATE run SET {how} WHERE id = '{id}'"), []).unwrap();
     }
-    // An effect that cannot be read damages its run only.
+    // A damaged effect affects only its run.
     database.execute(&format!("UPDATE effect SET request = '{{' WHERE run = '{}'", ids[10]), []).unwrap();
 
     let list = folder.run(&["runs"]);
@@ -262,7 +262,7 @@ fn damaged_rows_hide_no_other_run_and_can_be_removed() {
     assert_eq!(folder.run(&["runs", "show", ids[11]]).code, 0);
 
     assert_eq!(folder.run(&["runs", "prune", ids[0]]), seen(0, "", "note: 1 run removed\n"));
-    // Nobody knows when the run with a damaged start began, so it counts as old.
+    // The start of this damaged run is unknown, so it counts as old.
     assert_eq!(folder.run(&["runs", "prune"]), seen(0, "", "note: 1 run removed\n"));
     assert_eq!(folder.run(&["runs", "prune", "--all"]), seen(0, "", "note: 18 runs removed\n"));
     assert_eq!(folder.run(&["runs"]), seen(0, "", "note: no run is kept yet\n"));
@@ -293,7 +293,7 @@ fn step_names_reach_no_terminal_and_no_recording_unescaped() {
         folder.run(&["runs", "diff", &newest(&folder), &kept]),
         folder.run(&["runs", "resume", &newest(&folder), "-q", "--timeout=1s"]),
     ];
-    // Nobody answers, so the request is in doubt when the run is resumed.
+    // The server does not answer, so the request is in doubt when the run is resumed.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("url=http://{}/", silent.local_addr().unwrap());
     folder.write(
@@ -363,7 +363,7 @@ fn a_run_goes_on_only_with_the_modules_that_it_loaded() {
 
 #[test]
 fn a_state_folder_that_cannot_be_written_is_a_warning() {
-    // A file stands where the folder would be.
+    // A file exists in place of the state folder.
     let folder = folder(&[("spell.luau", "print(llm.chat('hi')) print(llm.chat('ho'))"), (".state", "")]);
     let ran = folder.run(&["run", "spell.luau", "-q"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (0, "mock: hi\nmock: ho\n"));

@@ -1,4 +1,4 @@
-//! What a model does not take is left out, and the user is warned once.
+//! Sampling parameters that a model does not accept are omitted, and the user is warned once.
 
 use crate::fallback::server;
 use crate::support::{Folder, Seen, finish, folder};
@@ -42,7 +42,7 @@ fn a_temperature_that_a_model_refuses_is_warned_of_once_in_a_run_and_in_its_repl
         assert_eq!((ran.code, ran.stdout.as_str()), (0, "1\n"), "{name}: {}", ran.stderr);
         assert_eq!(ran.stderr.matches(WARNING).count(), 1, "{name}: {}", ran.stderr);
         assert_eq!(asked.lock().unwrap().len(), before + 6, "{name}");
-        // What was asked is written down as it was asked.
+        // The recorded request is unchanged.
         let recording = std::fs::read_to_string(folder.path().join("r.json")).unwrap();
         assert!(recording.contains("\"temperature\""), "{name}: {recording}");
         let again = run(&folder, &url, &["run", name, "--replay", "r.json"]);

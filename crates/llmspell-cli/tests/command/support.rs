@@ -1,4 +1,4 @@
-//! A folder with spells, and the command run in it.
+//! A folder with spells, and the command that runs in it.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-/// A working folder of its own, removed in the end.
+/// A working folder, removed when dropped.
 pub(crate) struct Folder(TempDir);
 
-/// What a user sees of a command that ended.
+/// The visible result of a command: exit code, stdout and stderr.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) code: i32,
@@ -23,7 +23,7 @@ pub(crate) fn seen(code: i32, stdout: &str, stderr: &str) -> Seen {
     Seen { code, stdout: stdout.into(), stderr: stderr.into() }
 }
 
-/// A folder with these files.
+/// Creates a folder with these files.
 pub(crate) fn folder(files: &[(&str, &str)]) -> Folder {
     let folder = Folder(tempfile::tempdir().unwrap());
     for (name, text) in files {
@@ -32,13 +32,13 @@ pub(crate) fn folder(files: &[(&str, &str)]) -> Folder {
     folder
 }
 
-/// Runs a lone spell on the mock, with more words on the command line.
+/// Runs a single spell on the mock, with further arguments.
 pub(crate) fn run(source: &str, words: &[&str]) -> Seen {
     let words: Vec<&str> = ["run", "spell.luau"].iter().chain(words).copied().collect();
     folder(&[("spell.luau", source)]).run(&words)
 }
 
-/// The examples that come with the project.
+/// Returns the folder of the example spells.
 pub(crate) fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples")
 }
@@ -54,7 +54,7 @@ impl Folder {
         fs::write(path, text).unwrap();
     }
 
-    /// The command with nothing in its environment but what makes it use the mock, and keep answers in this folder.
+    /// Returns the command. Its environment only selects the mock and stores state in this folder.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_llmspell"));
         command.args(words).current_dir(self.path()).env_clear().stdin(Stdio::null());
@@ -92,7 +92,7 @@ fn as_seen(output: std::process::Output) -> Seen {
     }
 }
 
-/// The line that says what a run used ends with its time, which is never the same.
+/// Removes the time at the end of the usage note, which varies.
 fn without_time(stderr: &str) -> String {
     let line = |line: &str| match line.rsplit_once(", ") {
         Some((used, _)) if used.starts_with("note: ") && used.contains(" model call") => {
@@ -103,7 +103,7 @@ fn without_time(stderr: &str) -> String {
     stderr.split_inclusive('\n').map(line).collect()
 }
 
-/// Reads one whole request and returns its head and its body: a server that answers before that may reset the connection.
+/// Reads one complete request. Returns its head and its body. A server that answers earlier may reset the connection.
 pub(crate) fn read_request(socket: &mut TcpStream) -> (String, String) {
     let mut reader = BufReader::new(socket);
     let (mut head, mut length) = (String::new(), 0);

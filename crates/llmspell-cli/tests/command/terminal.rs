@@ -1,4 +1,4 @@
-//! The command at a terminal, where a user reads and types.
+//! The command on a terminal, with a user who reads and types.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -10,7 +10,7 @@ use rustix::termios::{Winsize, tcgetwinsize, tcsetwinsize};
 
 const ROWS: u16 = 24;
 
-/// A terminal with a command in it.
+/// A terminal in which a command runs.
 pub(crate) struct Terminal {
     child: Child,
     screen: File,
@@ -18,12 +18,12 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// Starts a command with all its streams at a terminal. What `typed` holds is typed before it starts.
+    /// Starts a command with all its streams on a terminal. `typed` is typed before it starts.
     pub(crate) fn start(command: &mut Command, typed: &str) -> Self {
         Self::with_columns(80, command, typed)
     }
 
-    /// Starts a command at a terminal that is so wide.
+    /// Starts a command on a terminal of this width.
     pub(crate) fn with_columns(columns: u16, command: &mut Command, typed: &str) -> Self {
         let screen = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         tcsetwinsize(&screen, Winsize { ws_row: ROWS, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
@@ -35,14 +35,14 @@ impl Terminal {
         let (stdin, stdout, stderr) = (seat(), seat(), seat());
         screen.write_all(typed.as_bytes()).unwrap();
         let child = command.stdin(stdin).stdout(stdout).stderr(stderr).spawn().unwrap();
-        // The command's ends are in `command` as well; with them open, the terminal would never hang up.
+        // `command` also holds the command's ends. While they are open, the terminal would never hang up.
         for close in [Command::stdin, Command::stdout, Command::stderr] {
             close(command, std::process::Stdio::null());
         }
         Self { child, screen, shown: String::new() }
     }
 
-    /// Waits until the screen shows this at its end.
+    /// Waits until the screen ends with this text.
     pub(crate) fn until(&mut self, end: &str) {
         while !self.shown.ends_with(end) {
             assert!(self.read(), "the command ended: {}", self.shown);
@@ -54,12 +54,12 @@ impl Terminal {
         self.screen.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Sends what Ctrl-C sends.
+    /// Sends Ctrl-C.
     pub(crate) fn interrupt(&self) {
         kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
     }
 
-    /// Waits for the end: the exit code, and all that was on the screen.
+    /// Waits for the end. Returns the exit code and everything that appeared on the screen.
     pub(crate) fn end(mut self) -> (i32, String) {
         while self.read() {}
         (
@@ -68,7 +68,7 @@ impl Terminal {
         )
     }
 
-    /// Waits for the end: the exit code, and what the screen shows then, without the blanks at its ends.
+    /// Waits for the end. Returns the exit code and the final screen, without trailing spaces.
     pub(crate) fn last_screen(self) -> (i32, String) {
         let columns = tcgetwinsize(&self.screen).unwrap().ws_col;
         let (code, written) = self.end();
@@ -79,7 +79,7 @@ impl Terminal {
 
     fn read(&mut self) -> bool {
         let mut bytes = [0; 4096];
-        // A terminal that all have left is an error to read from.
+        // Reading fails when all processes have closed the terminal.
         let read = self.screen.read(&mut bytes).unwrap_or(0);
         self.shown.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
         read > 0

@@ -1,4 +1,4 @@
-//! `llmspell test`: what it says of tests that pass, fail and cannot run, and what it keeps.
+//! `llmspell test`: its reports about tests that pass, fail or cannot run, and the recordings that it writes.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -18,7 +18,7 @@ print(answer)
 return {answer = answer}
 "#;
 
-/// What was said, with `TIME` for how long each case took.
+/// Replaces each case's duration by `TIME`.
 fn masked(seen: Seen) -> Seen {
     let line = |line: &str| match line.rsplit_once("  ") {
         Some((before, time)) if line.starts_with("  ok") || line.starts_with("  FAIL") => {
@@ -55,7 +55,7 @@ fn greet(test: &str) -> Folder {
 fn every_example_passes_its_tests() {
     for entry in fs::read_dir(examples()).unwrap() {
         let path = entry.unwrap().path();
-        // In an empty working folder, and with an environment in which no model could be found.
+        // In an empty working folder, and with an environment without any provider.
         let folder = folder(&[]);
         let mut command = folder.command(&["test", path.to_str().unwrap()]);
         let ran = finish(command.env_remove("MOCK_LLM").env("OPENAI_BASE_URL", "no address"));
@@ -211,7 +211,7 @@ fn a_spell_that_asks_for_something_else_than_it_did_fails() {
         &GREET.replace("print(answer)", "print(answer .. '!')"),
         "error: this is not what tests/snapshots/greet/greets.1.txt holds\n    at tests/greet.luau:1\n    --- expected\n    +++ found\n    @@ -1 +1 @@\n    -mock: Greet Ada\n    +mock: Greet Ada!\n",
     );
-    // Anew, it is right again.
+    // After an update, it passes again.
     assert_eq!(folder.run(&["test", "greet", "--update", "-q"]).code, 0);
     assert_eq!(folder.run(&["test", "greet"]).code, 0);
     fs::remove_file(folder.path().join("greet/tests/snapshots/greet/greets.1.txt")).unwrap();
@@ -343,7 +343,7 @@ fn a_fallback_is_the_one_of_the_manifest_or_of_the_flags() {
         "tests/recorded.luau",
         "test.case('one', function() test.equal(test.run().value, 'mock') end)",
     );
-    // The mock is not left for what the manifest names, which is not set up here.
+    // The mock is not replaced by the manifest's model, which is not configured here.
     let update =
         |more: &[&str]| folder.run(&[&["test", "--update", "-q", "--filter=recorded"], more].concat());
     let ran = update(&[]);
@@ -421,7 +421,7 @@ FAIL tests/e.luau > one
 
 #[test]
 fn a_file_that_takes_its_time_to_name_its_cases_names_them_all() {
-    // More than a script may take before its neighbours have their turn, in which the first case could begin.
+    // Longer than a script may run before it must yield; the first case could begin during the yield.
     let test = "for number = 1, 3 do
     test.case(`case {number}`, function() end)
     local sum = 0
@@ -506,7 +506,7 @@ fn an_interrupt_ends_the_tests_and_leaves_nothing_behind() {
     let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
     assert_eq!(stdout.next().unwrap().unwrap(), "tests/greet.luau");
     assert!(stdout.next().unwrap().unwrap().starts_with("  ok    quick"));
-    // The next case has begun when its copy of the spell is there.
+    // The next case has begun when its copy of the spell exists.
     while fs::read_dir(temporary.path()).unwrap().count() == 0 {
         std::thread::yield_now();
     }

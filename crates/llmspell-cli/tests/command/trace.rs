@@ -1,4 +1,4 @@
-//! What a run does can be watched as it happens, and exported to a collector.
+//! Traces: a run's effects can be watched as they happen, and exported to a collector.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -21,7 +21,7 @@ llm.chat("x", {model = "no-such-model"})
 return kept
 "#;
 
-/// The trace on stderr, in which no time is ever the same.
+/// Returns the trace on stderr, without times, which vary.
 fn traced(stderr: &str) -> Vec<String> {
     let is_time = |fact: &str| {
         let number = fact.trim_end_matches(['m', 's']);
@@ -41,7 +41,7 @@ fn a_trace_shows_each_effect_as_it_happens() {
     let ran = folder.run(&words);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let mut lines = traced(&ran.stderr);
-    // The two at once end in any order.
+    // The two concurrent calls end in any order.
     lines[..4].sort();
     assert_eq!(
         lines,
@@ -63,7 +63,7 @@ fn a_trace_shows_each_effect_as_it_happens() {
     );
 }
 
-/// A collector that says once what it was sent.
+/// A collector that reports what it received, once.
 fn collector(answer: &'static str) -> (String, Receiver<(String, Value)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -79,7 +79,7 @@ fn collector(answer: &'static str) -> (String, Receiver<(String, Value)>) {
     (format!("http://{address}"), received)
 }
 
-/// A span as a reader would draw it: the names above it, its own, and its attributes but for ids and paths.
+/// Formats a span: its ancestors' names, its own name, and its attributes except ids and paths.
 fn drawn(spans: &[Value]) -> Vec<String> {
     let by_id = |id: &Value| spans.iter().find(|span| span["spanId"] == *id);
     let line = |span: &Value| {
@@ -94,7 +94,7 @@ fn drawn(spans: &[Value]) -> Vec<String> {
             let name = attribute["key"].as_str().unwrap();
             let value = attribute["value"].as_object().unwrap().values().next().unwrap();
             let told = name.starts_with("gen_ai") || name.starts_with("http") || name.starts_with("url");
-            // The mock numbers its answers as they come.
+            // The mock numbers its answers in order of arrival.
             (told && name != "gen_ai.response.id")
                 .then(|| format!("{}={value}", name.trim_start_matches("gen_ai.")))
         });

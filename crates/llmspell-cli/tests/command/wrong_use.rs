@@ -1,4 +1,4 @@
-//! Wrong use: each a message that says what to do, with the right exit code.
+//! Wrong use: each mistake has a message that says what to do, and the right exit code.
 
 use std::io::Write;
 use std::net::TcpListener;

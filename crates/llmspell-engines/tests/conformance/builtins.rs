@@ -1,5 +1,5 @@
-//! The language's built-ins: JSON, Promise, Array, String and RegExp, as ECMA-262 has them. What holds in a bare QuickJS
-//! holds in a session, where prototypes are watched and doors are shut.
+//! The language's built-ins: JSON, Promise, Array, String and RegExp, as specified by ECMA-262. The results in a bare
+//! QuickJS must also hold in a session, whose prototypes are protected and whose sandbox is closed.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,8 @@ const FILES: [(&str, &str); 7] = [
     ("regexp.js", include_str!("builtins/regexp.js")),
 ];
 
-/// Where QuickJS itself differs from the specification: it repeats nothing so often, not even nothing.
+/// A check in which QuickJS itself differs from the specification: it limits the count of `repeat` even for an empty
+/// string.
 const OF_QUICKJS: [&str; 1] = ["making 14: () => \"\".repeat(2 ** 31) === \"\""];
 
 struct Bundle;
@@ -49,7 +50,7 @@ impl Loader for Bundle {
     }
 }
 
-/// What is so, and what is not and why, by title.
+/// Returns the title of each check, with the reason if it failed or an empty text.
 fn parse(json: &str) -> Vec<(String, String)> {
     serde_json::from_str(json).unwrap()
 }
@@ -76,7 +77,7 @@ fn wrong(told: &[(String, String)]) -> Vec<&str> {
     told.iter().filter(|(_, wrong)| !wrong.is_empty()).map(|(title, _)| title.as_str()).collect()
 }
 
-/// As many as there are, so that none gets lost.
+/// The number of checks, so that none gets lost.
 const CHECKS: usize = 1467;
 
 #[test]

@@ -1,4 +1,4 @@
-//! What published suites demand of JavaScript.
+//! Published conformance suites for JavaScript.
 
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 mod builtins;

@@ -1,4 +1,4 @@
-//! Promises/A+: the whole suite of promises-aplus-tests, within a session.
+//! Promises/A+: the complete suite promises-aplus-tests, in a session.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ import { files } from './promises-aplus.js';
 import { run } from './mocha.js';
 ";
 
-/// What the suite says of promises that are made like this.
+/// Returns the suite's report about promises that are made by this adapter.
 fn suite(adapter: &str) -> (String, llmspell_core::Result<llmspell_core::Value>) {
     let files = HashMap::from([
         ("promises-aplus.js", include_str!("promises-aplus.js")),
@@ -47,7 +47,7 @@ fn all_872_tests_of_promises_a_plus_pass() {
         }",
     );
     assert_eq!(said, "872 of 872\n");
-    // The suite leaves promises that are rejected and that nobody asks about.
+    // The suite leaves rejected promises that nobody handles.
     let error = ended.unwrap_err();
     assert!(error.hints().iter().any(|hint| hint.starts_with("a promise was rejected")), "{error:?}");
 }

@@ -1,5 +1,5 @@
-//! A run as the library would make it: a context, a watchdog, and a thread that charges its polls. Each engine's tests
-//! say what their `engine` is and what they call their `FILE`.
+//! A run like the library's: a context, a watchdog, and a thread that charges its polls to the meter. The tests of each
+//! engine define their `engine` and their `FILE` name.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,7 +40,7 @@ impl Modules for Files {
     }
 }
 
-/// Watches a meter every millisecond, as the library's watchdog thread does.
+/// Checks a meter every millisecond, like the library's watchdog thread.
 struct Watchdog(Arc<AtomicBool>, Option<JoinHandle<()>>);
 
 impl Watchdog {
@@ -64,7 +64,7 @@ impl Drop for Watchdog {
     }
 }
 
-/// A session with its context.
+/// A session and its context.
 pub(crate) struct Stage {
     pub(crate) cx: Context,
     pub(crate) session: Box<dyn Session>,
@@ -97,7 +97,7 @@ impl Stage {
         Self { cx, session, printed, _watchdog: watchdog }
     }
 
-    /// Makes the session as new for another run.
+    /// Resets the session for another run.
     pub(crate) fn renew(&mut self, build: impl FnOnce(ContextBuilder) -> ContextBuilder) {
         self.cx = build(Context::builder().sink(Arc::clone(&self.printed) as Arc<dyn Sink>)).build();
         self.session.renew(self.cx.clone()).unwrap();
@@ -114,7 +114,7 @@ impl Stage {
         self.finish(self.session.call(name, arguments))
     }
 
-    /// Polls to the end, and charges each poll to the meter.
+    /// Polls a future to its end, and charges each poll to the meter.
     pub(crate) fn finish<T>(&self, future: impl Future<Output = T>) -> T {
         let mut future = Box::pin(future);
         let charged = std::future::poll_fn(|cx| {
@@ -128,18 +128,18 @@ impl Stage {
     }
 }
 
-/// A runtime whose clock jumps ahead whenever everybody waits.
+/// Returns a runtime whose clock jumps ahead when all tasks wait.
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 }
 
-/// The value of a script that is run by itself.
+/// Returns the value of a script in a new session.
 #[track_caller]
 pub(crate) fn eval(text: &str) -> Value {
     Stage::new([]).eval(text).unwrap_or_else(|error| panic!("{text}\n{error:?}"))
 }
 
-/// The error of a script that is run by itself.
+/// Returns the error of a script in a new session.
 #[track_caller]
 pub(crate) fn fails(text: &str) -> Error {
     match Stage::new([]).eval(text) {
@@ -148,7 +148,7 @@ pub(crate) fn fails(text: &str) -> Error {
     }
 }
 
-/// `file:line: message [kind]`, as one line to compare.
+/// Formats an error as `file:line: message [kind]`.
 pub(crate) fn shown(error: &Error) -> String {
     let place = error.place().map(|place| format!("{place}: ")).unwrap_or_default();
     format!("{place}{} [{}]", error.message(), error.kind())

@@ -184,7 +184,7 @@ fn what_a_step_does_is_numbered_by_its_name_wherever_it_waits() {
     paths.sort_unstable();
     paths.retain(|path| path.starts_with("main#"));
     assert_eq!(paths, ["main#1", "main#2"], "only what no step did");
-    // Steps that were taken are not taken again, and what comes after them is found all the same.
+    // Completed steps are not performed again, and the effects after them are found nevertheless.
     let replayed = Stage::with(bridges(), |cx| cx.journal(Arc::new(Replay::new(journal.entries()))));
     assert_eq!(replayed.eval(script).unwrap(), "a,b".into());
 }

@@ -1,4 +1,4 @@
-//! What "stopped safely" means: a typed error, soon, that the spell cannot survive.
+//! Limits: a script at its limit ends soon with a typed error, and cannot survive it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use llmspell_core::{Error, ErrorKind, Limit, Limits, Method, Value};
 
 use crate::harness::{Stage, shown};
 
-/// Runs a script that calls `after` where it should never come; returns its error and the processor time it took.
+/// Runs a script that calls `after` at places it must never reach. Returns the error and the processor time.
 fn stopped(shape: &str, script: &str, limits: Limits) -> (Error, Duration) {
     let after = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&after);
@@ -28,13 +28,13 @@ fn stopped(shape: &str, script: &str, limits: Limits) -> (Error, Duration) {
     let error = stage.eval(script).expect_err(shape);
     let took = stage.cx.meter().cpu();
     assert_eq!(after.load(Ordering::Relaxed), 0, "{shape}: the script went on");
-    // What comes later does not run either.
+    // Later evaluations do not run either.
     assert_eq!(stage.eval("after()").unwrap_err().kind(), error.kind(), "{shape}");
     assert_eq!(after.load(Ordering::Relaxed), 0, "{shape}: another script went on");
     (error, took)
 }
 
-/// Endless work in every shape.
+/// Endless work in many forms.
 const ENDLESS: &[(&str, &str)] = &[
     ("a loop", "for (;;) {}"),
     ("a loop in try", "try { for (;;) {} } catch { after() } finally { after() } after()"),
@@ -123,7 +123,7 @@ fn endless_work_ends_with_the_cpu_limit_and_nothing_runs_after_it() {
     }
 }
 
-/// Memory in every shape.
+/// Excessive memory in many forms.
 const GREEDY: &[(&str, &str)] = &[
     ("a list of lists", "let a = []; for (;;) a = [a]"),
     (

@@ -1,4 +1,4 @@
-//! The JavaScript engine from outside, through the contract that every engine keeps.
+//! The JavaScript engine, through the contract of all engines.
 
 mod async_calls;
 mod errors;

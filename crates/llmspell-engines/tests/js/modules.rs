@@ -1,4 +1,4 @@
-//! Modules of the spell's own folder.
+//! Modules in the spell's folder.
 
 use llmspell_core::{ErrorKind, Value};
 

@@ -1,4 +1,4 @@
-//! What a spell cannot reach, and cannot change.
+//! The sandbox: what a spell cannot reach, and cannot change.
 
 use llmspell_core::{Bridge, Map, Method, Value};
 
@@ -145,7 +145,7 @@ fn poisoned_built_ins_do_not_change_what_the_host_sees() {
              export default kept"
         );
         let stage = Stage::new([host()]);
-        // What a poisoned `then` gives is the script's own loss; the host still sees what was sent.
+        // A poisoned `then` affects only the script; the host still receives the sent values.
         let result = stage.eval(&script).unwrap_or_else(|error| panic!("{poison}: {error:?}"));
         assert_eq!(
             result,
@@ -188,7 +188,7 @@ fn the_time_of_day_is_the_hosts() {
     assert_eq!(shown(&error), "main.js:1:5: this runtime has no clock [unsupported]");
 }
 
-/// Bridges and furniture are made when a script first asks for them.
+/// Bridges and prelude globals are created when a script first touches them.
 #[test]
 fn what_is_made_late_is_what_it_would_have_been_early() {
     const POISONS: [&str; 14] = [

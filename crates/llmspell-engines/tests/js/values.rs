@@ -1,4 +1,4 @@
-//! Values in and out of the VM.
+//! Conversion of values into and out of the VM.
 
 use llmspell_core::{Bridge, Map, Method, Value};
 use proptest::prelude::*;
@@ -95,7 +95,7 @@ fn a_length_that_an_array_claims_is_not_believed() {
         );
         assert_eq!(shown(&error), expected, "{change}");
     }
-    // Holes are nothing, as many as there is memory for.
+    // Holes become nil, as many as the memory limit allows.
     assert_eq!(eval("const a = []; a.length = 2; export default a"), Value::List(vec![Value::Nil; 2]));
     assert_eq!(
         eval("export default (class extends Array { get length() { return 2 ** 31 } }).of(1)"),

@@ -1,4 +1,4 @@
-//! What the prelude brings of the web.
+//! The web APIs of the prelude.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -60,7 +60,7 @@ fn the_webs_own_are_there() {
         ),
         ("crypto.randomUUID()", "abababab-abab-4bab-abab-abababababab"),
         ("crypto.getRandomValues(new Uint16Array(2)).join()", "43947,43947"),
-        // Asked again, it claims a petabyte.
+        // Its second answer claims a length of a petabyte.
         (
             "(() => { let asked = 0, got; crypto.getRandomValues({ get byteLength() { return asked++ ? 1e15 : 1 }, set(bytes) { got = bytes.length } }); return got })()",
             "65536",

@@ -155,7 +155,7 @@ fn a_callback_whose_script_is_over_is_an_error_and_no_hang() {
     };
     let over = "the script of this function is not running any more";
     assert_eq!(stage.finish(callback.call(vec![])).unwrap_err().message(), over);
-    // While its session lives it goes back in as the function that it was.
+    // While its session lives, the callback converts back to the original function.
     stage.session.set("again", Value::Callback(callback.clone())).unwrap();
     assert_eq!(stage.eval("return again()").unwrap(), 1.into());
     let cx = stage.cx.clone();

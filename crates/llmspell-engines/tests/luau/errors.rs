@@ -1,4 +1,4 @@
-//! Errors of scripts as the host sees them, and of the host as scripts do.
+//! Errors of scripts as the host sees them, and errors of the host as scripts see them.
 
 use llmspell_core::{Bridge, CallInfo, Error, ErrorKind, Map, Method, Value};
 

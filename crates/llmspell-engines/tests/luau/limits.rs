@@ -1,4 +1,4 @@
-//! What "stopped safely" means: a typed error, soon, that the spell cannot survive.
+//! Limits: a script at its limit ends soon with a typed error, and cannot survive it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use llmspell_core::{Bridge, ErrorKind, Limit, Limits, MAX_MESSAGE, Method};
 
 use crate::harness::Stage;
 
-/// Endless work in every shape. Each line after the loop would call `after`, which must never happen.
+/// Endless work in many forms. The line after each loop calls `after`, which must never happen.
 const ENDLESS: &[(&str, &str)] = &[
     ("a loop", "while true do end"),
     ("a loop inside pcall in a loop", "while true do pcall(function() while true do end end) end"),
@@ -79,9 +79,10 @@ fn endless_work_ends_with_the_cpu_limit_and_nothing_runs_after_it() {
         let expected = if *shape == "a returned value that is walked" { &allowed[..] } else { &allowed[..1] };
         assert!(expected.contains(&error.kind()), "{shape}: {error:?}");
         assert_eq!(after.load(Ordering::Relaxed), 0, "{shape}: something ran afterwards");
-        // The contract is limit + 250 ms of an undisturbed release build; here the clock shares its cores.
+        // The contract is the limit plus 250 ms in a release build on an idle machine. Here, the tests share the
+        // processors.
         assert!(took < Duration::from_secs(3), "{shape}: took {took:?}");
-        // And nothing runs in this session ever again.
+        // Nothing runs in this session afterwards.
         assert_eq!(stage.eval("after()").unwrap_err().kind(), error.kind(), "{shape}");
         assert_eq!(after.load(Ordering::Relaxed), 0, "{shape}");
     }
@@ -97,7 +98,7 @@ fn a_limit_error_says_where() {
     assert_eq!(frames, [2, 4]);
 }
 
-/// Memory in every shape.
+/// Excessive memory in many forms.
 const BOMBS: &[(&str, &str)] = &[
     ("a table", "local t = {} while true do t[#t + 1] = {} end"),
     ("a string", "local s = 'x' while true do s = s .. s end"),
@@ -217,7 +218,7 @@ fn what_the_host_holds_counts_with_what_the_vm_uses() {
     ] {
         let keep = |bytes| {
             move |cx: &llmspell_core::Context, _| {
-                // Kept to the end of the run, as a bridge's state would be.
+                // Leak the guard: the memory stays in use until the end of the run, like a bridge's state.
                 std::mem::forget(cx.hold(bytes)?);
                 Ok(())
             }

@@ -70,7 +70,7 @@ fn errors_in_a_module_name_its_file() {
     assert_eq!(shown(&error), "lib/boom.luau:2: boom [runtime]");
     let trace: Vec<_> = error.traceback().iter().map(|frame| frame.place.to_string()).collect();
     assert_eq!(trace, ["lib/boom.luau:2", "lib/boom.luau:3", "main.luau:1"]);
-    // A module that failed may be tried again.
+    // A module that failed can be loaded again.
     let error = stage.eval("pcall(require, './lib/boom') return require('./lib/boom')").unwrap_err();
     assert_eq!(error.message(), "boom");
 }

@@ -59,7 +59,7 @@ impl HostObject for Counter {
     }
 }
 
-/// Counts to three, or to the failure that was asked for.
+/// Counts to three, or until the requested failure.
 struct Steps {
     fails: bool,
     at: AtomicI64,

@@ -1,4 +1,4 @@
-//! A busy script lets its neighbours on the thread go first, and cannot tell that it did.
+//! Preemption: a busy script yields to the other runs of its thread without noticing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use llmspell_core::{Bridge, Callback, Error, Method, Source, Value};
 
 use crate::harness::Stage;
 
-/// `stop()` has the script stopped at its next call, return or turn of a loop, if it may be stopped there.
+/// `stop()` makes the script yield at its next call, return or loop iteration, if the VM allows it there.
 fn host(stops: bool) -> [Method; 3] {
     [
         Method::sync("stop", move |cx, _| {
@@ -16,7 +16,7 @@ fn host(stops: bool) -> [Method; 3] {
             }
             Ok(())
         }),
-        // Asks to stop the script between its look at the call and its wait for it.
+        // Requests the yield between the start of the call and the script's wait for it.
         Method::future("echo", move |cx, mut arguments| async move {
             if stops {
                 cx.meter().ask_to_yield();
@@ -32,7 +32,7 @@ fn host(stops: bool) -> [Method; 3] {
     ]
 }
 
-/// What a script comes to, what it printed, and how often it was polled.
+/// Returns the result of a script, its output, and how often it was polled.
 fn run(script: &str, stops: bool) -> (Result<Value, Error>, String, usize) {
     let stage = Stage::new([Bridge::new("unused")]);
     for method in host(stops) {
@@ -48,7 +48,7 @@ fn run(script: &str, stops: bool) -> (Result<Value, Error>, String, usize) {
     (result, stage.printed.text(), polls.load(Ordering::Relaxed))
 }
 
-/// Each with how often at least it is stopped.
+/// Each script with the minimum number of yields.
 const SCRIPTS: &[(&str, usize, &str)] = &[
     ("a loop", 10, "local n = 0 for i = 1, 10 do n += i stop() end return n"),
     (

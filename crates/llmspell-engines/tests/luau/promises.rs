@@ -1,4 +1,4 @@
-//! Promises: what they come to, in which order, and what becomes of what nobody waits for.
+//! Promises: their results, their order, and the end of those that nobody waits for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use llmspell_core::{Bridge, ErrorKind, Limit, Limits, Method, Value};
 
 use crate::harness::{Stage, eval, fails, shown};
 
-/// What a script returns.
+/// Returns the value of a script.
 #[track_caller]
 fn table(cases: &[(&str, &str, &str)]) {
     for (name, script, expected) in cases {
@@ -372,7 +372,7 @@ fn a_run_ends_when_what_it_started_has_ended() {
     assert_eq!(stage.eval(script).unwrap(), "returned".into());
     assert_eq!(stage.printed.text(), "worked on\n");
 
-    // What lost a race is waited for by nobody.
+    // Nobody waits for the losers of a race.
     let stage = Stage::new([]);
     let script = "local function after(s) return promise.spawn(function() promise.delay(s):await() print(s) return s end) end
          return promise.race {after(1), after(1000)}:await()";
@@ -395,7 +395,7 @@ fn waiting_for_what_cannot_come_is_an_error() {
     }
 }
 
-/// Host calls that wait until they are dropped.
+/// Host calls that wait until they are dropped, and count how many are open.
 fn counted(open: &Arc<AtomicUsize>) -> Bridge {
     struct Open(Arc<AtomicUsize>);
     impl Drop for Open {
@@ -443,7 +443,7 @@ fn floods_of_tasks_and_of_handlers_end_by_a_limit() {
     let flood = "while true do promise.spawn(function() promise.delay(1000):await() end) end";
     let limits = Limits { tasks: 100, ..Limits::default() };
     let error = Stage::limited(limits).eval(&format!("promise.delay(0):await() {flood}"));
-    // The flood is seen when it waits, or by its memory.
+    // The task limit applies when the script waits; the memory limit may end the flood earlier.
     let error = error.unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Limit(Limit::Tasks | Limit::Memory)), "{error:?}");
 

@@ -1,4 +1,4 @@
-//! A VM in which one run has ended is as new for the next.
+//! Renewal: a VM in which a run has ended behaves like a new one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -113,7 +113,7 @@ fn bridge() -> Bridge {
     }))
 }
 
-/// What bridges keep for a run ends with it, also when a promise held on to the run.
+/// The state of bridges ends with its run, even if a promise referred to the run.
 #[test]
 fn the_context_of_the_run_before_is_let_go_of() {
     for script in

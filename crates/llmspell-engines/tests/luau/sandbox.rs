@@ -1,4 +1,4 @@
-//! What a spell cannot reach, and what it cannot poison.
+//! The sandbox: what a spell cannot reach, and cannot poison.
 
 use llmspell_core::bridge::Field;
 use llmspell_core::{Bridge, Map, Method, Value};

@@ -1,4 +1,4 @@
-//! The session's own methods.
+//! The methods of a session.
 
 use llmspell_core::{Bridge, ErrorKind, Method, Source, Value};
 

@@ -1,4 +1,4 @@
-//! Values in and out of the VM.
+//! Conversion of values into and out of the VM.
 
 use llmspell_core::{Bridge, Limits, Map, Method, Value};
 use proptest::prelude::*;
@@ -66,7 +66,7 @@ fn what_cannot_leave_names_its_path() {
 
 #[test]
 fn a_table_takes_memory_of_the_host_for_its_items_and_not_for_its_length() {
-    // The VM takes 48 MB for it; as many items of the host would take 96 MB.
+    // The VM needs 48 MB for this list; the same number of host values would need 96 MB.
     let stage = Stage::limited(Limits { memory: 100 << 20, ..Limits::default() });
     let error = stage.eval("local t = table.create(3000000) t[3000000] = 1 return t").unwrap_err();
     let expected = "the result: the list has a hole: there is an item 3000000, and none at 1";
@@ -82,7 +82,7 @@ fn values_enter_as_luau_would_write_them() {
         .unwrap();
     let script = "return tostring(v[1]) .. #v .. #v[2] .. tostring(v[3].n) .. tostring(v[1] == v[3].n)";
     assert_eq!(stage.eval(script).unwrap(), "null30nulltrue".into());
-    // An empty list stays one, unless the script says otherwise; its mark cannot be poisoned.
+    // An empty list stays a list unless the script changes it; its mark cannot be poisoned.
     assert_eq!(stage.eval("return v[2]").unwrap(), Value::List(vec![]));
     assert_eq!(
         stage.eval("return (pcall(function() getmetatable(v[2]).__index = 1 end))").unwrap(),

@@ -1,4 +1,4 @@
-//! Agents against models that want what is not there, and against what runs out.
+//! Agents, with models that request wrong things, and with resources that run out.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -22,7 +22,7 @@ fn context(mock: &Mock) -> Context {
     Context::builder().models(Arc::new(Client::builder().mock(mock.clone()).build().unwrap())).build()
 }
 
-/// Says what it was told, and what it does when that is `fail`.
+/// A tool that returns its text, or fails if the text is `fail`.
 fn say() -> Tool {
     let takes = Schema::read(&json!({"text": "string"})).unwrap();
     Tool::new("say", "Says a text.", takes, |_, arguments: Json| async move {
@@ -41,7 +41,7 @@ fn spec() -> AgentSpec {
     AgentSpec { request, tools: vec![say()], ..AgentSpec::named("clerk") }
 }
 
-/// Keeps what it hears as lines, and stops at one.
+/// Records events as lines, and stops the agent at one of them.
 #[derive(Default)]
 struct Notes {
     lines: Mutex<Vec<String>>,
@@ -84,7 +84,7 @@ async fn run(agent: &Agent, cx: &Context, notes: &Notes) -> Result<Option<AgentR
     }
 }
 
-/// Runs an agent against a mock, and returns what it came to and the lines that were heard.
+/// Runs an agent with a mock. Returns its result and the recorded lines.
 async fn play(mock: Mock, spec: AgentSpec) -> (Result<AgentReply>, Vec<String>) {
     let cx = context(&mock);
     let agent = Agent::new(&cx, spec).unwrap();
@@ -129,7 +129,7 @@ async fn r16_r17_what_the_model_does_wrong_it_is_told_and_may_do_better() {
     assert_eq!((reply.text.as_str(), reply.turns, reply.tool_calls), ("done", 2, 2));
 }
 
-/// Gives these answers in order, and keeps what it was asked.
+/// Returns these answers in order, and records its requests.
 struct Replies(Mutex<VecDeque<Reply>>, Mutex<Vec<ChatRequest>>);
 
 impl Provider for Replies {
@@ -148,7 +148,7 @@ impl Provider for Replies {
     }
 }
 
-/// Runs an agent against these answers, and returns what it came to and what the model was asked.
+/// Runs an agent with these answers. Returns its result and the requests to the model.
 async fn answered(replies: Vec<Reply>, spec: AgentSpec) -> (Result<AgentReply>, Vec<ChatRequest>) {
     let provider = Arc::new(Replies(Mutex::new(replies.into()), Mutex::default()));
     let client = Client::builder().custom("p", provider.clone()).build().unwrap();
@@ -165,7 +165,7 @@ fn call(id: &str, arguments: Json) -> ToolCall {
     ToolCall { id: id.into(), name: "say".into(), arguments, signature: None }
 }
 
-/// What the model was told of its calls.
+/// Returns the tool results in a message.
 fn told(message: &Message) -> Vec<String> {
     let Content::Parts(results) = &message.content else { panic!("no results") };
     let line = |part: &Part| match part {

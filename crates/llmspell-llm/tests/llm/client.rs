@@ -1,4 +1,4 @@
-//! What the client does whatever the provider is.
+//! The behaviour of the client that does not depend on the provider.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -102,7 +102,7 @@ async fn an_unknown_model_is_told_with_the_names_near_it() {
 async fn a_model_that_the_catalogue_cannot_guess_is_told_by_the_providers_list() {
     let refused = response(404, "", r#"{"error": "model 'nothing-like-it' not found"}"#);
     let listed = response(200, "", r#"{"models": [{"name": "llama3.2"}, {"name": "qwen3"}]}"#);
-    // The model's size is asked for first.
+    // The model's size is requested first.
     let server = FaultServer::start(vec![refused, listed]).await;
     let client = Client::builder().provider(row("ollama").base_url(&server.url).unwrap()).build().unwrap();
     let request =
@@ -221,12 +221,12 @@ fn calls_run_on_the_runtime_they_are_given() {
     let io = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let server = io.block_on(FaultServer::start(vec![response(200, "", &sample(ShapeKind::Gemini).whole)]));
     let caller = client(ShapeKind::Gemini, &server.url, |builder| builder.io(io.handle().clone()));
-    // No runtime here: nothing on this thread could drive a socket.
+    // There is no runtime here, so this thread cannot drive a socket.
     let reply = futures_executor_block_on(caller.client().chat(Permit::for_test(), ask()));
     assert_eq!(reply.unwrap().text, "grüß 你好 🦀");
 }
 
-/// Polls a future on this thread and parks in between.
+/// Polls a future on this thread, and parks it in between.
 fn futures_executor_block_on<T>(future: impl Future<Output = T>) -> T {
     struct Unpark(std::thread::Thread);
     impl std::task::Wake for Unpark {
@@ -261,7 +261,7 @@ async fn no_more_calls_are_in_flight_than_allowed() {
         while mock.requests().len() < expected {
             tokio::task::yield_now().await;
         }
-        // Whoever could still come would come now.
+        // Any further request would arrive during this loop.
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }

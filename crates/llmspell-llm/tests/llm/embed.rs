@@ -1,4 +1,4 @@
-//! Texts become vectors, for each API that has them.
+//! Embeddings, for each API that offers them.
 
 use std::sync::Arc;
 
@@ -71,7 +71,7 @@ async fn many_texts_go_in_as_few_calls_as_the_provider_takes() {
     let many: Vec<&str> = vec!["word"; 250];
     let made = embed(ShapeKind::Gemini, &server.url, texts(&many)).await.unwrap();
     assert_eq!((made.vectors.len(), server.requests().len()), (250, 3));
-    // Nobody said how many tokens that were.
+    // The provider does not report the number of tokens.
     assert_eq!((made.usage.input_tokens, made.usage.estimated), (250, true));
 }
 

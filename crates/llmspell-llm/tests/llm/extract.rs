@@ -1,4 +1,4 @@
-//! Typed answers from a model that answers as models do.
+//! Typed answers from a model that formats them badly.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ fn schema() -> Schema {
     .unwrap()
 }
 
-/// What is asked for.
+/// Returns the requested value.
 fn invoice(id: u64) -> Json {
     json!({
         "id": id,
@@ -33,19 +33,19 @@ fn invoice(id: u64) -> Json {
     })
 }
 
-/// Why an answer is not as it should be, and what one can expect of it.
+/// The kind of a malformed answer, and what can be expected of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// All is there, wrapped or written in another way.
+    /// Complete, but wrapped or written in another syntax.
     Readable,
-    /// Something is wrong that only the model knows better.
+    /// Wrong in a way that only the model can correct.
     Wrong,
 }
 
-/// A name, what one can expect, and how it is written.
+/// A name, the kind, and the function that formats a value.
 type Way = (&'static str, Kind, fn(Json) -> String);
 
-/// The ways in which answers are malformed, each made of a value that is right.
+/// The ways in which answers are malformed, each applied to a valid value.
 fn ways() -> Vec<Way> {
     use Kind::{Readable, Wrong};
     fn changed(mut value: Json, pointer: &str, new: Json) -> String {
@@ -56,7 +56,7 @@ fn ways() -> Vec<Way> {
         value.pointer_mut(parent).unwrap().as_object_mut().unwrap().shift_remove(name);
         value.to_string()
     }
-    /// As Python prints it.
+    /// Formats a value like Python.
     fn python(value: &Json) -> String {
         match value {
             Json::Null => "None".into(),
@@ -71,7 +71,7 @@ fn ways() -> Vec<Way> {
             other => other.to_string(),
         }
     }
-    /// As JavaScript has it: names without quotes, and a comma after the last one.
+    /// Formats a value like JavaScript: names without quotes, and trailing commas.
     fn javascript(value: &Json) -> String {
         match value {
             Json::Array(items) => {
@@ -174,7 +174,7 @@ async fn ask(mock: Mock) -> Result<Extracted, Error> {
     extract(&world(mock), ChatRequest::prompt("Which invoice?"), &schema(), ExtractOptions::default()).await
 }
 
-/// What came of all answers of one kind.
+/// The results of all answers of one kind.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Count {
     right_at_once: usize,
@@ -190,7 +190,7 @@ async fn of_200_malformed_answers_none_gives_a_wrong_value_and_none_fails_withou
         let (way, kind, write) = ways[number % ways.len()];
         let right = invoice(number as u64);
         let malformed = write(right.clone());
-        // Every other round the model can repair what it said; else it says it again and again.
+        // In every other round the model can correct its answer; otherwise it repeats the mistake.
         let repairs = (number / ways.len()).is_multiple_of(2);
         let mock = match repairs {
             true => Mock::new().reply(&malformed).reply(right.to_string()),
@@ -218,7 +218,7 @@ async fn of_200_malformed_answers_none_gives_a_wrong_value_and_none_fails_withou
             }
         }
     }
-    // 22 ways in which all is there and 18 in which it is not, five rounds of each; three rounds are repaired.
+    // 22 ways are readable and 18 are wrong, in five rounds each. Three rounds are corrected.
     assert_eq!(counts[0], Count { right_at_once: 110, repaired: 0, failed: 0 });
     assert_eq!(counts[1], Count { right_at_once: 0, repaired: 54, failed: 36 });
 }

@@ -1,4 +1,4 @@
-//! What happens when a provider is down and another one is there.
+//! Fallback: a provider is down, and another one is available.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -224,7 +224,7 @@ async fn what_one_provider_signed_is_not_shown_to_another() {
     assert!(sent.contains("hm") && !sent.contains("secret thought") && !sent.contains("sig-1"), "{sent}");
 }
 
-/// A provider that is down until it is told otherwise, and counts who asks.
+/// A provider that is down until the test changes that. Counts its calls.
 #[derive(Clone, Default)]
 struct Flaky {
     up: Arc<AtomicBool>,
@@ -298,7 +298,7 @@ async fn r21_the_breaker_opens_asks_one_at_a_time_and_closes() {
     let told = ask(20).await.failed;
     assert_eq!(told, ["p/m: not asked: the last 5 tries failed, and it is asked again in 15.0 s"]);
 
-    // Half open: one of many asks, and fails; then nobody for twice the time.
+    // Half open: one call of many probes the provider and fails; then no call passes for twice the time.
     tokio::time::sleep(Duration::from_secs(15)).await;
     join_all((0..10).map(ask)).await;
     assert_eq!(first.asked(), 6);

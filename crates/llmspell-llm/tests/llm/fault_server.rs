@@ -1,4 +1,4 @@
-//! A tiny HTTP/1.1 server that plays scripts of bytes, one script a connection, and keeps what it was asked.
+//! A small HTTP/1.1 server that plays a script of bytes for each connection, and records its requests.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -8,22 +8,22 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
-/// One thing that the server does with a connection whose request it has read.
+/// One step of the server on a connection whose request it has read.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     /// Sends bytes.
     Send(Vec<u8>),
-    /// Waits until the test lets it go on.
+    /// Waits until the test continues it.
     Wait,
-    /// Lets time pass.
+    /// Pauses.
     Pause(Duration),
     /// Resets the connection.
     Reset,
-    /// Stays silent until the client goes away, and tells the test that it did.
+    /// Stays silent until the client disconnects, and reports that to the test.
     Hang,
 }
 
-/// What is played for one request; after the last step the connection is closed.
+/// The steps for one request. After the last step, the connection is closed.
 pub(crate) type Script = Vec<Step>;
 
 /// A server on a loopback port.
@@ -36,7 +36,7 @@ pub(crate) struct FaultServer {
 }
 
 impl FaultServer {
-    /// Plays the scripts in order, one a connection, and the last one for ever.
+    /// Plays the scripts in order, one per connection, and then the last one repeatedly.
     pub(crate) async fn start(scripts: Vec<Script>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -54,22 +54,22 @@ impl FaultServer {
         Self { url, requests, gate, gone, accepting }
     }
 
-    /// The requests so far, head and body as they came.
+    /// Returns the requests so far, with head and body.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().iter().map(|(_, request)| request.clone()).collect()
     }
 
-    /// When each request had come.
+    /// Returns the arrival time of each request.
     pub(crate) fn times(&self) -> Vec<Instant> {
         self.requests.lock().unwrap().iter().map(|(time, _)| *time).collect()
     }
 
-    /// Lets one [`Step::Wait`] go on.
+    /// Continues one [`Step::Wait`].
     pub(crate) fn go_on(&self) {
         self.gate.add_permits(1);
     }
 
-    /// Waits until a client of a [`Step::Hang`] went away.
+    /// Waits until the client of a [`Step::Hang`] has disconnected.
     pub(crate) async fn client_gone(&mut self) {
         self.gone.recv().await.unwrap();
     }
@@ -102,13 +102,13 @@ async fn play(
             Step::Wait => gate.acquire().await.unwrap().forget(),
             Step::Pause(span) => tokio::time::sleep(span).await,
             Step::Reset => {
-                // Closing with no time to linger sends a reset.
+                // Closing with a linger time of zero sends a reset.
                 socket.set_zero_linger().unwrap();
                 return;
             }
             Step::Hang => {
                 let mut byte = [0];
-                // End of stream or an error: either way it is gone.
+                // The end of the stream or an error both mean that the client has disconnected.
                 let _ = socket.read(&mut byte).await;
                 let _ = gone.send(());
                 return;
@@ -116,18 +116,18 @@ async fn play(
         }
     }
     let _ = socket.shutdown().await;
-    // Reads what is left, so that the close is not taken for a reset.
+    // Read the rest, or closing would send a reset.
     let _ = tokio::time::timeout(Duration::from_secs(1), socket.read(&mut [0; 64])).await;
 }
 
-/// Reads one request with its body, whose length has to be given.
+/// Reads one request with its body, whose length must be given.
 pub(crate) async fn read_request(socket: &mut TcpStream) -> Option<String> {
     let mut bytes = Vec::new();
     loop {
         let mut more = [0; 4096];
         let count = socket.read(&mut more).await.ok().filter(|count| *count > 0)?;
         bytes.extend_from_slice(&more[..count]);
-        // What TLS greets with: no request will follow.
+        // The first byte of a TLS handshake: no request will follow.
         if bytes[0] == 0x16 {
             return Some(format!("a TLS greeting: {}", String::from_utf8_lossy(&bytes)));
         }
@@ -145,7 +145,7 @@ pub(crate) async fn read_request(socket: &mut TcpStream) -> Option<String> {
     }
 }
 
-/// A whole response that says its length and then closes.
+/// A complete response with its length, after which the connection is closed.
 pub(crate) fn response(status: u16, headers: &str, body: &str) -> Script {
     let text = format!(
         "HTTP/1.1 {status} Status\r\ncontent-type: application/json\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}",
@@ -154,7 +154,7 @@ pub(crate) fn response(status: u16, headers: &str, body: &str) -> Script {
     vec![Step::Send(text.into_bytes())]
 }
 
-/// The head of a stream whose end is the end of the connection.
+/// The head of a stream that ends with its connection.
 pub(crate) fn stream_head(content_type: &str) -> Step {
     Step::Send(
         format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\nconnection: close\r\n\r\n").into_bytes(),

@@ -1,19 +1,19 @@
-//! What each fault of a provider comes to, for each API, whole and streamed. A test is named by the rows it checks:
+//! The result of each provider fault, for each API, complete and streamed. The name of a test lists the rows it covers:
 //!
 //! | row | fault | | row | fault |
 //! |---|---|---|---|---|
-//! | R1 | 429 with a wait | | R13 | an answer that is none |
-//! | R2 | a wait that is absurd | | R14 | empty and unknown parts |
-//! | R3 | 429, 5xx, 408, 409 | | R15 | bytes cut anywhere, and invalid ones |
-//! | R4 | overloaded, in a stream too | | R16 | calls of tools in pieces |
-//! | R5 | the request is refused | | R17 | calls of tools that there are not: those who run tools |
-//! | R6 | no credit | | R18 | stopped for another reason |
+//! | R1 | 429 with a wait | | R13 | an answer in a wrong format |
+//! | R2 | an absurdly long wait | | R14 | empty and unknown parts |
+//! | R3 | 429, 5xx, 408, 409 | | R15 | bytes split anywhere, and invalid ones |
+//! | R4 | overloaded, also within a stream | | R16 | tool calls in chunks |
+//! | R5 | the request is refused | | R17 | calls of unknown tools: tested with agents |
+//! | R6 | no credit | | R18 | another finish reason |
 //! | R7 | no connection | | R19 | a redirect |
-//! | R8 | sent and not answered | | R20 | cancelled |
+//! | R8 | sent, but not answered | | R20 | cancellation |
 //! | R9 | slow | | R21 | down: `fallback.rs` |
-//! | R10 | a stream cut off | | R22 | clocks: `fallback.rs`, and tokio's clock everywhere |
-//! | R11 | a stream that ends without its end | | R23 | counts that cannot be |
-//! | R12 | a damaged chunk | | R24 | many at once: `pace.rs` |
+//! | R10 | a truncated stream | | R22 | clocks: `fallback.rs`, and tokio's clock everywhere |
+//! | R11 | a stream without its final event | | R23 | impossible token counts |
+//! | R12 | a damaged chunk | | R24 | many concurrent calls: `pace.rs` |
 
 mod answers;
 mod calls;
@@ -24,14 +24,14 @@ use llmspell_llm::ShapeKind;
 use crate::fault_server::{FaultServer, Script, response};
 use crate::support::{self, Answer, Caller, client, sample, stream_script};
 
-/// A server that plays these scripts, and a client of it.
+/// Starts a server that plays these scripts, and a client of it.
 async fn set_up(shape: ShapeKind, scripts: Vec<Script>) -> (FaultServer, Caller) {
     let server = FaultServer::start(support::scripts(shape, scripts)).await;
     let client = client(shape, &server.url, |builder| builder);
     (server, client)
 }
 
-/// How often a model was asked: a provider may be asked for its models as well, and Ollama for a model's size.
+/// Returns how often a model was called. A provider may also be asked for its models, and Ollama for a model's size.
 fn attempts(server: &FaultServer) -> usize {
     server
         .requests()
@@ -40,7 +40,7 @@ fn attempts(server: &FaultServer) -> usize {
         .count()
 }
 
-/// The first chunks of a stream, up to where it has said `grüß 你好 🦀` and nothing of an end.
+/// Returns the first chunks of a stream, up to the text `grüß 你好 🦀`, without any end.
 pub(crate) fn beginning(shape: ShapeKind) -> String {
     let stream = sample(shape).stream;
     let at = stream.find('🦀').unwrap();
@@ -49,13 +49,13 @@ pub(crate) fn beginning(shape: ShapeKind) -> String {
     stream[..at + after].to_owned()
 }
 
-/// A whole good answer, either way.
+/// Returns a complete valid answer, either way.
 fn good(shape: ShapeKind, streamed: bool) -> Script {
     let sample = sample(shape);
     if streamed { stream_script(shape, &sample.stream) } else { response(200, "", &sample.whole) }
 }
 
-/// An error as it was, in one line.
+/// Formats an error in one line.
 fn told(answer: &Answer) -> String {
     match &answer.end {
         Ok(reply) => format!("ok {:?}", reply.finish_reason),

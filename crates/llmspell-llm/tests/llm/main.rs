@@ -1,4 +1,4 @@
-//! The client against a server that misbehaves in every way it is told to.
+//! Tests of the client against a server that misbehaves on demand.
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
 mod agents;

@@ -1,4 +1,4 @@
-//! How fast a provider is called, as its server sees it.
+//! Rate limits, as the provider's server observes them.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ fn good(headers: &str) -> Script {
     response(200, headers, &sample(ShapeKind::OpenAiChat).whole)
 }
 
-/// A client of one provider, `p`, that never tries again.
+/// Returns a client of one provider, `p`, that never retries.
 fn once(url: &str, key: &str, pace: Pace) -> Client {
     let config = ProviderConfig::new("p", ShapeKind::OpenAiChat, url).unwrap().key(key);
     Client::builder().provider(config).retry(RetryPolicy::none()).pace(pace).build().unwrap()
@@ -40,7 +40,7 @@ async fn r1_after_a_429_nobody_of_its_key_calls_before_the_time() {
         );
         assert_eq!((held.unwrap().attempts, free.unwrap().attempts), (1, 1));
         let times = server.times();
-        // What is between the server's answer and its being read is no time of the client's.
+        // The wait begins when the client reads the answer, which is after the server received the first request.
         assert!(times[2] - times[0] >= WAIT, "{:?}", times[2] - times[0]);
         assert!(times[1] - begin < WAIT, "another key is another's");
     }
@@ -142,7 +142,7 @@ async fn r2_models_for_vectors_and_for_words_do_not_hold_each_other() {
 
 #[tokio::test]
 async fn r24_the_server_sees_no_more_than_the_rate_and_every_call_ends() {
-    // Thirty at once and then 4.4 a second.
+    // Thirty immediately, and then 4.4 per second.
     let pace = Pace { requests_per_minute: NonZeroU32::new(300), ..Pace::default() };
     let server = FaultServer::start(vec![good("")]).await;
     let client = once(&server.url, "k", pace);

@@ -1,4 +1,4 @@
-//! What goes out and comes in, for each API, whole and as a stream.
+//! The wire protocols: requests and answers of each API, complete and streamed.
 
 use llmspell_core::capability::Models;
 use llmspell_core::chat::{
@@ -190,7 +190,7 @@ async fn r15_where_the_network_splits_a_stream_makes_no_difference() {
     for shape in SHAPES {
         let stream = sample(shape).stream;
         let bytes = stream.as_bytes();
-        // Each chunk of the coding reaches the reader by itself: first every byte alone, then every place for a cut.
+        // Every split reaches the reader separately: first each byte alone, then each possible cut.
         let mut splits: Vec<Vec<&[u8]>> = vec![bytes.chunks(1).collect()];
         splits.extend((1..bytes.len()).step_by(5).map(|at| vec![&bytes[..at], &bytes[at..]]));
         let scripts = splits.iter().map(|pieces| {
@@ -259,7 +259,7 @@ async fn sampling_parameters_that_a_model_refuses_are_left_out_and_the_reply_say
             let server = FaultServer::start(vec![script]).await;
             let client = client(ShapeKind::Anthropic, &server.url, |builder| builder);
             let model = Some(model.to_owned());
-            // An answer in words only changes the request as well.
+            // A text answer with a schema changes the request too.
             let output = Some(OutputSpec { schema: json!({"type": "string"}), native: None });
             let request = ChatRequest { model, temperature, top_p, reasoning: effort, output, ..ask() };
             let reply = match streamed {
@@ -294,7 +294,7 @@ async fn a_fallback_is_asked_for_what_the_first_model_refused() {
     assert_eq!((sent, reply.warnings.len()), (vec![Json::Null, json!(0.5)], 0));
 }
 
-/// A question whose answer must be an object of one field.
+/// A request whose answer must be an object with one field.
 fn asking_for_data() -> ChatRequest {
     let schema = json!({
         "type": "object",
@@ -309,7 +309,7 @@ fn asking_for_data() -> ChatRequest {
     }
 }
 
-/// What a server is sent.
+/// Returns the request body that the server receives.
 async fn sent(shape: ShapeKind, request: ChatRequest) -> Json {
     let server =
         FaultServer::start(support::scripts(shape, vec![response(200, "", &sample(shape).whole)])).await;
@@ -349,7 +349,7 @@ async fn a_schema_of_the_answer_is_written_as_each_api_has_it() {
         request.output.as_mut().unwrap().native = Some(true);
         let body = sent(shape, request).await;
         assert_eq!(body.pointer(path), Some(&expected), "{shape:?}");
-        // Ollama keeps its models to the schema and does not show it to them.
+        // Ollama enforces the schema, but does not show it to the model.
         let is_told = body.to_string().contains("fits this JSON Schema");
         assert_eq!(is_told, shape == ShapeKind::Ollama, "{shape:?}");
     }
@@ -403,7 +403,7 @@ async fn what_an_api_cannot_hold_a_model_to_is_said_in_words() {
         let body = sent(shape, ChatRequest { output, ..ask() }).await;
         assert!(body.to_string().contains("fits this JSON Schema"), "{shape:?}: {body}");
     }
-    // Gemini takes tools or a schema.
+    // Gemini accepts either tools or a schema.
     let tools = vec![ToolSpec { name: "add".into(), description: "adds".into(), parameters: json!({}) }];
     let mut request = ChatRequest { tools, ..asking_for_data() };
     request.output.as_mut().unwrap().native = Some(true);

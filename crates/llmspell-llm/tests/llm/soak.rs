@@ -1,4 +1,4 @@
-//! Many calls at once of a provider that fails often: each ends as it must, and nothing is left behind.
+//! Many concurrent calls of an unreliable provider: each ends as expected, and nothing leaks.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,16 +17,16 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::fault_server::read_request;
 
-/// Calls under way at once.
+/// The number of concurrent calls.
 const AT_ONCE: usize = 64;
 
-/// How long a silence may be.
+/// The client's idle timeout.
 const IDLE: Duration = Duration::from_millis(250);
 
-/// Tries of a call.
+/// The maximum number of attempts per call.
 const TRIES: u32 = 3;
 
-/// What the server does with a try.
+/// The server's reaction to an attempt.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fate {
     Good,
@@ -36,10 +36,10 @@ enum Fate {
     Stalled,
 }
 
-/// One in five is a 429, and one in twenty each of the others. The same in each run.
+/// One in five attempts gets a 429, and one in twenty each of the other faults. Every run uses the same sequence.
 fn fate(call: usize, attempt: u32) -> Fate {
     let mut random = {
-        // Numbers in a row are too like each other for seeds.
+        // Consecutive numbers would be too similar as seeds.
         let seed = ((call as u64) << 8 | u64::from(attempt)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         fastrand::Rng::with_seed(seed ^ seed >> 32)
     };
@@ -52,7 +52,7 @@ fn fate(call: usize, attempt: u32) -> Fate {
     }
 }
 
-/// How a call ends, and after how many tries.
+/// Returns how a call ends, and after how many attempts.
 fn expected(call: usize) -> (Option<ErrorKind>, u32) {
     for attempt in 0..TRIES {
         let last = attempt + 1 == TRIES;
@@ -69,16 +69,16 @@ fn expected(call: usize) -> (Option<ErrorKind>, u32) {
     unreachable!("the last try ends it")
 }
 
-/// What a run came to.
+/// The figures of a soak run.
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
     pub(crate) calls: usize,
     pub(crate) good: usize,
-    /// Errors by kind.
+    /// Number of errors by kind.
     pub(crate) errors: Vec<(ErrorKind, usize)>,
     pub(crate) tries: usize,
     pub(crate) took: Duration,
-    /// Memory after a quarter of the calls and after all, in KiB.
+    /// Memory after a quarter of the calls and after all calls, in KiB.
     pub(crate) memory: (usize, usize),
     /// Open files before and after.
     pub(crate) files: (usize, usize),
@@ -120,7 +120,7 @@ pub(crate) async fn soak(calls: usize) -> Figures {
     figures.errors = errors.into_iter().collect();
     figures.errors.sort_by_key(|(kind, _)| kind.as_str());
     drop(ends);
-    // The server's own sockets close when it has seen the client's close.
+    // The server's sockets close when it notices that the client has closed.
     while open.load(Ordering::SeqCst) > 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -149,7 +149,7 @@ async fn ask(client: &Client, call: usize) -> (Option<ErrorKind>, u32) {
     found
 }
 
-/// The tries of an error, which says all that an error of a call has to say.
+/// Returns the attempts of an error, which must contain all details of a call.
 fn told(error: &Error) -> u32 {
     let call = error.call().unwrap();
     let begun = matches!(error.kind(), ErrorKind::StreamInterrupted | ErrorKind::Timeout);
@@ -164,7 +164,7 @@ async fn serve(listener: TcpListener, open: Arc<AtomicUsize>) {
         let (attempts, open) = (Arc::clone(&attempts), Arc::clone(&open));
         open.fetch_add(1, Ordering::SeqCst);
         tokio::spawn(async move {
-            // A client that goes away early is one that stalled.
+            // A client that disconnects early had a stalled answer.
             let _ = answer(socket, &attempts).await;
             open.fetch_sub(1, Ordering::SeqCst);
         });
@@ -209,7 +209,7 @@ async fn answer(mut socket: TcpStream, attempts: &Mutex<HashMap<usize, u32>>) ->
     socket.shutdown().await
 }
 
-/// What the process holds in memory, in KiB; nothing is known where there is no `/proc`.
+/// Returns the memory of this process, in KiB; `None` without `/proc`.
 #[expect(clippy::disallowed_methods, reason = "a test looks at its own process")]
 fn memory() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Clients, questions and answers that the tests share.
+//! Clients, requests and answers that the tests share.
 
 use std::time::Duration;
 
@@ -20,12 +20,12 @@ pub(crate) const SHAPES: [ShapeKind; 5] = [
     ShapeKind::Ollama,
 ];
 
-/// A key that must never be seen outside a request's header.
+/// An API key that must not appear outside a request's header.
 pub(crate) const CANARY: &str = "sk-canary-0123456789";
 
 pub(crate) struct Caller(Client);
 
-/// A client of one provider, `p`, that tries again without waiting.
+/// Returns a client of one provider, `p`, that retries without waiting.
 pub(crate) fn client(
     shape: ShapeKind,
     url: &str,
@@ -36,12 +36,12 @@ pub(crate) fn client(
     Caller(more(Client::builder().provider(config).retry(retry)).build().unwrap())
 }
 
-/// A question to the model `m` of the provider `p`.
+/// Returns a request to the model `m` of the provider `p`.
 pub(crate) fn ask() -> ChatRequest {
     ChatRequest { provider: Some("p".into()), model: Some("m".into()), ..ChatRequest::prompt("hello there") }
 }
 
-/// What came of a stream: its pieces joined, and its end.
+/// The result of a stream: its joined chunks, and its end.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) text: String,
@@ -71,7 +71,7 @@ impl Caller {
         Answer { text, end }
     }
 
-    /// Asks both ways; a whole answer's text is its own.
+    /// Makes a call, complete or streamed.
     pub(crate) async fn ask(&self, streamed: bool) -> Answer {
         if streamed {
             return self.ask_stream(ask()).await;
@@ -91,7 +91,7 @@ fn filled(mut request: ChatRequest) -> ChatRequest {
     request
 }
 
-/// The scripts of a server, and before them what Ollama is asked first.
+/// Returns the scripts of a server, preceded by the answer to Ollama's first request.
 pub(crate) fn scripts(shape: ShapeKind, mut scripts: Vec<Script>) -> Vec<Script> {
     if shape == ShapeKind::Ollama {
         scripts.insert(0, response(200, "", r#"{"model_info": {"llama.context_length": 32768}}"#));
@@ -99,7 +99,7 @@ pub(crate) fn scripts(shape: ShapeKind, mut scripts: Vec<Script>) -> Vec<Script>
     scripts
 }
 
-/// One answer, as an API writes it whole and as a stream.
+/// One answer of an API, complete and as a stream.
 pub(crate) struct Sample {
     pub(crate) whole: String,
     pub(crate) stream: String,
@@ -115,7 +115,7 @@ pub(crate) fn stream_script(shape: ShapeKind, stream: &str) -> Script {
     vec![stream_head(stream_of(shape)), Step::Send(stream.as_bytes().to_vec())]
 }
 
-/// Writes chunks as an API frames them.
+/// Frames chunks like an API.
 pub(crate) fn frames(shape: ShapeKind, chunks: &[Json]) -> String {
     chunks
         .iter()
@@ -129,7 +129,7 @@ pub(crate) fn frames(shape: ShapeKind, chunks: &[Json]) -> String {
         .collect()
 }
 
-/// `grüß 你好 🦀`, then calls of `add {"a": 1}` and `now`; 11 tokens in, 5 out.
+/// `grüß 你好 🦀`, then the calls `add {"a": 1}` and `now`; 11 input tokens, 5 output tokens.
 pub(crate) fn sample(shape: ShapeKind) -> Sample {
     let (whole, stream) = match shape {
         ShapeKind::OpenAiChat => openai(),
@@ -155,7 +155,7 @@ fn openai() -> (Json, Vec<Json>) {
         chunk(json!({"content": "grüß "}), Json::Null),
         chunk(json!({}), Json::Null),
         chunk(json!({"content": "你好 🦀"}), Json::Null),
-        // Out of order and interleaved, the arguments split in the middle.
+        // Out of order and interleaved, with the arguments split in the middle.
         call(json!({"index": 1, "id": "c2", "function": {"name": "now", "arguments": ""}})),
         call(json!({"index": 0, "id": "c1", "function": {"name": "add", "arguments": "{\"a\""}})),
         call(json!({"index": 0, "function": {"arguments": ": 1}"}})),

@@ -1,4 +1,4 @@
-//! Agents as spells have them, against servers that speak the APIs of the providers.
+//! Agents in spells, with servers that speak the providers' protocols.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod server;

@@ -1,4 +1,4 @@
-//! A server that gives scripted answers in the shape of each API, whole or as a stream, as it is asked.
+//! A server with scripted answers in the protocol of each API, complete or streamed as requested.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -15,7 +15,7 @@ pub(crate) const SHAPES: [ShapeKind; 5] = [
     ShapeKind::Ollama,
 ];
 
-/// What the model says, and which tools it wants, by name with their arguments.
+/// The text of the model, and the tools that it calls, by name with arguments.
 #[derive(Clone)]
 pub(crate) struct Answer {
     pub(crate) text: &'static str,
@@ -70,7 +70,7 @@ impl Server {
         Self { url, asked }
     }
 
-    /// The bodies of the requests so far.
+    /// Returns the bodies of the requests so far.
     pub(crate) fn asked(&self) -> Vec<Json> {
         self.asked.lock().unwrap().clone()
     }
@@ -106,7 +106,7 @@ fn stream_kind(shape: ShapeKind) -> &'static str {
     if shape == ShapeKind::Ollama { "application/x-ndjson" } else { "text/event-stream" }
 }
 
-/// Numbers for the ids of calls, where the API has any.
+/// Numbers the tool calls, for APIs with ids.
 fn numbered(answer: &Answer) -> impl Iterator<Item = (usize, String, &'static str, &Json)> {
     answer
         .calls
@@ -173,7 +173,7 @@ fn whole(shape: ShapeKind, answer: &Answer) -> Json {
     }
 }
 
-/// The same answer in pieces: the text in two, each call's arguments in two where the API cuts them.
+/// Returns the same answer in chunks: the text in two, and each call's arguments in two if the API splits them.
 fn stream(shape: ShapeKind, answer: &Answer) -> String {
     let (first, second) = answer.text.split_at(answer.text.len() / 2);
     let wants = !answer.calls.is_empty();

@@ -139,11 +139,11 @@ fn an_agent_solves_a_task_alike_in_each_api_whole_and_streamed_in_both_languages
                 assert_eq!(outcome.value, 6.into(), "{case}");
                 let asked = server.asked();
                 assert_eq!(asked.len(), 4, "{case}");
-                // What the provider sealed goes back as it came.
+                // Signed or encrypted reasoning is returned to the provider unchanged.
                 let carried =
                     matches!(shape, ShapeKind::OpenAiResponses | ShapeKind::Anthropic | ShapeKind::Gemini);
                 assert_eq!(asked[1].to_string().contains("sealed thought"), carried, "{case}: {}", asked[1]);
-                // The other agent knows nothing of what was said to the first.
+                // The other agent does not see the conversation of the first.
                 assert!(!asked[2].to_string().contains("40"), "{case}");
             }
         }

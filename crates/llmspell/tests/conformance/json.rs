@@ -1,8 +1,10 @@
-//! The vectors of JSONTestSuite: texts that every reader takes, texts that none takes, and texts that are each reader's own
-//! business. `json.decode` judges all of them alike in both languages; JavaScript's own `JSON.parse` beside it.
+//! The vectors of JSONTestSuite: texts that every parser must accept, texts that every parser must reject, and texts
+//! that are up to the parser. `json.decode` gives the same result in both languages; JavaScript's own `JSON.parse` is
+//! compared with it.
 //!
-//! `json-vectors.jsonl` holds the suite as published in <https://github.com/nst/JSONTestSuite> (MIT License, copyright
-//! 2016 Nicolas Seriot): a line a vector, with its text, with its bytes where they are no UTF-8, or with what is repeated.
+//! `json-vectors.jsonl` contains the suite as published in <https://github.com/nst/JSONTestSuite> (MIT License,
+//! copyright 2016 Nicolas Seriot). Each line is a vector, with its text, with its bytes if they are not UTF-8, or with
+//! the text to repeat.
 
 use llmspell::{Limits, Runtime, Spell, Value};
 use serde::Deserialize;
@@ -36,7 +38,7 @@ fn vectors() -> Vec<Vector> {
     include_str!("json-vectors.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// What a script makes of each vector: `{text}` when it was read, which is what comes of writing it again, or `{kind}`.
+/// A script that handles each vector: `{text}` is the parsed value, serialized again; `{kind}` is the error's kind.
 const LUAU: &str = "
 local told = {}
 for at, text in params.vectors do
@@ -56,7 +58,7 @@ export default params.vectors.map((text) => {
 });
 ";
 
-/// The same with the language's own reader, which takes text and no bytes.
+/// The same with the language's own parser, which accepts text but not bytes.
 const OWN: &str = "
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 export default params.vectors.map((bytes) => {
@@ -69,7 +71,7 @@ export default params.vectors.map((bytes) => {
 });
 ";
 
-/// What became of each vector: the value that was read, or what was said of it.
+/// Returns the result of each vector: the parsed value, or the error.
 async fn judge(file: &str, script: &str, vectors: &[Vector]) -> Vec<Result<Json, String>> {
     let runtime = Runtime::builder().workers(1).build().unwrap();
     let bytes: Vec<Value> = vectors.iter().map(|vector| Value::Bytes(vector.bytes())).collect();
@@ -108,7 +110,7 @@ async fn both_languages_take_the_valid_and_refuse_the_invalid() {
     }
 }
 
-/// What readers may do as they like, this one does so.
+/// The behaviour of this parser for texts that are up to the parser.
 #[tokio::test]
 async fn what_is_left_open_is_decided_once() {
     let vectors = vectors();
@@ -124,7 +126,7 @@ async fn what_is_left_open_is_decided_once() {
 
 const TAKEN: [&str; 2] = ["i_number_double_huge_neg_exp", "i_number_real_underflow"];
 
-/// `JSON.parse` agrees with `json.decode` but for these, all of which are each reader's own business.
+/// `JSON.parse` agrees with `json.decode` except for these vectors, all of which are up to the parser.
 #[tokio::test]
 async fn the_languages_own_reader_differs_where_it_may() {
     let vectors = vectors();
@@ -139,7 +141,7 @@ async fn the_languages_own_reader_differs_where_it_may() {
     assert_eq!(differing, DIFFERING);
 }
 
-/// Numbers that a double holds as infinity or not exactly, halves of characters, and what nests deeper than values may.
+/// Numbers beyond the range or precision of a double, lone surrogates, and nesting beyond the limit of values.
 const DIFFERING: [&str; 19] = [
     "i_number_huge_exp",
     "i_number_neg_int_huge_exp",

@@ -1,4 +1,4 @@
-//! What published suites demand of JSON, in both languages.
+//! Published conformance suites for JSON, in both languages.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod json;

@@ -1,4 +1,4 @@
-//! Fifty calls at once, on one target and on new ones. `ROUNDS=1000` tries for longer.
+//! Fifty concurrent calls, on one target and on new ones. `ROUNDS=1000` runs longer.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,13 +8,13 @@ use llmspell::Spell;
 use crate::kill::start;
 use crate::world::World;
 
-/// How many calls are made at once.
+/// The number of concurrent calls.
 const AT_ONCE: usize = 50;
 
-/// Calls that are made at once, each with the kinds of failure that it may have then.
+/// Concurrent calls, each with the kinds of error that are allowed.
 type Calls = &'static [(&'static str, &'static str)];
 
-/// `fresh` is another name in each round, `each` another one in each call, in folders that are there in no round before.
+/// `fresh` is a new name in each round, and `each` a new one in each call, in folders that do not exist before.
 const CASES: &[(&str, Calls)] = &[
     ("append to a new file", &[("fs.append(fresh, text)", "")]),
     ("append to one file", &[("fs.append(same, text)", "")]),
@@ -89,7 +89,7 @@ const CASES: &[(&str, Calls)] = &[
     ),
 ];
 
-/// A script that returns the failures that it may not have, one a line.
+/// Returns a script that returns the failures that are not allowed, one per line.
 fn luau(calls: Calls, rounds: usize) -> String {
     let mut choice = String::new();
     for (at, (call, allowed)) in calls.iter().enumerate() {
@@ -196,7 +196,7 @@ fn updates_at_once_lose_nothing() {
     }
 }
 
-/// Two processes that append to the same new file in step: each goes on when it sees what the other wrote.
+/// Two processes append to the same new file in lockstep: each continues when it sees the other's line.
 #[test]
 fn two_processes_append_to_the_same_new_files() {
     let world = World::new();

@@ -1,4 +1,4 @@
-//! RELIABILITY 3: every way out of a folder, by every operation.
+//! The jail: every way out of a granted folder, tried with every operation.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use llmspell::{Grant, Permissions};
 
 use crate::world::{CANARY, World};
 
-/// Tries every operation of a bridge on a path; one line each, of the error or of what came.
+/// Returns a script that tries every operation of a bridge on a path, and returns one line for each.
 fn script(bridge: &str, path: &str) -> String {
     let path = path.escape_default();
     format!(
@@ -24,7 +24,7 @@ fn script(bridge: &str, path: &str) -> String {
     )
 }
 
-/// Paths that lead outside by their letters.
+/// Paths whose characters alone lead outside.
 const OUTSIDE: [&str; 15] = [
     "..",
     "../outside/secret.txt",
@@ -66,10 +66,10 @@ fn doors_in_a_granted_folder_are_refused_as_what_is_outside_is() {
     for path in world.plant(&world.path("granted")) {
         let path = format!("granted/{path}");
         for line in world.lines(&script("fs", &path)) {
-            // Nothing is found at a pattern; the others say the same as for what was not granted.
+            // A pattern finds nothing. The other operations give the same error as for a path that is not granted.
             let verb = match line.split(':').next().unwrap() {
                 "write" | "append" | "remove" => "write",
-                // It tells of the folder that the pattern begins with.
+                // The error names the folder at the beginning of the pattern.
                 "glob" => {
                     assert!(
                         line == "glob: []" || line.starts_with("glob: permission.denied: "),

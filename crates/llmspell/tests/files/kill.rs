@@ -1,4 +1,4 @@
-//! Storage under kill -9, and under several processes at once. `ROUNDS=200` tries for longer.
+//! Storage with killed and with concurrent processes. `ROUNDS=200` runs longer.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use llmspell::{Event, Spell};
 
 use crate::world::{World, permissions, runtime};
 
-/// Where the child finds its script, and the world that it runs in.
+/// The variables that tell the child process its script and its folder.
 const SCRIPT: &str = "LLMSPELL_TEST_SCRIPT";
 const ROOT: &str = "LLMSPELL_TEST_ROOT";
 
@@ -21,7 +21,7 @@ fn child() {
     tokio.block_on(async {
         let cast = runtime.cast(Spell::from_source("test.luau", script).unwrap());
         let (run, mut events) = cast.permissions(permissions(&root)).start_with_events();
-        // The events end when the run is gone.
+        // The events end when the run has ended.
         let outcome = tokio::spawn(run.outcome());
         let mut stdout = std::io::stdout();
         while let Some(event) = events.next().await {
@@ -64,7 +64,7 @@ fn no_finished_write_is_lost_and_no_store_is_damaged_by_a_kill() {
         let mut child = start(&world, &script);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut kept = 0;
-        // A different moment each time: after so many writes, and within the next one.
+        // A different moment each time: after a number of writes, during the next one.
         let wanted = 3 + round * 37 % 101;
         for line in lines.by_ref().map_while(Result::ok) {
             kept += usize::from(line.starts_with("kept"));
@@ -77,7 +77,7 @@ fn no_finished_write_is_lost_and_no_store_is_damaged_by_a_kill() {
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        // What it said before it died counts as well.
+        // Lines that it printed before its death count too.
         kept += lines.map_while(Result::ok).filter(|line| line.starts_with("kept")).count();
         let finished = last + kept / 3;
         assert!(kept >= wanted, "round {round}: the child ended early");

@@ -1,4 +1,4 @@
-//! Files and storage on a real disk: what is refused, what is kept, and what survives.
+//! Files and storage on a real disk: what is refused, what is stored, and what survives.
 
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]

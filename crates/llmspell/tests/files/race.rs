@@ -1,4 +1,4 @@
-//! Folders and files that are swapped for links while a spell is at work.
+//! Folders and files that are replaced by links while a spell runs.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -8,7 +8,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::world::{CANARY, World};
 
-/// Swaps a name for another in the same folder until it is told to stop; how often, it returns.
+/// Swaps names in one folder until `stop` is set. Returns the number of swaps.
 fn swap(folder: &Path, pairs: &[(&str, &str)], stop: &AtomicBool) -> u64 {
     let mut swaps = 0;
     while !stop.load(Ordering::Relaxed) {

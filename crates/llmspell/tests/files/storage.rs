@@ -1,4 +1,4 @@
-//! What a spell keeps: apart from other spells, within its quota, and never damaged.
+//! Storage: separate for each spell, within its quota, and never damaged.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -89,7 +89,7 @@ fn keys_and_files_share_one_quota_of_bytes() {
              entries 9998 are left and {entries} are needed"
         )
     };
-    // The key's name and the two quotes of its JSON count.
+    // The name of the key and the two quotes of its JSON count.
     let left = (4 << 20) - 3;
     assert_eq!(
         lines,

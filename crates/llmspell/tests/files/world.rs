@@ -1,4 +1,4 @@
-//! A folder that a spell was granted, a folder beside it that it must never see, and its storage.
+//! A granted folder, a neighbouring folder that a spell must never see, and the spell's storage.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use llmspell::{Outcome, Permissions, Runtime, Spell, Value};
 use tempfile::TempDir;
 
-/// What no spell may ever read.
+/// A text that no spell may ever read.
 pub(crate) const CANARY: &str = "the canary";
 
 pub(crate) struct World {
@@ -34,7 +34,7 @@ impl World {
         self.run_within(512 << 20, script)
     }
 
-    /// The same with so many bytes of memory.
+    /// Like [`run`](Self::run), with this memory limit.
     pub(crate) fn run_within(&self, memory: u64, script: &str) -> Outcome {
         self.start(luau(script), permissions(self.folder.path()), memory)
     }
@@ -55,12 +55,12 @@ impl World {
         tokio.block_on(cast.limits(|limits| limits.memory = memory).start().outcome())
     }
 
-    /// What a script returns.
+    /// Returns the value of a script.
     pub(crate) fn value(&self, script: &str) -> Value {
         self.run(script).into_result().unwrap()
     }
 
-    /// The lines that a script returns.
+    /// Returns the lines that a script returns.
     pub(crate) fn lines(&self, script: &str) -> Vec<String> {
         let Value::List(lines) = self.value(script) else { panic!("not a list") };
         lines.iter().map(|line| line.as_str().unwrap().to_owned()).collect()
@@ -72,8 +72,7 @@ impl World {
         spells.next().unwrap().unwrap().path()
     }
 
-    /// Puts doors to the outside into a folder, one of each kind, and a link that stays inside. Returns the paths that
-    /// lead through them.
+    /// Creates a link of each kind that leads outside, and one that stays inside. Returns the paths that lead outside.
     pub(crate) fn plant(&self, folder: &Path) -> Vec<&'static str> {
         let outside = self.path("outside");
         symlink(outside.join("secret.txt"), folder.join("link.txt")).unwrap();
@@ -111,7 +110,7 @@ impl World {
         ]
     }
 
-    /// Checks that nothing got out: what is outside is as it was, and nothing is left unfinished anywhere.
+    /// Checks that nothing escaped: the outside is unchanged, and no temporary file is left anywhere.
     pub(crate) fn check(&self) {
         assert_eq!(names(&self.path("outside")), ["secret.txt"]);
         assert_eq!(fs::read_to_string(self.path("outside/secret.txt")).unwrap(), CANARY);
@@ -130,12 +129,12 @@ fn luau(script: &str) -> Spell {
     Spell::from_source("test.luau", script).unwrap()
 }
 
-/// A runtime that works in a world's folder.
+/// Returns a runtime that works in a world's folder.
 pub(crate) fn runtime(folder: &Path) -> Runtime {
     Runtime::builder().workers(1).working_dir(folder).storage(folder.join("storage")).build().unwrap()
 }
 
-/// A spell may read and write `granted`.
+/// Returns permission to read and write `granted`.
 pub(crate) fn permissions(folder: &Path) -> Permissions {
     let granted = || [folder.join("granted")].into_iter().collect();
     Permissions { read: granted(), write: granted(), ..Permissions::default() }

@@ -1,4 +1,4 @@
-//! Writing: whole or not at all.
+//! Writing is atomic.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

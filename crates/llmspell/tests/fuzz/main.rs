@@ -1,11 +1,11 @@
-//! Calls every method of every bridge with generated values, in both languages, inside runs with limits. A panic, an
-//! error of kind `internal` or a run that cannot be stopped fails with the script and its seed.
+//! Calls every method of every bridge with generated values, in both languages, in runs with limits. A panic, an error
+//! of kind `internal` or a run that cannot be stopped fails the test, with the script and its seed.
 //!
-//! What can be called comes from the registry of bridges, so that a new method is called without a line here; a value
-//! fits the method's type, or is one of `hostile.luau` and `hostile.js`, or has one in it.
+//! The functions come from the registry of bridges, so a new method is included automatically. A value fits the
+//! method's type, or is one of `hostile.luau` and `hostile.js`, or contains one.
 //!
-//! `FUZZ_SEED=7 FUZZ_CALLS=100000 cargo test -p llmspell --test fuzz -- --nocapture` begins with another seed and makes
-//! more calls. Each script has a seed of its own, which begins with that script.
+//! `FUZZ_SEED=7 FUZZ_CALLS=100000 cargo test -p llmspell --test fuzz -- --nocapture` uses another seed and makes more
+//! calls. Each script has its own seed, with which it can be repeated.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 #![expect(clippy::disallowed_methods, reason = "a test is told by the environment how long to try")]
 #![expect(clippy::print_stdout, reason = "tells how many calls were made")]
@@ -22,16 +22,16 @@ use futures_util::{StreamExt, stream};
 use llmspell::{Bridge, ErrorKind, Method, Outcome, Runtime, Spell};
 use script::{HostSurface, ScriptGenerator, ScriptLanguage};
 
-/// How many calls one script makes, if nothing ends it.
+/// The maximum number of calls per script.
 const CALLS_A_SCRIPT: usize = 40;
-/// How many calls there are when nobody says.
+/// The default number of calls.
 const CALLS: usize = 4_000;
-/// How many scripts are at work at once.
+/// The number of concurrent scripts.
 const AT_ONCE: usize = 4;
-/// A script that is still at work so long after its limits cannot be stopped.
+/// A script that still runs this long after its limits cannot be stopped.
 const STUCK: Duration = Duration::from_secs(30);
 
-/// Panics of this process, on whichever thread.
+/// The number of panics in this process, on any thread.
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -76,14 +76,14 @@ async fn fuzz(language: ScriptLanguage) {
     }
 }
 
-/// What a script told of its calls.
+/// The calls that a script reported.
 #[derive(Default)]
 struct Told {
     made: Vec<String>,
     internal: Vec<String>,
 }
 
-/// Runs one script and returns the names of the functions that it called.
+/// Runs one script. Returns the names of the functions that it called.
 async fn run(surface: &HostSurface, seed: u64, port: u16) -> Vec<String> {
     let url = format!("http://127.0.0.1:{port}");
     let text = ScriptGenerator::new(surface, seed, &url).script(CALLS_A_SCRIPT);
@@ -109,7 +109,7 @@ async fn run(surface: &HostSurface, seed: u64, port: u16) -> Vec<String> {
             limits.memory = 64 << 20;
             limits.output = 1 << 20;
         });
-    // What is called is written down, read again and shown as well.
+    // Some runs are also recorded, so their effects are written to a file, read and sorted.
     if rng.u32(0..4) == 0 {
         cast = cast.record(folder.path().join("recording.json"));
     }
@@ -125,9 +125,9 @@ async fn run(surface: &HostSurface, seed: u64, port: u16) -> Vec<String> {
     told.made
 }
 
-/// What is wrong with how a script ended.
+/// Returns the fault in a script's end, if there is one.
 fn bug(outcome: &Outcome, told: &Told) -> Option<String> {
-    // Nothing of it fails to be shown, whatever the script returned.
+    // The outcome must always be serializable.
     let _ = serde_json::to_string(outcome);
     let internal = outcome.error.as_ref().filter(|error| error.kind() == ErrorKind::Internal);
     let loading = outcome.error.as_ref().filter(|_| told.made.is_empty());
@@ -137,7 +137,7 @@ fn bug(outcome: &Outcome, told: &Told) -> Option<String> {
         .or_else(|| told.internal.first().cloned())
 }
 
-/// How a script tells of its calls.
+/// Returns the bridge with which a script reports its calls.
 fn bridge(told: &Arc<Mutex<Told>>) -> Bridge {
     let (counting, reporting) = (Arc::clone(told), Arc::clone(told));
     let made = Method::sync("made", move |_, mut arguments| {

@@ -1,4 +1,4 @@
-//! Writes scripts that call the host: which functions there are, with what they take, and hostile values in between.
+//! Generates scripts that call the host: the available functions with their parameters, and hostile values in between.
 
 use std::fmt::Write as _;
 
@@ -9,9 +9,9 @@ use llmspell::{Furniture, Runtime};
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value as Json};
 
-/// How many of a thousand values are replaced by a hostile one.
+/// How many of a thousand values are hostile.
 const HOSTILE: u32 = 120;
-/// The deepest that a value of a schema nests.
+/// The maximum nesting of a value.
 const DEPTH: u32 = 5;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl ScriptLanguage {
         }
     }
 
-    /// A name of the host as this language writes it.
+    /// Returns a name of the host in this language's style.
     fn name(self, name: &str) -> String {
         if self == Self::Luau {
             return name.to_owned();
@@ -46,14 +46,14 @@ impl ScriptLanguage {
     }
 }
 
-/// Something that a script can call or read.
+/// A function or field of the host.
 #[derive(Debug)]
 pub(crate) struct HostFunction {
-    /// What it is counted as: `fs.read`, `Agent:run`.
+    /// The name under which it is counted: `fs.read`, `Agent:run`.
     pub(crate) name: String,
     kind: CallForm,
     params: Vec<TypedParam>,
-    /// The class of the object that it returns.
+    /// The class of the returned object.
     returns: Option<String>,
 }
 
@@ -72,7 +72,7 @@ struct TypedParam {
     rest: bool,
 }
 
-/// All that scripts of a language can call, with the definitions that their types refer to.
+/// Everything that scripts of a language can call, with the schema definitions of its types.
 #[derive(Debug)]
 pub(crate) struct HostSurface {
     pub(crate) language: ScriptLanguage,
@@ -81,7 +81,7 @@ pub(crate) struct HostSurface {
 }
 
 impl HostSurface {
-    /// The methods of all bridges, with the classes of their objects, and the functions of the language's prelude.
+    /// Collects the methods of all bridges, of their objects' classes, and the functions of the language's prelude.
     pub(crate) fn new(language: ScriptLanguage, runtime: &Runtime) -> Self {
         let mut generator = SchemaSettings::draft2020_12().into_generator();
         let mut schema = |of: TypeOf| of(&mut generator).to_value();
@@ -141,7 +141,7 @@ impl HostFunction {
     }
 }
 
-/// The class that a schema is of, if it is of one.
+/// Returns the class that a schema refers to, if any.
 fn class_of(schema: &Json) -> Option<String> {
     let is_object = schema.get("x-llmspell").is_some_and(|mark| mark == "object");
     is_object.then(|| schema["title"].as_str().map(str::to_owned)).flatten()
@@ -151,7 +151,7 @@ fn of_language(piece: &Furniture, language: ScriptLanguage) -> bool {
     (language == ScriptLanguage::Luau) == (piece.written == Written::Luau)
 }
 
-/// The functions of a prelude, and in JavaScript what makes objects of its classes. They take whatever they are given.
+/// Returns the functions of a prelude, and JavaScript's constructors of its classes. They accept any arguments.
 fn prelude(piece: &'static Furniture) -> impl Iterator<Item = HostFunction> {
     let any = |name: &str, rest| TypedParam { name: name.to_owned(), schema: Json::Bool(true), rest };
     let function = |name, params| HostFunction { name, kind: CallForm::Function, params, returns: None };
@@ -168,27 +168,27 @@ fn prelude(piece: &'static Furniture) -> impl Iterator<Item = HostFunction> {
     )
 }
 
-/// A value as a script writes it.
+/// A value in a script.
 enum ScriptValue {
-    /// Written as it is: the same in both languages.
+    /// Written unchanged, because it is the same in both languages.
     Plain(String),
     Nil,
     List(Vec<ScriptValue>),
     Record(Vec<(String, ScriptValue)>),
     Function(Box<ScriptValue>),
-    /// An object that a call before has returned.
+    /// An object that an earlier call has returned.
     Object(String, u32),
-    /// One of the hostile values, with another one in it.
+    /// One of the hostile values, with another value inside.
     Hostile(u32, Box<ScriptValue>),
 }
 
-/// Writes one script.
+/// Generates one script.
 pub(crate) struct ScriptGenerator<'a> {
     targets: &'a HostSurface,
     rng: Rng,
     /// The address of the server.
     url: &'a str,
-    /// Whether hostile values are among the others.
+    /// Whether hostile values are used.
     is_hostile: bool,
 }
 
@@ -197,11 +197,11 @@ impl<'a> ScriptGenerator<'a> {
         Self { targets, rng: Rng::with_seed(seed), url, is_hostile: false }
     }
 
-    /// A script that makes so many calls.
+    /// Returns a script with this many calls.
     pub(crate) fn script(mut self, calls: usize) -> String {
         let mut text = self.targets.language.preamble().to_owned();
         let mut left = calls;
-        // Objects to call methods of, made as they should be.
+        // Create objects with valid arguments first, in order to call their methods.
         let makers: Vec<_> = self.targets.all.iter().filter(|target| target.returns.is_some()).collect();
         for maker in makers.into_iter().take(left / 2) {
             self.line(&mut text, maker);
@@ -225,7 +225,7 @@ impl<'a> ScriptGenerator<'a> {
         text + &end
     }
 
-    /// Writes a call as a line. Now and then it is not waited for.
+    /// Writes a call as one line. Sometimes the call is not awaited.
     fn line(&mut self, text: &mut String, target: &HostFunction) {
         let is_beside = self.is_hostile && self.rng.u32(0..4) == 0;
         let arguments = self.arguments(target);
@@ -301,7 +301,7 @@ impl<'a> ScriptGenerator<'a> {
         arguments.iter().map(|argument| self.write(argument)).collect::<Vec<_>>().join(", ")
     }
 
-    /// A value that fits a schema, unless a hostile one takes its place, or the place of something in it.
+    /// Returns a value that fits a schema; the value, or a part of it, may be replaced by a hostile one.
     fn value(&mut self, name: &str, schema: &Json, depth: u32) -> ScriptValue {
         let value = self.fitting(name, schema, depth);
         if self.is_hostile && self.rng.u32(0..1000) < HOSTILE {
@@ -376,7 +376,7 @@ impl<'a> ScriptGenerator<'a> {
         ScriptValue::Record(fields)
     }
 
-    /// A text that means something where it is called so.
+    /// Returns a text that is meaningful for a parameter of this name.
     fn text_for(&mut self, name: &str) -> ScriptValue {
         let texts: &[&str] = match name {
             "url" | "input" => {
@@ -413,7 +413,7 @@ impl<'a> ScriptGenerator<'a> {
         text(self.rng.choice(texts).unwrap_or(&""))
     }
 
-    /// Any value, plain or hostile.
+    /// Returns any value, ordinary or hostile.
     fn any(&mut self, depth: u32) -> ScriptValue {
         if self.is_hostile && self.rng.bool() {
             let inner = if depth > DEPTH { ScriptValue::Nil } else { self.any(depth + 1) };
@@ -440,7 +440,7 @@ impl<'a> ScriptGenerator<'a> {
         }
     }
 
-    /// A value in the script's language.
+    /// Formats a value in the script's language.
     fn write(&self, value: &ScriptValue) -> String {
         let language = self.targets.language;
         let is_luau = language == ScriptLanguage::Luau;
@@ -475,7 +475,7 @@ fn text(text: &str) -> ScriptValue {
     ScriptValue::Plain(quoted(text))
 }
 
-/// A text between quotes, with the escapes that both languages know.
+/// Quotes a text, with escapes that both languages know.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from('"');
     for letter in text.chars() {

@@ -1,4 +1,4 @@
-//! What the scripts reach: a model that also calls tools, a user, a server on loopback, folders that were granted.
+//! The world of the generated scripts: a model that also calls tools, a user, a server on loopback, granted folders.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A user who types the same each time.
+/// A user who always types the same.
 struct Typist;
 
 impl Console for Typist {
@@ -23,7 +23,7 @@ impl Console for Typist {
     }
 }
 
-/// A runtime in a folder of its own.
+/// Returns a runtime in its own folder.
 pub(crate) fn runtime(folder: &Path, rng: &mut Rng) -> RuntimeBuilder {
     let client = Client::builder().mock(mock(rng)).build().unwrap();
     Runtime::builder()
@@ -40,7 +40,7 @@ pub(crate) fn permissions(folder: &Path, port: u16) -> Permissions {
     Permissions { read: granted(), write: granted(), net, ..Permissions::default() }
 }
 
-/// A model whose first answers also call tools, with arguments that fit and others.
+/// A model whose first answers also call tools, with valid and invalid arguments.
 fn mock(rng: &mut Rng) -> Mock {
     (0..rng.usize(0..6)).fold(Mock::new(), |mock, _| match rng.u32(0..6) {
         0 => mock.reply(r#"{"name": "Ada", "age": [1e400, null]}"#),
@@ -77,7 +77,7 @@ pub(crate) async fn serve() -> u16 {
     port
 }
 
-/// Answers one request. Whoever asked may have gone meanwhile.
+/// Answers one request. The client may have disconnected.
 async fn answer(mut socket: TcpStream) -> std::io::Result<()> {
     let mut request = Vec::new();
     let (head, length) = loop {

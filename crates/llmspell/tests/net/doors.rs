@@ -1,5 +1,5 @@
-//! Every spelling of an address and every door to one, with grants that look close to it: nothing that was not granted
-//! is connected to. A canary listens on loopback, and must hear of nobody but the control at the end.
+//! All spellings of an address and all ways to reach one, with grants that look similar: no connection is made without
+//! a grant. A canary listens on loopback, and must be reached only by the control request at the end.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use llmspell::{Context, Error, ErrorKind, Grant, NetRule, Permissions, Result, S
 
 use crate::server::{Server, answer};
 
-/// Looks names up in a table; everything else is the real network.
+/// Resolves names from a table; everything else is the real network.
 #[derive(Default)]
 struct Names {
     table: HashMap<String, Vec<IpAddr>>,
@@ -70,7 +70,7 @@ fn context(grants: &str) -> Context {
     Context::builder().permissions(permissions).net(Arc::new(names())).build()
 }
 
-/// What a fetch came to: the body, or the kind of the error, its message and its hints.
+/// Returns the result of a fetch: the body, or the error's kind, message and hints.
 async fn fetch(url: &str, grants: &str) -> String {
     match context(grants).net().fetch(HttpRequest::new("GET", url)).await {
         Ok((response, _)) => String::from_utf8_lossy(&response.body).into_owned(),
@@ -82,7 +82,7 @@ async fn fetch(url: &str, grants: &str) -> String {
 async fn no_spelling_reaches_what_was_not_granted() {
     let canary = Server::start(|_| answer(200, "", "canary")).await;
     let port = canary.port;
-    // URL, grants, and how it is refused. PORT is the canary's.
+    // URL, grants, and the refusal. PORT is the canary's port.
     let table = [
         // Not granted at all, in every spelling of one address.
         ("http://127.0.0.1:PORT/", "", "denied 127.0.0.1:PORT"),
@@ -110,7 +110,7 @@ async fn no_spelling_reaches_what_was_not_granted() {
         ("HTTP:\\\\127.0.0.1:PORT\\", "", "denied 127.0.0.1:PORT"),
         ("http:127.0.0.1:PORT", "", "denied 127.0.0.1:PORT"),
         ("http:///127.0.0.1:PORT/", "", "denied 127.0.0.1:PORT"),
-        // Granted is something that looks like it.
+        // Something similar is granted.
         ("http://127.0.0.1:PORT/", "127.0.0.1:1", "denied 127.0.0.1:PORT"),
         ("http://127.0.0.1:PORT/", "127.0.0.2", "denied 127.0.0.1:PORT"),
         ("http://127.0.0.1:PORT/", "localhost", "denied 127.0.0.1:PORT"),
@@ -129,7 +129,7 @@ async fn no_spelling_reaches_what_was_not_granted() {
         ("http://parent.test:PORT/", "*.parent.test 127.0.0.1", "denied parent.test:PORT"),
         ("http://a.b.parent.test:PORT/", "*.parent.test 127.0.0.1", "denied a.b.parent.test:PORT"),
         ("http://.parent.test:PORT/", "*.parent.test 127.0.0.1", "denied .parent.test:PORT"),
-        // The name is granted, and leads where no one was told of.
+        // The name is granted, but resolves to an address that is not.
         ("http://good.test:PORT/", "good.test", "leads good.test:PORT 127.0.0.1"),
         ("http://good.test:PORT/", "good.test 127.0.0.1:1", "leads good.test:PORT 127.0.0.1"),
         ("http://good.test:PORT/", "good.test 127.0.0.2 localhost", "leads good.test:PORT 127.0.0.1"),
@@ -145,7 +145,7 @@ async fn no_spelling_reaches_what_was_not_granted() {
         ("http://private.test:PORT/", "private.test", "leads private.test:PORT 10.0.0.1"),
         ("http://any.test:PORT/", "any.test", "leads any.test:PORT 0.0.0.0"),
         ("http://localhost.:PORT/", "localhost.", "leads localhost.:PORT 127.0.0.1"),
-        // One address in the clothes of another is refused even where it is granted.
+        // An address embedded in another one is refused even if it is granted.
         ("http://[::ffff:127.0.0.1]:PORT/", "[::ffff:127.0.0.1]", "never [::ffff:7f00:1]:PORT"),
         ("http://[::127.0.0.1]:PORT/", "[::127.0.0.1]", "never [::7f00:1]:PORT"),
         ("http://[64:ff9b::127.0.0.1]:PORT/", "[64:ff9b::7f00:1]", "never [64:ff9b::7f00:1]:PORT"),
@@ -154,7 +154,7 @@ async fn no_spelling_reaches_what_was_not_granted() {
         ("http://nat64.test:PORT/", "nat64.test 127.0.0.1", "never nat64.test:PORT"),
         ("http://sixtofour.test:PORT/", "sixtofour.test 127.0.0.1", "never sixtofour.test:PORT"),
         ("http://compatible.test:PORT/", "compatible.test 127.0.0.1", "never compatible.test:PORT"),
-        // What is no URL to fetch, whatever was granted.
+        // Not a URL to fetch, whatever is granted.
         ("http://good.test@127.0.0.1:PORT/", "all", "parse"),
         ("http://good.test:secret@127.0.0.1:PORT/", "all", "parse"),
         ("http://127.0.0.1:PORT@good.test/", "all", "parse"),
@@ -197,7 +197,7 @@ async fn no_spelling_reaches_what_was_not_granted() {
             _ => false,
         };
         assert!(fits, "{url} with {grants:?} came to {came:?}, not {expected:?}");
-        // Each of these that a header can hold, as the target of a redirect.
+        // Each URL that fits in a header is also tried as the target of a redirect.
         if url.bytes().all(|byte| byte.is_ascii_graphic())
             && url != "http:127.0.0.1:PORT"
             && !expected.starts_with("parse")
@@ -248,7 +248,7 @@ async fn what_was_granted_is_reached_by_name_and_by_address() {
 
 #[tokio::test]
 async fn a_connection_that_was_granted_to_one_run_serves_no_other() {
-    // Two servers at one port, told apart by their addresses, and one name for both.
+    // Two servers on one port, at different addresses, and one name for both.
     let first = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = first.local_addr().unwrap().port();
     let second = tokio::net::TcpListener::bind(("127.0.0.2", port)).await.unwrap();
@@ -257,7 +257,7 @@ async fn a_connection_that_was_granted_to_one_run_serves_no_other() {
             while let Ok((mut socket, _)) = listener.accept().await {
                 tokio::spawn(async move {
                     use tokio::io::AsyncWriteExt;
-                    // Kept open: whoever would use the connection again could.
+                    // The connection stays open, so it could be used again.
                     while !crate::server::read_request(&mut socket).await.is_empty() {
                         let _ = socket.write_all(&answer(200, "", body)).await;
                     }

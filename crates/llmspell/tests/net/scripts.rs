@@ -1,4 +1,4 @@
-//! `http` as a spell has it, with a real server.
+//! The bridge `http` in spells, with a real server.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     packed.finish().unwrap()
 }
 
-/// Answers by path: an echo of the request, a status, JSON, bytes that are no text, and packed bodies.
+/// Answers by path: an echo of the request, a status, JSON, bytes that are not text, and compressed bodies.
 fn respond(request: &str) -> Vec<u8> {
     let path = request.split(' ').nth(1).unwrap_or_default();
     match path.split('?').next().unwrap_or_default() {
@@ -194,8 +194,8 @@ async fn a_spell_without_a_grant_is_told_which_flag_to_add_and_nobody_hears_of_i
     assert_eq!(server.seen(), Vec::<String>::new());
 }
 
-/// Cancels a run in the middle of a body and returns how long its socket stayed open, while the script waits for more
-/// or, with `busy`, never comes back from the first piece.
+/// Cancels a run in the middle of a body. Returns how long its socket stayed open, while the script waits for more or,
+/// if `busy`, never returns from the first chunk.
 async fn closed_after(busy: bool) -> Duration {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -220,7 +220,7 @@ async fn closed_after(busy: bool) -> Duration {
     let cast = runtime.cast(spell).permissions(permissions);
     let cast = cast.param("url", format!("http://127.0.0.1:{port}/")).param("busy", busy);
     let (run, mut events) = cast.start_with_events();
-    // The character that is not whole yet waits.
+    // The incomplete character is held back.
     assert_eq!(events.next().await, Some(llmspell::Event::Output { text: "€ and\n".into() }));
     let cancelled = Instant::now();
     run.cancel();

@@ -1,4 +1,4 @@
-//! A server on loopback that answers with bytes that a test wrote down, and keeps what it was asked.
+//! A server on loopback that answers with given bytes, and records its requests.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What to answer to a request, which is its head and body as they came.
+/// Returns the answer to a request, which is given as head and body.
 pub(crate) type Answer = Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
 
 pub(crate) struct Server {
@@ -29,7 +29,7 @@ impl Server {
         Self { port, seen }
     }
 
-    /// The requests so far. A connection without a request is an empty one.
+    /// Returns the requests so far. A connection without a request counts as an empty one.
     pub(crate) fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
     }
@@ -47,12 +47,12 @@ async fn serve(mut socket: TcpStream, answer: Answer, seen: Arc<Mutex<Vec<String
     };
     let request = read_request(&mut socket).await;
     seen.lock().unwrap()[number].clone_from(&request);
-    // Who asked may have heard enough.
+    // The client may have disconnected.
     let _ = socket.write_all(&answer(&request)).await;
     let _ = socket.shutdown().await;
 }
 
-/// Reads a head, and a body as long as the head says.
+/// Reads a head, and a body of the length in the head.
 pub(crate) async fn read_request(socket: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     loop {
@@ -69,7 +69,7 @@ pub(crate) async fn read_request(socket: &mut TcpStream) -> String {
     }
 }
 
-/// An answer with a length.
+/// Returns an answer with its length.
 pub(crate) fn answer(status: u16, headers: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
     let mut bytes =

@@ -1,10 +1,12 @@
-//! Spells test spells. Each `tests/spells/<bridge>/<case>.<extension>` is run on the mock provider, and all that it
-//! says and comes to must stand in the file of the same name that ends in `.out`: one for both languages, where each
-//! case is there in both. What only one of them has is in the folders `luau` and `javascript`. Each example in a bridge's
-//! or a prelude's documentation is run as well. A run may read and write the folder `granted` of its working folder,
-//! which is a new one, and reach the host `pages.example`. What the model answers may stand in a file that ends in `.json`.
+//! Spells test spells. Each `tests/spells/<bridge>/<case>.<extension>` runs on the mock provider, and its output and
+//! result must equal the file of the same name with the extension `.out`. Each case exists in both languages and has
+//! one expected output for both. Features of only one language are in the folders `luau` and `javascript`. The examples
+//! in the documentation of bridges and preludes run as well.
 //!
-//! `UPDATE=1 cargo test -p llmspell --test spells` writes the `.out` files anew; read the difference before you keep it.
+//! Each run has a new working folder. It may read and write the folder `granted` in it, and reach the host
+//! `pages.example`. The model's answers may be given in a file with the extension `.json`.
+//!
+//! `UPDATE=1 cargo test -p llmspell --test spells` rewrites the `.out` files. Review the difference before you commit.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod twins;
@@ -34,8 +36,8 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/spells")
 }
 
-/// All that a run said and came to, as a `.out` file holds it: for a case in both languages, with the places that they
-/// have in common, which are lines of a file without its extension.
+/// Formats the output and the result of a run, like a `.out` file. For a case in both languages, source positions are
+/// reduced to what both have in common: line numbers of a file without its extension.
 fn told(outcome: &Outcome, is_twin: bool) -> String {
     let mut text = outcome.output.clone();
     for entry in &outcome.logs {
@@ -105,8 +107,8 @@ fn case(path: PathBuf) -> Trial {
     })
 }
 
-/// A model that answers what stands in the file of the same name that ends in `.json`: a list of texts, and of calls of
-/// tools by name with their arguments. Where there is none, it repeats what it is asked.
+/// A model with the answers in the file of the same name with the extension `.json`: a list of texts, and of tool calls
+/// by name with arguments. Without such a file, the model echoes its prompt.
 #[expect(clippy::disallowed_methods, reason = "a test reads what is beside the spell")]
 fn answers(path: &Path) -> Result<Mock, Failed> {
     let Ok(text) = std::fs::read_to_string(path.with_extension("json")) else { return Ok(Mock::new()) };
@@ -120,7 +122,8 @@ fn answers(path: &Path) -> Result<Mock, Failed> {
     }))
 }
 
-/// The examples in the documentation of every method of a bridge and function of a prelude, each a spell that must end well.
+/// Returns the examples in the documentation of all bridge methods and prelude functions. Each is a spell that must
+/// succeed.
 fn examples() -> Vec<Trial> {
     let mut trials = Vec::new();
     let runtime = Runtime::builder().build().expect("a runtime");
@@ -155,7 +158,7 @@ fn examples() -> Vec<Trial> {
     trials
 }
 
-/// Runs an example as a test of a spell that says what a model answers: first it records, and then it must go well again.
+/// Runs an example as a spell test that scripts a model: it records first, and then must pass again.
 #[expect(clippy::disallowed_methods, reason = "lays out the spell that the example tests")]
 fn as_test(example: &str) -> Result<(), Failed> {
     const SPELL: &str = "local answer, err = llm.chat(`Greet {params.name}.`)\nif not answer then error(err) end\nprint(answer)\n";
@@ -176,7 +179,7 @@ fn as_test(example: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The fenced blocks of a Markdown text that are scripts, each with the name of a file of its language.
+/// Returns the fenced script blocks of a Markdown text, each with a file name for its language.
 fn blocks(markdown: &str) -> Vec<(&'static str, String)> {
     const FENCES: [(&str, &str); 2] = [("```luau", "example.luau"), ("```js", "example.js")];
     let mut blocks = Vec::new();

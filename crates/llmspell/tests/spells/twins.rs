@@ -1,4 +1,4 @@
-//! What holds in one language holds in the other: each case is there in both, and each method is called in both.
+//! Both languages behave the same: each case exists in both, and each method is called in both.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use libtest_mimic::{Failed, Trial};
 use llmspell::{Bridge, Runtime};
 
-/// Folders of what one language has and the other has not.
+/// Folders of features that only one language has.
 const ALONE: [&str; 2] = ["javascript", "luau"];
 
-/// The languages, each by the extensions of its spells.
+/// The languages, each with the extensions of its spells.
 const LANGUAGES: [(&str, &[&str]); 2] = [("Luau", &["luau"]), ("JavaScript", &["js", "ts"])];
 
 pub(crate) fn trials(root: &Path, cases: &[PathBuf]) -> Vec<Trial> {
@@ -27,7 +27,7 @@ fn none(missing: &[String]) -> Result<(), Failed> {
     if missing.is_empty() { Ok(()) } else { Err(Failed::from(missing.join("\n"))) }
 }
 
-/// Whether the case is one of both languages, which say the same but for their files' extensions.
+/// Returns whether a case must exist in both languages, with the same output except for file extensions.
 pub(crate) fn is_twin(root: &Path, case: &Path) -> bool {
     !ALONE.iter().any(|folder| case.starts_with(root.join(folder)))
 }
@@ -46,7 +46,7 @@ fn without_twin(root: &Path, cases: &[PathBuf]) -> Vec<String> {
     missing
 }
 
-/// The methods of bridges and of their objects that no case calls.
+/// Returns the methods of bridges and of their objects that no case calls.
 #[expect(clippy::disallowed_methods, reason = "a test reads the spells that it looks into")]
 fn not_called(cases: &[PathBuf]) -> Result<Vec<String>, Failed> {
     let mut missing = Vec::new();
@@ -91,7 +91,7 @@ fn silent(bridge: &Bridge, text: &str, bridges: &[&str], is_luau: bool) -> Vec<S
     own.chain(of_objects).collect()
 }
 
-/// Where a name stands that does not go on.
+/// Returns the positions at which a name occurs as a whole word.
 fn words<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = usize> + 'a {
     let ends = move |at: usize| {
         !text[at + name.len()..].starts_with(|next: char| next.is_alphanumeric() || next == '_')

@@ -1,4 +1,4 @@
-//! The world of the spells that test spells: the mock provider, a user who types three lines, a web of one host.
+//! The world of spell tests: the mock provider, a user who types three lines, and a web with one host.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -13,7 +13,7 @@ use llmspell::effect::Permit;
 use llmspell::llm::{Client, Mock};
 use llmspell::{Outcome, Permissions, Result, Runtime, Spell};
 
-/// A console whose user types three lines and goes away.
+/// A console whose user types three lines and leaves.
 struct Typist(Mutex<Vec<&'static str>>);
 
 impl Console for Typist {
@@ -23,7 +23,7 @@ impl Console for Typist {
     }
 }
 
-/// A web of one host, which says what it was asked.
+/// A web with one host that echoes its requests.
 struct Echo;
 
 impl Net for Echo {
@@ -45,7 +45,7 @@ impl Net for Echo {
     }
 }
 
-/// The request on one line: method, where to, the fields that the spell set, and the body.
+/// Formats the request in one line: method, URL, the spell's header fields, and the body.
 fn asked(path: &str, query: Option<&str>, outgoing: &Outgoing) -> String {
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();
     let fields: String = outgoing.headers.iter().map(|(name, value)| format!(" [{name}: {value}]")).collect();

@@ -1,19 +1,19 @@
-//! Programs by hand: what types do to the lines around them.
+//! Hand-written programs: the effect of types on the lines around them.
 
-/// What must become of a program.
+/// The expected result of a program.
 pub(crate) enum Expected {
-    /// It does what esbuild's and oxc's output does.
+    /// The same as with the output of esbuild and of oxc.
     Same,
-    /// It is refused, and the message holds this.
+    /// Refused, with this text in the message.
     Refused(&'static str),
-    /// The three compilers do not agree, and it does what tsc's output does. Says why they do not.
+    /// The compilers disagree, and it does the same as tsc's output. Says why they disagree.
     Disputed(&'static str),
 }
 
 use self::Expected::{Disputed, Refused, Same};
 
 pub(crate) const CASES: &[(&str, Expected)] = &[
-    // A line end behind an assertion ends the statement.
+    // A line end after an assertion ends the statement.
     ("a = f as any\n(1)", Same),
     ("a = f as any\n\n(async () => { log.push('ran') })()", Same),
     ("const c = { p: 1 } as const\n\n(async () => { log.push(show(c)) })()", Same),
@@ -118,7 +118,7 @@ pub(crate) const CASES: &[(&str, Expected)] = &[
     ("function g(x: 1): void\nfunction g(x: any) { log.push(show(x)) }\ng(1)\n(2)", Same),
     ("f\nfunction g(): void\nfunction g() {}\n(1)", Same),
     ("export default function g(x: 1): void\nexport default function g(x: any) {}", Same),
-    // Where a line may not end.
+    // Places where a line must not end.
     ("function g() { return <any>\n5 }\nlog.push(show(g()))", Same),
     ("function g() { return <any>\n5 + 1, 6 }\nlog.push(show(g()))", Same),
     ("function g() { return <any>/* x\n*/5 }\nlog.push(show(g()))", Same),
@@ -173,7 +173,7 @@ pub(crate) const CASES: &[(&str, Expected)] = &[
     ("a = b ? (x): any => x : f", Same),
     ("a = b ? (x: any) => (x) : (f)", Same),
     ("a = b ? (f) : (c: any): any => c", Same),
-    // A brace, or a word, that begins something else.
+    // A brace or a keyword that begins something else.
     ("a = () => <any>{ p: 2 }\nlog.push(show(a()))", Same),
     ("a = () => <any>{ p: 2 }.p\nlog.push(show(a()))", Same),
     ("a = () => <any>{ p: 2 }.p + 1\nlog.push(show(a()))", Same),
@@ -202,7 +202,7 @@ pub(crate) const CASES: &[(&str, Expected)] = &[
     ("export default <any>function () {}", Refused("`<…>`")),
     ("export default <any>class {}", Refused("`<…>`")),
     ("export default (function () {} as any)", Same),
-    // Operators that an assertion keeps apart.
+    // Operators that an assertion separates.
     ("a = 1 + 2 as any * 3", Refused("semicolon")),
     ("a = (1 + 2 as any) * 3", Same),
     ("a = 2 * 3 as any + 1", Same),
@@ -228,7 +228,7 @@ pub(crate) const CASES: &[(&str, Expected)] = &[
     ("a = -<any>f", Same),
     ("a = f as any instanceof f", Same),
     ("a = 'p' in f as any", Same),
-    // Names of functions, and what is assigned to.
+    // Names of functions, and assignment targets.
     ("(a as any) = function () {}", Same),
     ("(<any>a) = () => {}", Same),
     ("(a!) = class {}", Same),
@@ -256,7 +256,7 @@ pub(crate) const CASES: &[(&str, Expected)] = &[
             "JavaScript names no function that is assigned to a name in parentheses; esbuild and oxc drop them",
         ),
     ),
-    // Chains, and what `this` is.
+    // Chains, and the value of `this`.
     ("a = f?.p!.q", Same),
     ("a = null as any\nb = a?.p!.q", Same),
     ("a = null as any\ntry { b = (a?.p)!.q } catch { b = 'thrown' }", Same),
@@ -429,7 +429,7 @@ pub(crate) const CASES: &[(&str, Expected)] = &[
     ("import type X = require('x')", Same),
     ("export as namespace X", Same),
     ("{ export type X = 1 }", Refused("top of a module")),
-    // What makes code of its own.
+    // Constructs that generate code.
     ("enum X { A }", Refused("an enum")),
     ("export const enum X { A }", Refused("an enum")),
     ("if (a) { enum X { A } }", Refused("an enum")),

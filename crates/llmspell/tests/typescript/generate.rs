@@ -1,7 +1,7 @@
-//! Programs in TypeScript that nobody wrote: values, types around them, and a next line that JavaScript may read as their
+//! Generated TypeScript programs: values, types around them, and a next line that JavaScript may read as a
 //! continuation.
 
-/// A generator of the same programs for the same seed: SplitMix64 (Steele, Lea and Flood, 2014).
+/// Generates the same programs for the same seed, with SplitMix64 (Steele, Lea and Flood, 2014).
 pub(crate) struct Generator {
     state: u64,
     names: usize,
@@ -24,11 +24,11 @@ impl Generator {
         of[self.below(of.len())]
     }
 
-    /// A template with its holes filled: `$E` a value, `$T` a type, `$P` parameters, `$S` statements, `$M` members of a class, `$N` a new name,
-    /// `$_` a gap.
+    /// Fills the holes of a template: `$E` a value, `$T` a type, `$P` parameters, `$S` statements, `$M` class members,
+    /// `$N` a new name, `$_` a gap.
     fn fill(&mut self, template: &str, depth: usize) -> String {
         let mut out = String::new();
-        // Each template names things of its own.
+        // Each template uses new names.
         self.names += usize::from(template.contains("$N"));
         let name = format!("N{}", self.names);
         let mut letters = template.chars();
@@ -53,7 +53,7 @@ impl Generator {
         out
     }
 
-    /// What may stand between two tokens.
+    /// Returns what may stand between two tokens.
     fn gap(&mut self) -> &'static str {
         self.one(&[" ", " ", " ", " ", " ", "\n", "\n", " /* ) */ ", " // (\n", "/*\n*/", "\r\n", "\u{2028}"])
     }
@@ -371,7 +371,7 @@ impl Generator {
         out
     }
 
-    /// What ends a statement, for the most part the line alone.
+    /// Returns the end of a statement, mostly a line end alone.
     fn separator(&mut self) -> &'static str {
         self.one(&[
             "\n",
@@ -508,7 +508,7 @@ impl Generator {
         self.fill(template, depth)
     }
 
-    /// A few statements.
+    /// Returns a few statements.
     pub(crate) fn program(&mut self) -> String {
         let depth = 1 + self.below(3);
         let mut body = String::new();

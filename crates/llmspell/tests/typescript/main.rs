@@ -1,5 +1,5 @@
-//! TypeScript as its compilers take it: scripts fit the types that `llmspell types` writes, and a script in TypeScript
-//! does what the compilers' output does (`references.rs`).
+//! TypeScript compared with its compilers: scripts fit the types that `llmspell types` writes, and a TypeScript script
+//! does the same as the compilers' output (`references.rs`).
 //!
 //! `tools/typescript` pins the compilers. `npm ci` installs them in the target folder when a test first needs them.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
@@ -20,12 +20,12 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-/// The folder with the compilers, installed as the lock file says.
+/// Returns the folder with the compilers, installed from the lock file.
 fn compilers() -> PathBuf {
     let (tools, place) =
         (repository().join("tools/typescript"), Path::new(env!("CARGO_TARGET_TMPDIR")).join("typescript"));
     fs::create_dir_all(&place).unwrap();
-    // Each test is a process of its own.
+    // Each test may be a separate process.
     let lock = File::create(place.join("lock")).unwrap();
     lock.lock().unwrap();
     let (wanted, installed) = (tools.join("package-lock.json"), place.join("installed.json"));
@@ -42,7 +42,7 @@ fn compilers() -> PathBuf {
     place
 }
 
-/// A folder with what `llmspell types` writes.
+/// Returns a folder with the output of `llmspell types`.
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let runtime = Runtime::builder().build().unwrap();
@@ -53,7 +53,7 @@ fn folder() -> TempDir {
     folder
 }
 
-/// What the compiler says of a project.
+/// Returns the compiler's messages about a project.
 fn check(project: &Path) -> String {
     let ran = Command::new("node")
         .arg(compilers().join("node_modules/typescript/bin/tsc"))
@@ -67,13 +67,13 @@ fn check(project: &Path) -> String {
     said
 }
 
-/// Checks files of the repository with the configuration that `llmspell types` writes, and more options.
+/// Checks files of the repository with the configuration of `llmspell types` and further options.
 fn check_ours(patterns: &[&str], options: &str) -> String {
     let (folder, repository) = (folder(), repository());
     let include: Vec<PathBuf> = patterns.iter().map(|pattern| repository.join(pattern)).collect();
     let include =
         serde_json::to_string(&[&[repository.join("types/llmspell.d.ts")], &include[..]].concat()).unwrap();
-    // It shows how a mistake is told.
+    // This case contains a syntax error on purpose.
     let exclude = serde_json::to_string(&[repository.join("tests/spells/javascript/syntax.js")]).unwrap();
     let project = folder.path().join("ours.json");
     let text = format!(
@@ -88,7 +88,7 @@ fn spells_in_typescript_are_strictly_typed() {
     assert_eq!(check_ours(&["examples/**/*.ts", "tests/spells/**/*.ts"], "{}"), "");
 }
 
-/// Where JavaScript has no way to say a type, of a parameter and of what was caught, it may be any.
+/// JavaScript cannot declare the type of a parameter or of a caught error, so these may be `any`.
 #[test]
 fn spells_in_javascript_fit_the_types() {
     let options = r#"{"checkJs": true, "noImplicitAny": false, "useUnknownInCatchVariables": false}"#;

@@ -1,8 +1,8 @@
-//! A script in TypeScript does what the output of esbuild and of oxc does in Node, or is refused. Where these two do not
-//! agree, tsc decides.
+//! A TypeScript script does the same as the output of esbuild and of oxc in Node, or is refused. If these two disagree,
+//! tsc decides.
 //!
-//! The inputs are the table of `cases.rs` and programs of `generate.rs`. To generate others, set `TYPESCRIPT_SEED`, and
-//! `TYPESCRIPT_PROGRAMS` for their number.
+//! The inputs are the table in `cases.rs`, and programs of `generate.rs`. Set `TYPESCRIPT_SEED` and
+//! `TYPESCRIPT_PROGRAMS` to generate others, and their number.
 #![allow(clippy::print_stdout, reason = "prints the seed and the counts")]
 
 use std::collections::BTreeMap;
@@ -18,16 +18,16 @@ use super::cases::{CASES, Expected};
 use super::generate::Generator;
 use super::{compilers, repository};
 
-/// The files of a program, of which `main.ts` is run.
+/// The files of a program; `main.ts` is its entry.
 type Program = BTreeMap<&'static str, String>;
 
-/// What a program came to.
+/// The result of a program.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum ProgramResult {
     /// Its default export.
     Value(serde_json::Value),
-    /// The name of the error that it threw.
+    /// The name of the thrown error.
     Threw(String),
     Refused(String),
 }
@@ -38,7 +38,7 @@ impl ProgramResult {
     }
 }
 
-/// What a program came to by each compiler.
+/// The results of a program with each compiler.
 #[derive(Debug, Deserialize)]
 struct References {
     esbuild: ProgramResult,
@@ -59,7 +59,7 @@ fn program(body: &str) -> Program {
     ])
 }
 
-/// Runs programs in Node, as each compiler translates them.
+/// Compiles programs with each compiler, and runs them in Node.
 fn by_compilers(programs: &[Program]) -> Vec<References> {
     let place = compilers();
     let script = place.join("references.mjs");
@@ -135,7 +135,7 @@ fn generated_programs_do_what_compilers_say_or_are_refused() {
     for (number, (by, ours)) in by_compilers(&programs).into_iter().zip(by_us(&programs)).enumerate() {
         let compiled: Vec<&ProgramResult> =
             [&by.esbuild, &by.oxc].into_iter().filter(|it| !it.is_refused()).collect();
-        // Not TypeScript.
+        // This is not valid TypeScript.
         if compiled.is_empty() && ours.is_refused() {
             continue;
         }

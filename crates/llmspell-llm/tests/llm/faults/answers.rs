@@ -1,4 +1,4 @@
-//! Answers and streams that are cut, damaged, empty or wrong in what they say.
+//! Answers and streams that are truncated, damaged, empty or wrong.
 
 use llmspell_core::ErrorKind::*;
 use llmspell_core::chat::FinishReason;
@@ -29,7 +29,7 @@ async fn r10_r11_a_stream_that_ends_too_soon_is_an_error_with_the_text_so_far() 
             let case = format!("{shape:?} {name}: {error:?}");
             assert_eq!(error.kind(), StreamInterrupted, "{case}");
             let call = error.call().unwrap();
-            // A reset may overtake what was sent before it.
+            // A reset may overtake data that was sent before it.
             if name != "reset" {
                 assert_eq!(answer.text, "grüß 你好 🦀", "{case}");
                 assert_eq!(call.partial.as_deref(), Some("grüß 你好 🦀"), "{case}");
@@ -109,7 +109,7 @@ async fn r11_the_ends_of_a_stream_that_count() {
 async fn r4_an_error_inside_a_stream_is_told_by_its_kind() {
     let overloaded = json!({"type": "error", "error": {"type": "overloaded_error", "message": "full"}});
     for shape in SHAPES {
-        // Before the first text it is tried again, after it it is not.
+        // Before the first text, the call is retried; after it, the call is not.
         let first = stream_script(shape, &frames(shape, std::slice::from_ref(&overloaded)));
         let (_server, client) = set_up(shape, vec![first, good(shape, true)]).await;
         assert_eq!(client.ask_stream(ask()).await.end.unwrap().attempts, 2, "{shape:?}");

@@ -1,4 +1,4 @@
-//! Calls that fail on their way: what is tried again, how long is waited, and what a connection may do.
+//! Calls that fail on their way: which are retried, how long the client waits, and connection failures.
 
 use std::time::{Duration, Instant};
 
@@ -125,7 +125,7 @@ async fn r7_r8_a_connection_that_fails_is_tried_again_unless_the_request_may_hav
     assert_eq!((error.kind(), error.call().unwrap().attempts), (Network, 3));
     assert!(error.message().starts_with("p: no connection to 127.0.0.1:1: "), "{error}");
 
-    // A server that answers a TLS greeting with plain text.
+    // A server that answers a TLS handshake with plain text.
     let server = FaultServer::start(vec![response(200, "", "{}")]).await;
     let plain = client(shape, &server.url.replace("http:", "https:"), |builder| builder);
     let error = plain.ask(false).await.end.unwrap_err();
@@ -142,7 +142,7 @@ async fn r7_r8_a_connection_that_fails_is_tried_again_unless_the_request_may_hav
 async fn a_connection_that_a_server_offers_to_keep_is_not_relied_on() {
     let shape = ShapeKind::OpenAiChat;
     let stream = sample(shape).stream;
-    // Keeps the connection as it seems, and hangs up at the next byte.
+    // Seems to keep the connection alive, and closes it at the next byte.
     let kept = vec![
         chunked_head(stream_of(shape)),
         chunked(stream.as_bytes()),

@@ -1,4 +1,4 @@
-//! Rows of the table that the other tests do not have for each API, whole and streamed.
+//! The rows of the table that no other test covers for each API, complete and streamed.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,12 +14,12 @@ use super::{attempts, beginning, good, set_up};
 use crate::fault_server::{FaultServer, Script, Step, response, stream_head};
 use crate::support::{self, SHAPES, ask, client, frames, sample, stream_of, stream_script};
 
-/// Checks each API, whole and streamed, all at once.
+/// Checks each API, complete and streamed, concurrently.
 async fn each<F: Future<Output = ()>>(check: impl Fn(ShapeKind, bool) -> F) {
     join_all(SHAPES.iter().flat_map(|shape| [check(*shape, false), check(*shape, true)])).await;
 }
 
-/// When the model was asked.
+/// Returns when the model was called.
 fn times(server: &FaultServer) -> Vec<Instant> {
     let asked = server.requests().into_iter().zip(server.times());
     asked.filter(|(request, _)| !request.starts_with("POST /api/show")).map(|(_, time)| time).collect()
@@ -27,7 +27,7 @@ fn times(server: &FaultServer) -> Vec<Instant> {
 
 #[tokio::test]
 async fn r1_a_wait_is_kept_in_each_form_in_which_it_is_asked() {
-    // A date has whole seconds: of three, two are left at least.
+    // A date has a resolution of one second: of three seconds, at least two remain.
     let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3));
     let date = format!("retry-after: {date}\r\n");
     let forms = [("retry-after-ms: 150\r\n", 150), ("retry-after: 0.2\r\n", 200), (date.as_str(), 1_500)];
@@ -105,7 +105,7 @@ async fn r5_the_providers_words_reach_the_user() {
 #[tokio::test]
 async fn r7_no_connection_is_tried_again_and_no_trust_is_not() {
     each(|shape, streamed| async move {
-        // No name has a label so long, so no server of names is asked.
+        // A host label may not be this long, so no name server is asked.
         let nowhere = format!("http://{}.invalid", "x".repeat(64));
         for url in ["http://127.0.0.1:1", &nowhere] {
             let error = client(shape, url, |builder| builder).ask(streamed).await.end.unwrap_err();
@@ -275,7 +275,7 @@ async fn r16_calls_of_tools_are_put_together_by_their_index() {
         json!({"type": "message_delta", "delta": {"stop_reason": "tool_use"}}),
         json!({"type": "message_stop"}),
     ];
-    // The other APIs send each call whole.
+    // The other APIs send each tool call as a whole.
     for (shape, chunks) in [(ShapeKind::OpenAiChat, chat), (ShapeKind::Anthropic, messages)] {
         let (_server, client) = set_up(shape, vec![stream_script(shape, &frames(shape, &chunks))]).await;
         let calls = client.ask(true).await.end.unwrap().tool_calls;
@@ -309,7 +309,7 @@ async fn r20_a_call_that_is_dropped_closes_its_socket() {
             Instant::now()
         };
         server.client_gone().await;
-        // Ten of them at once, on a machine that does other things too.
+        // Ten of them run concurrently on a machine that may be busy.
         assert!(
             begin.elapsed() < Duration::from_millis(500),
             "{shape:?} streamed={streamed}: {:?}",
