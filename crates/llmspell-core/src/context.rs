@@ -7,7 +7,7 @@
 //! | a method needs | it calls | which is |
 //! |---|---|---|
 //! | a model | [`models()`](Context::models) | checked, charged and recorded |
-//! | network, files, storage, clock, randomness | [`net()`](Context::net), [`files()`](Context::files), … | checked and recorded |
+//! | the network, files, … | [`net()`](Context::net), [`files()`](Context::files), … | checked and recorded |
 //! | to print or log | [`console()`](Context::console), [`log`](Context::log) | charged to the `output` limit |
 //! | memory on the host | [`hold`](Context::hold) | charged to the `memory` limit |
 //! | values that last as long as the run | [`state`](Context::state) | free |
@@ -436,7 +436,7 @@ impl Context {
     }
 
     /// Releases the next answer to the script, which must have nothing else to do. Returns whether the script may
-    /// continue: an answer was released, or a model call that waits in vain for its budget was told to fail. Used by
+    /// continue: an answer was released, or a model call that waits in vain for its budget fails now. Used by
     /// the engine's session.
     #[must_use]
     pub fn next_turn(&self) -> bool {

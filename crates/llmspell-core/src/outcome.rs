@@ -69,7 +69,7 @@ pub struct Outcome {
     pub run_id: String,
     /// The spell's name.
     pub spell: String,
-    /// What the spell returned.
+    /// The value that the spell returned.
     pub value: Value,
     /// The error, if the spell failed.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -12,7 +12,8 @@
 //!
 //! # The life of a run
 //!
-//! 1. [`create`](RecordSink::create) adds the run with its first record. The caller owns it and receives a [`Lease`].
+//! 1. [`create`](RecordSink::create) adds the run, just before its first record. The caller owns it and receives a
+//!    [`Lease`].
 //! 2. [`append`](RecordSink::append) adds batches of [`Record`]s, the last one with [`Record::Closed`].
 //! 3. If the process dies, or calls [`release`](RecordSink::release), the run has no owner.
 //! 4. To resume the run, a process calls [`claim`](RunStore::claim) and receives a new lease.

@@ -325,7 +325,7 @@ fn a_conversation_takes_as_much_again_for_twice_the_turns() {
             .into_result()
             .unwrap();
         wait(runtime.cast(spell).param("turns", turns).record(&file)).into_result().unwrap();
-        // The last connection that is closed leaves all in one file.
+        // Closing the last connection leaves the database in one file.
         drop(store);
         drop(runtime);
         let database = folder.path().join("runs/runs.db");

@@ -1,4 +1,4 @@
-//! Every run store keeps the same promises.
+//! The conformance suite of run stores: every store must pass the same tests.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 use std::sync::Arc;

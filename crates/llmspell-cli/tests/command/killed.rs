@@ -405,7 +405,7 @@ fn kill_streams(file: &str, spell: &str, most: u32) -> String {
     format!("{kills} kills of {runs} runs, {interrupted} streams interrupted")
 }
 
-/// Lets a command run for so long and kills it. Returns its exit code if it ended before, and what it printed.
+/// Runs a command for this long and kills it. Returns its exit code if it ended before, and what it printed.
 fn kill_and_read(mut command: Command, moment: Duration) -> (Option<i32>, String) {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let until = Instant::now() + moment;

@@ -189,7 +189,7 @@ fn what_does_nothing_or_must_not_be_kept_is_not_kept() {
     assert_eq!(folder.run(&["run", "spell.luau", "--no-journal", "-q"]).code, 0);
     assert!(!folder.path().join(".state/llmspell/runs").exists());
     assert_eq!(folder.run(&["runs"]).stderr, "note: no run is kept yet\n");
-    // Prompts are private.
+    // Prompts are private, so only the user may read the folder.
     assert_eq!(folder.run(&["run", "spell.luau", "-q"]).code, 0);
     #[cfg(unix)]
     {

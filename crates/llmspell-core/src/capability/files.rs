@@ -44,7 +44,7 @@ pub struct FileInfo {
 /// Reads and writes files beneath granted folders.
 ///
 /// The gate checks only the characters of a path. The implementation must check what is on the disk: it follows no link
-/// and touches no file with a second name (hard link), whoever created it. It refuses both with
+/// and touches no file with a second name (hard link). It refuses both with
 /// [`FilePermit::refusal`], the error for a path that is not granted.
 pub trait Files: Send + Sync {
     /// Reads a whole file. Its size is taken from `room` before it is read.

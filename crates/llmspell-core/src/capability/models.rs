@@ -104,7 +104,7 @@ pub struct Estimate {
 
 /// Calls language models.
 ///
-/// `chat` and `stream` are handed a request whose `provider` and `model` were resolved by
+/// `chat` and `stream` receive a request whose `provider` and `model` were resolved by
 /// [`resolve`](Models::resolve). Dropping the future or the stream cancels the call and closes its socket.
 pub trait Models: Send + Sync {
     /// Returns the usable providers in the order in which they were found. The first one is the default.
@@ -261,7 +261,7 @@ impl<'a> GatedModels<'a> {
         }
         match &result {
             Ok(reply) if reply.cached => call.was_none(),
-            // The call was interrupted. Dropping `call` charges its reservation.
+            // The call was interrupted. Dropping `call` charges an estimate.
             Err(error) if error.is_final() => {}
             _ => call.settled(),
         }

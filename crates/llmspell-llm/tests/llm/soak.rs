@@ -129,7 +129,7 @@ pub(crate) async fn soak(calls: usize) -> Figures {
     figures
 }
 
-/// Makes one call and checks that it ends as it must.
+/// Makes one call and checks that it ends as expected.
 async fn ask(client: &Client, call: usize) -> (Option<ErrorKind>, u32) {
     let request = ChatRequest {
         provider: Some("p".into()),
