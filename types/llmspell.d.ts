@@ -484,17 +484,17 @@ declare namespace Spell {
         at?: number | null;
     }
 
-    /** What is known of a file or a folder. */
+    /** Information about a file or a folder. */
     interface FileInfo {
-        /** What it is. */
+        /** Whether it is a file or a folder. */
         kind: FileKind;
-        /** Its bytes; of a folder, zero. */
+        /** The size in bytes; zero for a folder. */
         size: number;
-        /** When it was last written, in seconds since the beginning of 1970 in UTC; absent where the system does not say. */
+        /** When it was last modified, in seconds since 1970 (UTC); absent if the system does not record it. */
         modified?: number | null;
     }
 
-    /** What a path names. */
+    /** The kind of a file-system entry. */
     type FileKind = "file" | "folder";
 
     /** Why the model stopped. */
@@ -632,19 +632,19 @@ declare namespace Spell {
         warnings?: Array<string>;
     }
 
-    /** How to send a request. */
+    /** Options of a request. */
     interface RequestOptions {
         /** Header fields by name. */
         headers?: { [name: string]: string | number | boolean };
-        /** Names and values to add to the URL; a list of values gives its name to each. */
+        /** Names and values to add to the URL's query; a list adds its name once per value. */
         query?: { [name: string]: string | number | boolean | Array<string | number | boolean> };
-        /** A value to send as JSON in the place of a body. */
+        /** A value to send as JSON, instead of a body. */
         json?: any;
-        /** The most seconds it may take, redirects and the whole answer included; 60 unless it says otherwise. */
+        /** The time limit in seconds, including redirects and the whole response; default 60. */
         timeout?: number | null;
-        /** Whether the request may be sent again when the run is resumed. It carries a header `Idempotency-Key`, the same each time, by which the server tells a repetition; without one, a `POST` is never sent twice. */
+        /** Whether a resumed run may send the request again. The request then carries an `Idempotency-Key` header, by which the server recognizes a repetition. Without this, a `POST` is never sent twice. */
         idempotent?: boolean;
-        /** Is called with each piece of the body as it comes. Returning `false` stops quietly, a text with that as the error. */
+        /** Called with each chunk of the body. Returning `false` stops quietly; returning a text stops with that text as the error. */
         onChunk?: ((...values: any[]) => any) | null;
     }
 
@@ -770,25 +770,25 @@ declare namespace Spell {
         arguments?: any;
     }
 
-    /** A request as a whole. */
+    /** A complete request. */
     interface WholeRequest {
-        /** Where to: `https://…` or `http://…`. */
+        /** The URL: `https://…` or `http://…`. */
         url: string;
-        /** The method; `GET` unless it says otherwise. */
+        /** The method; default `GET`. */
         method?: string;
         /** Header fields by name. */
         headers?: { [name: string]: string | number | boolean };
-        /** Names and values to add to the URL; a list of values gives its name to each. */
+        /** Names and values to add to the URL's query; a list adds its name once per value. */
         query?: { [name: string]: string | number | boolean | Array<string | number | boolean> };
-        /** What to send: a text, or a table that is sent as JSON. */
+        /** The body: a text, or a table to send as JSON. */
         body?: string | { [name: string]: any } | null;
-        /** A value to send as JSON in the place of a body. */
+        /** A value to send as JSON, instead of a body. */
         json?: any;
-        /** The most seconds it may take, redirects and the whole answer included; 60 unless it says otherwise. */
+        /** The time limit in seconds, including redirects and the whole response; default 60. */
         timeout?: number | null;
-        /** Whether redirects are followed; they are unless it says otherwise. */
+        /** Whether redirects are followed; default `true`. */
         follow?: boolean;
-        /** Whether the request may be sent again when the run is resumed. It carries a header `Idempotency-Key`, the same each time, by which the server tells a repetition; without one, a `POST` is never sent twice. */
+        /** Whether a resumed run may send the request again. The request then carries an `Idempotency-Key` header, by which the server recognizes a repetition. Without this, a `POST` is never sent twice. */
         idempotent?: boolean;
     }
 

@@ -3,8 +3,9 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use llmspell::{Outcome, Permissions, Runtime, Spell, Value};
+use llmspell::{Limits, Outcome, Permissions, Runtime, Spell, Value};
 use tempfile::TempDir;
 
 /// A text that no spell may ever read.
@@ -39,9 +40,12 @@ impl World {
         self.start(luau(script), permissions(self.folder.path()), memory)
     }
 
-    /// Runs a spell in any language.
+    /// Runs a spell in any language, which may take as long as `ROUNDS` needs.
     pub(crate) fn run_spell(&self, spell: Spell) -> Outcome {
-        self.start(spell, permissions(self.folder.path()), 512 << 20)
+        const HOUR: Duration = Duration::from_secs(3_600);
+        self.start_within(spell, permissions(self.folder.path()), |limits| {
+            (limits.memory, limits.cpu, limits.wall) = (512 << 20, HOUR, HOUR);
+        })
     }
 
     /// Runs a script with other permissions.
@@ -50,9 +54,18 @@ impl World {
     }
 
     fn start(&self, spell: Spell, permissions: Permissions, memory: u64) -> Outcome {
+        self.start_within(spell, permissions, |limits| limits.memory = memory)
+    }
+
+    fn start_within(
+        &self,
+        spell: Spell,
+        permissions: Permissions,
+        limits: impl FnOnce(&mut Limits),
+    ) -> Outcome {
         let cast = runtime(self.folder.path()).cast(spell).permissions(permissions);
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        tokio.block_on(cast.limits(|limits| limits.memory = memory).start().outcome())
+        tokio.block_on(cast.limits(limits).start().outcome())
     }
 
     /// Returns the value of a script.
