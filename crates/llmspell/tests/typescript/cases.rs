@@ -423,6 +423,13 @@ pub(crate) const CASES: &[(&str, Expected)] = &[
     ("interface X {}\nconst x = 1\nexport { X, x, type a, b as c }", Same),
     ("interface X {}\nconst X = 1\nexport { X }", Same),
     ("type X = 1\nexport default X", Same),
+    // A value that is declared as well stays a value.
+    ("var v: any = 1\ndeclare var v: any\nexport default v", Same),
+    ("declare var v: any\nvar v: any = 1\nexport { v }", Same),
+    ("export var v: any = 2\ndeclare var v: any\nexport default v", Same),
+    ("declare function g(): void\nvar g: any = 3\nexport default g", Same),
+    ("class X {}\ndeclare namespace X {}\nexport { X as other }", Same),
+    ("var v: any = 1, w: any = 2\ndeclare var v: any, w: any\nexport { v, w as other }", Same),
     ("interface X {}\nexport default X", Same),
     ("export default interface X {}", Same),
     ("export abstract class X { p: any }", Same),

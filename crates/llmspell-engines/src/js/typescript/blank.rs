@@ -30,7 +30,7 @@ use oxc_ast::ast::{
 use oxc_ast_visit::{Visit, walk};
 use oxc_semantic::Scoping;
 use oxc_span::{GetSpan, Span};
-use oxc_syntax::symbol::SymbolId;
+use oxc_syntax::symbol::{SymbolFlags, SymbolId};
 
 use super::Mistake;
 
@@ -339,8 +339,12 @@ impl Blanker<'_, '_> {
 
     /// Returns whether a name exists at run time.
     fn is_value(&self, symbol: SymbolId) -> bool {
-        let flags = self.scoping.symbol_flags(symbol);
-        flags.can_be_referenced_by_value() && !flags.is_ambient()
+        // One `declare` beside a real declaration does not take the value away.
+        let exists = |flags: SymbolFlags| flags.can_be_referenced_by_value() && !flags.is_ambient();
+        match self.scoping.symbol_redeclarations(symbol) {
+            [] => exists(self.scoping.symbol_flags(symbol)),
+            all => all.iter().any(|one| exists(one.flags)),
+        }
     }
 
     /// Returns whether an imported name is used as a value.
