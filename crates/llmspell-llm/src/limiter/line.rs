@@ -2,9 +2,9 @@
 //!
 //! Two kinds of limits apply:
 //!
-//! - *Per key*: calls in flight, requests per minute, tokens per minute, and a hold that the provider's headers ask
-//!   for.
-//! - *Per model*: the hold that a `Retry-After` asks for, the slow start after it, and the circuit breaker.
+//! - *Per key*: calls in flight, requests per minute and tokens per minute.
+//! - *Per model*: the hold that a `Retry-After` or an exhausted limit asks for, the slow start after it, and the circuit
+//!   breaker.
 //!
 //! Each model has a queue of its own, ordered by call number. The next call to send is the oldest of the first calls of
 //! all models that are not blocked. So a call that waits for its model does not block calls of other models behind it.
@@ -174,8 +174,6 @@ pub(super) struct Gate {
     ours: Rates,
     /// The limits that the provider's headers report.
     theirs: Rates,
-    /// The hold of all calls of the key, from the provider's headers.
-    hold: Option<Hold>,
     /// The models by name. A proxy may serve any number of models, so idle ones are removed.
     models: HashMap<Arc<str>, ModelState>,
     in_flight: usize,
@@ -187,7 +185,6 @@ impl Gate {
             pace: Pace::default(),
             ours: Rates::default(),
             theirs: Rates::default(),
-            hold: None,
             models: HashMap::new(),
             in_flight: 0,
         };
@@ -276,10 +273,7 @@ impl Gate {
             return Ok(Some(now + wait));
         }
         let is_slow = model.is_blocked(now);
-        let mut wait = match active(self.hold, now) {
-            Some(hold) => hold.wait(turn, "", now)?,
-            None => Duration::ZERO,
-        };
+        let mut wait = Duration::ZERO;
         let is_first = self.first(now).is_none_or(|(first, _)| first >= turn.number);
         if is_first || !joined.looked {
             joined.looked = true;
@@ -396,38 +390,23 @@ impl Gate {
 
     /// Updates the limits from the headers of an answer to a call of this model.
     ///
-    /// A `Retry-After` applies to this model, and so does an exhausted limit in the same answer, since it is the reason
-    /// for the wait. Limits in other answers apply to the whole key.
+    /// A `Retry-After` and an exhausted limit hold this model only: the providers count per model, and a limit of one
+    /// model must not close the key. What is left of a limit paces all calls of the key.
     pub(super) fn learn(&mut self, name: &Arc<str>, limits: &Limits, now: Instant) {
         learn(&mut self.theirs.requests, limits.requests, now);
         learn(&mut self.theirs.tokens, limits.tokens, now);
         let told = [limits.requests, limits.tokens].into_iter().chain(limits.one_way);
         let used_up = told.filter_map(|told| told.wait()).max().unwrap_or_default();
-        match limits.retry_after {
-            Some(asked) => {
-                let model = self.model(name, now);
-                if model.hold_for(asked.max(used_up), now) {
-                    model.wake_all();
-                    self.wake_first(now);
-                }
-            }
-            None => self.hold_for(used_up, now),
-        }
-    }
-
-    /// Starts a hold of all calls of the key.
-    fn hold_for(&mut self, asked: Duration, now: Instant) {
-        if asked.is_zero() {
-            return;
-        }
-        self.models.values_mut().for_each(|model| model.window = 1);
-        if extend(&mut self.hold, asked, now) {
-            self.models.values().for_each(ModelState::wake_all);
+        let model = self.model(name, now);
+        if model.hold_for(limits.retry_after.unwrap_or_default().max(used_up), now) {
+            model.wake_all();
+            self.wake_first(now);
         }
     }
 }
 
-/// Updates one bucket. A limit of 0 is ignored, because it would block all calls for ever.
+/// Updates one bucket. A limit of 0 is ignored, because it would block all calls for ever. An exhausted limit is the
+/// hold of one model, and does not empty the bucket of all.
 fn learn(bucket: &mut Option<Bucket>, told: Told, now: Instant) {
     let Some(limit) = told.limit.filter(|limit| *limit > 0) else { return };
     let known = match bucket {
@@ -438,7 +417,7 @@ fn learn(bucket: &mut Option<Bucket>, told: Told, now: Instant) {
         }
         None => bucket.insert(Bucket::of_provider(limit, now)),
     };
-    if let Some(left) = told.left {
+    if let Some(left) = told.left.filter(|left| *left > 0) {
         known.at_most(left, told.reset, now);
     }
 }

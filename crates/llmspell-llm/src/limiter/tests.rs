@@ -166,10 +166,10 @@ async fn calls_in_the_line_learn_of_a_hold_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_that_is_used_up_is_the_keys_but_for_one_that_explains_a_retry_after() {
+async fn a_limit_that_is_used_up_holds_the_model_that_reported_it() {
     use crate::told::Told;
     let used_up = Told { limit: None, left: Some(0), reset: Some(Duration::from_secs(30)) };
-    for (retry_after, m, n) in [(None, 30, 30), (Some(2), 30, 0), (Some(40), 40, 0)] {
+    for (retry_after, m, n) in [(None, 30, 0), (Some(2), 30, 0), (Some(40), 40, 0)] {
         let limiter = Limiter::alone(Pace::default());
         let limits = Limits {
             requests: used_up,
