@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::process::Stdio;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Folder, Seen, finish, folder, seen};
 
@@ -369,6 +369,41 @@ fn a_state_folder_that_cannot_be_written_is_a_warning() {
     assert_eq!((ran.code, ran.stdout.as_str()), (0, "mock: hi\nmock: ho\n"));
     let warning = "warning: this run is not recorded and cannot be resumed: cannot create the folder ";
     assert!(ran.stderr.starts_with(warning) && ran.stderr.lines().count() == 1, "{}", ran.stderr);
+    let listed = folder.run(&["runs"]);
+    assert!(listed.code == 1 && listed.stderr.starts_with("error: cannot read "), "{listed:?}");
+}
+
+#[test]
+fn what_a_killed_recording_holds_is_played_again() {
+    let script = "for chunk in llm.stream('one two three') do print(chunk) end print(llm.chat('next'))";
+    let folder = folder(&[("spell.luau", script)]);
+    assert_eq!(folder.run(&["run", "spell.luau", "-q", "--record=run.jsonl"]).code, 0);
+    // As a kill leaves it in the middle of the stream: chunks without an end, and a line that is cut.
+    let recording = fs::read_to_string(folder.path().join("run.jsonl")).unwrap();
+    let (head, effects) = recording.split_once('\n').unwrap();
+    let stream: Value = serde_json::from_str(effects.lines().next().unwrap()).unwrap();
+    assert_eq!(stream["ask"], "models.stream");
+    let at =
+        |order: u64, chunk: &Value| json!({"at": stream["at"], "order": order, "chunk": chunk}).to_string();
+    let start = json!({"at": stream["at"], "ask": stream["ask"], "request": stream["request"]}).to_string();
+    let pieces = &stream["answer"]["pieces"];
+    let lines = [
+        head.to_owned(),
+        start,
+        at(1, &stream["answer"]["head"]),
+        at(2, &pieces[0][1]),
+        at(3, &pieces[1][1]),
+        at(4, &pieces[2][1])[..20].to_owned(),
+    ];
+    folder.write("run.jsonl.partial", &lines.join("\n"));
+    let played = folder.run(&["run", "spell.luau", "-q", "--replay=run.jsonl.partial"]);
+    let printed = format!("{}\n{}\n", pieces[0][1].as_str().unwrap(), pieces[1][1].as_str().unwrap());
+    assert_eq!((played.code, played.stdout.as_str()), (8, printed.as_str()), "{}", played.stderr);
+    assert!(
+        played.stderr.starts_with("error: the recorded run ended before main#1 did"),
+        "{}",
+        played.stderr
+    );
 }
 
 #[test]

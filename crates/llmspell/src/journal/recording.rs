@@ -61,7 +61,10 @@ impl Recording {
         let text = std::fs::read_to_string(path).map_err(|error| {
             Error::load(format!("cannot read the recording {}: {error}", path.display())).with_source(error)
         })?;
-        Self::parse(&text).map_err(|error| error.prefixed(format_args!("{}: ", path.display())))
+        // A kill may have cut the last line of a partial file.
+        let is_partial = path.extension().is_some_and(|extension| extension == "partial");
+        let whole_lines = if is_partial { text.rfind('\n').map_or("", |end| &text[..=end]) } else { &text };
+        Self::parse(whole_lines).map_err(|error| error.prefixed(format_args!("{}: ", path.display())))
     }
 
     /// Parses the text of a recording.
@@ -242,7 +245,17 @@ impl RecordingReader {
     }
 
     fn entries(self) -> Vec<Entry> {
-        self.effects.into_values().map(|(entry, parts)| parts.into_entry(entry)).collect()
+        let whole = |(mut entry, parts): (Entry, Parts)| {
+            // The run was cut off while the answer arrived: a replay delivers what had arrived.
+            if entry.end.is_none()
+                && let Some(answer) = parts.clone().arrived()
+            {
+                entry.end = Some(End { order: parts.last_order(), said: 0, answer: Ok(answer) });
+                return entry;
+            }
+            parts.into_entry(entry)
+        };
+        self.effects.into_values().map(whole).collect()
     }
 }
 

@@ -137,10 +137,17 @@ impl SqliteStore {
 
     /// Reads the database, if it exists.
     fn read<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<Option<T>> {
-        if !self.file().exists() {
-            return Ok(None);
+        match self.exists()? {
+            true => self.write(|database| ask(database)).map(Some),
+            false => Ok(None),
         }
-        self.write(|database| ask(database)).map(Some)
+    }
+
+    fn exists(&self) -> Result<bool> {
+        let file = self.file();
+        file.try_exists().map_err(|error| {
+            Error::new(ErrorKind::Io, format!("cannot read {}: {error}", file.display())).with_source(error)
+        })
     }
 
     /// Changes the database, which is created if necessary.
@@ -290,7 +297,7 @@ impl SqliteStore {
     }
 
     fn remove_runs(&self, ids: &[String]) -> Result<usize> {
-        if !self.file().exists() {
+        if !self.exists()? {
             return Ok(0);
         }
         let mut removed = 0;
