@@ -10,7 +10,7 @@ use llmspell::{Runtime, reference};
 pub(crate) fn write() -> Result<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let runtime = Runtime::builder().build().map_err(|error| error.to_string())?;
-    let files = reference::files(&reference::bridges(&runtime), &runtime.engines().furniture());
+    let files = reference::files(&reference::bridges(&runtime), &runtime.engines().prelude_docs());
     for (path, content) in &files {
         let file = root.join(path);
         let folder = file.parent().unwrap_or(&root);

@@ -1,8 +1,8 @@
 //! The `agents` bridge: agents with a model and tools, and agents that a script implements.
 
 mod config;
-mod listening;
-mod registered;
+mod event_callbacks;
+mod registry;
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use llmspell_macros::bridge;
 use serde_json::json;
 
 pub use config::{AgentConfig, AgentRunOptions, Input};
-use listening::Listening;
-pub use registered::{Definition, Registered, RegisteredInfo};
+use event_callbacks::EventCallbacks;
+pub use registry::{AgentDefinition, AgentRegistry, RegisteredInfo};
 
 /// Agents: models that call tools until they have an answer, and agents that a script implements.
 ///
@@ -27,7 +27,9 @@ pub mod agents {
     use llmspell_core::{Callback, Context, Result, Value};
     use llmspell_llm::AgentReply;
 
-    use super::{AgentConfig, AgentRunOptions, Definition, Input, Made, Registered, RegisteredInfo};
+    use super::{
+        AgentConfig, AgentDefinition, AgentRegistry, AgentRunOptions, Input, RegisteredInfo, ScriptAgent,
+    };
 
     /// Creates an agent.
     ///
@@ -49,7 +51,7 @@ pub mod agents {
     /// print(result.text, result.turns, result.usage.output_tokens)
     /// ```
     pub fn create(cx: &Context, config: AgentConfig) -> Result<Agent> {
-        Ok(Agent(Made::new(cx, config)?))
+        Ok(Agent(ScriptAgent::new(cx, config)?))
     }
 
     /// Registers an agent under a new name.
@@ -72,8 +74,8 @@ pub mod agents {
     /// assert(agents.register("counter", counter))
     /// assert(agents.execute("counter", "number") == "number 1" and counter.count == 1)
     /// ```
-    pub fn register(cx: &Context, name: String, agent: Definition) -> Result<bool> {
-        Registered::add(cx, name, agent)?;
+    pub fn register(cx: &Context, name: String, agent: AgentDefinition) -> Result<bool> {
+        AgentRegistry::add(cx, name, agent)?;
         Ok(true)
     }
 
@@ -88,7 +90,7 @@ pub mod agents {
     /// assert(agents.execute("double", 21) == 42)
     /// ```
     pub async fn execute(cx: Context, name: String, input: Value, options: Option<Value>) -> Result<Value> {
-        Registered::find(&cx, &name)?.execute(&cx, input, options).await
+        AgentRegistry::find(&cx, &name)?.execute(&cx, input, options).await
     }
 
     /// Runs a registered agent and calls `on_chunk` with each part of its answer as it arrives.
@@ -112,7 +114,7 @@ pub mod agents {
         on_chunk: Callback,
         options: Option<Value>,
     ) -> Result<()> {
-        Registered::find(&cx, &name)?.stream(&cx, input, on_chunk, options).await
+        AgentRegistry::find(&cx, &name)?.stream(&cx, input, on_chunk, options).await
     }
 
     /// Lists the registered agents.
@@ -122,7 +124,7 @@ pub mod agents {
     /// assert(agents.list()[1].name == "echo")
     /// ```
     pub fn list(cx: &Context) -> Result<Vec<RegisteredInfo>> {
-        Ok(Registered::list(cx))
+        Ok(AgentRegistry::list(cx))
     }
 
     /// Describes a registered agent.
@@ -134,7 +136,7 @@ pub mod agents {
     /// assert(agents.get("echo").kind == "function")
     /// ```
     pub fn get(cx: &Context, name: String) -> Result<RegisteredInfo> {
-        Registered::find(cx, &name).map(|agent| agent.info(name))
+        AgentRegistry::find(cx, &name).map(|agent| agent.info(name))
     }
 
     /// Removes a registered agent, so that its name can be used again.
@@ -147,14 +149,14 @@ pub mod agents {
     /// assert(#agents.list() == 0)
     /// ```
     pub fn remove(cx: &Context, name: String) -> Result<()> {
-        Registered::remove(cx, &name)
+        AgentRegistry::remove(cx, &name)
     }
 
     /// An agent with a model, its tools and its messages.
     ///
     /// An agent works on one input at a time. To run several inputs at once, use forks of it.
     #[derive(Debug, Clone)]
-    pub struct Agent(pub(super) Made);
+    pub struct Agent(pub(super) ScriptAgent);
 
     #[object]
     impl Agent {
@@ -227,16 +229,16 @@ pub mod agents {
 
 /// An agent with a model that a script created, and its event callback.
 #[derive(Debug, Clone)]
-pub struct Made {
-    agent: Arc<llmspell_llm::Agent>,
+pub struct ScriptAgent {
+    agent: Arc<llmspell_llm::ModelAgent>,
     description: String,
     on_event: Option<Callback>,
 }
 
-impl Made {
+impl ScriptAgent {
     fn new(cx: &Context, config: AgentConfig) -> Result<Self> {
         let (spec, description, on_event) = config.spec(cx)?;
-        Ok(Self { agent: Arc::new(llmspell_llm::Agent::new(cx, spec)?), description, on_event })
+        Ok(Self { agent: Arc::new(llmspell_llm::ModelAgent::new(cx, spec)?), description, on_event })
     }
 
     fn fork(&self) -> Result<Self> {
@@ -251,7 +253,7 @@ impl Made {
     async fn run(&self, cx: &Context, input: Input, options: Option<AgentRunOptions>) -> Result<AgentReply> {
         let cx = cx.spawn();
         let on_event = options.and_then(|options| options.on_event);
-        let listening = Listening::new(&cx, [self.on_event.clone(), on_event]);
+        let listening = EventCallbacks::new(&cx, [self.on_event.clone(), on_event]);
         match self.agent.run(&cx, input.0, &listening).await? {
             AgentEnd::Answered(reply) => Ok(*reply),
             AgentEnd::Stopped => Err(Error::new(
@@ -263,14 +265,14 @@ impl Made {
 
     async fn stream(&self, cx: &Context, input: Input, on_event: Callback) -> Result<()> {
         let cx = cx.spawn();
-        let listening = Listening::new(&cx, [self.on_event.clone(), Some(on_event)]).streaming();
+        let listening = EventCallbacks::new(&cx, [self.on_event.clone(), Some(on_event)]).streaming();
         self.agent.run(&cx, input.0, &listening).await.map(drop)
     }
 
     /// Calls a function with each part of the text.
     async fn pieces(&self, cx: &Context, input: Input, on_chunk: Callback) -> Result<()> {
         let cx = cx.spawn();
-        let listening = Listening::new(&cx, [self.on_event.clone()]).text(on_chunk);
+        let listening = EventCallbacks::new(&cx, [self.on_event.clone()]).text(on_chunk);
         self.agent.run(&cx, input.0, &listening).await.map(drop)
     }
 

@@ -11,7 +11,7 @@ use llmspell_macros::bridge;
 pub mod r#async {
     use llmspell_core::{Context, Result};
 
-    use crate::pending::Pending;
+    use crate::background_calls::BackgroundCalls;
 
     /// Waits until a callback has run. Returns the number of callbacks that ran since the last call.
     ///
@@ -30,7 +30,7 @@ pub mod r#async {
     /// assert(#answers == 2)
     /// ```
     pub async fn process_callbacks(cx: Context) -> Result<u64> {
-        cx.state::<Pending>().next(&cx).await
+        cx.state::<BackgroundCalls>().next(&cx).await
     }
 
     /// Returns the number of calls whose callbacks have not run.
@@ -39,6 +39,6 @@ pub mod r#async {
     /// assert(async.pending_count() == 0)
     /// ```
     pub fn pending_count(cx: &Context) -> Result<u64> {
-        Ok(cx.state::<Pending>().count())
+        Ok(cx.state::<BackgroundCalls>().count())
     }
 }

@@ -2,7 +2,7 @@
 
 mod request;
 mod response;
-mod text;
+mod utf8_decoder;
 
 use bytes::Bytes;
 use llmspell_core::capability::{HttpHead, HttpRequest};
@@ -10,8 +10,8 @@ use llmspell_core::{Callback, Context, Error, ErrorKind, Result, Value};
 use llmspell_macros::bridge;
 
 pub use request::{Body, RequestOptions, SendOptions, WholeRequest};
-pub use response::Received;
-use text::{Pieces, text_of};
+pub use response::ReceivedResponse;
+use utf8_decoder::{Utf8Decoder, text_of};
 
 /// Makes HTTP requests to the hosts that the spell was granted.
 ///
@@ -25,7 +25,7 @@ use text::{Pieces, text_of};
 pub mod http {
     use llmspell_core::{Context, Map, Result, Value};
 
-    use super::{Body, Received, RequestOptions, SendOptions, WholeRequest};
+    use super::{Body, ReceivedResponse, RequestOptions, SendOptions, WholeRequest};
 
     /// Fetches a URL and returns the body.
     ///
@@ -107,12 +107,12 @@ pub mod http {
     /// ```
     pub async fn request(cx: Context, request: WholeRequest) -> Result<Response> {
         let (response, held) = cx.net().fetch(request.into_request(&cx)?).await?;
-        Ok(Response(Received::new(response, held)))
+        Ok(Response(ReceivedResponse::new(response, held)))
     }
 
     /// The response of a server.
     #[derive(Debug)]
-    pub struct Response(Received);
+    pub struct Response(ReceivedResponse);
 
     #[object]
     impl Response {
@@ -213,7 +213,7 @@ async fn relay(cx: &Context, request: HttpRequest, on_chunk: &Callback) -> Resul
         let body = stream.rest().await?;
         return accepted(stream.head(), &body);
     }
-    let mut pieces = Pieces::default();
+    let mut pieces = Utf8Decoder::default();
     loop {
         let bytes = stream.next().await?;
         let text = match &bytes {

@@ -8,6 +8,7 @@
 
 pub mod agents;
 pub mod async_calls;
+mod background_calls;
 pub mod bytes;
 pub mod console;
 pub mod crypto;
@@ -17,7 +18,6 @@ pub mod json;
 pub mod llm;
 pub mod log;
 mod names;
-mod pending;
 pub mod spell;
 pub mod storage;
 pub mod text;

@@ -21,7 +21,7 @@ pub use prompt::{ChatOptions, Prompt};
 pub use reading::Reading;
 pub(crate) use selection::Selection;
 
-use crate::pending::Pending;
+use crate::background_calls::BackgroundCalls;
 use stream::Ending;
 
 /// Calls language models.
@@ -496,7 +496,7 @@ async fn ask(cx: &Context, mut request: ChatRequest) -> Result<Reply> {
 
 fn ask_beside(cx: &Context, request: ChatRequest, on_done: Callback, on_error: Option<Callback>) -> u64 {
     let task = cx.spawn();
-    Pending::start(cx, async move { text(ask(&task, request).await?) }, on_done, on_error)
+    BackgroundCalls::start(cx, async move { text(ask(&task, request).await?) }, on_done, on_error)
 }
 
 fn text(reply: Reply) -> Result<String> {

@@ -154,11 +154,11 @@ pub(crate) fn schema(written: Option<Value>) -> Result<Schema> {
 }
 
 /// Returns the implementation of a tool that calls a script function.
-fn callback(run: llmspell_core::Callback) -> impl Fn(Context, Json) -> Running + Send + Sync + 'static {
+fn callback(run: llmspell_core::Callback) -> impl Fn(Context, Json) -> RunningTool + Send + Sync + 'static {
     move |cx, arguments| {
         let run = run.clone();
         Box::pin(async move { run.call_within(cx, vec![to_value(&arguments)?]).await })
     }
 }
 
-type Running = futures_util::future::LocalBoxFuture<'static, Result<Value>>;
+type RunningTool = futures_util::future::LocalBoxFuture<'static, Result<Value>>;

@@ -15,7 +15,7 @@ use crate::commands::runs::RunsArgs;
 use crate::commands::test::TestArgs;
 use crate::commands::types::TypesArgs;
 use crate::exit::Exit;
-use crate::report::Report;
+use crate::report::Reporter;
 
 /// Runs spells: small sandboxed scripts that put language models to work.
 ///
@@ -26,14 +26,14 @@ use crate::report::Report;
 #[command(name = "llmspell", version, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
     #[command(flatten)]
-    talk: Talk,
+    talk: OutputArgs,
 }
 
 /// The flags of every command.
 #[derive(Debug, Args)]
-struct Talk {
+struct OutputArgs {
     /// Print only warnings and errors to stderr
     #[arg(short, long, global = true, display_order = 100, conflicts_with = "verbose")]
     quiet: bool,
@@ -46,7 +46,7 @@ struct Talk {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     Run(Box<RunArgs>),
     Runs(Box<RunsArgs>),
     Check(CheckArgs),
@@ -107,9 +107,9 @@ impl Cli {
     }
 
     /// Returns how to write to stderr.
-    pub(crate) fn report(&self) -> Report {
+    pub(crate) fn report(&self) -> Reporter {
         let stderr = std::io::stderr().is_terminal();
-        Report {
+        Reporter {
             level: match (self.talk.quiet, self.talk.verbose) {
                 (true, _) => LogLevel::Warn,
                 (_, true) => LogLevel::Debug,
@@ -122,16 +122,16 @@ impl Cli {
     }
 
     /// Runs the command and returns its exit code. An error has been reported by then.
-    pub(crate) async fn execute(self, report: &Report) -> Exit {
+    pub(crate) async fn execute(self, report: &Reporter) -> Exit {
         let result = match self.command {
-            Command::Run(args) => args.execute(report).await,
-            Command::Runs(args) => args.execute(report).await,
-            Command::Check(args) => args.execute(report),
-            Command::Test(args) => args.execute(report).await,
-            Command::Models(args) => args.execute(report).await,
-            Command::Providers(args) => args.execute(report).await,
-            Command::Doc(args) => args.execute(),
-            Command::Types(args) => args.execute(report),
+            CliCommand::Run(args) => args.execute(report).await,
+            CliCommand::Runs(args) => args.execute(report).await,
+            CliCommand::Check(args) => args.execute(report),
+            CliCommand::Test(args) => args.execute(report).await,
+            CliCommand::Models(args) => args.execute(report).await,
+            CliCommand::Providers(args) => args.execute(report).await,
+            CliCommand::Doc(args) => args.execute(),
+            CliCommand::Types(args) => args.execute(report),
         };
         result.unwrap_or_else(|error| report.fail(&error))
     }

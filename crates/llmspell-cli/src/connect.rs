@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use llmspell::capability::Models;
-use llmspell::llm::{Client, Mock, MockReason, Pace, ProviderConfig, ProviderRow, detect, probe_local};
+use llmspell::llm::{Client, Mock, MockReason, ProviderConfig, ProviderRow, RateLimits, detect, probe_local};
 use llmspell::{ErrorKind, Result};
 
 use crate::environment::Environment;
@@ -12,7 +12,7 @@ const MOCK: &str = "mock";
 const OLLAMA: &str = "ollama";
 
 /// The models, and what the user should know about them.
-pub(crate) struct Connected {
+pub(crate) struct ConnectedProviders {
     /// The models.
     pub(crate) models: Arc<dyn Models>,
     /// The model for requests that name none, as `provider/model`. `None` leaves the choice to the spell.
@@ -25,7 +25,7 @@ pub(crate) struct Connected {
 
 /// The models that the command line asks for.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Wanted<'a> {
+pub(crate) struct WantedModels<'a> {
     /// The default provider.
     pub(crate) provider: Option<&'a str>,
     /// The default model, perhaps with its provider.
@@ -33,12 +33,12 @@ pub(crate) struct Wanted<'a> {
     /// The fallback models.
     pub(crate) fallback: &'a [String],
     /// The concurrency and rate limits for each provider.
-    pub(crate) pace: Pace,
+    pub(crate) pace: RateLimits,
     /// Whether to open no connection at all, not even on this machine.
     pub(crate) offline: bool,
 }
 
-impl Wanted<'_> {
+impl WantedModels<'_> {
     /// Whether the command line names this provider.
     fn names(&self, provider: &str) -> bool {
         let of_model = |model: &str| model.split_once('/').is_some_and(|(of, _)| of == provider);
@@ -52,7 +52,7 @@ impl Wanted<'_> {
 /// # Errors
 /// When `.env` or an address is invalid, or a requested model cannot be used. The error says what to set, or suggests
 /// similar names.
-pub(crate) async fn models(wanted: Wanted<'_>) -> Result<Connected> {
+pub(crate) async fn models(wanted: WantedModels<'_>) -> Result<ConnectedProviders> {
     let environment = Environment::load()?;
     let mut found = detect(|name| environment.get(name))?;
     let missing_ollama = wanted.names(OLLAMA) && found.providers.iter().all(|known| known.name() != OLLAMA);
@@ -106,5 +106,5 @@ pub(crate) async fn models(wanted: Wanted<'_>) -> Result<Connected> {
         [] => None,
         names => Some(names.to_vec()),
     };
-    Ok(Connected { models: Arc::new(client), default_model, fallback, notice })
+    Ok(ConnectedProviders { models: Arc::new(client), default_model, fallback, notice })
 }

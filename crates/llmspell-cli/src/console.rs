@@ -1,7 +1,7 @@
 //! Lines that the user types, for spells and for the permission question.
 //!
 //! A spell's question takes two steps. [`Asker`] sends it to the loop that drives the run, which shows the prompt after
-//! all earlier output. Then [`Reader`] reads a line on a separate thread, since reading stdin cannot be cancelled.
+//! all earlier output. Then [`StdinReader`] reads a line on a separate thread, since reading stdin cannot be cancelled.
 
 use std::io::{BufRead, Read};
 use std::pin::Pin;
@@ -22,14 +22,14 @@ const MAX_LINE: u64 = 16 * 1024 * 1024;
 pub(crate) type Line = Result<Option<String>>;
 
 /// A question to the user that waits for a line.
-pub(crate) struct Question {
+pub(crate) struct UserQuestion {
     /// The prompt to show.
     pub(crate) prompt: String,
     answer: oneshot::Sender<Line>,
     answered: Arc<AtomicBool>,
 }
 
-impl Question {
+impl UserQuestion {
     /// Creates a question whose prompt has been shown already, and the receiver of its answer.
     pub(crate) fn new() -> (Self, oneshot::Receiver<Line>) {
         let (answer, line) = oneshot::channel();
@@ -43,10 +43,10 @@ impl Question {
 }
 
 /// The console of a run. It sends questions to the screen, which shows them after all earlier output.
-pub(crate) struct Asker(mpsc::UnboundedSender<Question>);
+pub(crate) struct Asker(mpsc::UnboundedSender<UserQuestion>);
 
 /// The receiver of a console's questions.
-pub(crate) type Questions = mpsc::UnboundedReceiver<Question>;
+pub(crate) type Questions = mpsc::UnboundedReceiver<UserQuestion>;
 
 /// Creates a console and the receiver of its questions.
 pub(crate) fn console() -> (Asker, Questions) {
@@ -58,7 +58,7 @@ impl Console for Asker {
     fn read_line(&self, _: Permit, prompt: String) -> Pin<Box<dyn Future<Output = Line> + Send>> {
         let (answer, line) = oneshot::channel();
         let answered = Arc::<AtomicBool>::default();
-        let asked = self.0.send(Question { prompt, answer, answered: Arc::clone(&answered) });
+        let asked = self.0.send(UserQuestion { prompt, answer, answered: Arc::clone(&answered) });
         Box::pin(async move {
             let closed = || Error::new(ErrorKind::Io, "the console is closed");
             asked.map_err(|_| closed())?;
@@ -72,14 +72,14 @@ impl Console for Asker {
 /// Reads stdin on a separate thread, which starts with the first question. A thread that waits for a line does not
 /// keep the process alive.
 #[derive(Default)]
-pub(crate) struct Reader(Option<std::sync::mpsc::Sender<Question>>);
+pub(crate) struct StdinReader(Option<std::sync::mpsc::Sender<UserQuestion>>);
 
-impl Reader {
+impl StdinReader {
     /// Answers a question with the next line of stdin.
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub(crate) fn answer(&mut self, question: Question) -> Result<()> {
+    pub(crate) fn answer(&mut self, question: UserQuestion) -> Result<()> {
         let sender = match &self.0 {
             Some(sender) => sender,
             None => {
@@ -97,7 +97,7 @@ impl Reader {
     }
 }
 
-fn serve(mut input: impl BufRead, questions: &std::sync::mpsc::Receiver<Question>) {
+fn serve(mut input: impl BufRead, questions: &std::sync::mpsc::Receiver<UserQuestion>) {
     // A line that was read for a question that was then abandoned answers the next question.
     let mut unwanted = None;
     for question in questions {
@@ -154,7 +154,7 @@ mod tests {
         drop(gone);
         let (answer, mut line) = oneshot::channel();
         for answer in [given_up, answer] {
-            sender.send(Question { prompt: String::new(), answer, answered: Arc::default() }).unwrap();
+            sender.send(UserQuestion { prompt: String::new(), answer, answered: Arc::default() }).unwrap();
         }
         drop(sender);
         serve(&b"first\n"[..], &questions);

@@ -5,18 +5,18 @@
 //! else to stderr.
 
 mod args;
-mod bug;
 mod commands;
 mod connect;
 mod console;
 mod environment;
 mod exit;
-mod figures;
+mod format;
+mod grant_store;
 mod language;
+mod panic_hook;
 mod progress;
-mod remembered;
 mod report;
-mod screen;
+mod run_view;
 mod signals;
 mod stdout;
 mod terminal;
@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use crate::args::Cli;
 
 fn main() -> ExitCode {
-    bug::catch();
+    panic_hook::catch();
     let cli = Cli::read();
     let report = cli.report();
     // I/O is driven by this thread; scripts run on threads of their own.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
-use llmspell::capability::Progress;
+use llmspell::capability::ProgressUpdate;
 use tokio::time::Instant;
 
 use crate::terminal;
@@ -23,7 +23,7 @@ const ROOM: u16 = 40;
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum ProgressMode {
     /// As bars that are redrawn.
     Bars,
     /// As a line at the start, at each tenth (or every few seconds without a total), and at the end.
@@ -34,8 +34,8 @@ pub(crate) enum Look {
 
 /// The work in progress.
 pub(crate) struct Bars {
-    look: Look,
-    works: BTreeMap<u64, Work>,
+    look: ProgressMode,
+    works: BTreeMap<u64, BarState>,
     /// The number of lines in the frame on the screen. The cursor is in the last one.
     drawn: usize,
     /// Whether the work has changed since that frame.
@@ -43,23 +43,23 @@ pub(crate) struct Bars {
     last_frame: Option<Instant>,
 }
 
-struct Work {
-    now: Progress,
+struct BarState {
+    now: ProgressUpdate,
     /// The last line that was written about it, the tenth that this line was in, and when it was written.
     line: (String, u64, Instant),
 }
 
 impl Bars {
-    pub(crate) fn new(look: Look) -> Self {
+    pub(crate) fn new(look: ProgressMode) -> Self {
         Self { look, works: BTreeMap::new(), drawn: 0, changed: false, last_frame: None }
     }
 
     /// Records the progress of some work, and returns a line to write at once, if any.
-    pub(crate) fn update(&mut self, now: &Progress) -> Option<String> {
+    pub(crate) fn update(&mut self, now: &ProgressUpdate) -> Option<String> {
         match self.look {
-            Look::Hidden => None,
-            Look::Lines => self.line(now),
-            Look::Bars => {
+            ProgressMode::Hidden => None,
+            ProgressMode::Lines => self.line(now),
+            ProgressMode::Bars => {
                 self.changed = true;
                 if now.finished {
                     self.works.remove(&now.id);
@@ -74,7 +74,7 @@ impl Bars {
     /// Finishes all remaining work, and returns the lines that stay on the screen.
     pub(crate) fn finish(&mut self) -> String {
         let open: Vec<_> = self.works.values().map(|work| work.now.clone()).collect();
-        open.into_iter().filter_map(|now| self.update(&Progress { finished: true, ..now })).collect()
+        open.into_iter().filter_map(|now| self.update(&ProgressUpdate { finished: true, ..now })).collect()
     }
 
     /// Returns when the next frame is due, if there is anything to draw.
@@ -111,7 +111,7 @@ impl Bars {
         format!("\r{up}\u{1b}[J")
     }
 
-    fn line(&mut self, now: &Progress) -> Option<String> {
+    fn line(&mut self, now: &ProgressUpdate) -> Option<String> {
         let text = text(now);
         let tenth = now.total.map_or(0, |total| tenth(now.done, total));
         let last = self.works.get(&now.id).map(|work| &work.line);
@@ -130,9 +130,9 @@ impl Bars {
         worth.then(|| text + "\n")
     }
 
-    fn note(&mut self, now: &Progress) -> &mut Work {
+    fn note(&mut self, now: &ProgressUpdate) -> &mut BarState {
         let line = || (String::new(), 0, Instant::now());
-        let work = self.works.entry(now.id).or_insert_with(|| Work { now: now.clone(), line: line() });
+        let work = self.works.entry(now.id).or_insert_with(|| BarState { now: now.clone(), line: line() });
         work.now.clone_from(now);
         work
     }
@@ -144,7 +144,7 @@ fn tenth(done: u64, total: u64) -> u64 {
 }
 
 /// Describes the progress in words: `3/10 Reading three.txt`.
-fn text(now: &Progress) -> String {
+fn text(now: &ProgressUpdate) -> String {
     let mut text = now.done.to_string();
     if let Some(total) = now.total {
         // Writing to a string cannot fail.
@@ -159,12 +159,12 @@ fn text(now: &Progress) -> String {
 }
 
 /// Returns a bar and its text, cut to fit in one row of a terminal.
-fn row(now: &Progress, columns: u16) -> String {
+fn row(now: &ProgressUpdate, columns: u16) -> String {
     let template =
         if now.total.is_some() && columns >= ROOM { "[{bar:20}] {wide_msg}" } else { "{wide_msg}" };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     // The last column stays empty, because some terminals start a new row when it is written.
-    let row = Row { columns: columns.saturating_sub(1).max(1), written: Arc::default() };
+    let row = TestTerminal { columns: columns.saturating_sub(1).max(1), written: Arc::default() };
     let written = Arc::clone(&row.written);
     let bar = ProgressBar::with_draw_target(now.total, ProgressDrawTarget::term_like(Box::new(row)))
         .with_style(style.progress_chars("=> "))
@@ -177,12 +177,12 @@ fn row(now: &Progress, columns: u16) -> String {
 
 /// A terminal of one row that stores what is written to it.
 #[derive(Debug)]
-struct Row {
+struct TestTerminal {
     columns: u16,
     written: Arc<Mutex<String>>,
 }
 
-impl TermLike for Row {
+impl TermLike for TestTerminal {
     fn width(&self) -> u16 {
         self.columns
     }
@@ -226,8 +226,8 @@ impl TermLike for Row {
 mod tests {
     use super::*;
 
-    fn at(done: u64, total: Option<u64>, label: &str, message: &str) -> Progress {
-        Progress { id: 1, label: label.into(), message: message.into(), done, total, finished: false }
+    fn at(done: u64, total: Option<u64>, label: &str, message: &str) -> ProgressUpdate {
+        ProgressUpdate { id: 1, label: label.into(), message: message.into(), done, total, finished: false }
     }
 
     #[test]
@@ -253,7 +253,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn lines_come_at_the_start_at_each_tenth_and_at_the_end() {
-        let mut bars = Bars::new(Look::Lines);
+        let mut bars = Bars::new(ProgressMode::Lines);
         let mut said = String::new();
         for done in 0..=95 {
             said.extend(bars.update(&at(done, Some(100), "Reading", "")));
@@ -266,32 +266,32 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn without_a_total_lines_come_now_and_then() {
-        let mut bars = Bars::new(Look::Lines);
+        let mut bars = Bars::new(ProgressMode::Lines);
         let mut said = String::new();
         for second in 0..12 {
             said.extend(bars.update(&at(second, None, "Waiting", "")));
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        said.extend(bars.update(&Progress { finished: true, ..at(11, None, "Waiting", "") }));
+        said.extend(bars.update(&ProgressUpdate { finished: true, ..at(11, None, "Waiting", "") }));
         assert_eq!(said, "0 Waiting\n5 Waiting\n10 Waiting\n11 Waiting\n");
     }
 
     #[tokio::test(start_paused = true)]
     async fn frames_come_at_most_ten_times_a_second() {
-        let mut bars = Bars::new(Look::Bars);
+        let mut bars = Bars::new(ProgressMode::Bars);
         assert_eq!(bars.due(), None);
         bars.update(&at(1, None, "a", ""));
         let start = Instant::now();
         assert_eq!(bars.due(), Some(start));
         assert_eq!(bars.draw(), "1 a");
         assert_eq!(bars.due(), None);
-        bars.update(&Progress { id: 2, ..at(2, None, "b", "") });
+        bars.update(&ProgressUpdate { id: 2, ..at(2, None, "b", "") });
         assert_eq!(bars.due(), Some(start + FRAME));
         assert_eq!(bars.draw(), "\r\u{1b}[J1 a\n2 b");
         assert_eq!(bars.clear(), "\r\u{1b}[1A\u{1b}[J");
         assert_eq!(bars.clear(), "");
         assert_eq!(
-            bars.update(&Progress { finished: true, ..at(3, None, "a", "") }).as_deref(),
+            bars.update(&ProgressUpdate { finished: true, ..at(3, None, "a", "") }).as_deref(),
             Some("3 a\n")
         );
         assert_eq!(bars.draw(), "2 b");

@@ -1,6 +1,6 @@
 //! Everything that the command writes to stderr: errors, warnings, notes, traces and the spell's log.
 //!
-//! Most functions return text: during a run it must go through the screen (`screen.rs`), which keeps it apart from the
+//! Most functions return text: during a run it must go through the screen (`run_view.rs`), which keeps it apart from the
 //! spell's output. Text of spells, models and servers is escaped for terminals.
 
 use std::borrow::Cow;
@@ -9,11 +9,11 @@ use std::io::{IsTerminal as _, Write as _};
 
 use llmspell::agent::{AgentEvent, AgentStep};
 use llmspell::trace::{EffectEvent, EffectStage};
-use llmspell::{CallInfo, Error, Frame, LogEntry, LogLevel, Value};
+use llmspell::{CallInfo, Error, LogEntry, LogLevel, StackFrame, Value};
 
 use crate::args::no_color;
 use crate::exit::Exit;
-use crate::figures;
+use crate::format;
 use crate::terminal;
 
 /// The most frames of a traceback that are shown. A runaway recursion has thousands.
@@ -27,7 +27,7 @@ const AGENT_LINE: usize = 200;
 
 /// How to write to stderr.
 #[derive(Debug)]
-pub(crate) struct Report {
+pub(crate) struct Reporter {
     /// The lowest level that is shown.
     pub(crate) level: LogLevel,
     /// Whether to use colour on stderr.
@@ -38,7 +38,7 @@ pub(crate) struct Report {
     pub(crate) raw: bool,
 }
 
-impl Report {
+impl Reporter {
     /// Prints an error, and returns its exit code.
     pub(crate) fn fail(&self, error: &Error) -> Exit {
         say(&self.error(error));
@@ -134,7 +134,7 @@ impl Report {
         let deep = event.at.split('#').next().unwrap_or_default().matches('.').count();
         // A path contains names that the script gave to its steps.
         let at = terminal::escape_name(&event.at);
-        let what = figures::effect(event);
+        let what = format::effect(event);
         Some(format!("{} {:deep$}{mark} {at}  {what}{end}\n", self.paint(DIM, "trace:"), ""))
     }
 
@@ -216,7 +216,7 @@ pub(crate) fn say(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-fn frame(frame: &Frame) -> String {
+fn frame(frame: &StackFrame) -> String {
     match &frame.function {
         Some(function) => format!("at {} in {function}", frame.place),
         None => format!("at {}", frame.place),
@@ -278,14 +278,14 @@ impl std::io::Write for Beginning {
 
 #[cfg(test)]
 mod tests {
-    use llmspell::{Map, Place};
+    use llmspell::{Map, SourceLocation};
 
     use super::*;
 
-    const PLAIN: Report = Report { level: LogLevel::Info, colour: false, escape: false, raw: false };
+    const PLAIN: Reporter = Reporter { level: LogLevel::Info, colour: false, escape: false, raw: false };
 
-    fn place(line: u32) -> Place {
-        Place { file: "main.luau".into(), line, column: None }
+    fn place(line: u32) -> SourceLocation {
+        SourceLocation { file: "main.luau".into(), line, column: None }
     }
 
     #[test]
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_traceback_is_shown_once_and_not_without_end() {
-        let frame = |line| Frame { place: place(line), function: Some("dig".into()) };
+        let frame = |line| StackFrame { place: place(line), function: Some("dig".into()) };
         let error = Error::runtime("boom").at(place(1)).with_traceback((1..=40).map(frame).collect());
         let text = PLAIN.error(&error);
         assert!(text.starts_with("error: boom\n  at main.luau:1 in dig\n  at main.luau:2 in dig\n"));
@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn a_terminal_gets_colour_and_no_control_characters_of_others() {
-        let report = Report { colour: true, escape: true, ..PLAIN };
+        let report = Reporter { colour: true, escape: true, ..PLAIN };
         let text = report.error(&Error::runtime("\u{1b}[2Jboo").hint("run\u{202e}"));
         assert_eq!(
             text,
@@ -354,7 +354,7 @@ mod tests {
             tokens_before: 9_000,
             tokens_after: 4_000,
         });
-        let all = Report { level: LogLevel::Debug, ..PLAIN };
+        let all = Reporter { level: LogLevel::Debug, ..PLAIN };
         assert_eq!(all.agent(&call).unwrap(), "agent: clerk 2 calls price {\"thing\":\"lamp\"}\n");
         let line = all.agent(&result).unwrap();
         assert!(
@@ -383,7 +383,7 @@ mod tests {
         let line = "info: read file=a.txt note=\"two words\" bytes=7\n";
         assert_eq!(PLAIN.log(&entry(LogLevel::Info)).as_deref(), Some(line));
         assert_eq!(PLAIN.log(&entry(LogLevel::Debug)), None);
-        let quiet = Report { level: LogLevel::Warn, ..PLAIN };
+        let quiet = Reporter { level: LogLevel::Warn, ..PLAIN };
         assert_eq!((quiet.log(&entry(LogLevel::Info)), quiet.note("n")), (None, None));
         assert!(quiet.log(&entry(LogLevel::Error)).is_some());
     }

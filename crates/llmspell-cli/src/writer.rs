@@ -9,16 +9,16 @@ use tokio::sync::oneshot;
 /// Text for both streams, in the order in which it is to appear.
 #[derive(Default)]
 struct Batch {
-    pieces: Vec<(Stream, Vec<u8>)>,
+    pieces: Vec<(OutputStream, Vec<u8>)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stream {
+enum OutputStream {
     Stdout,
     Stderr,
 }
 
-type Job = (Batch, oneshot::Sender<io::Result<()>>);
+type WriteJob = (Batch, oneshot::Sender<io::Result<()>>);
 
 /// The most bytes that a pipe accepts without blocking once it is writable: `PIPE_BUF`, which is 4096 on Linux.
 const AT_ONCE: usize = 4096;
@@ -28,20 +28,20 @@ const AT_ONCE: usize = 4096;
 /// Small texts are written directly while both streams are writable. From the first text that might block, all writes
 /// go through a thread. A reader that stalls then blocks this thread, and not the one that handles sockets and Ctrl-C.
 #[derive(Default)]
-pub(crate) struct Writer {
+pub(crate) struct OutputWriter {
     waiting: Batch,
-    thread: Option<mpsc::Sender<Job>>,
+    thread: Option<mpsc::Sender<WriteJob>>,
 }
 
-impl Writer {
+impl OutputWriter {
     /// Adds bytes for stdout; [`flush`](Self::flush) writes them.
     pub(crate) fn stdout(&mut self, bytes: &[u8]) {
-        self.waiting.add(Stream::Stdout, bytes);
+        self.waiting.add(OutputStream::Stdout, bytes);
     }
 
     /// Adds bytes for stderr; [`flush`](Self::flush) writes them.
     pub(crate) fn stderr(&mut self, bytes: &[u8]) {
-        self.waiting.add(Stream::Stderr, bytes);
+        self.waiting.add(OutputStream::Stderr, bytes);
     }
 
     /// Waits until everything is written.
@@ -67,7 +67,7 @@ impl Writer {
 }
 
 impl Batch {
-    fn add(&mut self, stream: Stream, bytes: &[u8]) {
+    fn add(&mut self, stream: OutputStream, bytes: &[u8]) {
         match self.pieces.last_mut() {
             Some((last, piece)) if *last == stream => piece.extend_from_slice(bytes),
             _ => self.pieces.push((stream, bytes.to_vec())),
@@ -82,11 +82,11 @@ impl Batch {
         let mut result = Ok(());
         for (stream, bytes) in &self.pieces {
             match stream {
-                Stream::Stdout if result.is_ok() => {
+                OutputStream::Stdout if result.is_ok() => {
                     result = stdout.write_all(bytes).and_then(|()| stdout.flush());
                 }
-                Stream::Stdout => {}
-                Stream::Stderr => drop(stderr.write_all(bytes)),
+                OutputStream::Stdout => {}
+                OutputStream::Stderr => drop(stderr.write_all(bytes)),
             }
         }
         result
@@ -111,8 +111,8 @@ fn are_ready() -> bool {
     false
 }
 
-fn start() -> io::Result<mpsc::Sender<Job>> {
-    let (sender, jobs) = mpsc::channel::<Job>();
+fn start() -> io::Result<mpsc::Sender<WriteJob>> {
+    let (sender, jobs) = mpsc::channel::<WriteJob>();
     thread::Builder::new().name("writer".into()).spawn(move || {
         for (batch, done) in jobs {
             // The receiver may have been dropped after an interrupt.
@@ -140,16 +140,18 @@ mod tests {
     #[test]
     fn only_a_little_text_is_written_at_once() {
         let mut batch = Batch::default();
-        batch.add(Stream::Stdout, &[b'x'; AT_ONCE]);
+        batch.add(OutputStream::Stdout, &[b'x'; AT_ONCE]);
         assert!(batch.is_small());
-        batch.add(Stream::Stderr, b"x");
+        batch.add(OutputStream::Stderr, b"x");
         assert!(!batch.is_small());
     }
 
     #[test]
     fn what_goes_wrong_with_stdout_does_not_silence_stderr() {
         let mut batch = Batch::default();
-        for (stream, text) in [(Stream::Stdout, "a"), (Stream::Stdout, "b"), (Stream::Stderr, "c")] {
+        for (stream, text) in
+            [(OutputStream::Stdout, "a"), (OutputStream::Stdout, "b"), (OutputStream::Stderr, "c")]
+        {
             batch.add(stream, text.as_bytes());
         }
         assert_eq!(batch.pieces.len(), 2);

@@ -1,12 +1,12 @@
 //! The spend ledger of a run: reserves budget before a model call and settles the real usage after it.
 //!
 //! Model calls cost tokens and money, and the amount is known only when the answer has arrived. Each call therefore
-//! *reserves* its maximum (`Need`) before it is sent. After the call, the reservation is released and the real usage
+//! *reserves* its maximum (`Reservation`) before it is sent. After the call, the reservation is released and the real usage
 //! is *settled*. Calls at the same time therefore cannot overspend together, as far as the input estimates are right.
 //!
-//! The ledger of a run (`Purse`) may have a parent: a child run draws on its parent's ledger, and an agent's budget
+//! The ledger of a run (`SpendLedger`) may have a parent: a child run draws on its parent's ledger, and an agent's budget
 //! is a ledger within that of its run. A reservation must fit in every ledger of the chain, or it is taken from none
-//! of them. All ledgers of a run tree share one `Family`, through which waiting calls are woken.
+//! of them. All ledgers of a run tree share one `RunTree`, through which waiting calls are woken.
 //!
 //! A call whose reservation does not fit waits while other calls are under way, because their settlement may free
 //! budget. It fails when nothing can free budget any more:
@@ -15,7 +15,7 @@
 //! - The engine reports that the script is idle and no answer is awaited (`give_up`). An open stream does not help
 //!   then, because its reader waits as well.
 //!
-//! At a limit of the run, the run ends; at the limit of a part of the run (`Purse::within`), the call fails with
+//! At a limit of the run, the run ends; at the limit of a part of the run (`SpendLedger::within`), the call fails with
 //! `budget` and the run goes on.
 //!
 //! Example: a run may use 10,000 tokens. Call A has 1,000 input tokens and sets no `max_tokens`, so it reserves
@@ -42,7 +42,7 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{Limit, Limits, dollars};
 
-pub(crate) use self::call::Call;
+pub(crate) use self::call::CountedCall;
 
 /// The `max_tokens` of a request that sets none, in a run with a limit on tokens or cost. Reserving the model's own
 /// maximum would often leave no budget for a second call at the same time.
@@ -69,18 +69,18 @@ pub struct Budget {
 /// A spend ledger: the usage of model calls and the reservations of calls under way. Usage is charged to the parent
 /// too.
 #[derive(Debug)]
-pub(crate) struct Purse {
+pub(crate) struct SpendLedger {
     limits: Limits,
-    held: Mutex<Held>,
-    family: Arc<Family>,
-    parent: Option<Arc<Purse>>,
+    totals: Mutex<LedgerTotals>,
+    tree: Arc<RunTree>,
+    parent: Option<Arc<SpendLedger>>,
     /// The owner, such as an agent; `None` for the ledger of a run.
     owner: Option<String>,
 }
 
 /// State shared by the ledgers of a run and its children, for calls that wait for budget.
 #[derive(Debug, Default)]
-struct Family {
+struct RunTree {
     /// Notified when another call may be counted, or will never be. Thousands of calls may wait for that, so it is not
     /// notified by calls that only end.
     call_freed: Notify,
@@ -95,23 +95,23 @@ struct Family {
 }
 
 /// Counts one waiting call for the lifetime of the guard.
-struct Waiting<'a>(&'a Family);
+struct WaitingCall<'a>(&'a RunTree);
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingCall<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Family {
+impl RunTree {
     fn wake_all(&self) {
         self.call_freed.notify_waiters();
         self.budget_freed.notify_waiters();
     }
 
-    fn wait(&self) -> Waiting<'_> {
+    fn wait(&self) -> WaitingCall<'_> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        Waiting(self)
+        WaitingCall(self)
     }
 
     fn set_active(&self, is: bool) {
@@ -125,24 +125,24 @@ impl Family {
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct LedgerTotals {
     calls: u64,
     /// The number of answered calls whose price is unknown.
     unpriced: u64,
     used: Usage,
-    aside: Need,
+    reserved: Reservation,
     /// The number of calls that have not ended and do not wait for budget.
     under_way: u64,
 }
 
 /// A reservation: the maximum that a call can use.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct Need {
+struct Reservation {
     tokens: u64,
     cost: f64,
 }
 
-impl Need {
+impl Reservation {
     fn of(input: u64, output: u32, price: Price) -> Self {
         let output = u64::from(output);
         Self { tokens: input.saturating_add(output), cost: price.of(input, output) }
@@ -158,12 +158,12 @@ struct Spent {
     may_change: bool,
 }
 
-impl Purse {
+impl SpendLedger {
     pub(crate) fn new(limits: &Limits, parent: Option<&Arc<Self>>) -> Self {
         Self {
             limits: limits.clone(),
-            held: Mutex::default(),
-            family: parent.map_or_else(Arc::default, |parent| Arc::clone(&parent.family)),
+            totals: Mutex::default(),
+            tree: parent.map_or_else(Arc::default, |parent| Arc::clone(&parent.tree)),
             parent: parent.cloned(),
             owner: None,
         }
@@ -182,7 +182,7 @@ impl Purse {
     }
 
     /// Describes a limit that does not leave enough budget.
-    fn spent(&self, limit: Limit, held: &Held, told: fmt::Arguments<'_>) -> Spent {
+    fn spent(&self, limit: Limit, totals: &LedgerTotals, told: fmt::Arguments<'_>) -> Spent {
         let error = match &self.owner {
             None => Error::limit(limit, told),
             Some(owner) => {
@@ -190,28 +190,28 @@ impl Purse {
             }
         };
         let ends_run = self.owner.is_none().then_some(limit);
-        Spent { error, ends_run, may_change: held.under_way > 0 }
+        Spent { error, ends_run, may_change: totals.under_way > 0 }
     }
 
     pub(crate) fn used(&self) -> Usage {
-        self.held().used.clone()
+        self.totals().used.clone()
     }
 
     pub(crate) fn calls(&self) -> u64 {
-        self.held().calls
+        self.totals().calls
     }
 
     pub(crate) fn unpriced(&self) -> u64 {
-        self.held().unpriced
+        self.totals().unpriced
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn totals(&self) -> MutexGuard<'_, LedgerTotals> {
+        self.totals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Iterates over this ledger and its ancestors.
     fn line(&self) -> impl Iterator<Item = &Self> {
-        std::iter::successors(Some(self), |purse| purse.parent.as_deref())
+        std::iter::successors(Some(self), |ledger| ledger.parent.as_deref())
     }
 
     /// Wakes the calls that wait for budget and makes them fail, if no budget can become free. Returns whether any
@@ -220,11 +220,11 @@ impl Purse {
     /// The engine calls this when the script has nothing to do and no answer is awaited. Open streams cannot free
     /// budget then, because their readers wait as well.
     pub(crate) fn give_up(&self) -> bool {
-        let Family { active, waiting, given_up, .. } = &*self.family;
+        let RunTree { active, waiting, given_up, .. } = &*self.tree;
         let stuck = waiting.load(Ordering::Relaxed) > 0 && active.load(Ordering::Relaxed) == 0;
         if stuck {
             given_up.fetch_add(1, Ordering::Relaxed);
-            self.family.wake_all();
+            self.tree.wake_all();
         }
         stuck
     }
@@ -233,70 +233,72 @@ impl Purse {
     /// child to parent.
     fn all(
         &self,
-        check: &impl Fn(&Self, &Held) -> Result<(), Spent>,
-        take: &impl Fn(&mut Held),
+        check: &impl Fn(&Self, &LedgerTotals) -> Result<(), Spent>,
+        take: &impl Fn(&mut LedgerTotals),
     ) -> Result<(), Spent> {
-        let mut held = self.held();
-        check(self, &held)?;
+        let mut totals = self.totals();
+        check(self, &totals)?;
         if let Some(parent) = &self.parent {
             parent.all(check, take)?;
         }
-        take(&mut held);
+        take(&mut totals);
         Ok(())
     }
 
     /// Counts one more model call.
     fn count_call(&self) -> Result<(), Spent> {
-        let check = |purse: &Self, held: &Held| {
-            let most = u64::from(purse.limits.model_calls);
-            if held.calls >= most {
-                let told = format_args!("{most}: {} made, 0 left", held.calls);
-                return Err(purse.spent(Limit::ModelCalls, held, told));
+        let check = |ledger: &Self, totals: &LedgerTotals| {
+            let most = u64::from(ledger.limits.model_calls);
+            if totals.calls >= most {
+                let told = format_args!("{most}: {} made, 0 left", totals.calls);
+                return Err(ledger.spent(Limit::ModelCalls, totals, told));
             }
             Ok(())
         };
-        self.all(&check, &|held| {
-            held.calls += 1;
-            held.under_way += 1;
+        self.all(&check, &|totals| {
+            totals.calls += 1;
+            totals.under_way += 1;
         })
     }
 
     /// Reserves the maximum that a call can use.
-    fn set_aside(&self, need: Need) -> Result<(), Spent> {
-        let check = |purse: &Self, held: &Held| {
-            let tokens = held.tokens().saturating_add(held.aside.tokens);
+    fn reserve(&self, reservation: Reservation) -> Result<(), Spent> {
+        let check = |ledger: &Self, totals: &LedgerTotals| {
+            let tokens = totals.tokens().saturating_add(totals.reserved.tokens);
             if let Some(limit) =
-                purse.limits.tokens.filter(|limit| tokens.saturating_add(need.tokens) > *limit)
+                ledger.limits.tokens.filter(|limit| tokens.saturating_add(reservation.tokens) > *limit)
             {
-                let (used, left) = (held.tokens(), limit.saturating_sub(tokens));
-                let next = need.tokens;
+                let (used, left) = (totals.tokens(), limit.saturating_sub(tokens));
+                let next = reservation.tokens;
                 let told =
                     format_args!("{limit}: {used} used, {left} left, and the next call may take {next}");
-                return Err(purse.spent(Limit::Tokens, held, told));
+                return Err(ledger.spent(Limit::Tokens, totals, told));
             }
-            let cost = held.cost() + held.aside.cost;
-            if let Some(limit) = purse.limits.cost.filter(|limit| cost + need.cost > *limit + TOLERANCE) {
-                let (used, left, next) = (held.cost(), (limit - cost).max(0.0), need.cost);
+            let cost = totals.cost() + totals.reserved.cost;
+            if let Some(limit) =
+                ledger.limits.cost.filter(|limit| cost + reservation.cost > *limit + TOLERANCE)
+            {
+                let (used, left, next) = (totals.cost(), (limit - cost).max(0.0), reservation.cost);
                 let [limit, used, left, next] = [limit, used, left, next].map(dollars);
                 let told =
                     format_args!("{limit}: {used} spent, {left} left, and the next call may cost {next}");
-                return Err(purse.spent(Limit::Cost, held, told));
+                return Err(ledger.spent(Limit::Cost, totals, told));
             }
             Ok(())
         };
-        self.all(&check, &|held| {
-            held.aside.tokens = held.aside.tokens.saturating_add(need.tokens);
-            held.aside.cost += need.cost;
+        self.all(&check, &|totals| {
+            totals.reserved.tokens = totals.reserved.tokens.saturating_add(reservation.tokens);
+            totals.reserved.cost += reservation.cost;
         })
     }
 
     /// Returns the largest `max_tokens` with which the call fits when no other call is under way.
     fn room(&self, input: u64, price: Price) -> u32 {
-        let room = |purse: &Self| {
-            let held = purse.held();
+        let room = |ledger: &Self| {
+            let totals = ledger.totals();
             let tokens =
-                purse.limits.tokens.map_or(u64::MAX, |limit| limit.saturating_sub(held.tokens() + input));
-            let dollars = purse.limits.cost.map(|limit| limit - held.cost() - price.of(input, 0));
+                ledger.limits.tokens.map_or(u64::MAX, |limit| limit.saturating_sub(totals.tokens() + input));
+            let dollars = ledger.limits.cost.map(|limit| limit - totals.cost() - price.of(input, 0));
             let paid = match dollars {
                 Some(dollars) if price.output > 0.0 => whole(dollars / price.output * 1e6),
                 Some(dollars) if dollars < -TOLERANCE => 0,
@@ -310,49 +312,49 @@ impl Purse {
 
     /// Adds the usage of a call.
     pub(crate) fn settle(&self, used: &Usage) {
-        self.line().for_each(|purse| purse.held().settle(used));
+        self.line().for_each(|ledger| ledger.totals().settle(used));
     }
 
     /// Ends a call and releases its reservation. If `counts` is false, the call is not counted any more.
-    fn end(&self, need: Need, waited: bool, counts: bool) {
+    fn end(&self, reservation: Reservation, waited: bool, counts: bool) {
         let mut was_last = false;
-        for purse in self.line() {
-            let mut held = purse.held();
-            held.aside.tokens = held.aside.tokens.saturating_sub(need.tokens);
-            held.aside.cost = (held.aside.cost - need.cost).max(0.0);
-            held.calls = held.calls.saturating_sub(u64::from(!counts));
-            held.under_way = held.under_way.saturating_sub(u64::from(!waited));
-            was_last |= held.under_way == 0;
+        for ledger in self.line() {
+            let mut totals = ledger.totals();
+            totals.reserved.tokens = totals.reserved.tokens.saturating_sub(reservation.tokens);
+            totals.reserved.cost = (totals.reserved.cost - reservation.cost).max(0.0);
+            totals.calls = totals.calls.saturating_sub(u64::from(!counts));
+            totals.under_way = totals.under_way.saturating_sub(u64::from(!waited));
+            was_last |= totals.under_way == 0;
         }
         // Without an engine, calls that wait give up when no answer is being awaited any more.
-        if was_last || !counts || self.family.active.load(Ordering::Relaxed) == 0 {
-            self.family.call_freed.notify_waiters();
+        if was_last || !counts || self.tree.active.load(Ordering::Relaxed) == 0 {
+            self.tree.call_freed.notify_waiters();
         }
-        self.family.budget_freed.notify_waiters();
+        self.tree.budget_freed.notify_waiters();
     }
 
     /// Records whether a call has its budget or waits for it. If no call is under way any more, the waiting calls are
     /// woken to try again.
     fn set_under_way(&self, is: bool) {
         let mut was_last = false;
-        for purse in self.line() {
-            let mut held = purse.held();
-            held.under_way = if is { held.under_way + 1 } else { held.under_way.saturating_sub(1) };
-            was_last |= held.under_way == 0;
+        for ledger in self.line() {
+            let mut totals = ledger.totals();
+            totals.under_way = if is { totals.under_way + 1 } else { totals.under_way.saturating_sub(1) };
+            was_last |= totals.under_way == 0;
         }
         if was_last {
-            self.family.wake_all();
+            self.tree.wake_all();
         }
     }
 
     /// Returns whether tokens or cost are limited anywhere in the chain.
     fn is_limited(&self) -> bool {
-        self.line().any(|purse| purse.limits.tokens.is_some() || purse.limits.cost.is_some())
+        self.line().any(|ledger| ledger.limits.tokens.is_some() || ledger.limits.cost.is_some())
     }
 
     /// Returns the cost limit that forbids calls without a known price, if there is one.
     fn refuses_unpriced(&self) -> Option<f64> {
-        self.line().filter(|purse| !purse.limits.allow_unpriced).find_map(|purse| purse.limits.cost)
+        self.line().filter(|ledger| !ledger.limits.allow_unpriced).find_map(|ledger| ledger.limits.cost)
     }
 }
 
@@ -364,7 +366,7 @@ fn whole(number: f64) -> u64 {
     (number + TOLERANCE).max(0.0) as u64
 }
 
-impl Held {
+impl LedgerTotals {
     fn tokens(&self) -> u64 {
         self.used.input_tokens.saturating_add(self.used.output_tokens)
     }
@@ -394,10 +396,10 @@ impl Context {
     /// # Errors
     /// Returns an error when no more calls are allowed. Waits for the calls under way before, because one of them may
     /// turn out not to count.
-    pub(crate) async fn count_call(&self) -> Result<Call> {
+    pub(crate) async fn count_call(&self) -> Result<CountedCall> {
         self.meter().state()?;
-        self.take(|family| &family.call_freed, |purse| purse.count_call()).await?;
-        Ok(Call::new(self.purse()))
+        self.take(|tree| &tree.call_freed, |ledger| ledger.count_call()).await?;
+        Ok(CountedCall::new(self.ledger()))
     }
 
     /// Reserves the budget of a call. Sets `max_tokens` if the request does not.
@@ -405,68 +407,68 @@ impl Context {
     /// # Errors
     /// Returns an error when the budget does not suffice even after the calls under way have ended, or when the cost
     /// is limited and the model's price is unknown.
-    pub(crate) async fn set_aside(
+    pub(crate) async fn reserve(
         &self,
-        call: &mut Call,
+        call: &mut CountedCall,
         models: &dyn Models,
         request: &mut ChatRequest,
     ) -> Result<()> {
-        let purse = self.purse();
-        if !purse.is_limited() {
+        let ledger = self.ledger();
+        if !ledger.is_limited() {
             return Ok(());
         }
         let Estimate { input_tokens, max_output, price } = models.estimate(request);
-        if let (None, Some(limit)) = (price, purse.refuses_unpriced()) {
+        if let (None, Some(limit)) = (price, ledger.refuses_unpriced()) {
             return Err(unpriced(request, limit));
         }
         let priced = price.unwrap_or_default();
-        let need = |output| Need::of(input_tokens, output, priced);
+        let reservation = |output| Reservation::of(input_tokens, output, priced);
         call.wait();
         let output = match request.max_tokens {
             Some(output) => {
-                let take = |purse: &Purse| purse.set_aside(need(output)).map(|()| output);
-                self.take(|family| &family.budget_freed, take).await?
+                let take = |ledger: &SpendLedger| ledger.reserve(reservation(output)).map(|()| output);
+                self.take(|tree| &tree.budget_freed, take).await?
             }
             None => {
                 let most = DEFAULT_OUTPUT.min(max_output.unwrap_or(DEFAULT_OUTPUT));
-                let take = |purse: &Purse| {
-                    purse.set_aside(need(most)).map(|()| most).or_else(|spent| {
+                let take = |ledger: &SpendLedger| {
+                    ledger.reserve(reservation(most)).map(|()| most).or_else(|spent| {
                         // No other call is under way, so this one may use all that is left.
-                        let less = purse.room(input_tokens, priced).min(most);
+                        let less = ledger.room(input_tokens, priced).min(most);
                         if spent.may_change || less < LEAST_OUTPUT {
                             return Err(spent);
                         }
-                        purse.set_aside(need(less)).map(|()| less)
+                        ledger.reserve(reservation(less)).map(|()| less)
                     })
                 };
-                self.take(|family| &family.budget_freed, take).await?
+                self.take(|tree| &tree.budget_freed, take).await?
             }
         };
         request.max_tokens = Some(output);
         let cost_usd = price.map(|price| price.of(input_tokens, 0));
-        call.send(need(output), Usage { input_tokens, cost_usd, estimated: true, ..Usage::default() });
+        call.send(reservation(output), Usage { input_tokens, cost_usd, estimated: true, ..Usage::default() });
         Ok(())
     }
 
     /// Takes something from the ledger. Waits for `freed` while calls under way may free budget for it.
     async fn take<T>(
         &self,
-        freed: impl Fn(&Family) -> &Notify,
-        take: impl Fn(&Purse) -> Result<T, Spent>,
+        freed: impl Fn(&RunTree) -> &Notify,
+        take: impl Fn(&SpendLedger) -> Result<T, Spent>,
     ) -> Result<T> {
-        let purse = self.purse();
-        let family = &purse.family;
-        let given_up = family.given_up.load(Ordering::Relaxed);
+        let ledger = self.ledger();
+        let tree = &ledger.tree;
+        let given_up = tree.given_up.load(Ordering::Relaxed);
         loop {
-            let freed = freed(family).notified();
-            let spent = match take(purse) {
+            let freed = freed(tree).notified();
+            let spent = match take(ledger) {
                 Ok(taken) => return Ok(taken),
                 Err(spent) => spent,
             };
             // Without an engine nobody calls `give_up`, so the call waits only for answers that are being awaited.
-            let has_hope = match self.turns().are_driven() {
-                true => family.given_up.load(Ordering::Relaxed) == given_up,
-                false => family.active.load(Ordering::Relaxed) > 0,
+            let has_hope = match self.sequencer().are_driven() {
+                true => tree.given_up.load(Ordering::Relaxed) == given_up,
+                false => tree.active.load(Ordering::Relaxed) > 0,
             };
             if !spent.may_change || !has_hope {
                 return Err(match spent.ends_run {
@@ -474,7 +476,7 @@ impl Context {
                     None => spent.error,
                 });
             }
-            let _waiting = family.wait();
+            let _waiting = tree.wait();
             let ended = self.cancellation().run_until_cancelled(freed).await;
             ended.ok_or_else(|| self.meter().state().err().unwrap_or_else(Error::cancelled))?;
         }
@@ -497,8 +499,8 @@ mod tests {
 
     use super::*;
 
-    fn purse(tokens: Option<u64>, cost: Option<f64>, parent: Option<&Arc<Purse>>) -> Arc<Purse> {
-        Arc::new(Purse::new(&Limits { tokens, cost, ..Limits::default() }, parent))
+    fn ledger(tokens: Option<u64>, cost: Option<f64>, parent: Option<&Arc<SpendLedger>>) -> Arc<SpendLedger> {
+        Arc::new(SpendLedger::new(&Limits { tokens, cost, ..Limits::default() }, parent))
     }
 
     /// An event in the life of a ledger, in any order.
@@ -529,20 +531,20 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_used_and_set_aside_never_exceeds_a_limit(steps in steps()) {
-            let parent = purse(Some(100), Some(0.001), None);
-            let child = purse(Some(60), None, Some(&parent));
+            let parent = ledger(Some(100), Some(0.001), None);
+            let child = ledger(Some(60), None, Some(&parent));
             let price = Price { input: 0.0, output: 10.0 };
-            let (mut calls, mut begun) = (Vec::<Call>::new(), [0, 0]);
+            let (mut calls, mut begun) = (Vec::<CountedCall>::new(), [0, 0]);
             for step in steps {
                 match step {
                     Step::Begin { child: of_child, tokens } => {
-                        let purse = if of_child { &child } else { &parent };
-                        let need = Need { tokens, cost: price.of(0, tokens) };
-                        purse.count_call().map_err(|spent| spent.error).unwrap();
-                        let mut call = Call::new(purse);
+                        let ledger = if of_child { &child } else { &parent };
+                        let reservation = Reservation { tokens, cost: price.of(0, tokens) };
+                        ledger.count_call().map_err(|spent| spent.error).unwrap();
+                        let mut call = CountedCall::new(ledger);
                         call.wait();
-                        if purse.set_aside(need).is_ok() {
-                            call.send(need, Usage { output_tokens: tokens / 2, ..Usage::default() });
+                        if ledger.reserve(reservation).is_ok() {
+                            call.send(reservation, Usage { output_tokens: tokens / 2, ..Usage::default() });
                             calls.push(call);
                             begun[usize::from(of_child)] += 1;
                         }
@@ -550,26 +552,26 @@ mod tests {
                     Step::End { at, used } if at < calls.len() => {
                         let mut call = calls.remove(at);
                         if let Some(used) = used {
-                            let output_tokens = used.min(call.need.tokens);
+                            let output_tokens = used.min(call.reservation.tokens);
                             let cost_usd = Some(price.of(0, output_tokens));
-                            call.purse.settle(&Usage { output_tokens, cost_usd, ..Usage::default() });
+                            call.ledger.settle(&Usage { output_tokens, cost_usd, ..Usage::default() });
                             call.settled();
                         }
                     }
                     Step::Rest { at } if at < calls.len() => calls[at].set_idle(true),
                     _ => {}
                 }
-                for (purse, limit) in [(&parent, 100), (&child, 60)] {
-                    let held = purse.held();
-                    prop_assert!(held.tokens() + held.aside.tokens <= limit);
-                    prop_assert!(held.cost() + held.aside.cost <= 0.001 + TOLERANCE);
+                for (ledger, limit) in [(&parent, 100), (&child, 60)] {
+                    let totals = ledger.totals();
+                    prop_assert!(totals.tokens() + totals.reserved.tokens <= limit);
+                    prop_assert!(totals.cost() + totals.reserved.cost <= 0.001 + TOLERANCE);
                 }
             }
             calls.clear();
-            for (purse, begun) in [(parent, begun[0] + begun[1]), (child, begun[1])] {
-                let held = purse.held();
-                prop_assert_eq!((held.aside.tokens, held.under_way, held.calls), (0, 0, begun));
-                prop_assert_eq!(purse.family.active.load(Ordering::Relaxed), 0);
+            for (ledger, begun) in [(parent, begun[0] + begun[1]), (child, begun[1])] {
+                let totals = ledger.totals();
+                prop_assert_eq!((totals.reserved.tokens, totals.under_way, totals.calls), (0, 0, begun));
+                prop_assert_eq!(ledger.tree.active.load(Ordering::Relaxed), 0);
             }
         }
     }
@@ -585,20 +587,20 @@ mod tests {
             (None, Some(0.0005), 0),
             (None, None, u32::MAX),
         ] {
-            assert_eq!(purse(tokens, cost, None).room(100, price), room, "{tokens:?} {cost:?}");
+            assert_eq!(ledger(tokens, cost, None).room(100, price), room, "{tokens:?} {cost:?}");
         }
-        let parent = purse(Some(200), None, None);
-        assert_eq!(purse(Some(1_000), None, Some(&parent)).room(100, price), 100);
-        assert_eq!(purse(None, Some(0.0), None).room(100, Price::default()), u32::MAX, "what is free fits");
+        let parent = ledger(Some(200), None, None);
+        assert_eq!(ledger(Some(1_000), None, Some(&parent)).room(100, price), 100);
+        assert_eq!(ledger(None, Some(0.0), None).room(100, Price::default()), u32::MAX, "what is free fits");
     }
 
     #[test]
     fn a_negative_cost_is_no_credit() {
-        let purse = purse(None, None, None);
-        purse.settle(&Usage { input_tokens: 1, cost_usd: Some(-5.0), ..Usage::default() });
-        purse.settle(&Usage { input_tokens: u64::MAX, cost_usd: Some(f64::NAN), ..Usage::default() });
-        let used = purse.used();
-        assert_eq!((used.input_tokens, used.cost_usd, purse.unpriced()), (u64::MAX, None, 2));
+        let ledger = ledger(None, None, None);
+        ledger.settle(&Usage { input_tokens: 1, cost_usd: Some(-5.0), ..Usage::default() });
+        ledger.settle(&Usage { input_tokens: u64::MAX, cost_usd: Some(f64::NAN), ..Usage::default() });
+        let used = ledger.used();
+        assert_eq!((used.input_tokens, used.cost_usd, ledger.unpriced()), (u64::MAX, None, 2));
     }
 
     /// Counts how often it is woken.
@@ -630,7 +632,7 @@ mod tests {
         }
         let waiting: Vec<_> = (0..100).map(|_| count()).collect();
         assert!(waiting.iter().all(|(poll, _)| poll.is_pending()));
-        let end = |call: Option<Call>| {
+        let end = |call: Option<CountedCall>| {
             let mut call = call.unwrap();
             call.settled();
             drop(call);

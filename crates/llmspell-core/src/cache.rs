@@ -39,7 +39,7 @@ pub trait Cache: Send + Sync {
 
 /// Whether a request may be answered from the cache: `true`, `false`, or the maximum age of the answer in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "Written")]
+#[serde(try_from = "CachePolicyForm", into = "CachePolicyForm")]
 pub enum CachePolicy {
     /// The model is called, and its answer is not stored.
     Off,
@@ -49,19 +49,19 @@ pub enum CachePolicy {
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(untagged)]
-enum Written {
+enum CachePolicyForm {
     Whether(bool),
     Seconds(f64),
 }
 
-impl TryFrom<Written> for CachePolicy {
+impl TryFrom<CachePolicyForm> for CachePolicy {
     type Error = String;
 
-    fn try_from(written: Written) -> Result<Self, String> {
+    fn try_from(written: CachePolicyForm) -> Result<Self, String> {
         match written {
-            Written::Whether(false) => Ok(Self::Off),
-            Written::Whether(true) => Ok(Self::On(None)),
-            Written::Seconds(seconds) => match Duration::try_from_secs_f64(seconds) {
+            CachePolicyForm::Whether(false) => Ok(Self::Off),
+            CachePolicyForm::Whether(true) => Ok(Self::On(None)),
+            CachePolicyForm::Seconds(seconds) => match Duration::try_from_secs_f64(seconds) {
                 Ok(age) => Ok(Self::On(Some(age))),
                 Err(_) => Err(format!("expected true, false or seconds, found {seconds}")),
             },
@@ -69,7 +69,7 @@ impl TryFrom<Written> for CachePolicy {
     }
 }
 
-impl From<CachePolicy> for Written {
+impl From<CachePolicy> for CachePolicyForm {
     fn from(policy: CachePolicy) -> Self {
         match policy {
             CachePolicy::Off => Self::Whether(false),
@@ -94,14 +94,14 @@ impl JsonSchema for CachePolicy {
 }
 
 /// The cache slot of one request.
-pub(crate) struct Place {
+pub(crate) struct CacheKey {
     cx: Context,
     cache: Arc<dyn Cache>,
     key: Value,
     max_age: Option<Duration>,
 }
 
-impl Place {
+impl CacheKey {
     /// Returns the slot of a request whose provider and model are resolved. `None` if the request does not use the
     /// cache, or the runtime has none.
     pub(crate) fn of(cx: &Context, request: &ChatRequest) -> Result<Option<Self>> {

@@ -14,7 +14,7 @@ use crate::value::Value;
 
 /// A call of a script function by the host.
 #[derive(Debug)]
-pub struct Call {
+pub struct CallbackCall {
     /// The number that the engine gave the function.
     pub number: u64,
     /// The arguments.
@@ -31,18 +31,18 @@ pub struct Call {
 pub trait CallbackHost: Send + Sync {
     /// Calls a function on the VM's own thread. In a language that returns errors as values, a returned error counts
     /// as a raised one.
-    fn call(&self, call: Call) -> BoxFuture<'static, Result<Value>>;
+    fn call(&self, call: CallbackCall) -> BoxFuture<'static, Result<Value>>;
 
     /// Reports that the last handle to a function was dropped.
     fn release(&self, number: u64);
 }
 
-struct Ticket {
+struct CallbackTicket {
     number: u64,
     host: Arc<dyn CallbackHost>,
 }
 
-impl Drop for Ticket {
+impl Drop for CallbackTicket {
     fn drop(&mut self) {
         self.host.release(self.number);
     }
@@ -50,13 +50,13 @@ impl Drop for Ticket {
 
 /// A handle to a script function. The host may call it from any thread while the session lives.
 #[derive(Clone)]
-pub struct Callback(Arc<Ticket>);
+pub struct Callback(Arc<CallbackTicket>);
 
 impl Callback {
     /// Creates a handle for the function with this number. Only engines call this.
     #[must_use]
     pub fn new(number: u64, host: Arc<dyn CallbackHost>) -> Self {
-        Self(Arc::new(Ticket { number, host }))
+        Self(Arc::new(CallbackTicket { number, host }))
     }
 
     /// Returns the number that the engine gave the function.
@@ -105,7 +105,7 @@ impl Callback {
         within: Option<Context>,
         as_method: bool,
     ) -> Result<Value> {
-        self.0.host.call(Call { number: self.0.number, arguments, failure, within, as_method }).await
+        self.0.host.call(CallbackCall { number: self.0.number, arguments, failure, within, as_method }).await
     }
 }
 

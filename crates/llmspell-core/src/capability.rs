@@ -12,13 +12,13 @@ mod net;
 mod storage;
 
 pub use clock::{Clock, GatedClock, GatedRandom, Random};
-pub use console::{Console, GatedConsole, GatedProgress, Progress};
-pub use files::{FileInfo, FileKind, FilePermit, Files, GatedFiles, Room};
+pub use console::{Console, GatedConsole, GatedProgress, ProgressUpdate};
+pub use files::{FileInfo, FileKind, FilePermit, Files, GatedFiles, MemoryBudget};
 pub(crate) use models::settle;
 pub use models::{Estimate, GatedModels, ModelListing, ModelRef, Models, Price, ProviderInfo, ReplyStream};
 pub use modules::Modules;
 pub use net::{
-    Dial, GatedNet, Headers, HttpHead, HttpRequest, HttpResponse, HttpStream, Incoming, MAX_BODY, Net,
-    Outgoing,
+    ConnectPermit, GatedNet, HeaderFields, HttpHead, HttpRequest, HttpResponse, HttpStream, Incoming,
+    MAX_BODY, Net, Outgoing,
 };
 pub use storage::{GatedStorage, MAX_KEY, Storage, outside_storage};

@@ -39,22 +39,22 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::AgentEvent;
 use crate::bridge::Bridge;
-use crate::budget::{Budget, Purse};
+use crate::budget::{Budget, SpendLedger};
 use crate::cache::Cache;
 use crate::capability::{
     Clock, Console, Files, GatedClock, GatedConsole, GatedFiles, GatedModels, GatedNet, GatedRandom,
-    GatedStorage, Models, Modules, Net, Progress, Random, Storage,
+    GatedStorage, Models, Modules, Net, ProgressUpdate, Random, Storage,
 };
 use crate::chat::Usage;
 use crate::commit::CommitPoint;
 use crate::effect::{Journal, Task};
 use crate::error::{Error, Result};
-use crate::held::Held;
 use crate::limits::{Limits, Meter};
+use crate::memory_reservation::MemoryReservation;
 use crate::outcome::{LogEntry, LogLevel, Outcome};
 use crate::permission::Permissions;
+use crate::sequencer::{AnswerSequencer, NextAnswer};
 use crate::trace::EffectEvent;
-use crate::turn::{Next, Turns};
 use crate::value::{Map, Value};
 
 /// The identity of the running spell, which the script may read.
@@ -92,7 +92,7 @@ pub enum Event {
         usage: Usage,
     },
     /// A progress bar of the spell changed.
-    Progress(Progress),
+    Progress(ProgressUpdate),
     /// An agent made progress.
     Agent(AgentEvent),
     /// An effect began or ended. Only traced runs emit this.
@@ -116,33 +116,33 @@ impl Sink for Silent {
     fn emit(&self, _: Event) {}
 }
 
+use self::builder::CapabilitySet;
 pub use self::builder::ContextBuilder;
-use self::builder::World;
 
 /// The state that all tasks of a run share.
-struct Run {
+struct RunContext {
     spell: SpellInfo,
     permissions: Permissions,
     meter: Meter,
     cancellation: CancellationToken,
     journal: Arc<dyn Journal>,
     sink: Arc<dyn Sink>,
-    world: World,
+    world: CapabilitySet,
     state: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
-    children: Mutex<Vec<Weak<Run>>>,
+    children: Mutex<Vec<Weak<RunContext>>>,
     beside: Mutex<Vec<BoxFuture<'static, Result<()>>>>,
     /// How many progress bars the run and its child runs have created. They share the sink.
     bars: Arc<AtomicU64>,
     /// How many lines the run and its child runs have printed and logged.
     said: Arc<AtomicU64>,
     /// The answer sequencer of the run and its child runs.
-    turns: Arc<Turns>,
+    sequencer: Arc<AnswerSequencer>,
     broken: Arc<OnceLock<Error>>,
     /// The bridges of the run's session.
     bridges: OnceLock<Vec<Arc<Bridge>>>,
 }
 
-impl Run {
+impl RunContext {
     fn cancel(&self) {
         self.meter.cancel();
         self.cancellation.cancel();
@@ -155,10 +155,10 @@ impl Run {
 /// Everything that one task of a run may do, and its only way to the outside world. Cheap to clone.
 #[derive(Clone)]
 pub struct Context {
-    run: Arc<Run>,
+    run: Arc<RunContext>,
     task: Arc<Task>,
     /// The spend ledger that model calls draw on: the run's, or that of a [budget](Self::within_budget) inside it.
-    purse: Arc<Purse>,
+    ledger: Arc<SpendLedger>,
 }
 
 impl Context {
@@ -175,7 +175,7 @@ impl Context {
 
     /// Returns the context of this task of the same run.
     pub(crate) fn as_task(&self, task: Arc<Task>) -> Self {
-        Self { run: Arc::clone(&self.run), task, purse: Arc::clone(&self.purse) }
+        Self { run: Arc::clone(&self.run), task, ledger: Arc::clone(&self.ledger) }
     }
 
     /// Returns the same task with an additional budget for its model calls. Spending counts for this budget and for the
@@ -183,21 +183,21 @@ impl Context {
     /// budget in errors.
     #[must_use]
     pub fn within_budget(&self, owner: &str, budget: Budget) -> Self {
-        let purse = Arc::new(Purse::within(&self.purse, owner, budget));
-        Self { run: Arc::clone(&self.run), task: Arc::clone(&self.task), purse }
+        let ledger = Arc::new(SpendLedger::within(&self.ledger, owner, budget));
+        Self { run: Arc::clone(&self.run), task: Arc::clone(&self.task), ledger }
     }
 
     /// Returns the spending of this context's budget, or of the run if the context has no budget.
     #[must_use]
     pub fn spent(&self) -> Usage {
-        self.purse.used()
+        self.ledger.used()
     }
 
     /// Returns the context of a child run with these permissions and limits. It is cancelled with its parent.
     #[must_use]
     pub fn child(&self, spell: SpellInfo, permissions: Permissions, limits: Limits) -> Self {
         let parent = &self.run;
-        let child = Arc::new(Run {
+        let child = Arc::new(RunContext {
             spell,
             permissions,
             meter: parent.meter.child(limits),
@@ -210,7 +210,7 @@ impl Context {
             beside: Mutex::default(),
             bars: Arc::clone(&parent.bars),
             said: Arc::clone(&parent.said),
-            turns: Arc::clone(&parent.turns),
+            sequencer: Arc::clone(&parent.sequencer),
             broken: Arc::clone(&parent.broken),
             bridges: OnceLock::new(),
         });
@@ -221,8 +221,8 @@ impl Context {
         if parent.cancellation.is_cancelled() {
             child.meter.cancel();
         }
-        let purse = Arc::clone(child.meter.purse());
-        Self { run: child, task: Arc::new(self.task.child()), purse }
+        let ledger = Arc::clone(child.meter.ledger());
+        Self { run: child, task: Arc::new(self.task.child()), ledger }
     }
 
     /// Returns the bridges of the run's script.
@@ -237,8 +237,8 @@ impl Context {
         let _ = self.run.bridges.set(bridges.to_vec());
     }
 
-    pub(crate) fn purse(&self) -> &Arc<Purse> {
-        &self.purse
+    pub(crate) fn ledger(&self) -> &Arc<SpendLedger> {
+        &self.ledger
     }
 
     /// Returns the identity of the running spell.
@@ -346,8 +346,8 @@ impl Context {
     ///
     /// # Errors
     /// When the `memory` limit is reached.
-    pub fn hold(&self, bytes: u64) -> Result<Held> {
-        Held::new(self.clone(), bytes)
+    pub fn hold(&self, bytes: u64) -> Result<MemoryReservation> {
+        MemoryReservation::new(self.clone(), bytes)
     }
 
     /// Returns the run's value of type `T`, which is created on first use. Bridges store their state for a run here.
@@ -432,7 +432,7 @@ impl Context {
     /// Declares that [`next_turn`](Self::next_turn) is called from now on whenever the script has nothing to do.
     /// Answers then wait for that call if their order is recorded. Used by the engine's session.
     pub fn take_turns(&self) {
-        self.run.turns.take(self.journal().keeps());
+        self.run.sequencer.take(self.journal().keeps());
     }
 
     /// Releases the next answer to the script, which must have nothing else to do. Returns whether the script may
@@ -440,10 +440,10 @@ impl Context {
     /// the engine's session.
     #[must_use]
     pub fn next_turn(&self) -> bool {
-        match self.run.turns.next() {
-            Next::Released => true,
-            Next::NotDurable => false,
-            Next::Empty => self.run.meter.purse().give_up(),
+        match self.run.sequencer.next() {
+            NextAnswer::Released => true,
+            NextAnswer::NotDurable => false,
+            NextAnswer::Empty => self.run.meter.ledger().give_up(),
         }
     }
 
@@ -460,7 +460,7 @@ impl Context {
     /// # Errors
     /// When the journal cannot be written.
     pub async fn recorded(&self, point: CommitPoint) -> Result<()> {
-        match self.run.turns.commits() {
+        match self.run.sequencer.commits() {
             Some(commits) => commits.reached(point).await,
             None => Ok(()),
         }
@@ -471,7 +471,7 @@ impl Context {
     /// # Errors
     /// When the journal cannot be written.
     pub fn wait_recorded(&self, point: CommitPoint) -> Result<()> {
-        self.run.turns.commits().map_or(Ok(()), |commits| commits.wait(point))
+        self.run.sequencer.commits().map_or(Ok(()), |commits| commits.wait(point))
     }
 
     /// Returns the error of the journal, or of the replay, that ended the run. The script must not continue after it.
@@ -495,8 +495,8 @@ impl Context {
         &self.task
     }
 
-    pub(crate) fn turns(&self) -> &Arc<Turns> {
-        &self.run.turns
+    pub(crate) fn sequencer(&self) -> &Arc<AnswerSequencer> {
+        &self.run.sequencer
     }
 
     /// Returns how many lines were printed and logged.

@@ -168,7 +168,7 @@ mod tests {
     struct NoHost;
 
     impl CallbackHost for NoHost {
-        fn call(&self, _: crate::callback::Call) -> BoxFuture<'static, Result<Value>> {
+        fn call(&self, _: crate::callback::CallbackCall) -> BoxFuture<'static, Result<Value>> {
             Box::pin(async { Ok(Value::Nil) })
         }
         fn release(&self, _: u64) {}

@@ -1,14 +1,14 @@
 //! Effects, and the journal that records them.
 //!
 //! An *effect* is one use of a capability: a model call, an HTTP request, a file access, a look at the clock. The
-//! gate (`gate.rs`) describes each effect as an [`Ask`] at an [`EffectPath`] and asks the run's [`Journal`] about
+//! gate (`gate.rs`) describes each effect as an [`EffectRequest`] at an [`EffectPath`] and asks the run's [`Journal`] about
 //! it:
 //!
 //! | the journal returns | meaning | the gate |
 //! |---|---|---|
 //! | [`Lookup::Recorded`] | the answer is in the log | returns that answer without performing the effect |
 //! | [`Lookup::NeverEnded`] | a recording has the start of the effect, but no end | ends the replay with an error |
-//! | [`Lookup::Live`] | the effect is new | performs it with a [`Permit`] and records its [`End`] |
+//! | [`Lookup::Live`] | the effect is new | performs it with a [`Permit`] and records its [`EffectResult`] |
 //!
 //! Effects are named by position in the script, never by arrival order. This module also has the two simplest journals:
 //! [`NoJournal`] and [`MemoryJournal`].
@@ -27,8 +27,8 @@ use crate::commit::{CommitPoint, Commits};
 use crate::convert::to_value;
 use crate::error::{Error, ErrorKind, Result};
 use crate::outcome::Outcome;
-use crate::step::Said;
-use crate::stream_record::Parts;
+use crate::recorded_stream::RecordedStream;
+use crate::step::StepOutput;
 use crate::value::Value;
 
 /// The name of an effect: its task, numbered in spawning order, and a count within that task.
@@ -73,7 +73,7 @@ pub struct Task {
     effects: AtomicU32,
     children: AtomicU32,
     /// The output of the named step that the task belongs to.
-    said: Option<Arc<Said>>,
+    said: Option<Arc<StepOutput>>,
 }
 
 impl Task {
@@ -83,7 +83,7 @@ impl Task {
         Self::named("main".into(), None)
     }
 
-    fn named(path: String, said: Option<Arc<Said>>) -> Self {
+    fn named(path: String, said: Option<Arc<StepOutput>>) -> Self {
         Self { path, effects: AtomicU32::new(0), children: AtomicU32::new(0), said }
     }
 
@@ -91,11 +91,11 @@ impl Task {
     pub(crate) fn step(&self, name: &str) -> Self {
         // Escape the characters that separate the parts of a path.
         let name = name.replace('%', "%25").replace('.', "%2E").replace('#', "%23");
-        Self::named(format!("step({name})"), Some(Arc::new(Said::within(self.said.clone()))))
+        Self::named(format!("step({name})"), Some(Arc::new(StepOutput::within(self.said.clone()))))
     }
 
     /// Returns the output of the named step that this task belongs to.
-    pub(crate) fn said(&self) -> Option<&Said> {
+    pub(crate) fn said(&self) -> Option<&StepOutput> {
         self.said.as_deref()
     }
 
@@ -115,7 +115,7 @@ impl Task {
 
 /// The request of an effect, before it is performed.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Ask {
+pub struct EffectRequest {
     /// The capability: `models`, `console`, ….
     pub capability: Cow<'static, str>,
     /// The operation: `chat`, `read_line`, ….
@@ -130,7 +130,7 @@ pub struct Ask {
     pub if_done: Option<Value>,
 }
 
-impl Ask {
+impl EffectRequest {
     /// Creates an idempotent request, with its data converted to a [`Value`].
     ///
     /// # Errors
@@ -159,7 +159,7 @@ pub struct Effect {
     /// The effect's name.
     pub path: EffectPath,
     /// The request.
-    pub ask: Ask,
+    pub ask: EffectRequest,
 }
 
 /// The result of an effect.
@@ -167,7 +167,7 @@ pub type Answer = Result<Value>;
 
 /// The end of an effect, as recorded.
 #[derive(Debug, Clone)]
-pub struct End {
+pub struct EffectResult {
     /// The position among all answers of the run. A replay delivers answers in this order.
     pub order: u64,
     /// How many lines the run had printed and logged by then. A resumed run does not show those lines again.
@@ -184,7 +184,7 @@ pub struct EntryId(pub u64);
 #[derive(Debug)]
 pub enum Lookup {
     /// The effect is recorded with this end. It is not performed again.
-    Recorded(End),
+    Recorded(EffectResult),
     /// The effect is recorded without an end, and the journal cannot perform anything (a replay).
     NeverEnded,
     /// The effect must be performed, but only after the record of its start is durable.
@@ -229,7 +229,7 @@ pub trait Journal: Send + Sync {
     ///
     /// # Errors
     /// When the journal cannot be written.
-    fn finish(&self, entry: EntryId, end: End) -> Result<CommitPoint>;
+    fn finish(&self, entry: EntryId, end: EffectResult) -> Result<CommitPoint>;
 
     /// Records the outcome of the run, and how many lines it had printed and logged by then.
     ///
@@ -324,7 +324,7 @@ impl Journal for NoJournal {
         Ok(())
     }
 
-    fn finish(&self, _: EntryId, _: End) -> Result<CommitPoint> {
+    fn finish(&self, _: EntryId, _: EffectResult) -> Result<CommitPoint> {
         Ok(CommitPoint::REACHED)
     }
 
@@ -335,11 +335,11 @@ impl Journal for NoJournal {
 
 /// The record of one effect.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct JournalEntry {
     /// The effect.
     pub effect: Effect,
     /// The end; `None` while the effect is in progress.
-    pub end: Option<End>,
+    pub end: Option<EffectResult>,
 }
 
 /// A journal in memory that lasts as long as the run.
@@ -348,14 +348,14 @@ pub struct MemoryJournal(Mutex<Vec<MemoryEntry>>);
 
 #[derive(Debug)]
 struct MemoryEntry {
-    entry: Entry,
-    parts: Parts,
+    entry: JournalEntry,
+    parts: RecordedStream,
 }
 
 impl MemoryJournal {
     /// Returns all entries so far, in the order in which the effects began.
     #[must_use]
-    pub fn entries(&self) -> Vec<Entry> {
+    pub fn entries(&self) -> Vec<JournalEntry> {
         let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         entries.iter().map(|MemoryEntry { entry, parts }| parts.clone().into_entry(entry.clone())).collect()
     }
@@ -370,7 +370,10 @@ impl MemoryJournal {
 impl Journal for MemoryJournal {
     fn begin(&self, effect: Effect) -> Result<Lookup> {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.push(MemoryEntry { entry: Entry { effect, end: None }, parts: Parts::default() });
+        entries.push(MemoryEntry {
+            entry: JournalEntry { effect, end: None },
+            parts: RecordedStream::default(),
+        });
         Ok(Lookup::live(EntryId(entries.len() as u64 - 1)))
     }
 
@@ -378,7 +381,7 @@ impl Journal for MemoryJournal {
         self.change(entry, |entry| entry.parts.push(order, part))
     }
 
-    fn finish(&self, entry: EntryId, end: End) -> Result<CommitPoint> {
+    fn finish(&self, entry: EntryId, end: EffectResult) -> Result<CommitPoint> {
         self.change(entry, |entry| entry.entry.end = Some(end))?;
         Ok(CommitPoint::REACHED)
     }

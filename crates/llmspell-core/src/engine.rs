@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::bridge::{Bridge, Method};
 use crate::context::Context;
-use crate::error::{Error, ErrorKind, Place, Result};
-use crate::furniture::Furniture;
+use crate::error::{Error, ErrorKind, Result, SourceLocation};
+use crate::prelude_docs::PreludeDocs;
 use crate::value::Value;
 
 /// The maximum size of a source file, in bytes. Compiling a file takes up to a hundred times its size in memory.
@@ -63,7 +63,7 @@ impl Source {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnostic {
     /// The position of the mistake.
-    pub place: Place,
+    pub place: SourceLocation,
     /// A description of the mistake.
     pub message: String,
     /// The surrounding source lines, formatted for a terminal without colour.
@@ -120,7 +120,7 @@ pub trait Engine: Send + Sync {
     fn descriptor(&self) -> &EngineDescriptor;
 
     /// Returns the documentation of the globals that the engine's prelude adds to the language's own library.
-    fn furniture(&self) -> &'static [Furniture] {
+    fn prelude_docs(&self) -> &'static [PreludeDocs] {
         &[]
     }
 
@@ -179,7 +179,7 @@ pub trait Session {
 type Factory = Arc<dyn Fn() -> Arc<dyn Engine> + Send + Sync>;
 
 #[derive(Clone)]
-struct Registered {
+struct RegisteredEngine {
     descriptor: EngineDescriptor,
     factory: Factory,
     shared: Arc<OnceLock<Arc<dyn Engine>>>,
@@ -187,7 +187,7 @@ struct Registered {
 
 /// The registered engines. The registry may be shared between threads and changed at any time.
 #[derive(Default)]
-pub struct EngineRegistry(RwLock<Vec<Registered>>);
+pub struct EngineRegistry(RwLock<Vec<RegisteredEngine>>);
 
 impl EngineRegistry {
     /// Creates an empty registry.
@@ -221,7 +221,7 @@ impl EngineRegistry {
                 ));
             }
         }
-        engines.push(Registered { descriptor, factory: Arc::new(factory), shared: Arc::default() });
+        engines.push(RegisteredEngine { descriptor, factory: Arc::new(factory), shared: Arc::default() });
         Ok(())
     }
 
@@ -241,9 +241,9 @@ impl EngineRegistry {
 
     /// Returns the documentation of the preludes of all engines.
     #[must_use]
-    pub fn furniture(&self) -> Vec<&'static Furniture> {
+    pub fn prelude_docs(&self) -> Vec<&'static PreludeDocs> {
         let names = self.descriptors().into_iter().map(|engine| engine.name);
-        names.filter_map(|name| self.by_name(name).ok()).flat_map(|engine| engine.furniture()).collect()
+        names.filter_map(|name| self.by_name(name).ok()).flat_map(|engine| engine.prelude_docs()).collect()
     }
 
     /// Returns the engine with this name, ignoring case.
@@ -308,7 +308,7 @@ impl EngineRegistry {
         what: &str,
         wanted: &str,
         matches: impl Fn(&EngineDescriptor) -> bool,
-    ) -> Result<Registered> {
+    ) -> Result<RegisteredEngine> {
         let engines = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let mut found = engines.iter().filter(|known| matches(&known.descriptor));
         match (found.next(), found.next()) {

@@ -21,7 +21,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A position in a source file. Lines and columns count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct SourceLocation {
     /// The file name as the user knows it.
     pub file: String,
     /// The line, from 1.
@@ -31,7 +31,7 @@ pub struct Place {
     pub column: Option<u32>,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourceLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.line)?;
         match self.column {
@@ -43,9 +43,9 @@ impl fmt::Display for Place {
 
 /// One frame of a traceback.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Frame {
+pub struct StackFrame {
     /// The position of the call.
-    pub place: Place,
+    pub place: SourceLocation,
     /// The function's name, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub function: Option<String>,
@@ -100,12 +100,12 @@ struct Detail {
     #[serde(default)]
     retryable: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    place: Option<Place>,
+    place: Option<SourceLocation>,
     /// The source lines around `place`, formatted for a terminal without colour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     excerpt: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    traceback: Vec<Frame>,
+    traceback: Vec<StackFrame>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     hints: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -233,7 +233,7 @@ impl Error {
 
     /// Sets the source location, unless a deeper layer has already set it.
     #[must_use]
-    pub fn at(mut self, place: Place) -> Self {
+    pub fn at(mut self, place: SourceLocation) -> Self {
         self.0.place.get_or_insert(place);
         self
     }
@@ -247,7 +247,7 @@ impl Error {
 
     /// Sets the traceback, innermost call first.
     #[must_use]
-    pub fn with_traceback(mut self, frames: Vec<Frame>) -> Self {
+    pub fn with_traceback(mut self, frames: Vec<StackFrame>) -> Self {
         self.0.traceback = frames;
         self
     }
@@ -318,7 +318,7 @@ impl Error {
 
     /// Returns the source location.
     #[must_use]
-    pub fn place(&self) -> Option<&Place> {
+    pub fn place(&self) -> Option<&SourceLocation> {
         self.0.place.as_ref()
     }
 
@@ -330,7 +330,7 @@ impl Error {
 
     /// Returns the calls that led to the error, innermost first.
     #[must_use]
-    pub fn traceback(&self) -> &[Frame] {
+    pub fn traceback(&self) -> &[StackFrame] {
         &self.0.traceback
     }
 
@@ -459,12 +459,12 @@ mod tests {
 
     #[test]
     fn an_error_survives_json_with_everything_but_its_source() {
-        let place = Place { file: "main.luau".into(), line: 3, column: None };
+        let place = SourceLocation { file: "main.luau".into(), line: 3, column: None };
         let error = Error::runtime("boom")
             .at(place.clone())
             .hint("do not")
             .with_value(Value::from(7))
-            .with_traceback(vec![Frame { place, function: Some("f".into()) }])
+            .with_traceback(vec![StackFrame { place, function: Some("f".into()) }])
             .with_call(CallInfo { status: Some(429), attempts: 3, ..CallInfo::default() });
         let text = serde_json::to_string(&error).unwrap();
         let back: Error = serde_json::from_str(&text).unwrap();
@@ -475,7 +475,7 @@ mod tests {
 
     #[test]
     fn the_deepest_place_wins() {
-        let at = |line| Place { file: "a".into(), line, column: None };
+        let at = |line| SourceLocation { file: "a".into(), line, column: None };
         assert_eq!(Error::runtime("x").at(at(1)).at(at(2)).place(), Some(&at(1)));
     }
 }

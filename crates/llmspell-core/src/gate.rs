@@ -10,7 +10,7 @@
 //! 4. If the effect is not idempotent, it waits until the record of the start is durable (write-ahead).
 //! 5. It performs the effect with a [`Permit`], which only this module makes. Cancelling the run cancels the effect.
 //! 6. It gives the answer the next sequence number and records it. The script receives the answer when the [answer
-//!    sequencer](crate::turn) releases it, and not before its record is durable.
+//!    sequencer](crate::sequencer) releases it, and not before its record is durable.
 //!
 //! For `llm.chat("hi")`, the second call of a script, these cases are possible:
 //!
@@ -40,21 +40,21 @@ use serde::de::DeserializeOwned;
 use crate::commit::CommitPoint;
 use crate::context::Context;
 use crate::convert::{from_value, to_value};
-use crate::effect::{Ask, Effect, End, EntryId, Lookup, Permit};
+use crate::effect::{Effect, EffectRequest, EffectResult, EntryId, Lookup, Permit};
 use crate::error::{Error, ErrorKind, Result};
-use crate::stream_record::{StreamEnd, StreamRecord};
-use crate::turn::Turn;
+use crate::recorded_stream::{StreamEnd, StreamRecord};
+use crate::sequencer::Ticket;
 
 impl Context {
     /// Passes an effect through the gate and waits for its answer.
-    pub(crate) async fn gate<T, F>(&self, ask: Ask, live: impl FnOnce(Permit) -> F) -> Result<T>
+    pub(crate) async fn gate<T, F>(&self, ask: EffectRequest, live: impl FnOnce(Permit) -> F) -> Result<T>
     where
         T: Serialize + DeserializeOwned,
         F: Future<Output = Result<T>>,
     {
         match self.begin(ask)? {
             (Lookup::Recorded(end), _) => {
-                self.release(self.turns().wait(end.order)).await?;
+                self.release(self.sequencer().wait(end.order)).await?;
                 from_value(end.answer?)
             }
             (Lookup::NeverEnded, permit) => Err(self.never_ended(&permit).await),
@@ -70,7 +70,7 @@ impl Context {
     }
 
     /// Passes an effect that never waits, such as a look at the clock. Such an effect is always idempotent.
-    pub(crate) fn gate_now<T>(&self, ask: Ask, live: impl FnOnce(Permit) -> Result<T>) -> Result<T>
+    pub(crate) fn gate_now<T>(&self, ask: EffectRequest, live: impl FnOnce(Permit) -> Result<T>) -> Result<T>
     where
         T: Serialize + DeserializeOwned,
     {
@@ -85,7 +85,7 @@ impl Context {
         }
     }
 
-    pub(crate) fn begin(&self, ask: Ask) -> Result<(Lookup, Permit)> {
+    pub(crate) fn begin(&self, ask: EffectRequest) -> Result<(Lookup, Permit)> {
         self.meter().state()?;
         self.check_journal()?;
         let path = self.task().next_effect();
@@ -100,7 +100,7 @@ impl Context {
 
     /// Records the answer of an effect. Returns the wait until the script may have the answer, or `None` if nothing is
     /// recorded. An effect that the end of the run interrupted has no answer: a resumed run performs it again.
-    pub(crate) fn finish<T: Serialize>(&self, entry: EntryId, result: &Result<T>) -> Result<Option<Turn>> {
+    pub(crate) fn finish<T: Serialize>(&self, entry: EntryId, result: &Result<T>) -> Result<Option<Ticket>> {
         if !self.journal().keeps() {
             return Ok(None);
         }
@@ -109,13 +109,13 @@ impl Context {
             Err(error) if error.is_final() => return Ok(None),
             Err(error) => Err(error.clone()),
         };
-        let order = self.turns().draw();
+        let order = self.sequencer().draw();
         let point = self.record(entry, order, answer)?;
-        Ok(Some(self.turns().wait_committed(order, point)))
+        Ok(Some(self.sequencer().wait_committed(order, point)))
     }
 
     fn record(&self, entry: EntryId, order: u64, answer: Result<crate::Value>) -> Result<CommitPoint> {
-        let end = End { order, said: self.said(), answer };
+        let end = EffectResult { order, said: self.said(), answer };
         self.journal().finish(entry, end).map_err(|error| self.break_off(error))
     }
 
@@ -124,7 +124,7 @@ impl Context {
     /// # Errors
     /// When the journal cannot be written, which ends the run.
     pub(crate) async fn durable(&self, point: CommitPoint) -> Result<()> {
-        match self.turns().commits() {
+        match self.sequencer().commits() {
             Some(commits) => {
                 self.until_cancelled(commits.reached(point)).await.map_err(|error| match error.is_final() {
                     true => error,
@@ -139,21 +139,21 @@ impl Context {
     ///
     /// # Errors
     /// When the journal cannot be written, which ends the run.
-    pub(crate) async fn release(&self, turn: Turn) -> Result<()> {
+    pub(crate) async fn release(&self, turn: Ticket) -> Result<()> {
         turn.await;
         self.check_journal()
     }
 
     /// Ends the run if the journal's writer has failed, because further effects would not be recorded.
     fn check_journal(&self) -> Result<()> {
-        match self.turns().commits().and_then(|commits| commits.failure()) {
+        match self.sequencer().commits().and_then(|commits| commits.failure()) {
             Some(error) => Err(self.break_off(error.clone())),
             None => Ok(()),
         }
     }
 
     async fn never_ended(&self, permit: &Permit) -> Error {
-        self.turns().wait_for_the_end().await;
+        self.sequencer().wait_for_the_end().await;
         self.break_off(beyond_the_end(permit))
     }
 }
@@ -188,7 +188,7 @@ pub(crate) struct Chunks<C: Chunk> {
     cx: Context,
     source: ChunkSource<C>,
     /// The item that has arrived and waits for its release.
-    next: Option<(Turn, Item<C>)>,
+    next: Option<(Ticket, Item<C>)>,
     /// The entry to record into. `None` if the answer comes from the journal, its end is recorded, or nothing is
     /// stored.
     entry: Option<EntryId>,
@@ -200,23 +200,23 @@ impl<C: Chunk> Chunks<C> {
     /// chunks.
     pub(crate) async fn open<H, F>(
         cx: &Context,
-        ask: Ask,
+        ask: EffectRequest,
         live: impl FnOnce(Permit) -> F,
     ) -> Result<(H, Self)>
     where
         H: Serialize + DeserializeOwned,
         F: Future<Output = Result<(H, BoxStream<'static, Result<C>>)>>,
     {
-        let turns = cx.turns();
+        let sequencer = cx.sequencer();
         let new = |source, entry| Self { cx: cx.clone(), source, next: None, entry, ended: false };
         match cx.begin(ask)? {
-            (Lookup::Recorded(End { order, answer: Err(error), .. }), _) => {
-                cx.release(turns.wait(order)).await?;
+            (Lookup::Recorded(EffectResult { order, answer: Err(error), .. }), _) => {
+                cx.release(sequencer.wait(order)).await?;
                 Err(error)
             }
-            (Lookup::Recorded(End { answer: Ok(answer), .. }), permit) => {
+            (Lookup::Recorded(EffectResult { answer: Ok(answer), .. }), permit) => {
                 let StreamRecord { head, opened, chunks, end } = from_value::<StreamRecord<H, C>>(answer)?;
-                cx.release(turns.wait(opened)).await?;
+                cx.release(sequencer.wait(opened)).await?;
                 let waiting = cx.clone();
                 let end = stream::once(async move {
                     match end {
@@ -229,7 +229,7 @@ impl<C: Chunk> Chunks<C> {
             (Lookup::NeverEnded, permit) => Err(cx.never_ended(&permit).await),
             (Lookup::Live { entry, arrived: Some(arrived), .. }, _) => {
                 let StreamRecord { head, opened, chunks, .. } = from_value::<StreamRecord<H, C>>(arrived)?;
-                cx.release(turns.wait(opened)).await?;
+                cx.release(sequencer.wait(opened)).await?;
                 // The error gets its number later: effects that the script started after the last chunk may still have
                 // to happen, and they precede the error.
                 let end = stream::iter([(None, Some(Err(interrupted())))]);
@@ -240,11 +240,11 @@ impl<C: Chunk> Chunks<C> {
                 cx.durable(start).await?;
                 match cx.until_cancelled(live(permit)).await {
                     Ok((head, chunks)) => {
-                        let (keeps, opened) = (cx.journal().keeps(), turns.draw());
+                        let (keeps, opened) = (cx.journal().keeps(), sequencer.draw());
                         if keeps {
                             cx.part(entry, opened, &head)?;
                         }
-                        cx.release(turns.wait(opened)).await?;
+                        cx.release(sequencer.wait(opened)).await?;
                         Ok((head, new(ChunkSource::Live(chunks), keeps.then_some(entry))))
                     }
                     Err(error) => {
@@ -283,13 +283,13 @@ impl<C: Chunk> Chunks<C> {
     }
 
     /// Receives the next item and records it.
-    fn arrive(&mut self, task: &mut task::Context<'_>) -> Poll<Result<(Turn, Item<C>)>> {
+    fn arrive(&mut self, task: &mut task::Context<'_>) -> Poll<Result<(Ticket, Item<C>)>> {
         let (recorded, item) = match &mut self.source {
             ChunkSource::Live(chunks) => (None, ready!(chunks.poll_next_unpin(task))),
             ChunkSource::Recorded(items) => ready!(items.poll_next_unpin(task)).unwrap_or((Some(0), None)),
             ChunkSource::Closed => (Some(0), None),
         };
-        let order = recorded.unwrap_or_else(|| self.cx.turns().draw());
+        let order = recorded.unwrap_or_else(|| self.cx.sequencer().draw());
         let point = match (&item, self.entry.filter(|_| recorded.is_none())) {
             (_, None) => Ok(CommitPoint::REACHED),
             (Some(Ok(chunk)), Some(entry)) => {
@@ -302,7 +302,7 @@ impl<C: Chunk> Chunks<C> {
             (Some(Err(error)), _) => self.end(order, Some((order, Some(error.clone())))),
             (None, _) => self.end(order, Some((order, None))),
         };
-        Poll::Ready(point.map(|point| (self.cx.turns().wait_committed(order, point), item)))
+        Poll::Ready(point.map(|point| (self.cx.sequencer().wait_committed(order, point), item)))
     }
 
     /// Ends the effect without waiting for further chunks.
@@ -314,7 +314,7 @@ impl<C: Chunk> Chunks<C> {
         self.next = None;
         self.source = ChunkSource::Closed;
         match self.entry {
-            Some(_) => self.end(self.cx.turns().draw(), None).map(drop),
+            Some(_) => self.end(self.cx.sequencer().draw(), None).map(drop),
             None => Ok(()),
         }
     }

@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::budget::Purse;
+use crate::budget::SpendLedger;
 use crate::chat::Usage;
 use crate::cpu::thread_cpu;
 use crate::error::{Error, ErrorKind, Result};
@@ -228,7 +228,7 @@ pub struct Meter {
     held_memory: AtomicU64,
     output: AtomicU64,
     tasks: AtomicU64,
-    purse: Arc<Purse>,
+    ledger: Arc<SpendLedger>,
     /// The detailed error of the budget limit that ended the run.
     spent: OnceLock<Error>,
 }
@@ -237,18 +237,18 @@ impl Meter {
     /// Creates a meter and starts its wall clock.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        let purse = Purse::new(&limits, None);
-        Self::with(limits, purse)
+        let ledger = SpendLedger::new(&limits, None);
+        Self::with(limits, ledger)
     }
 
     /// Creates the meter of a child run. Its model calls are charged to the parent as well.
     #[must_use]
     pub fn child(&self, limits: Limits) -> Self {
-        let purse = Purse::new(&limits, Some(&self.purse));
-        Self::with(limits, purse)
+        let ledger = SpendLedger::new(&limits, Some(&self.ledger));
+        Self::with(limits, ledger)
     }
 
-    fn with(limits: Limits, purse: Purse) -> Self {
+    fn with(limits: Limits, ledger: SpendLedger) -> Self {
         Self {
             limits,
             started: Instant::now(),
@@ -262,7 +262,7 @@ impl Meter {
             held_memory: AtomicU64::new(0),
             output: AtomicU64::new(0),
             tasks: AtomicU64::new(0),
-            purse: Arc::new(purse),
+            ledger: Arc::new(ledger),
             spent: OnceLock::new(),
         }
     }
@@ -294,33 +294,33 @@ impl Meter {
     /// Returns the usage of the run's model calls so far.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        self.purse.used()
+        self.ledger.used()
     }
 
     /// Returns the number of answered model calls whose price is unknown.
     #[must_use]
     pub fn unpriced_calls(&self) -> u64 {
-        self.purse.unpriced()
+        self.ledger.unpriced()
     }
 
-    pub(crate) fn purse(&self) -> &Arc<Purse> {
-        &self.purse
+    pub(crate) fn ledger(&self) -> &Arc<SpendLedger> {
+        &self.ledger
     }
 
     /// Returns the number of model calls.
     #[must_use]
     pub fn model_calls(&self) -> u64 {
-        self.purse.calls()
+        self.ledger.calls()
     }
 
     /// Begins a stretch of work on the current thread. It ends when the returned guard is dropped.
     #[must_use]
-    pub fn work(&self) -> Work<'_> {
+    pub fn work(&self) -> CpuTimer<'_> {
         let since = nanoseconds(self.started.elapsed());
         self.go_on();
         self.cpu_at_start.store(nanoseconds(thread_cpu()), Ordering::Relaxed);
         self.working_since.store(since + 1, Ordering::Relaxed);
-        Work(self)
+        CpuTimer(self)
     }
 
     /// Returns whether a request to the script's thread is pending. One relaxed load.
@@ -534,9 +534,9 @@ impl Meter {
 
 /// A stretch of work on the script's thread. Charges the processor time that it took when it is dropped.
 #[derive(Debug)]
-pub struct Work<'a>(&'a Meter);
+pub struct CpuTimer<'a>(&'a Meter);
 
-impl Drop for Work<'_> {
+impl Drop for CpuTimer<'_> {
     fn drop(&mut self) {
         self.0.cpu.fetch_add(nanoseconds(self.0.stretch()), Ordering::Relaxed);
         self.0.working_since.store(0, Ordering::Relaxed);

@@ -7,18 +7,20 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use crate::commit::CommitPoint;
-use crate::effect::{Ask, Effect, EffectPath, End, Entry, EntryId, Journal, Lookup};
+use crate::effect::{
+    Effect, EffectPath, EffectRequest, EffectResult, EntryId, Journal, JournalEntry, Lookup,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::Value;
 
 /// The recorded effects of a run, by path.
 #[derive(Debug, Default)]
-pub struct Recorded(HashMap<EffectPath, Entry>);
+pub struct Recorded(HashMap<EffectPath, JournalEntry>);
 
 impl Recorded {
     /// Indexes the entries of a journal.
     #[must_use]
-    pub fn new(entries: Vec<Entry>) -> Self {
+    pub fn new(entries: Vec<JournalEntry>) -> Self {
         Self(entries.into_iter().map(|entry| (entry.effect.path.clone(), entry)).collect())
     }
 
@@ -26,7 +28,7 @@ impl Recorded {
     ///
     /// # Errors
     /// When the recorded request at that path differs; the error names the first difference.
-    pub fn find(&self, effect: &Effect) -> Result<Option<&Entry>> {
+    pub fn find(&self, effect: &Effect) -> Result<Option<&JournalEntry>> {
         let Some(entry) = self.0.get(&effect.path) else { return Ok(None) };
         let (then, now) = (&entry.effect.ask, &effect.ask);
         if (&then.capability, &then.operation) == (&now.capability, &now.operation)
@@ -48,7 +50,7 @@ impl Recorded {
     pub fn missing(&self, effect: &Effect) -> Error {
         let now = &effect.ask;
         let mut text = format!("{} {}.{} is not recorded", effect.path, now.capability, now.operation);
-        let alike = |entry: &&Entry| {
+        let alike = |entry: &&JournalEntry| {
             let then = &entry.effect.ask;
             let same = (&then.capability, &then.operation) == (&now.capability, &now.operation);
             let near = entry.effect.path.task == effect.path.task;
@@ -56,7 +58,7 @@ impl Recorded {
             (same, then.request == now.request, near, std::cmp::Reverse(apart))
         };
         if let Some(nearest) = self.0.values().max_by(|a, b| {
-            let by_path = |entry: &Entry| (entry.effect.path.task.clone(), entry.effect.path.count);
+            let by_path = |entry: &JournalEntry| (entry.effect.path.task.clone(), entry.effect.path.count);
             alike(a).cmp(&alike(b)).then_with(|| by_path(b).cmp(&by_path(a)))
         }) {
             let _ = write!(text, "; the nearest recording, {}, ", nearest.effect.path);
@@ -75,7 +77,7 @@ fn mismatch(message: String) -> Error {
 }
 
 /// Describes the first difference between two requests.
-fn difference(then: &Ask, now: &Ask) -> String {
+fn difference(then: &EffectRequest, now: &EffectRequest) -> String {
     if (&then.capability, &then.operation) != (&now.capability, &now.operation) {
         return format!(
             "was {}.{} when it was recorded, and is {}.{} now",
@@ -175,7 +177,7 @@ pub struct Replay(Recorded);
 impl Replay {
     /// Creates a replay of these entries.
     #[must_use]
-    pub fn new(entries: Vec<Entry>) -> Self {
+    pub fn new(entries: Vec<JournalEntry>) -> Self {
         Self(Recorded::new(entries))
     }
 }
@@ -190,7 +192,7 @@ impl Journal for Replay {
         Err(Error::internal("a replay has touched the world"))
     }
 
-    fn finish(&self, _: EntryId, _: End) -> Result<CommitPoint> {
+    fn finish(&self, _: EntryId, _: EffectResult) -> Result<CommitPoint> {
         Err(Error::internal("a replay has touched the world"))
     }
 
@@ -207,7 +209,7 @@ mod tests {
 
     fn effect(task: &str, count: u32, operation: &'static str, request: serde_json::Value) -> Effect {
         let path = EffectPath { task: task.to_owned(), count };
-        Effect { path, ask: Ask::new("models", operation, &request).unwrap() }
+        Effect { path, ask: EffectRequest::new("models", operation, &request).unwrap() }
     }
 
     #[test]
@@ -217,7 +219,7 @@ mod tests {
             effect("main", 2, "list", json!(null)),
             effect("main.1", 1, "chat", json!({"model": "b"})),
         ];
-        let entries = recorded.map(|effect| Entry { effect, end: None });
+        let entries = recorded.map(|effect| JournalEntry { effect, end: None });
         let replay = Replay::new(entries.to_vec());
         let cases = [
             (

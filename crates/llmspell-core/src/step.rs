@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::capability::settle;
 use crate::context::{Context, Event};
 use crate::convert::from_value;
-use crate::effect::{Ask, Lookup, Task};
+use crate::effect::{EffectRequest, Lookup, Task};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::Value;
 
@@ -23,12 +23,12 @@ const LONGEST: usize = 200;
 
 /// The output and usage of a step, including the steps inside it.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct StepOutput {
     events: Mutex<Vec<Event>>,
-    outer: Option<Arc<Said>>,
+    outer: Option<Arc<StepOutput>>,
 }
 
-impl Said {
+impl StepOutput {
     /// Creates the empty output of a step inside `outer`.
     pub(crate) fn within(outer: Option<Arc<Self>>) -> Self {
         Self { events: Mutex::default(), outer }
@@ -52,7 +52,7 @@ impl Said {
 
 /// The record of a completed step.
 #[derive(Serialize, Deserialize)]
-struct Taken {
+struct StepRecord {
     /// The journal has no field for a nil value.
     #[serde(default)]
     value: Value,
@@ -62,37 +62,37 @@ struct Taken {
 
 /// The steps of a run, by name.
 #[derive(Default)]
-struct Steps(Mutex<HashMap<String, Step>>);
+struct NamedSteps(Mutex<HashMap<String, NamedStep>>);
 
-struct Step {
+struct NamedStep {
     /// The task survives a failed attempt, so that the effects of the next attempt get new numbers.
     task: Arc<Task>,
-    stands: Stands,
+    stands: StepState,
 }
 
-enum Stands {
+enum StepState {
     UnderWay,
     Failed,
     Taken(Value),
 }
 
-impl Steps {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Step>> {
+impl NamedSteps {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, NamedStep>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins a step inside the task `outer`, or returns the result of the completed step.
-    fn begin(&self, name: &str, outer: &Task) -> Result<Begun> {
+    fn begin(&self, name: &str, outer: &Task) -> Result<StepStart> {
         let mut steps = self.lock();
-        let new = || Step { task: Arc::new(outer.step(name)), stands: Stands::Failed };
+        let new = || NamedStep { task: Arc::new(outer.step(name)), stands: StepState::Failed };
         let step = steps.entry(name.to_owned()).or_insert_with(new);
         match &step.stands {
-            Stands::Taken(value) => Ok(Begun::Before(value.clone())),
-            Stands::Failed => {
-                step.stands = Stands::UnderWay;
-                Ok(Begun::Now(Arc::clone(&step.task)))
+            StepState::Taken(value) => Ok(StepStart::Before(value.clone())),
+            StepState::Failed => {
+                step.stands = StepState::UnderWay;
+                Ok(StepStart::Now(Arc::clone(&step.task)))
             }
-            Stands::UnderWay => {
+            StepState::UnderWay => {
                 Err(Error::new(ErrorKind::Conflict, format!("the step `{name}` is under way"))
                     .hint("each step of a run has a name of its own"))
             }
@@ -100,31 +100,31 @@ impl Steps {
     }
 }
 
-enum Begun {
+enum StepStart {
     /// The step is complete, with this result.
     Before(Value),
     Now(Arc<Task>),
 }
 
 /// A step in progress. If it is dropped before it ends, the step counts as failed.
-struct UnderWay<'a> {
-    steps: &'a Steps,
+struct RunningStep<'a> {
+    steps: &'a NamedSteps,
     name: &'a str,
 }
 
-impl UnderWay<'_> {
-    fn end(&self, stands: Stands) {
+impl RunningStep<'_> {
+    fn end(&self, stands: StepState) {
         if let Some(step) = self.steps.lock().get_mut(self.name)
-            && matches!(step.stands, Stands::UnderWay)
+            && matches!(step.stands, StepState::UnderWay)
         {
             step.stands = stands;
         }
     }
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for RunningStep<'_> {
     fn drop(&mut self) {
-        self.end(Stands::Failed);
+        self.end(StepState::Failed);
     }
 }
 
@@ -142,20 +142,20 @@ impl Context {
         if name.is_empty() || name.len() > LONGEST {
             return Err(Error::argument(format!("a step's name has 1 to {LONGEST} bytes")));
         }
-        let steps = self.state::<Steps>();
+        let steps = self.state::<NamedSteps>();
         let within = match steps.begin(name, self.task())? {
-            Begun::Before(value) => return Ok(value),
-            Begun::Now(task) => self.as_task(task),
+            StepStart::Before(value) => return Ok(value),
+            StepStart::Now(task) => self.as_task(task),
         };
-        let step = UnderWay { steps: &steps, name };
-        let said = || within.task().said().map(Said::take).unwrap_or_default();
+        let step = RunningStep { steps: &steps, name };
+        let said = || within.task().said().map(StepOutput::take).unwrap_or_default();
         // Discard the output of an earlier attempt that failed.
         said();
-        let (lookup, _permit) = within.begin(Ask::new("spell", "step", &name)?)?;
+        let (lookup, _permit) = within.begin(EffectRequest::new("spell", "step", &name)?)?;
         let value = match lookup {
             Lookup::Recorded(end) => {
-                self.release(self.turns().wait(end.order)).await?;
-                let taken: Taken = from_value(end.answer?)?;
+                self.release(self.sequencer().wait(end.order)).await?;
+                let taken: StepRecord = from_value(end.answer?)?;
                 self.say_again(taken.said).await?;
                 taken.value
             }
@@ -169,14 +169,14 @@ impl Context {
                         "the step `{name}` came to a function or an object: only data can be kept"
                     )));
                 }
-                let taken = Ok(Taken { value, said: said() });
+                let taken = Ok(StepRecord { value, said: said() });
                 if let Some(turn) = self.finish(entry, &taken)? {
                     self.release(turn).await?;
                 }
                 taken?.value
             }
         };
-        step.end(Stands::Taken(value.clone()));
+        step.end(StepState::Taken(value.clone()));
         Ok(value)
     }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::chat::Usage;
-use crate::effect::{Effect, Entry};
+use crate::effect::{Effect, JournalEntry};
 use crate::value::Value;
 
 /// The maximum number of characters of a request that a trace shows.
@@ -61,7 +61,7 @@ impl EffectEvent {
 
     /// Summarizes an effect that has ended or was cut off by the end of the run.
     #[must_use]
-    pub fn ended(entry: &Entry, stage: EffectStage, took: Option<f64>) -> Self {
+    pub fn ended(entry: &JournalEntry, stage: EffectStage, took: Option<f64>) -> Self {
         let mut event = Self { stage, took, ..Self::of(&entry.effect) };
         if let Some(reply) = entry.reply() {
             event.subject = Some(format!("{}/{}", reply.provider, reply.model));

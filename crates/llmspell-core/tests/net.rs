@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, pending, ready};
 use futures_util::stream::{self, BoxStream, StreamExt};
-use llmspell_core::capability::{Dial, HttpRequest, Incoming, MAX_BODY, Net, Outgoing};
+use llmspell_core::capability::{ConnectPermit, HttpRequest, Incoming, MAX_BODY, Net, Outgoing};
 use llmspell_core::effect::{Journal, MemoryJournal, Permit};
 use llmspell_core::replay::Replay;
 use llmspell_core::{Context, Error, Grant, Limits, Permissions, Result};
@@ -39,7 +39,7 @@ impl Net for Made {
         ready(Ok(vec!["93.184.216.34".parse().unwrap()])).boxed()
     }
 
-    fn exchange(&self, dial: Dial, outgoing: Outgoing) -> BoxFuture<'static, Result<Incoming>> {
+    fn exchange(&self, dial: ConnectPermit, outgoing: Outgoing) -> BoxFuture<'static, Result<Incoming>> {
         let fields: Vec<_> =
             outgoing.headers.iter().map(|(name, value)| format!(" {name}={value}")).collect();
         let body = String::from_utf8_lossy(&outgoing.body).into_owned();

@@ -17,20 +17,20 @@ use std::sync::Arc;
 use llmspell_core::{Engine, EngineDescriptor, EngineRegistry, Result};
 
 mod callbacks;
-mod crossing;
 mod excerpt;
 #[cfg(feature = "js")]
 pub mod js;
 #[cfg(feature = "luau")]
 pub mod luau;
+mod marshal;
 mod module_path;
 mod wake;
 
 /// An engine's descriptor, and the function that creates the engine.
-pub type Entry = (EngineDescriptor, fn() -> Arc<dyn Engine>);
+pub type EngineEntry = (EngineDescriptor, fn() -> Arc<dyn Engine>);
 
 /// The engines in this build. A new engine needs a folder and a line here.
-pub const ENGINES: &[Entry] = &[
+pub const ENGINES: &[EngineEntry] = &[
     #[cfg(feature = "js")]
     (js::DESCRIPTOR, || Arc::new(js::Js::new())),
     #[cfg(feature = "luau")]

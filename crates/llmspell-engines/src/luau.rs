@@ -12,10 +12,9 @@ mod compile;
 mod engine;
 mod errors;
 mod functions;
-mod furniture;
-mod host;
 mod limits;
 mod objects;
+mod prelude_docs;
 mod promise;
 mod require;
 mod sandbox;
@@ -24,5 +23,6 @@ mod scope;
 mod session;
 mod task;
 mod values;
+mod vm_state;
 
 pub use engine::{DESCRIPTOR, Luau};

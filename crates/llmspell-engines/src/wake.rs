@@ -9,16 +9,16 @@ use futures_util::task::AtomicWaker;
 use llmspell_core::{Context, Result};
 
 /// A guard that counts a task against the `tasks` limit while it lives.
-pub(crate) struct Alive(Context);
+pub(crate) struct TaskGuard(Context);
 
-impl Alive {
+impl TaskGuard {
     pub(crate) fn new(cx: &Context) -> Result<Self> {
         cx.meter().start_task()?;
         Ok(Self(cx.clone()))
     }
 }
 
-impl Drop for Alive {
+impl Drop for TaskGuard {
     fn drop(&mut self) {
         self.0.meter().end_task();
     }
@@ -26,12 +26,12 @@ impl Drop for Alive {
 
 /// A waker that records whether anything of the run was woken, and wakes the task that polls the run.
 #[derive(Default)]
-pub(crate) struct Alarm {
+pub(crate) struct TrackingWaker {
     rang: AtomicBool,
     outer: AtomicWaker,
 }
 
-impl Alarm {
+impl TrackingWaker {
     /// Sets the waker to pass wake-ups on to. Called at the start of each poll.
     pub(crate) fn begin(&self, outer: &Waker) {
         self.outer.register(outer);
@@ -48,7 +48,7 @@ impl Alarm {
     }
 }
 
-impl Wake for Alarm {
+impl Wake for TrackingWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }

@@ -12,7 +12,7 @@ use llmspell_core::capability::{ModelListing, ModelRef, Models, ProviderInfo};
 use llmspell_core::chat::{ChatRequest, Content, Delta, Message, Part, Reply, Role, ToolCall};
 use llmspell_core::effect::{MemoryJournal, Permit};
 use llmspell_core::{Context, Result, Value};
-use llmspell_llm::{Agent, AgentSpec, Schema, Tool};
+use llmspell_llm::{AgentSpec, ModelAgent, Schema, Tool};
 use serde_json::{Value as Json, json};
 
 fn main() {
@@ -93,14 +93,14 @@ fn past() -> Vec<Message> {
         .collect()
 }
 
-fn agent(cx: &Context) -> Agent {
+fn agent(cx: &Context) -> ModelAgent {
     let request = ChatRequest {
         messages: past(),
         model: Some("m".into()),
         provider: Some("p".into()),
         ..ChatRequest::default()
     };
-    Agent::new(
+    ModelAgent::new(
         cx,
         AgentSpec {
             request,

@@ -15,7 +15,7 @@
 //! - Every model call and every effect of a tool passes the gate of the [`Context`]. So agent runs are recorded,
 //!   replayed, resumed and charged like all other work, without code for that here.
 //! - A mistake of the model is not an error of the run. An unknown tool, invalid arguments or a failing tool is
-//!   reported to the model as the result of the call. Only the turn limit, the budget, the listener, the provider or
+//!   reported to the model as the result of the call. Only the turn limit, the budget, the observer, the provider or
 //!   the end of the spell's run stops the loop.
 //! - An agent can call only the tools in its [`AgentSpec`].
 //! - A finished turn stays in the transcript even if the run fails later.
@@ -38,9 +38,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::count::count_frame;
-use crate::history::History;
 use crate::schema::Schema;
 use crate::tool::{Tool, check_name};
+use crate::transcript::Transcript;
 
 /// The maximum number of turns of a run when [`AgentSpec::max_turns`] is not set.
 pub const DEFAULT_TURNS: u32 = 10;
@@ -124,20 +124,20 @@ pub struct AgentReply {
 pub enum AgentEnd {
     /// The model gave an answer.
     Answered(Box<AgentReply>),
-    /// The listener stopped the run.
+    /// The observer stopped the run.
     Stopped,
 }
 
-/// A listener's decision after an event.
+/// A observer's decision after an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
+pub enum ObserverDecision {
     /// The run continues.
     GoOn,
     /// The run stops.
     Stop,
 }
 
-impl Heard {
+impl ObserverDecision {
     /// Combines the decisions of two listeners: the run stops if either one stops it.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
@@ -146,20 +146,20 @@ impl Heard {
 }
 
 /// Receives the events of an agent's run, and can stop the run.
-pub trait Listener {
+pub trait AgentObserver {
     /// Handles an event and decides whether the run continues. An error ends the run with that error.
-    fn hear(&self, event: AgentEvent) -> LocalBoxFuture<'_, Result<Heard>>;
+    fn observe(&self, event: AgentEvent) -> LocalBoxFuture<'_, Result<ObserverDecision>>;
 
-    /// Whether the listener wants the text in pieces while it arrives. Default: one event with the complete text.
+    /// Whether the observer wants the text in pieces while it arrives. Default: one event with the complete text.
     fn streams(&self) -> bool {
         false
     }
 }
 
 /// Ignores all events.
-impl Listener for () {
-    fn hear(&self, _: AgentEvent) -> LocalBoxFuture<'_, Result<Heard>> {
-        Box::pin(std::future::ready(Ok(Heard::GoOn)))
+impl AgentObserver for () {
+    fn observe(&self, _: AgentEvent) -> LocalBoxFuture<'_, Result<ObserverDecision>> {
+        Box::pin(std::future::ready(Ok(ObserverDecision::GoOn)))
     }
 }
 
@@ -170,7 +170,7 @@ impl Listener for () {
 /// use std::sync::Arc;
 /// use llmspell_core::chat::Message;
 /// use llmspell_core::{Context, Value};
-/// use llmspell_llm::{Agent, AgentEnd, AgentSpec, Client, Mock, Schema, Tool};
+/// use llmspell_llm::{ModelAgent, AgentEnd, AgentSpec, Client, Mock, Schema, Tool};
 /// use serde_json::json;
 ///
 /// let mock = Mock::new().reply_tool_call("add", json!({"a": 2, "b": 3})).reply("It is 5.");
@@ -181,7 +181,7 @@ impl Listener for () {
 /// let add = Tool::new("add", "Adds two numbers.", takes, |_cx, arguments| async move {
 ///     Ok(Value::from(arguments["a"].as_f64().unwrap_or(0.0) + arguments["b"].as_f64().unwrap_or(0.0)))
 /// })?;
-/// let agent = Agent::new(&cx, AgentSpec { tools: vec![add], ..AgentSpec::named("adder") })?;
+/// let agent = ModelAgent::new(&cx, AgentSpec { tools: vec![add], ..AgentSpec::named("adder") })?;
 /// let question = Message::user("What is 2 + 3?");
 /// let AgentEnd::Answered(reply) = agent.run(&cx, question, &()).await? else { unreachable!() };
 /// assert_eq!((reply.text.as_str(), reply.turns, reply.tool_calls), ("It is 5.", 2, 1));
@@ -190,7 +190,7 @@ impl Listener for () {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct Agent {
+pub struct ModelAgent {
     spec: Arc<AgentSpec>,
     /// The tools as the model sees them.
     tools: Arc<[ToolSpec]>,
@@ -198,7 +198,7 @@ pub struct Agent {
     frame_tokens: u64,
     /// The messages that the agent was created with.
     before: Arc<[Message]>,
-    history: History,
+    history: Transcript,
 }
 
 impl AgentSpec {
@@ -220,7 +220,7 @@ impl AgentSpec {
     }
 }
 
-impl Agent {
+impl ModelAgent {
     /// Creates an agent.
     ///
     /// # Errors
@@ -237,7 +237,7 @@ impl Agent {
         spec.request.output =
             spec.output.as_ref().map(|schema| OutputSpec { schema: schema.json().clone(), native });
         let before = spec.request.messages.as_slice().into();
-        let history = History::new(cx, "agent", &mut spec.request)?;
+        let history = Transcript::new(cx, "agent", &mut spec.request)?;
         let frame_tokens = count_frame(&ChatRequest { tools: tools.to_vec(), ..spec.request.clone() });
         Ok(Self { spec: Arc::new(spec), tools, frame_tokens, before, history })
     }
@@ -248,10 +248,10 @@ impl Agent {
     /// When the messages exceed the run's memory limit.
     pub fn anew(&self, cx: &Context) -> Result<Self> {
         let mut request = ChatRequest { messages: self.before.to_vec(), ..self.spec.request.clone() };
-        Ok(self.with(History::new(cx, "agent", &mut request)?))
+        Ok(self.with(Transcript::new(cx, "agent", &mut request)?))
     }
 
-    fn with(&self, history: History) -> Self {
+    fn with(&self, history: Transcript) -> Self {
         let (spec, tools, before) =
             (Arc::clone(&self.spec), Arc::clone(&self.tools), Arc::clone(&self.before));
         Self { spec, tools, frame_tokens: self.frame_tokens, before, history }
@@ -289,11 +289,11 @@ impl Agent {
     /// there.
     ///
     /// # Errors
-    /// The provider's errors, `turn_limit`, `budget`, `output_invalid`, the listener's errors, and the end of the
+    /// The provider's errors, `turn_limit`, `budget`, `output_invalid`, the observer's errors, and the end of the
     /// spell's run. A tool's error does not fail the run; the model receives it.
-    pub async fn run(&self, cx: &Context, input: Message, listener: &dyn Listener) -> Result<AgentEnd> {
+    pub async fn run(&self, cx: &Context, input: Message, observer: &dyn AgentObserver) -> Result<AgentEnd> {
         let owner = format!("agent `{}`", self.spec.name);
         let cx = cx.within_budget(&owner, self.spec.budget.unwrap_or_default());
-        run::run(self, cx, input, listener).await
+        run::run(self, cx, input, observer).await
     }
 }

@@ -30,13 +30,13 @@ pub(crate) struct Breaker {
     failures: u32,
     /// The number of calls that failed after all their tries, since the last success.
     lost: u32,
-    open: Option<Open>,
+    open: Option<OpenBreaker>,
     /// Whether a call is probing the provider.
     probing: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Open {
+struct OpenBreaker {
     until: Instant,
     span: Duration,
 }
@@ -105,7 +105,7 @@ impl Breaker {
             None if self.failures >= FAILURES => SHORTEST,
             _ => return false,
         };
-        self.open = Some(Open { until: now + span, span });
+        self.open = Some(OpenBreaker { until: now + span, span });
         true
     }
 

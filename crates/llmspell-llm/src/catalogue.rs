@@ -11,19 +11,19 @@ use llmspell_core::chat::{Capabilities, ModelInfo, Usage};
 use serde::Deserialize;
 
 use crate::mock;
-use crate::providers::ShapeKind;
+use crate::providers::ProtocolKind;
 
 /// The catalogue file: the models of each provider by name.
 #[derive(Deserialize)]
-struct List {
+struct CatalogueFile {
     #[serde(borrow)]
-    models: BTreeMap<&'static str, BTreeMap<&'static str, Row>>,
+    models: BTreeMap<&'static str, BTreeMap<&'static str, CatalogueRow>>,
 }
 
 /// Context window and maximum output in tokens; capabilities as letters (`t`ools, `v`ision, `r`easoning, `j`son
 /// schema); prices in US dollars per million tokens of input, output and cached input; facts about requests.
 #[derive(Deserialize)]
-struct Row(
+struct CatalogueRow(
     Option<u64>,
     Option<u64>,
     &'static str,
@@ -39,22 +39,22 @@ struct Row(
 pub(crate) struct RequestFacts {
     /// The only protocol that the provider's own API supports for the model: `responses`.
     #[serde(deserialize_with = "protocol")]
-    pub(crate) protocol: Option<ShapeKind>,
+    pub(crate) protocol: Option<ProtocolKind>,
     /// Whether the model accepts `temperature` and `top_p` when the request does not set `reasoning`.
     pub(crate) sampling: Option<bool>,
 }
 
-fn protocol<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<ShapeKind>, D::Error> {
+fn protocol<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<ProtocolKind>, D::Error> {
     match <&str>::deserialize(deserializer)? {
-        "responses" => Ok(Some(ShapeKind::OpenAiResponses)),
+        "responses" => Ok(Some(ProtocolKind::OpenAiResponses)),
         other => Err(serde::de::Error::custom(format_args!("an unknown protocol `{other}`"))),
     }
 }
 
 /// Parsed at first use.
-static LIST: LazyLock<BTreeMap<&'static str, BTreeMap<&'static str, Row>>> = LazyLock::new(|| {
+static LIST: LazyLock<BTreeMap<&'static str, BTreeMap<&'static str, CatalogueRow>>> = LazyLock::new(|| {
     // A test parses the file, so it is valid in a release.
-    serde_json::from_str::<List>(include_str!("catalogue/models.json"))
+    serde_json::from_str::<CatalogueFile>(include_str!("catalogue/models.json"))
         .map(|list| list.models)
         .unwrap_or_default()
 });
@@ -66,7 +66,7 @@ fn listed_as(provider: &str) -> &str {
 
 /// Returns what the catalogue knows of a model.
 pub(crate) fn find(provider: &str, model: &str) -> Option<ModelInfo> {
-    let Row(context_window, max_output, abilities, input_price, output_price, cached_input_price, _) =
+    let CatalogueRow(context_window, max_output, abilities, input_price, output_price, cached_input_price, _) =
         LIST.get(listed_as(provider))?.get(model)?;
     let has = |letter| abilities.contains(letter);
     Some(ModelInfo {
@@ -163,7 +163,7 @@ mod tests {
     fn the_list_is_small_and_reads() {
         let text = include_str!("catalogue/models.json");
         assert!(text.len() < 150_000, "{} bytes", text.len());
-        let list: List = serde_json::from_str(text).unwrap();
+        let list: CatalogueFile = serde_json::from_str(text).unwrap();
         assert!(list.models.keys().all(|name| PROVIDERS.iter().any(|row| row.name == *name)));
         assert!(list.models["openai"].len() > 20);
     }

@@ -3,7 +3,7 @@
 //! Each call passes these layers, in this order:
 //!
 //! 1. The fallback chain (`fallback.rs`) chooses the model to call and adapts the request to it.
-//! 2. `Call` (`call.rs`) retries failed attempts with exponential backoff, within the time limit.
+//! 2. `ProviderCall` (`call.rs`) retries failed attempts with exponential backoff, within the time limit.
 //! 3. The rate limiter (`limiter.rs`) of the provider's key delays each attempt.
 //! 4. A [`Provider`] translates the request and sends it.
 //!
@@ -25,19 +25,19 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::call::{Call, Time};
 use crate::catalogue;
 use crate::config::{ProviderConfig, Timeouts};
 use crate::count::{count_request, count_tokens};
 use crate::embed;
-use crate::fallback::Chain;
+use crate::fallback::FallbackChain;
 use crate::http::HttpProvider;
 use crate::limiter::Limiter;
 use crate::mock::{self, Mock};
-use crate::ollama::Ollama;
-use crate::pace::Pace;
+use crate::ollama::OllamaProvider;
 use crate::provider::Provider;
-use crate::providers::ShapeKind;
+use crate::provider_call::{CallDeadline, ProviderCall};
+use crate::providers::ProtocolKind;
+use crate::rate_limits::RateLimits;
 use crate::resolve::{named, resolve};
 use crate::retry::RetryPolicy;
 use crate::transport::Transport;
@@ -47,27 +47,27 @@ const WAITING_PIECES: usize = 64;
 
 /// All providers that a program has configured.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
+pub struct Client(Arc<ClientInner>);
 
-struct Inner {
+struct ClientInner {
     /// The providers, the default first.
-    entries: Vec<Entry>,
+    entries: Vec<ConfiguredProvider>,
     retry: RetryPolicy,
     timeouts: Timeouts,
     io: Option<Handle>,
 }
 
-impl Inner {
+impl ClientInner {
     /// Returns whether an entry is a second configuration of a provider that was found without it. Such an entry is
     /// used by its name, but not listed as another provider.
-    fn repeats(&self, entry: &Entry) -> bool {
-        let other_way = |other: &Entry| !other.explicit && other.base_url == entry.base_url;
+    fn repeats(&self, entry: &ConfiguredProvider) -> bool {
+        let other_way = |other: &ConfiguredProvider| !other.explicit && other.base_url == entry.base_url;
         entry.explicit && self.entries.iter().any(other_way)
     }
 }
 
 /// A configured provider.
-pub(crate) struct Entry {
+pub(crate) struct ConfiguredProvider {
     pub(crate) name: String,
     pub(crate) default_model: String,
     pub(crate) is_mock: bool,
@@ -80,7 +80,7 @@ pub(crate) struct Entry {
     pub(crate) limiter: Arc<Limiter>,
 }
 
-impl Entry {
+impl ConfiguredProvider {
     /// Returns what the catalogue knows about a model.
     pub(crate) fn model(&self, name: &str) -> Option<ModelInfo> {
         if self.is_mock {
@@ -112,16 +112,16 @@ impl Entry {
 /// By default, a client has no provider, two retries per call, a time limit of ten minutes per call, and at most 32
 /// calls in flight per provider. Calls run on the tokio runtime of the caller.
 pub struct ClientBuilder {
-    sources: Vec<Source>,
+    sources: Vec<ProviderSource>,
     default: Option<String>,
     retry: RetryPolicy,
     timeouts: Timeouts,
-    pace: Pace,
+    pace: RateLimits,
     io: Option<Handle>,
 }
 
 /// The origin of a provider.
-enum Source {
+enum ProviderSource {
     Config(ProviderConfig),
     Mock(Mock),
     Custom(String, Arc<dyn Provider>),
@@ -131,21 +131,21 @@ impl ClientBuilder {
     /// Adds a provider. The first one added is the default.
     #[must_use]
     pub fn provider(mut self, config: ProviderConfig) -> Self {
-        self.sources.push(Source::Config(config));
+        self.sources.push(ProviderSource::Config(config));
         self
     }
 
     /// Adds the provider `mock`.
     #[must_use]
     pub fn mock(mut self, mock: Mock) -> Self {
-        self.sources.push(Source::Mock(mock));
+        self.sources.push(ProviderSource::Mock(mock));
         self
     }
 
     /// Adds a provider that the program implements.
     #[must_use]
     pub fn custom(mut self, name: impl Into<String>, provider: Arc<dyn Provider>) -> Self {
-        self.sources.push(Source::Custom(name.into(), provider));
+        self.sources.push(ProviderSource::Custom(name.into(), provider));
         self
     }
 
@@ -172,7 +172,7 @@ impl ClientBuilder {
 
     /// Sets the rate limits of each provider. Calls beyond them wait in a queue, within their time limits.
     #[must_use]
-    pub fn pace(mut self, pace: Pace) -> Self {
+    pub fn pace(mut self, pace: RateLimits) -> Self {
         self.pace = pace;
         self
     }
@@ -191,7 +191,7 @@ impl ClientBuilder {
     pub fn build(self) -> Result<Client> {
         let transport = Arc::new(Transport::new(self.timeouts));
         let pace = self.pace;
-        let mut entries: Vec<Entry> =
+        let mut entries: Vec<ConfiguredProvider> =
             self.sources.into_iter().map(|source| source.entry(&transport, pace)).collect();
         for (at, entry) in entries.iter().enumerate() {
             if entries[..at].iter().any(|other| other.name == entry.name) {
@@ -203,7 +203,7 @@ impl ClientBuilder {
             named(&entries, &default)?;
             entries.sort_by_key(|entry| entry.name != default);
         }
-        Ok(Client(Arc::new(Inner { entries, retry: self.retry, timeouts: self.timeouts, io: self.io })))
+        Ok(Client(Arc::new(ClientInner { entries, retry: self.retry, timeouts: self.timeouts, io: self.io })))
     }
 }
 
@@ -213,9 +213,9 @@ impl fmt::Debug for ClientBuilder {
     }
 }
 
-impl Source {
-    fn entry(self, transport: &Arc<Transport>, pace: Pace) -> Entry {
-        let own = |name: String, provider| Entry {
+impl ProviderSource {
+    fn entry(self, transport: &Arc<Transport>, pace: RateLimits) -> ConfiguredProvider {
+        let own = |name: String, provider| ConfiguredProvider {
             name,
             default_model: String::new(),
             is_mock: false,
@@ -228,7 +228,7 @@ impl Source {
         };
         match self {
             Self::Custom(name, provider) => own(name, provider),
-            Self::Mock(mock) => Entry {
+            Self::Mock(mock) => ConfiguredProvider {
                 default_model: mock::DEFAULT_MODEL.to_owned(),
                 is_mock: true,
                 found_by: "built in".to_owned(),
@@ -236,7 +236,7 @@ impl Source {
             },
             Self::Config(config) => {
                 let limiter = Limiter::of(&config, pace);
-                Entry {
+                ConfiguredProvider {
                     name: config.name.clone(),
                     default_model: config.default_model.clone(),
                     is_mock: false,
@@ -245,8 +245,10 @@ impl Source {
                     local: config.local,
                     explicit: config.explicit,
                     limiter: Arc::clone(&limiter),
-                    provider: match config.shape {
-                        ShapeKind::Ollama => Arc::new(Ollama::new(config, Arc::clone(transport), limiter)),
+                    provider: match config.protocol {
+                        ProtocolKind::Ollama => {
+                            Arc::new(OllamaProvider::new(config, Arc::clone(transport), limiter))
+                        }
                         _ => Arc::new(HttpProvider::new(config, Arc::clone(transport), limiter)),
                     },
                 }
@@ -264,7 +266,7 @@ impl Client {
             default: None,
             retry: RetryPolicy::default(),
             timeouts: Timeouts::default(),
-            pace: Pace::default(),
+            pace: RateLimits::default(),
             io: None,
         }
     }
@@ -289,7 +291,7 @@ impl Client {
 
     async fn chat_now(self, permit: Permit, request: ChatRequest) -> Result<Reply> {
         let time = self.time(&permit, &request);
-        let mut chain = Chain::new(&self, &permit, request)?;
+        let mut chain = FallbackChain::new(&self, &permit, request)?;
         loop {
             match self.call(&chain, time).chat(chain.attempt()).await {
                 Ok(reply) => return Ok(chain.served(reply)),
@@ -315,7 +317,7 @@ impl Client {
         pieces: &mpsc::Sender<Result<Delta>>,
     ) -> Result<Option<Reply>> {
         let time = self.time(permit, &request);
-        let mut chain = Chain::new(self, permit, request)?;
+        let mut chain = FallbackChain::new(self, permit, request)?;
         let mut handed = false;
         loop {
             match self.call(&chain, time).stream(chain.attempt(), pieces, &mut handed).await {
@@ -326,12 +328,12 @@ impl Client {
     }
 
     /// Returns the providers, the default first.
-    pub(crate) fn entries(&self) -> &[Entry] {
+    pub(crate) fn entries(&self) -> &[ConfiguredProvider] {
         &self.0.entries
     }
 
-    fn time(&self, permit: &Permit, request: &ChatRequest) -> Time {
-        Time::new(self.total(request.timeout), permit)
+    fn time(&self, permit: &Permit, request: &ChatRequest) -> CallDeadline {
+        CallDeadline::new(self.total(request.timeout), permit)
     }
 
     /// Returns the time limit of a call.
@@ -344,16 +346,16 @@ impl Client {
         self.0.retry
     }
 
-    fn call<'a>(&self, chain: &Chain<'a>, time: Time) -> Call<'a> {
+    fn call<'a>(&self, chain: &FallbackChain<'a>, time: CallDeadline) -> ProviderCall<'a> {
         let request = &chain.attempt().request;
         let model = request.model.as_deref().unwrap_or_default();
-        Call::begin(chain.entry(), model, self.0.retry, time).asking(request, chain.goes_on())
+        ProviderCall::begin(chain.entry(), model, self.0.retry, time).asking(request, chain.goes_on())
     }
 }
 
 impl Models for Client {
     fn providers(&self) -> Vec<ProviderInfo> {
-        let info = |entry: &Entry| ProviderInfo {
+        let info = |entry: &ConfiguredProvider| ProviderInfo {
             name: entry.name.clone(),
             default_model: entry.default_model.clone(),
             found_by: entry.found_by.clone(),
@@ -450,7 +452,7 @@ impl Client {
         let nothing = &ChatRequest::default();
         let time = self.time(&permit, nothing);
         let listed = join_all(asked.map(|entry| {
-            let mut call = Call::begin(entry, "", self.0.retry, time);
+            let mut call = ProviderCall::begin(entry, "", self.0.retry, time);
             async move {
                 match call.tries(|| entry.provider.models()).await {
                     Ok(models) => {

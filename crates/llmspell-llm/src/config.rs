@@ -7,13 +7,13 @@ use llmspell_core::{Error, Result};
 use reqwest::Url;
 use secrecy::SecretString;
 
-use crate::providers::{ProviderRow, ShapeKind};
+use crate::providers::{ProtocolKind, ProviderRow};
 
 /// The configuration of a provider, including its key.
 #[derive(Clone)]
 pub struct ProviderConfig {
     pub(crate) name: String,
-    pub(crate) shape: ShapeKind,
+    pub(crate) protocol: ProtocolKind,
     pub(crate) key: Option<SecretString>,
     pub(crate) base_url: Url,
     pub(crate) default_model: String,
@@ -29,7 +29,7 @@ impl ProviderConfig {
     pub fn from_row(row: &ProviderRow) -> Self {
         Self {
             name: row.name.to_owned(),
-            shape: row.shape,
+            protocol: row.protocol,
             key: None,
             base_url: row.base_url.parse().expect("the address of a row is a URL"),
             default_model: row.default_model.to_owned(),
@@ -43,16 +43,16 @@ impl ProviderConfig {
     ///
     /// # Errors
     /// When the base URL is invalid.
-    pub fn new(name: impl Into<String>, shape: ShapeKind, base_url: &str) -> Result<Self> {
+    pub fn new(name: impl Into<String>, protocol: ProtocolKind, base_url: &str) -> Result<Self> {
         let base_url = parse_base_url(base_url)?;
         Ok(Self {
             name: name.into(),
-            shape,
+            protocol,
             key: None,
             base_url,
             default_model: String::new(),
             found_by: "configuration".to_owned(),
-            local: shape == ShapeKind::Ollama,
+            local: protocol == ProtocolKind::Ollama,
             explicit: false,
         })
     }
@@ -109,7 +109,7 @@ impl fmt::Debug for ProviderConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProviderConfig")
             .field("name", &self.name)
-            .field("shape", &self.shape)
+            .field("protocol", &self.protocol)
             .field("key", &self.key.as_ref().map(|_| "[hidden]"))
             .field("base_url", &self.base_url.as_str())
             .field("default_model", &self.default_model)

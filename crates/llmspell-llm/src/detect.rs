@@ -7,10 +7,10 @@ use tokio::net::TcpStream;
 
 use crate::config::{ProviderConfig, Timeouts, is_loopback, parse_base_url};
 use crate::limiter::Limiter;
-use crate::ollama::Ollama;
-use crate::pace::Pace;
+use crate::ollama::OllamaProvider;
 use crate::provider::Provider as _;
-use crate::providers::{PROVIDERS, ProviderRow, ShapeKind};
+use crate::providers::{PROVIDERS, ProtocolKind, ProviderRow};
+use crate::rate_limits::RateLimits;
 use crate::transport::Transport;
 
 /// The environment variable that selects the mock.
@@ -76,7 +76,7 @@ fn find(row: &ProviderRow, lookup: &impl Fn(&str) -> Option<String>) -> Result<O
     if let Some(text) = lookup(row.base_url_env) {
         let mut url = parse_base_url(&text)
             .map_err(|error| error.prefixed(format_args!("`{}`: ", row.base_url_env)))?;
-        if row.shape == ShapeKind::Ollama {
+        if row.protocol == ProtocolKind::Ollama {
             // The server reads this variable too, as its listen address: it may be `0.0.0.0` and without a port.
             if url.host_str() == Some("0.0.0.0") {
                 let _ = url.set_host(Some("127.0.0.1"));
@@ -111,8 +111,8 @@ pub async fn probe_local() -> Option<ProviderConfig> {
     let row = ProviderRow::find("ollama")?;
     let config = ProviderConfig::from_row(row).found_by(format!("a server at {}", row.base_url));
     let timeouts = Timeouts { connect: PATIENCE, first_byte: LISTING, idle: LISTING, total: LISTING };
-    let limiter = Limiter::of(&config, Pace::default());
-    let ollama = Ollama::new(config.clone(), Transport::new(timeouts).into(), limiter);
+    let limiter = Limiter::of(&config, RateLimits::default());
+    let ollama = OllamaProvider::new(config.clone(), Transport::new(timeouts).into(), limiter);
     let models = ollama.models().await.ok()?;
     Some(config.default_model(&models.first()?.name))
 }

@@ -5,14 +5,14 @@ use llmspell_core::effect::Permit;
 use llmspell_core::embed::{EmbedRequest, Embeddings};
 use llmspell_core::{Error, ErrorKind, Result};
 
-use crate::call::{Call, Time};
-use crate::client::{Client, Entry};
+use crate::client::{Client, ConfiguredProvider};
 use crate::fallback::add;
+use crate::provider_call::{CallDeadline, ProviderCall};
 use crate::providers::ProviderRow;
 use crate::resolve::named;
 
 /// Returns the embedding model that a provider uses if none is named.
-pub(crate) fn usual_model(entry: &Entry) -> Option<&'static str> {
+pub(crate) fn usual_model(entry: &ConfiguredProvider) -> Option<&'static str> {
     if entry.is_mock {
         return Some(crate::mock::DEFAULT_MODEL);
     }
@@ -45,7 +45,7 @@ pub(crate) fn unsupported(client: &Client, name: &str) -> Error {
 impl Client {
     pub(crate) async fn embed_now(self, permit: Permit, request: EmbedRequest) -> Result<Embeddings> {
         let entry = named(self.entries(), request.provider.as_deref().unwrap_or_default())?;
-        let time = Time::new(self.total(request.timeout), &permit);
+        let time = CallDeadline::new(self.total(request.timeout), &permit);
         let mut made = Embeddings {
             model: request.model.clone().unwrap_or_default(),
             provider: entry.name.clone(),
@@ -69,9 +69,14 @@ impl Client {
         Ok(made)
     }
 
-    async fn embed_batch(&self, entry: &Entry, batch: EmbedRequest, time: Time) -> Result<Embeddings> {
+    async fn embed_batch(
+        &self,
+        entry: &ConfiguredProvider,
+        batch: EmbedRequest,
+        time: CallDeadline,
+    ) -> Result<Embeddings> {
         let model = batch.model.as_deref().unwrap_or_default();
-        let mut call = Call::begin(entry, model, self.retry(), time);
+        let mut call = ProviderCall::begin(entry, model, self.retry(), time);
         let result = call.tries(|| entry.provider.embed(batch.clone())).await;
         let mut made = match result {
             Ok(made) if made.vectors.len() == batch.texts.len() => made,

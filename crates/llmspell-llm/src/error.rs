@@ -83,7 +83,7 @@ pub(crate) fn from_status(
     // Before any cut, since half a key would not be found.
     let text = without_key(&String::from_utf8_lossy(body), key);
     let json: Json = serde_json::from_str(&text).unwrap_or_default();
-    let said = Said::read(&json);
+    let said = ProviderErrorFields::read(&json);
     let kind = kind_of(Some(status), &said);
     let message = match (&said.message, text.trim()) {
         // Once more, because JSON escapes may have hidden the key.
@@ -121,7 +121,7 @@ pub(crate) fn request_id(headers: &HeaderMap, key: Option<&SecretString>) -> Opt
 
 /// Returns the error for a provider's error inside an answer that began with status 200.
 pub(crate) fn from_body(json: &Json, key: Option<&SecretString>) -> Error {
-    let said = Said::read(json);
+    let said = ProviderErrorFields::read(json);
     let kind = kind_of(said.status, &said);
     let message = match &said.message {
         Some(message) => escape(&without_key(message, key)),
@@ -137,14 +137,14 @@ pub(crate) fn is_error(json: &Json) -> bool {
 
 /// The fields of an error that are common to most providers.
 #[derive(Debug, Default)]
-struct Said {
+struct ProviderErrorFields {
     message: Option<String>,
     /// The types and codes, in lower case.
     code: String,
     status: Option<u16>,
 }
 
-impl Said {
+impl ProviderErrorFields {
     fn read(json: &Json) -> Self {
         // Gemini wraps an error within a stream in a list.
         let json = json.get(0).unwrap_or(json);
@@ -177,7 +177,7 @@ impl Said {
     }
 }
 
-fn kind_of(status: Option<u16>, said: &Said) -> ErrorKind {
+fn kind_of(status: Option<u16>, said: &ProviderErrorFields) -> ErrorKind {
     if said.mentions(&["insufficient_quota", "billing", "insufficient_balance", "credit"])
         || said.says(&[
             "credit balance is too low",

@@ -23,14 +23,14 @@ const MAX_RAW: usize = 4 << 10;
 
 /// Options for [`extract()`].
 #[derive(Debug, Clone, Copy)]
-pub struct ExtractOptions {
+pub struct ExtractSpec {
     /// The maximum number of attempts. Each repeated request contains the validation error. Default 3.
     pub attempts: u32,
     /// Whether to use the provider's native structured output. Default: if the model is known to support it.
     pub native: Option<bool>,
 }
 
-impl Default for ExtractOptions {
+impl Default for ExtractSpec {
     fn default() -> Self {
         Self { attempts: USUAL_ATTEMPTS, native: None }
     }
@@ -55,7 +55,7 @@ pub async fn extract(
     cx: &Context,
     mut request: ChatRequest,
     schema: &Schema,
-    options: ExtractOptions,
+    options: ExtractSpec,
 ) -> Result<Extracted> {
     request.output = Some(OutputSpec { schema: schema.json().clone(), native: options.native });
     let mut usage = Usage::default();
@@ -108,7 +108,7 @@ pub(crate) fn read_output(reply: &Reply, schema: &Schema) -> Result<Json, Invali
 /// # Errors
 /// When no value in the text fits. The error is that of the largest value.
 fn read_text(text: &str, schema: &Schema) -> Result<Json, ValidationError> {
-    let lenient::Found { values, is_cut } = lenient::find(text);
+    let lenient::FoundValues { values, is_cut } = lenient::find(text);
     let mut largest: Option<(usize, ValidationError)> = None;
     for value in &values {
         match coerce::fit(schema, value.clone()) {

@@ -12,26 +12,26 @@ use llmspell_core::chat::{ChatRequest, Content, Part, Reply, Usage};
 use llmspell_core::effect::Permit;
 use llmspell_core::{Error, ErrorKind, Result};
 
-use crate::call::Time;
-use crate::client::{Client, Entry};
-use crate::output::told;
-use crate::provider::{Attempt, TakesSampling};
+use crate::client::{Client, ConfiguredProvider};
+use crate::output::with_schema_prompt;
+use crate::provider::{Attempt, SamplingSupport};
+use crate::provider_call::CallDeadline;
 use crate::resolve::named;
 
 /// The models of a call, in order, and the failures so far.
-pub(crate) struct Chain<'a> {
+pub(crate) struct FallbackChain<'a> {
     client: &'a Client,
     /// The provider to call now.
-    entry: &'a Entry,
+    entry: &'a ConfiguredProvider,
     /// The idempotency key of the call. It is the same for each retry, and when the run is resumed.
     idempotency_key: String,
-    fitted: Fitted,
+    fitted: FittedRequest,
     rest: VecDeque<ModelRef>,
-    failed: Vec<Failed>,
+    failed: Vec<FailedModel>,
 }
 
 /// A request, adapted to the current model.
-struct Fitted {
+struct FittedRequest {
     attempt: Attempt,
     /// The original request, if it was changed.
     given: Option<ChatRequest>,
@@ -40,7 +40,7 @@ struct Fitted {
 }
 
 /// A model that failed to answer.
-struct Failed {
+struct FailedModel {
     /// The model and the reason, as text.
     told: String,
     attempts: u32,
@@ -48,7 +48,7 @@ struct Failed {
     retryable: bool,
 }
 
-impl<'a> Chain<'a> {
+impl<'a> FallbackChain<'a> {
     /// Creates a chain, which begins with the requested model.
     ///
     /// # Errors
@@ -70,7 +70,7 @@ impl<'a> Chain<'a> {
     }
 
     /// Returns the provider to call now.
-    pub(crate) fn entry(&self) -> &'a Entry {
+    pub(crate) fn entry(&self) -> &'a ConfiguredProvider {
         self.entry
     }
 
@@ -89,7 +89,7 @@ impl<'a> Chain<'a> {
     /// # Errors
     /// The final error of the call: the request is at fault, a chunk of the answer was delivered (`handed`), the time
     /// is up, or no model remains.
-    pub(crate) fn turn(&mut self, error: Error, handed: bool, time: Time) -> Result<()> {
+    pub(crate) fn turn(&mut self, error: Error, handed: bool, time: CallDeadline) -> Result<()> {
         if handed || !is_of_provider(&error) || time.is_up() {
             return Err(self.ended(&error));
         }
@@ -118,13 +118,13 @@ impl<'a> Chain<'a> {
         reply
     }
 
-    fn failure(&self, error: &Error) -> Failed {
+    fn failure(&self, error: &Error) -> FailedModel {
         let model = self.attempt().request.model.as_deref().unwrap_or_default();
         let name = &self.entry.name;
         let why = error.message();
         let why = why.strip_prefix(name.as_str()).and_then(|why| why.strip_prefix(": ")).unwrap_or(why);
         let call = error.call();
-        Failed {
+        FailedModel {
             told: format!("{name}/{model}: {why}"),
             attempts: call.map_or(0, |call| call.attempts),
             usage: call.and_then(|call| call.usage.clone()).unwrap_or_default(),
@@ -151,8 +151,8 @@ impl<'a> Chain<'a> {
 
 /// Adapts a request to its model: adds schema instructions to the prompt, and omits sampling parameters that the model
 /// refuses.
-fn fit(entry: &Entry, given: ChatRequest, idempotency_key: &str) -> Fitted {
-    let mut told = told(entry, &given);
+fn fit(entry: &ConfiguredProvider, given: ChatRequest, idempotency_key: &str) -> FittedRequest {
+    let mut told = with_schema_prompt(entry, &given);
     let warning = refused_sampling(entry, &given);
     if warning.is_some() {
         let request = told.get_or_insert_with(|| given.clone());
@@ -162,7 +162,7 @@ fn fit(entry: &Entry, given: ChatRequest, idempotency_key: &str) -> Fitted {
         Some(told) => (told, Some(given)),
         None => (given, None),
     };
-    Fitted {
+    FittedRequest {
         attempt: Attempt { request: Arc::new(request), idempotency_key: idempotency_key.into() },
         given,
         warning,
@@ -171,12 +171,12 @@ fn fit(entry: &Entry, given: ChatRequest, idempotency_key: &str) -> Fitted {
 
 /// Returns a warning if the model refuses the request's sampling parameters. The text depends only on the model, not on
 /// which parameter was set, so that it is logged once.
-fn refused_sampling(entry: &Entry, request: &ChatRequest) -> Option<String> {
+fn refused_sampling(entry: &ConfiguredProvider, request: &ChatRequest) -> Option<String> {
     request.temperature.or(request.top_p)?;
     let when = match entry.provider.takes_sampling(request) {
-        TakesSampling::Yes => return None,
-        TakesSampling::NotReasoning => " while it reasons",
-        TakesSampling::No => "",
+        SamplingSupport::Yes => return None,
+        SamplingSupport::NotReasoning => " while it reasons",
+        SamplingSupport::No => "",
     };
     let (provider, model) = (&entry.name, request.model.as_deref().unwrap_or_default());
     Some(format!("{provider}/{model} does not take `temperature` and `top_p`{when}: they were left out"))

@@ -14,14 +14,14 @@ use serde_json::Value as Json;
 
 use crate::config::ProviderConfig;
 use crate::count::count_request;
-use crate::draft::Draft;
 use crate::error::{from_body, from_status, is_error, quote, request_id, without_key};
-use crate::frames::{Frame, Frames};
+use crate::event_decoder::{EventDecoder, StreamEvent};
 use crate::limiter::Limiter;
 use crate::model_rules;
-use crate::provider::{Attempt, Provider, TakesOutput, TakesSampling};
-use crate::shape::{Shape, shape_of};
-use crate::transport::{BodyError, Incoming, Outgoing, Transport, headers};
+use crate::protocol::{Protocol, protocol_of};
+use crate::provider::{Attempt, Provider, SamplingSupport, StructuredOutput};
+use crate::reply_builder::ReplyBuilder;
+use crate::transport::{BodyError, ProviderRequest, ProviderResponse, Transport, headers};
 
 /// The maximum number of bytes read of an error's body.
 const MOST_ERROR_BODY: usize = 64 << 10;
@@ -31,19 +31,19 @@ const LAST_WORDS: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// A provider that is called over HTTP.
 #[derive(Clone)]
-pub(crate) struct HttpProvider(Arc<Inner>);
+pub(crate) struct HttpProvider(Arc<HttpProviderInner>);
 
-struct Inner {
+struct HttpProviderInner {
     config: ProviderConfig,
     /// The wire protocol of everything but chats, and of the chats of most models.
-    shape: &'static dyn Shape,
+    protocol: &'static dyn Protocol,
     transport: Arc<Transport>,
     /// Receives the status and the headers of each answer.
     limiter: Arc<Limiter>,
 }
 
 /// The provider's wire form of a request.
-pub(crate) struct Ask<'a> {
+pub(crate) struct WireRequest<'a> {
     /// The model; empty if there is none.
     model: &'a str,
     path: Vec<Cow<'a, str>>,
@@ -52,7 +52,7 @@ pub(crate) struct Ask<'a> {
     idempotency_key: Option<&'a str>,
 }
 
-impl<'a> Ask<'a> {
+impl<'a> WireRequest<'a> {
     /// Returns a `GET` request.
     pub(crate) fn get(path: &[&'a str]) -> Self {
         Self {
@@ -74,7 +74,7 @@ impl Provider for HttpProvider {
     fn chat(&self, attempt: Attempt) -> BoxFuture<'static, Result<Reply>> {
         let this = self.clone();
         Box::pin(async move {
-            let body = this.shape(&attempt.request).body(&this.0.config, &attempt.request, false)?;
+            let body = this.protocol(&attempt.request).body(&this.0.config, &attempt.request, false)?;
             this.chat_with(attempt, body).await
         })
     }
@@ -82,34 +82,34 @@ impl Provider for HttpProvider {
     fn stream(&self, attempt: Attempt) -> BoxFuture<'static, Result<BoxStream<'static, Result<Delta>>>> {
         let this = self.clone();
         Box::pin(async move {
-            let body = this.shape(&attempt.request).body(&this.0.config, &attempt.request, true)?;
+            let body = this.protocol(&attempt.request).body(&this.0.config, &attempt.request, true)?;
             this.stream_with(attempt, body).await
         })
     }
 
-    fn takes_output(&self, request: &ChatRequest) -> TakesOutput {
-        self.shape(request).takes_output(request)
+    fn takes_output(&self, request: &ChatRequest) -> StructuredOutput {
+        self.protocol(request).takes_output(request)
     }
 
-    fn takes_sampling(&self, request: &ChatRequest) -> TakesSampling {
+    fn takes_sampling(&self, request: &ChatRequest) -> SamplingSupport {
         model_rules::takes_sampling(&self.0.config, request)
     }
 
     fn most_texts(&self) -> usize {
-        self.0.shape.most_texts()
+        self.0.protocol.most_texts()
     }
 
     fn embed(&self, request: EmbedRequest) -> BoxFuture<'static, Result<Embeddings>> {
         let this = self.clone();
         Box::pin(async move {
-            let Some((path, body)) = this.0.shape.embed(&request) else {
+            let Some((path, body)) = this.0.protocol.embed(&request) else {
                 let message = format!("{}: it turns no texts into vectors", this.0.config.name);
                 return Err(Error::new(ErrorKind::Unsupported, message));
             };
             let model = request.model.as_deref().unwrap_or_default();
-            let ask = Ask { model, path, query: None, body: Some(&body), idempotency_key: None };
+            let ask = WireRequest { model, path, query: None, body: Some(&body), idempotency_key: None };
             let json = this.whole(&ask).await?;
-            let (vectors, input_tokens) = this.0.shape.vectors(&json);
+            let (vectors, input_tokens) = this.0.protocol.vectors(&json);
             let usage = Usage { input_tokens: input_tokens.unwrap_or(0), ..Usage::default() };
             Ok(Embeddings { vectors, usage, ..Embeddings::default() })
         })
@@ -118,35 +118,35 @@ impl Provider for HttpProvider {
     fn models(&self) -> BoxFuture<'static, Result<Vec<ModelInfo>>> {
         let this = self.clone();
         Box::pin(async move {
-            let json = this.whole(&Ask::get(this.0.shape.models_path())).await?;
-            Ok(this.0.shape.models(&json))
+            let json = this.whole(&WireRequest::get(this.0.protocol.models_path())).await?;
+            Ok(this.0.protocol.models(&json))
         })
     }
 }
 
 impl HttpProvider {
     pub(crate) fn new(config: ProviderConfig, transport: Arc<Transport>, limiter: Arc<Limiter>) -> Self {
-        let shape = shape_of(config.shape);
-        Self(Arc::new(Inner { config, shape, transport, limiter }))
+        let protocol = protocol_of(config.protocol);
+        Self(Arc::new(HttpProviderInner { config, protocol, transport, limiter }))
     }
 
     /// Returns the wire protocol of a chat.
-    fn shape(&self, request: &ChatRequest) -> &'static dyn Shape {
-        shape_of(model_rules::protocol(&self.0.config, request))
+    fn protocol(&self, request: &ChatRequest) -> &'static dyn Protocol {
+        protocol_of(model_rules::protocol(&self.0.config, request))
     }
 
     /// Requests a complete answer with a prepared body.
     pub(crate) async fn chat_with(&self, attempt: Attempt, body: Json) -> Result<Reply> {
-        let shape = self.shape(&attempt.request);
-        let mut incoming = self.send(&ask(shape, false, &body, &attempt)).await?;
+        let protocol = self.protocol(&attempt.request);
+        let mut incoming = self.send(&ask(protocol, false, &body, &attempt)).await?;
         let head = self.head(&incoming);
         let read = async {
             let json = self.read_whole(&mut incoming).await?;
-            let mut draft = Draft::default();
-            shape.whole(&json, &mut draft)?;
-            match draft.failed.take() {
+            let mut builder = ReplyBuilder::default();
+            protocol.whole(&json, &mut builder)?;
+            match builder.failed.take() {
                 Some(failed) => Err(from_body(&failed, self.0.config.key.as_ref())),
-                None => draft.into_reply(count_request(&attempt.request)),
+                None => builder.into_reply(count_request(&attempt.request)),
             }
         };
         read.await.map_err(|error| self.named(head.stamp(error)))
@@ -158,23 +158,23 @@ impl HttpProvider {
         attempt: Attempt,
         body: Json,
     ) -> Result<BoxStream<'static, Result<Delta>>> {
-        let shape = self.shape(&attempt.request);
-        let mut incoming = self.send(&ask(shape, true, &body, &attempt)).await?;
+        let protocol = self.protocol(&attempt.request);
+        let mut incoming = self.send(&ask(protocol, true, &body, &attempt)).await?;
         let content_type = incoming.content_type();
-        let framing = shape.framing();
-        if !framing.is_named(&content_type) {
+        let stream_format = protocol.stream_format();
+        if !stream_format.is_named(&content_type) {
             let head = self.head(&incoming);
             let beginning = incoming.beginning(MOST_ERROR_BODY).await;
             let why = format!("a stream was asked for, `{content_type}` came");
             return Err(self.named(head.stamp(self.not_understood(&beginning, &why))));
         }
-        let reading = Reading {
+        let reading = ReplyReader {
             provider: self.clone(),
-            shape,
+            protocol,
             head: self.head(&incoming),
             incoming,
-            frames: Frames::new(framing),
-            draft: Draft::default(),
+            decoder: EventDecoder::new(stream_format),
+            builder: ReplyBuilder::default(),
             broken: None,
             asked: count_request(&attempt.request),
         };
@@ -190,13 +190,13 @@ impl HttpProvider {
     }
 
     /// Sends a request and reads a complete JSON answer.
-    pub(crate) async fn whole(&self, ask: &Ask<'_>) -> Result<Json> {
+    pub(crate) async fn whole(&self, ask: &WireRequest<'_>) -> Result<Json> {
         let mut incoming = self.send(ask).await?;
         let head = self.head(&incoming);
         self.read_whole(&mut incoming).await.map_err(|error| self.named(head.stamp(error)))
     }
 
-    async fn read_whole(&self, incoming: &mut Incoming) -> Result<Json> {
+    async fn read_whole(&self, incoming: &mut ProviderResponse) -> Result<Json> {
         let content_type = incoming.content_type();
         let (bytes, end) = incoming.body().await;
         let why = match end {
@@ -215,7 +215,7 @@ impl HttpProvider {
         Err(self.not_understood(&bytes, &why))
     }
 
-    async fn send(&self, ask: &Ask<'_>) -> Result<Incoming> {
+    async fn send(&self, ask: &WireRequest<'_>) -> Result<ProviderResponse> {
         let outgoing = self.outgoing(ask)?;
         let mut incoming = self.0.transport.send(outgoing).await.map_err(|error| self.named(error))?;
         let status = incoming.status();
@@ -227,11 +227,11 @@ impl HttpProvider {
         Err(self.named(from_status(status, incoming.headers(), &body, self.0.config.key.as_ref())))
     }
 
-    fn outgoing(&self, ask: &Ask<'_>) -> Result<Outgoing> {
+    fn outgoing(&self, ask: &WireRequest<'_>) -> Result<ProviderRequest> {
         let config = &self.0.config;
         let mut url = self.url(&ask.path)?;
         url.set_query(ask.query);
-        let mut pairs = self.0.shape.headers(config.key.as_ref().map(ExposeSecret::expose_secret));
+        let mut pairs = self.0.protocol.headers(config.key.as_ref().map(ExposeSecret::expose_secret));
         pairs.extend(ask.idempotency_key.map(|key| ("idempotency-key", key.to_owned())));
         let headers = headers(pairs).map_err(|error| self.named(error))?;
         let body = ask
@@ -239,7 +239,7 @@ impl HttpProvider {
             .map(serde_json::to_vec)
             .transpose()
             .map_err(|error| Error::internal(error.to_string()))?;
-        Ok(Outgoing { url, headers, body })
+        Ok(ProviderRequest { url, headers, body })
     }
 
     /// Returns the URL of a path below the base URL. Segments are escaped, so a model name cannot add one.
@@ -249,7 +249,7 @@ impl HttpProvider {
         {
             let given: Vec<&str> =
                 base.path_segments().into_iter().flatten().filter(|part| !part.is_empty()).collect();
-            let implied = self.0.shape.implied_path(&given);
+            let implied = self.0.protocol.implied_path(&given);
             let mut segments =
                 url.path_segments_mut().map_err(|()| Error::config("the base URL cannot be called"))?;
             segments.pop_if_empty().extend(implied).extend(path.iter());
@@ -275,9 +275,9 @@ impl HttpProvider {
         Error::new(ErrorKind::BadResponse, message).with_retryable(true)
     }
 
-    fn head(&self, incoming: &Incoming) -> Head {
+    fn head(&self, incoming: &ProviderResponse) -> ReplyHead {
         let request_id = request_id(incoming.headers(), self.0.config.key.as_ref());
-        Head { status: incoming.status(), request_id }
+        ReplyHead { status: incoming.status(), request_id }
     }
 
     fn named(&self, mut error: Error) -> Error {
@@ -287,24 +287,29 @@ impl HttpProvider {
 }
 
 /// Returns the wire form of a chat.
-fn ask<'a>(shape: &'static dyn Shape, stream: bool, body: &'a Json, attempt: &'a Attempt) -> Ask<'a> {
+fn ask<'a>(
+    protocol: &'static dyn Protocol,
+    stream: bool,
+    body: &'a Json,
+    attempt: &'a Attempt,
+) -> WireRequest<'a> {
     let model = attempt.request.model.as_deref().unwrap_or_default();
-    Ask {
+    WireRequest {
         model,
-        path: shape.path(model, stream),
-        query: shape.query(stream),
+        path: protocol.path(model, stream),
+        query: protocol.query(stream),
         body: Some(body),
         idempotency_key: Some(&attempt.idempotency_key),
     }
 }
 
 /// The status and the request id of an answer, for errors that follow.
-struct Head {
+struct ReplyHead {
     status: u16,
     request_id: Option<String>,
 }
 
-impl Head {
+impl ReplyHead {
     fn stamp(&self, mut error: Error) -> Error {
         let call = error.call_mut();
         call.status.get_or_insert(self.status);
@@ -334,38 +339,38 @@ pub(crate) fn interrupted(why: &str) -> Error {
 }
 
 /// A streamed answer that is being read.
-struct Reading {
+struct ReplyReader {
     provider: HttpProvider,
-    shape: &'static dyn Shape,
-    head: Head,
-    incoming: Incoming,
-    frames: Frames,
-    draft: Draft,
+    protocol: &'static dyn Protocol,
+    head: ReplyHead,
+    incoming: ProviderResponse,
+    decoder: EventDecoder,
+    builder: ReplyBuilder,
     /// The error of a stream that ended too soon. It is returned after the deltas that came before it.
     broken: Option<Error>,
     asked: u64,
 }
 
-impl Reading {
+impl ReplyReader {
     async fn next(&mut self) -> Result<Delta> {
         loop {
-            if let Some(delta) = self.draft.take_news() {
+            if let Some(delta) = self.builder.take_news() {
                 return Ok(delta);
             }
             if let Some(error) = self.broken.take() {
                 return Err(error);
             }
-            if self.draft.ended {
+            if self.builder.ended {
                 let _ = tokio::time::timeout(LAST_WORDS, self.incoming.read(|_| {})).await;
-                let reply = std::mem::take(&mut self.draft).into_reply(self.asked)?;
+                let reply = std::mem::take(&mut self.builder).into_reply(self.asked)?;
                 return Ok(Delta::End { reply: Box::new(reply) });
             }
-            if let Some(frame) = self.frames.next()? {
+            if let Some(frame) = self.decoder.next()? {
                 self.frame(&frame)?;
                 continue;
             }
-            let frames = &mut self.frames;
-            match self.incoming.read(|bytes| frames.push(bytes)).await {
+            let decoder = &mut self.decoder;
+            match self.incoming.read(|bytes| decoder.push(bytes)).await {
                 Ok(true) => {}
                 Ok(false) => self.broken = self.end(None).err(),
                 Err(BodyError::Cut(cause)) => self.broken = self.end(Some(cause)).err(),
@@ -377,9 +382,9 @@ impl Reading {
         }
     }
 
-    fn frame(&mut self, frame: &Frame) -> Result<()> {
+    fn frame(&mut self, frame: &StreamEvent) -> Result<()> {
         if frame.data.trim() == "[DONE]" {
-            self.draft.ended |= self.shape.ends_with_finish();
+            self.builder.ended |= self.protocol.ends_with_finish();
             return Ok(());
         }
         if frame.data.trim().is_empty() {
@@ -400,8 +405,8 @@ impl Reading {
         if frame.event == "error" || is_error(json.get(0).unwrap_or(&json)) {
             return Err(from_body(&json, self.provider.0.config.key.as_ref()));
         }
-        self.shape.piece(&json, &mut self.draft);
-        match self.draft.failed.take() {
+        self.protocol.piece(&json, &mut self.builder);
+        match self.builder.failed.take() {
             Some(failed) => Err(from_body(&failed, self.provider.0.config.key.as_ref())),
             None => Ok(()),
         }
@@ -413,15 +418,15 @@ impl Reading {
             return Err(self.provider.not_understood(&[], "the stream is empty"));
         }
         let why = cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
-        if let Ok(Some(frame)) = self.frames.rest()
+        if let Ok(Some(frame)) = self.decoder.rest()
             && let Err(error) = self.frame(&frame)
         {
             // An incomplete chunk is the usual sign of a cut. Any other error in it says more.
             return Err(if error.kind() == ErrorKind::BadStream { interrupted(&why) } else { error });
         }
-        let finished = self.shape.ends_with_finish() && self.draft.finish.is_some();
-        if self.draft.ended || finished {
-            self.draft.ended = true;
+        let finished = self.protocol.ends_with_finish() && self.builder.finish.is_some();
+        if self.builder.ended || finished {
+            self.builder.ended = true;
             return Ok(());
         }
         Err(interrupted(&why))
@@ -443,7 +448,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::pace::Pace;
+    use crate::rate_limits::RateLimits;
     use crate::{Client, ProviderRow};
 
     type Asked = Arc<Mutex<Vec<(String, Json)>>>;
@@ -518,7 +523,7 @@ mod tests {
             .base_url(&format!("http://api.openai.com:{}/v1", address.port()))
             .unwrap();
         let transport = Arc::new(Transport::resolving("api.openai.com", address));
-        let provider = HttpProvider::new(config, transport, Limiter::alone(Pace::default()));
+        let provider = HttpProvider::new(config, transport, Limiter::alone(RateLimits::default()));
         Client::builder().custom("openai", Arc::new(provider)).build().unwrap()
     }
 

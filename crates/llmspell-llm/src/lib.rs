@@ -4,7 +4,7 @@
 //! - [`Client`] implements core's `Models` trait. It retries failed calls, falls back to other models, limits rates,
 //!   counts tokens and prices each answer.
 //! - [`extract()`] asks for a typed answer and validates it against a [`Schema`].
-//! - [`Agent`] runs the loop of a model with [`Tool`]s.
+//! - [`ModelAgent`] runs the loop of a model with [`Tool`]s.
 //! - [`Mock`] is a scripted provider for tests and for a first try without a key.
 //!
 //! ```
@@ -24,12 +24,12 @@
 //! # How a call travels
 //!
 //! A provider is one row of data in [`PROVIDERS`]. The row names the wire protocol that the provider speaks; there are
-//! five (`shape/`). A protocol is pure translation: a request to JSON, the bytes of an answer to deltas. Each other
+//! five (`protocol/`). A protocol is pure translation: a request to JSON, the bytes of an answer to deltas. Each other
 //! concern has one layer:
 //!
 //! - The transport (`transport.rs`) sends requests, and enforces time limits and size limits.
 //! - The client retries, falls back and prices.
-//! - The rate limiter decides when a try may be sent (`limiter.rs`, configured by [`Pace`]). There is one per API key.
+//! - The rate limiter decides when a try may be sent (`limiter.rs`, configured by [`RateLimits`]). There is one per API key.
 //!
 //! # What is not here
 //!
@@ -51,52 +51,52 @@ mod agent;
 mod answer;
 mod breaker;
 mod bucket;
-mod call;
 mod catalogue;
 mod client;
 mod config;
 mod count;
 mod detect;
-mod draft;
 mod embed;
 mod error;
+mod event_decoder;
 mod extract;
 mod fallback;
-mod frames;
-mod history;
 mod http;
 mod limiter;
 mod mock;
 mod model_rules;
 mod ollama;
 mod output;
-mod pace;
+mod protocol;
 mod provider;
+mod provider_call;
 mod providers;
+mod rate_limit_headers;
+mod rate_limits;
+mod reply_builder;
 mod resolve;
 mod retry;
 mod schema;
-mod shape;
-mod told;
 mod tool;
+mod transcript;
 mod transport;
 
 pub use agent::{
-    Agent, AgentEnd, AgentReply, AgentSpec, DEFAULT_RESULT, DEFAULT_TURNS, Heard, Listener, Overflow,
-    ToolMode,
+    AgentEnd, AgentObserver, AgentReply, AgentSpec, DEFAULT_RESULT, DEFAULT_TURNS, ModelAgent,
+    ObserverDecision, Overflow, ToolMode,
 };
 pub use answer::text_of;
 pub use client::{Client, ClientBuilder};
 pub use config::{ProviderConfig, Timeouts};
 pub use count::count_tokens;
 pub use detect::{Detected, MockReason, detect, probe_local};
-pub use extract::{ExtractOptions, Extracted, extract};
-pub use history::{History, Turn, weight};
-pub use mock::{Gate, Mock};
-pub use pace::Pace;
-pub use provider::{Attempt, Provider, TakesOutput, TakesSampling, Unanswered};
-pub use providers::{PROVIDERS, ProviderRow, ShapeKind};
+pub use extract::{ExtractSpec, Extracted, extract};
+pub use mock::{Mock, MockGate};
+pub use provider::{Attempt, Provider, SamplingSupport, StructuredOutput, Unanswered};
+pub use providers::{PROVIDERS, ProtocolKind, ProviderRow};
+pub use rate_limits::RateLimits;
 pub use retry::RetryPolicy;
 pub use schema::{Schema, ValidationError};
 pub use tool::{Tool, ToolKind, cut_result, escaped};
+pub use transcript::{Transcript, TurnGuard, weight};
 pub use transport::http_client;

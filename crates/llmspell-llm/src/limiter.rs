@@ -17,11 +17,11 @@
 //! - A `Retry-After` applies to the model that it answered. Calls of other models pass the calls that wait for it.
 //! - If a rate limit or a hold would delay a call past its deadline, the call is refused at once, not after the wait.
 //!
-//! The limits per key are: calls in flight, requests and tokens per minute (from [`Pace`]), and the limits in the
+//! The limits per key are: calls in flight, requests and tokens per minute (from [`RateLimits`]), and the limits in the
 //! provider's headers. Per model there are the back-off after a `Retry-After`, the slow start after it, and the circuit
-//! breaker. `line.rs` holds this state and decides; it never waits. This file waits, and turns decisions into errors.
+//! breaker. `queue.rs` holds this state and decides; it never waits. This file waits, and turns decisions into errors.
 
-mod line;
+mod queue;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -34,11 +34,11 @@ use reqwest::header::HeaderMap;
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, sleep_until};
 
-use self::line::{Gate, Joined};
+use self::queue::{LimiterState, QueuedCall};
 use crate::breaker::is_down;
 use crate::config::ProviderConfig;
-use crate::pace::Pace;
-use crate::told::Limits;
+use crate::rate_limit_headers::ReportedLimits;
+use crate::rate_limits::RateLimits;
 
 /// All limiters of the process that are in use.
 static IN_USE: LazyLock<Mutex<InUse>> = LazyLock::new(Mutex::default);
@@ -53,13 +53,13 @@ struct InUse {
 /// The rate limiter of one key.
 #[derive(Debug)]
 pub(crate) struct Limiter {
-    gate: Mutex<Gate>,
+    gate: Mutex<LimiterState>,
     next: AtomicU64,
 }
 
 /// A call's place in the queue, the same for all its tries.
 #[derive(Debug, Clone)]
-pub(crate) struct Turn {
+pub(crate) struct QueueTicket {
     /// The call's number. Lower numbers go first.
     pub(crate) number: u64,
     /// The model that is called. Empty for calls without a model, such as listing models.
@@ -71,12 +71,12 @@ pub(crate) struct Turn {
     /// Whether this is a retry.
     pub(crate) is_again: bool,
     /// The instant until which the call can wait.
-    pub(crate) patience: Instant,
+    pub(crate) deadline: Instant,
 }
 
 /// Why a try may not be sent.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Refused {
+pub(crate) enum LimiterRefusal {
     /// A limit leaves no room before the call's deadline.
     Limit {
         /// The limit in words.
@@ -91,7 +91,7 @@ pub(crate) enum Refused {
 
 impl Limiter {
     /// Returns the limiter of a provider's key, shared in the process. Of different limits, the stricter ones apply.
-    pub(crate) fn of(config: &ProviderConfig, pace: Pace) -> Arc<Self> {
+    pub(crate) fn of(config: &ProviderConfig, pace: RateLimits) -> Arc<Self> {
         let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
         let origin = config.base_url.origin().ascii_serialization();
         let digest = in_use.hasher.hash_one((origin, config.key.as_ref().map(ExposeSecret::expose_secret)));
@@ -106,11 +106,11 @@ impl Limiter {
     }
 
     /// Creates a limiter that is not shared.
-    pub(crate) fn alone(pace: Pace) -> Arc<Self> {
-        Arc::new(Self { gate: Mutex::new(Gate::new(pace, Instant::now())), next: AtomicU64::new(0) })
+    pub(crate) fn alone(pace: RateLimits) -> Arc<Self> {
+        Arc::new(Self { gate: Mutex::new(LimiterState::new(pace, Instant::now())), next: AtomicU64::new(0) })
     }
 
-    fn gate(&self) -> MutexGuard<'_, Gate> {
+    fn gate(&self) -> MutexGuard<'_, LimiterState> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -128,9 +128,9 @@ impl Limiter {
     ///
     /// # Errors
     /// At once when the try cannot be sent before the call's deadline, or when the circuit breaker is open.
-    pub(crate) async fn pass(self: &Arc<Self>, turn: &Turn) -> Result<Pass, Refused> {
+    pub(crate) async fn pass(self: &Arc<Self>, turn: &QueueTicket) -> Result<AttemptPermit, LimiterRefusal> {
         let joined = self.gate().join(turn, Instant::now());
-        let mut place = Place { limiter: self, joined, turn };
+        let mut place = QueueSlot { limiter: self, joined, turn };
         loop {
             let wait = {
                 let now = Instant::now();
@@ -138,7 +138,7 @@ impl Limiter {
                 match gate.step(turn, &mut place.joined, now)? {
                     None => {
                         let probes = gate.enter(turn, now);
-                        return Ok(Pass {
+                        return Ok(AttemptPermit {
                             limiter: Arc::clone(self),
                             model: Arc::clone(&turn.model),
                             tokens: turn.tokens,
@@ -146,14 +146,14 @@ impl Limiter {
                             told: false,
                         });
                     }
-                    Some(until) => until.min(turn.patience),
+                    Some(until) => until.min(turn.deadline),
                 }
             };
             tokio::select! {
                 () = place.joined.woken.notified() => {}
                 () = sleep_until(wait) => {
-                    if Instant::now() >= turn.patience {
-                        return Err(Refused::Late);
+                    if Instant::now() >= turn.deadline {
+                        return Err(LimiterRefusal::Late);
                     }
                 }
             }
@@ -162,7 +162,7 @@ impl Limiter {
 
     /// Updates the limits from the status and the headers of an answer.
     pub(crate) fn heard(&self, model: &str, status: u16, headers: &HeaderMap) {
-        self.gate().learn(&model.into(), &Limits::read(status, headers), Instant::now());
+        self.gate().learn(&model.into(), &ReportedLimits::read(status, headers), Instant::now());
     }
 
     /// Records that a call failed after all its tries.
@@ -174,13 +174,13 @@ impl Limiter {
 }
 
 /// A slot in the queue. Dropping it, with or without a permit, wakes the next call.
-struct Place<'a> {
+struct QueueSlot<'a> {
     limiter: &'a Limiter,
-    joined: Joined,
-    turn: &'a Turn,
+    joined: QueuedCall,
+    turn: &'a QueueTicket,
 }
 
-impl Drop for Place<'_> {
+impl Drop for QueueSlot<'_> {
     fn drop(&mut self) {
         self.limiter.gate().leave(self.turn, Instant::now());
     }
@@ -188,7 +188,7 @@ impl Drop for Place<'_> {
 
 /// The permit of one try. The try counts as in flight until the permit is dropped.
 #[derive(Debug)]
-pub(crate) struct Pass {
+pub(crate) struct AttemptPermit {
     limiter: Arc<Limiter>,
     model: Arc<str>,
     tokens: u64,
@@ -197,7 +197,7 @@ pub(crate) struct Pass {
     told: bool,
 }
 
-impl Pass {
+impl AttemptPermit {
     /// Records that the try succeeded.
     pub(crate) fn worked(&mut self) {
         self.told = true;
@@ -220,7 +220,7 @@ impl Pass {
     }
 }
 
-impl Drop for Pass {
+impl Drop for AttemptPermit {
     fn drop(&mut self) {
         let (mut gate, now) = (self.limiter.gate(), Instant::now());
         if !self.told {
@@ -230,14 +230,14 @@ impl Drop for Pass {
     }
 }
 
-impl Refused {
+impl LimiterRefusal {
     /// Returns the reason in words.
-    fn told(&self, provider: &str, patience: Duration) -> String {
+    fn told(&self, provider: &str, time_limit: Duration) -> String {
         match self {
             Self::Limit { limit, wait } => format!(
                 "{provider}: {limit}: it would take {:.1} s, and {:.1} s are left",
                 wait.as_secs_f64(),
-                patience.as_secs_f64()
+                time_limit.as_secs_f64()
             ),
             Self::Down { failures, wait } if wait.is_zero() => {
                 format!(
@@ -253,20 +253,20 @@ impl Refused {
     }
 
     /// Returns the error of a call that was never sent.
-    pub(crate) fn error(&self, provider: &str, patience: Duration) -> Error {
+    pub(crate) fn error(&self, provider: &str, time_limit: Duration) -> Error {
         let (kind, wait) = match self {
             Self::Limit { wait, .. } => (ErrorKind::RateLimited, Some(*wait)),
             Self::Down { wait, .. } => (ErrorKind::Overloaded, Some(*wait)),
             Self::Late => (ErrorKind::Timeout, None),
         };
-        let mut error = Error::new(kind, self.told(provider, patience)).with_retryable(true);
+        let mut error = Error::new(kind, self.told(provider, time_limit)).with_retryable(true);
         error.call_mut().retry_after = wait.map(|wait| wait.as_secs_f64());
         error
     }
 
     /// Returns the hint for the error of a call that was sent before and is not retried.
-    pub(crate) fn hint(&self, provider: &str, patience: Duration) -> String {
-        format!("not tried again: {}", self.told(provider, patience))
+    pub(crate) fn hint(&self, provider: &str, time_limit: Duration) -> String {
+        format!("not tried again: {}", self.told(provider, time_limit))
     }
 }
 

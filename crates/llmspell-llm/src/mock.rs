@@ -52,23 +52,23 @@ pub(crate) const DEFAULT_MODEL: &str = "echo";
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Default)]
-pub struct Mock(Arc<Mutex<Script>>);
+pub struct Mock(Arc<Mutex<MockScript>>);
 
 #[derive(Default)]
-struct Script {
+struct MockScript {
     /// The answers in order, each with its delay.
-    next: VecDeque<(Answer, Duration)>,
-    rules: Vec<(String, Answer)>,
+    next: VecDeque<(MockAnswer, Duration)>,
+    rules: Vec<(String, MockAnswer)>,
     otherwise: Option<Error>,
     chunk: Option<usize>,
-    gate: Option<Gate>,
+    gate: Option<MockGate>,
     requests: Vec<ChatRequest>,
     forgets: bool,
     answered: usize,
 }
 
 #[derive(Clone)]
-enum Answer {
+enum MockAnswer {
     Text(String),
     /// A text and tool calls.
     Calls(String, Vec<ToolCall>),
@@ -83,15 +83,15 @@ enum Answer {
 
 /// Controls when each piece of a mock's answer is sent.
 #[derive(Debug, Clone)]
-pub struct Gate(Arc<Semaphore>);
+pub struct MockGate(Arc<Semaphore>);
 
-impl Default for Gate {
+impl Default for MockGate {
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(0)))
     }
 }
 
-impl Gate {
+impl MockGate {
     /// Creates a closed gate.
     #[must_use]
     pub fn new() -> Self {
@@ -120,7 +120,7 @@ impl Mock {
     /// Appends an answer with this text to the script.
     #[must_use]
     pub fn reply(self, text: impl Into<String>) -> Self {
-        self.then(Answer::Text(text.into()))
+        self.then(MockAnswer::Text(text.into()))
     }
 
     /// Appends an answer with one tool call.
@@ -137,19 +137,19 @@ impl Mock {
         calls: impl IntoIterator<Item = (String, Json)>,
     ) -> Self {
         let call = |(name, arguments)| ToolCall { id: String::new(), name, arguments, signature: None };
-        self.then(Answer::Calls(text.into(), calls.into_iter().map(call).collect()))
+        self.then(MockAnswer::Calls(text.into(), calls.into_iter().map(call).collect()))
     }
 
     /// Appends a failure.
     #[must_use]
     pub fn error(self, error: Error) -> Self {
-        self.then(Answer::Error(error))
+        self.then(MockAnswer::Error(error))
     }
 
     /// Appends an answer whose text streams and which then fails instead of ending.
     #[must_use]
     pub fn broken(self, text: impl Into<String>, error: Error) -> Self {
-        self.then(Answer::Broken(text.into(), error))
+        self.then(MockAnswer::Broken(text.into(), error))
     }
 
     /// Appends a rejection with this HTTP status, and optionally a `Retry-After` in seconds.
@@ -164,13 +164,13 @@ impl Mock {
     /// Appends an answer that is cut off after this text.
     #[must_use]
     pub fn cut(self, text: impl Into<String>) -> Self {
-        self.then(Answer::Cut(text.into()))
+        self.then(MockAnswer::Cut(text.into()))
     }
 
     /// Appends bytes that are not a valid answer.
     #[must_use]
     pub fn garbled(self) -> Self {
-        self.then(Answer::Garbled)
+        self.then(MockAnswer::Garbled)
     }
 
     /// Delays the last appended answer.
@@ -192,7 +192,7 @@ impl Mock {
     /// Adds a rule: once the script is used up, questions that contain `contains` are answered with `reply`.
     #[must_use]
     pub fn when(self, contains: impl Into<String>, reply: impl Into<String>) -> Self {
-        self.script().rules.push((contains.into(), Answer::Text(reply.into())));
+        self.script().rules.push((contains.into(), MockAnswer::Text(reply.into())));
         self
     }
 
@@ -205,7 +205,7 @@ impl Mock {
 
     /// Holds back each piece until the gate lets it pass.
     #[must_use]
-    pub fn gate(self, gate: &Gate) -> Self {
+    pub fn gate(self, gate: &MockGate) -> Self {
         self.script().gate = Some(gate.clone());
         self
     }
@@ -223,24 +223,24 @@ impl Mock {
         self.script().requests.clone()
     }
 
-    fn then(self, answer: Answer) -> Self {
+    fn then(self, answer: MockAnswer) -> Self {
         self.script().next.push_back((answer, Duration::ZERO));
         self
     }
 
-    fn script(&self) -> MutexGuard<'_, Script> {
+    fn script(&self) -> MutexGuard<'_, MockScript> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the answer to a request: its pieces and its end.
-    fn answer(&self, request: &ChatRequest, streams: bool) -> Turn {
+    fn answer(&self, request: &ChatRequest, streams: bool) -> MockTurn {
         let mut script = self.script();
         if !script.forgets {
             script.requests.push(request.clone());
         }
         script.answered += 1;
         let question = question(request);
-        let ruled = |script: &Script| {
+        let ruled = |script: &MockScript| {
             script
                 .rules
                 .iter()
@@ -254,26 +254,26 @@ impl Mock {
         let (text, error) = match (answer, &script.otherwise) {
             (None, None) => (format!("mock: {question}"), None),
             (None, Some(error)) => (String::new(), Some(error.clone())),
-            (Some(Answer::Text(text)), _) => (text, None),
-            (Some(Answer::Calls(text, wanted)), _) => {
+            (Some(MockAnswer::Text(text)), _) => (text, None),
+            (Some(MockAnswer::Calls(text, wanted)), _) => {
                 calls = numbered(wanted, number);
                 (text, None)
             }
-            (Some(Answer::Error(error)), _) => (String::new(), Some(error)),
-            (Some(Answer::Broken(text, error)), _) => (text, Some(error)),
-            (Some(Answer::Cut(text)), _) => {
+            (Some(MockAnswer::Error(error)), _) => (String::new(), Some(error)),
+            (Some(MockAnswer::Broken(text, error)), _) => (text, Some(error)),
+            (Some(MockAnswer::Cut(text)), _) => {
                 let error = if streams { interrupted("") } else { not_understood(&text) };
                 (text, Some(error))
             }
-            (Some(Answer::Garbled), _) if streams => (String::new(), Some(bad_chunk())),
-            (Some(Answer::Garbled), _) => (String::new(), Some(not_understood(GARBLED))),
+            (Some(MockAnswer::Garbled), _) if streams => (String::new(), Some(bad_chunk())),
+            (Some(MockAnswer::Garbled), _) => (String::new(), Some(not_understood(GARBLED))),
         };
         let pieces = pieces(&text, script.chunk);
         let end = match error {
             Some(error) => Err(error),
             None => Ok(reply(request, text, calls, number)),
         };
-        Turn { pieces, end, after: after.unwrap_or_default(), gate: script.gate.clone() }
+        MockTurn { pieces, end, after: after.unwrap_or_default(), gate: script.gate.clone() }
     }
 }
 
@@ -294,14 +294,14 @@ impl fmt::Debug for Mock {
     }
 }
 
-struct Turn {
+struct MockTurn {
     pieces: Vec<String>,
     end: Result<Reply>,
     after: Duration,
-    gate: Option<Gate>,
+    gate: Option<MockGate>,
 }
 
-impl Turn {
+impl MockTurn {
     /// Waits for the answer's delay.
     async fn wait(&self) {
         if !self.after.is_zero() {

@@ -8,8 +8,8 @@ use llmspell_core::chat::{ChatRequest, Effort};
 
 use crate::catalogue;
 use crate::config::ProviderConfig;
-use crate::provider::TakesSampling;
-use crate::providers::ShapeKind;
+use crate::provider::SamplingSupport;
+use crate::providers::ProtocolKind;
 
 /// A major and a minor version.
 type Version = (u32, u32);
@@ -18,13 +18,17 @@ type Version = (u32, u32);
 ///
 /// The choice depends on the model and on the request's `reasoning`, but not on its tools. So a conversation keeps its
 /// protocol, and the model's encrypted reasoning can be carried from turn to turn.
-pub(crate) fn protocol(config: &ProviderConfig, request: &ChatRequest) -> ShapeKind {
-    if config.shape != ShapeKind::OpenAiChat || !config.is_openai() {
-        return config.shape;
+pub(crate) fn protocol(config: &ProviderConfig, request: &ChatRequest) -> ProtocolKind {
+    if config.protocol != ProtocolKind::OpenAiChat || !config.is_openai() {
+        return config.protocol;
     }
     let model = model(request);
     catalogue::request_facts("openai", model).protocol.unwrap_or_else(|| {
-        if needs_responses(model, request.reasoning) { ShapeKind::OpenAiResponses } else { config.shape }
+        if needs_responses(model, request.reasoning) {
+            ProtocolKind::OpenAiResponses
+        } else {
+            config.protocol
+        }
     })
 }
 
@@ -45,27 +49,27 @@ pub(crate) fn reasons(config: &ProviderConfig, request: &ChatRequest) -> bool {
 }
 
 /// Whether the model accepts `temperature` and `top_p` for this request.
-pub(crate) fn takes_sampling(config: &ProviderConfig, request: &ChatRequest) -> TakesSampling {
+pub(crate) fn takes_sampling(config: &ProviderConfig, request: &ChatRequest) -> SamplingSupport {
     let model = model(request);
     let listed = |provider| catalogue::request_facts(provider, model).sampling;
-    match config.shape {
-        ShapeKind::Anthropic => {
+    match config.protocol {
+        ProtocolKind::Anthropic => {
             let takes = listed("anthropic").unwrap_or_else(|| !is_claude_without_sampling(model));
             match (takes, asks_to_reason(request.reasoning)) {
-                (false, _) => TakesSampling::No,
-                (true, true) => TakesSampling::NotReasoning,
-                (true, false) => TakesSampling::Yes,
+                (false, _) => SamplingSupport::No,
+                (true, true) => SamplingSupport::NotReasoning,
+                (true, false) => SamplingSupport::Yes,
             }
         }
-        ShapeKind::Gemini if listed("gemini") == Some(false) => TakesSampling::No,
-        ShapeKind::OpenAiChat | ShapeKind::OpenAiResponses if config.is_openai() => {
+        ProtocolKind::Gemini if listed("gemini") == Some(false) => SamplingSupport::No,
+        ProtocolKind::OpenAiChat | ProtocolKind::OpenAiResponses if config.is_openai() => {
             let reasons = match request.reasoning {
                 Some(how) => how != Effort::None,
                 None => listed("openai").map_or_else(|| reasons_by_default(model), |takes| !takes),
             };
-            if reasons { TakesSampling::NotReasoning } else { TakesSampling::Yes }
+            if reasons { SamplingSupport::NotReasoning } else { SamplingSupport::Yes }
         }
-        _ => TakesSampling::Yes,
+        _ => SamplingSupport::Yes,
     }
 }
 
@@ -157,25 +161,25 @@ mod tests {
         ] {
             let request = asking(model, reasoning);
             let found = protocol(&config("openai"), &request);
-            let expected = if responses { ShapeKind::OpenAiResponses } else { ShapeKind::OpenAiChat };
+            let expected = if responses { ProtocolKind::OpenAiResponses } else { ProtocolKind::OpenAiChat };
             assert_eq!(found, expected, "{model} {reasoning:?}");
             for url in [AZURE, "http://127.0.0.1:8080/v1", "https://api.openai.com.example.org/v1"] {
                 let elsewhere = config("openai").base_url(url).unwrap();
-                assert_eq!(protocol(&elsewhere, &request), ShapeKind::OpenAiChat, "{model} at {url}");
+                assert_eq!(protocol(&elsewhere, &request), ProtocolKind::OpenAiChat, "{model} at {url}");
             }
             for url in ["https://eu.api.openai.com/v1", "http://api.openai.com:8080"] {
                 assert_eq!(protocol(&config("openai").base_url(url).unwrap(), &request), expected, "{url}");
             }
-            assert_eq!(protocol(&config("openrouter"), &request), ShapeKind::OpenAiChat, "{model}");
+            assert_eq!(protocol(&config("openrouter"), &request), ProtocolKind::OpenAiChat, "{model}");
             // A provider with an explicit protocol keeps it.
             let named = config("openai-responses").base_url(AZURE).unwrap();
-            assert_eq!(protocol(&named, &request), ShapeKind::OpenAiResponses, "{model}");
+            assert_eq!(protocol(&named, &request), ProtocolKind::OpenAiResponses, "{model}");
         }
     }
 
     #[test]
     fn sampling_parameters_go_to_the_models_that_take_them() {
-        use TakesSampling::{No, NotReasoning, Yes};
+        use SamplingSupport::{No, NotReasoning, Yes};
         for (provider, model, reasoning, expected) in [
             ("anthropic", "claude-3-5-sonnet-latest", None, Yes),
             ("anthropic", "claude-haiku-4-5", None, Yes),

@@ -12,11 +12,11 @@ use serde_json::{Value as Json, json};
 
 use crate::config::ProviderConfig;
 use crate::count::count_request;
-use crate::draft::count;
-use crate::http::{Ask, HttpProvider};
+use crate::http::{HttpProvider, WireRequest};
 use crate::limiter::Limiter;
-use crate::provider::{Attempt, Provider, TakesOutput};
-use crate::shape::shape_of;
+use crate::protocol::protocol_of;
+use crate::provider::{Attempt, Provider, StructuredOutput};
+use crate::reply_builder::count;
 use crate::transport::Transport;
 
 /// The context length of a request that needs no more.
@@ -27,20 +27,20 @@ const USUAL_ANSWER: u64 = 1_024;
 
 /// A provider that uses Ollama's native API.
 #[derive(Clone)]
-pub(crate) struct Ollama {
+pub(crate) struct OllamaProvider {
     http: HttpProvider,
     config: ProviderConfig,
     /// The maximum context length of each model, as the server reports it.
     windows: Arc<Mutex<HashMap<String, Option<u64>>>>,
 }
 
-impl Ollama {
+impl OllamaProvider {
     pub(crate) fn new(config: ProviderConfig, transport: Arc<Transport>, limiter: Arc<Limiter>) -> Self {
         Self { http: HttpProvider::new(config.clone(), transport, limiter), config, windows: Arc::default() }
     }
 
     async fn body(&self, request: &ChatRequest, stream: bool) -> Result<Json> {
-        let mut body = shape_of(self.config.shape).body(&self.config, request, stream)?;
+        let mut body = protocol_of(self.config.protocol).body(&self.config, request, stream)?;
         let window = self.window(request.model.as_deref().unwrap_or_default()).await?;
         body["options"]["num_ctx"] = context(request, window)
             .map_err(|error| error.prefixed(format_args!("{}: ", self.config.name)))?
@@ -54,23 +54,26 @@ impl Ollama {
         if let Some(window) = known {
             return Ok(window);
         }
-        let window =
-            match self.http.whole(&Ask::post(model, &["api", "show"], &json!({"model": model}))).await {
-                Ok(shown) => shown["model_info"].as_object().and_then(|info| {
-                    info.iter()
-                        .find(|(name, _)| name.ends_with(".context_length"))
-                        .and_then(|(_, size)| count(size))
-                }),
-                // Servers that are only compatible with Ollama may lack this endpoint.
-                Err(error) if matches!(error.kind(), ErrorKind::BadRequest | ErrorKind::BadResponse) => None,
-                Err(error) => return Err(error),
-            };
+        let window = match self
+            .http
+            .whole(&WireRequest::post(model, &["api", "show"], &json!({"model": model})))
+            .await
+        {
+            Ok(shown) => shown["model_info"].as_object().and_then(|info| {
+                info.iter()
+                    .find(|(name, _)| name.ends_with(".context_length"))
+                    .and_then(|(_, size)| count(size))
+            }),
+            // Servers that are only compatible with Ollama may lack this endpoint.
+            Err(error) if matches!(error.kind(), ErrorKind::BadRequest | ErrorKind::BadResponse) => None,
+            Err(error) => return Err(error),
+        };
         self.windows.lock().unwrap_or_else(PoisonError::into_inner).insert(model.to_owned(), window);
         Ok(window)
     }
 }
 
-impl Provider for Ollama {
+impl Provider for OllamaProvider {
     fn chat(&self, attempt: Attempt) -> BoxFuture<'static, Result<Reply>> {
         let this = self.clone();
         Box::pin(async move {
@@ -87,7 +90,7 @@ impl Provider for Ollama {
         })
     }
 
-    fn takes_output(&self, request: &ChatRequest) -> TakesOutput {
+    fn takes_output(&self, request: &ChatRequest) -> StructuredOutput {
         self.http.takes_output(request)
     }
 

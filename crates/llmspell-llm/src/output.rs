@@ -3,11 +3,11 @@
 use llmspell_core::chat::ChatRequest;
 use serde_json::Value as Json;
 
-use crate::client::Entry;
-use crate::provider::TakesOutput;
+use crate::client::ConfiguredProvider;
+use crate::provider::StructuredOutput;
 
 /// Returns the request with schema instructions in its prompt; `None` if the native structured output suffices.
-pub(crate) fn told(entry: &Entry, request: &ChatRequest) -> Option<ChatRequest> {
+pub(crate) fn with_schema_prompt(entry: &ConfiguredProvider, request: &ChatRequest) -> Option<ChatRequest> {
     let output = request.output.as_ref()?;
     let is_known = || {
         let known = entry.model(request.model.as_deref().unwrap_or_default());
@@ -15,11 +15,11 @@ pub(crate) fn told(entry: &Entry, request: &ChatRequest) -> Option<ChatRequest> 
     };
     let takes = entry.provider.takes_output(request);
     let native = match takes {
-        TakesOutput::IfKnown => output.native.unwrap_or_else(is_known),
-        TakesOutput::Unseen => output.native.unwrap_or(true),
-        TakesOutput::InWords => false,
+        StructuredOutput::IfKnown => output.native.unwrap_or_else(is_known),
+        StructuredOutput::Unseen => output.native.unwrap_or(true),
+        StructuredOutput::InWords => false,
     };
-    if native && takes != TakesOutput::Unseen {
+    if native && takes != StructuredOutput::Unseen {
         return None;
     }
     let mut told = request.clone();

@@ -29,14 +29,14 @@ pub trait Provider: Send + Sync {
     fn stream(&self, attempt: Attempt) -> BoxFuture<'static, Result<BoxStream<'static, Result<Delta>>>>;
 
     /// How the provider accepts the request's output schema.
-    fn takes_output(&self, _request: &ChatRequest) -> TakesOutput {
-        TakesOutput::IfKnown
+    fn takes_output(&self, _request: &ChatRequest) -> StructuredOutput {
+        StructuredOutput::IfKnown
     }
 
     /// Whether the model accepts the request's sampling parameters, `temperature` and `top_p`. If not, they are removed
     /// from the request, and the run gets a warning.
-    fn takes_sampling(&self, _request: &ChatRequest) -> TakesSampling {
-        TakesSampling::Yes
+    fn takes_sampling(&self, _request: &ChatRequest) -> SamplingSupport {
+        SamplingSupport::Yes
     }
 
     /// Returns the maximum number of texts per embedding request.
@@ -57,7 +57,7 @@ pub trait Provider: Send + Sync {
 
 /// How a provider accepts an output schema ("structured output").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TakesOutput {
+pub enum StructuredOutput {
     /// In the request, if the model is known to support it.
     IfKnown,
     /// In the request, but only as a constraint on decoding: the model does not see the schema, so the prompt must
@@ -69,7 +69,7 @@ pub enum TakesOutput {
 
 /// Whether a model accepts the sampling parameters `temperature` and `top_p`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TakesSampling {
+pub enum SamplingSupport {
     /// It accepts them.
     Yes,
     /// Not while it reasons, and for this request it would.

@@ -2,7 +2,7 @@
 
 /// The wire protocol of a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ShapeKind {
+pub enum ProtocolKind {
     /// OpenAI's Chat Completions, which most other providers accept too. At OpenAI's own address, models that need the
     /// Responses API are called through that.
     OpenAiChat,
@@ -22,7 +22,7 @@ pub struct ProviderRow {
     /// The name, as in `provider/model`.
     pub name: &'static str,
     /// The wire protocol.
-    pub shape: ShapeKind,
+    pub protocol: ProtocolKind,
     /// The environment variable with the API key; empty if it needs none.
     pub key_env: &'static str,
     /// The environment variable that overrides the base URL.
@@ -45,7 +45,7 @@ pub struct ProviderRow {
 pub const PROVIDERS: &[ProviderRow] = &[
     ProviderRow {
         name: "openai",
-        shape: ShapeKind::OpenAiChat,
+        protocol: ProtocolKind::OpenAiChat,
         key_env: "OPENAI_API_KEY",
         base_url_env: "OPENAI_BASE_URL",
         model_env: "OPENAI_MODEL",
@@ -57,7 +57,7 @@ pub const PROVIDERS: &[ProviderRow] = &[
     },
     ProviderRow {
         name: "anthropic",
-        shape: ShapeKind::Anthropic,
+        protocol: ProtocolKind::Anthropic,
         key_env: "ANTHROPIC_API_KEY",
         base_url_env: "ANTHROPIC_BASE_URL",
         model_env: "ANTHROPIC_MODEL",
@@ -69,7 +69,7 @@ pub const PROVIDERS: &[ProviderRow] = &[
     },
     ProviderRow {
         name: "gemini",
-        shape: ShapeKind::Gemini,
+        protocol: ProtocolKind::Gemini,
         key_env: "GEMINI_API_KEY",
         base_url_env: "GEMINI_BASE_URL",
         model_env: "GEMINI_MODEL",
@@ -146,7 +146,7 @@ pub const PROVIDERS: &[ProviderRow] = &[
     ),
     ProviderRow {
         name: "openai-responses",
-        shape: ShapeKind::OpenAiResponses,
+        protocol: ProtocolKind::OpenAiResponses,
         key_env: "OPENAI_API_KEY",
         base_url_env: "OPENAI_BASE_URL",
         model_env: "OPENAI_MODEL",
@@ -158,7 +158,7 @@ pub const PROVIDERS: &[ProviderRow] = &[
     },
     ProviderRow {
         name: "ollama",
-        shape: ShapeKind::Ollama,
+        protocol: ProtocolKind::Ollama,
         key_env: "",
         base_url_env: "OLLAMA_HOST",
         model_env: "OLLAMA_MODEL",
@@ -181,7 +181,7 @@ const fn compatible(
 ) -> ProviderRow {
     ProviderRow {
         name,
-        shape: ShapeKind::OpenAiChat,
+        protocol: ProtocolKind::OpenAiChat,
         key_env,
         base_url_env,
         model_env,

@@ -3,14 +3,18 @@
 use llmspell_core::capability::ModelRef;
 use llmspell_core::{Error, ErrorKind, Result};
 
-use crate::client::Entry;
+use crate::client::ConfiguredProvider;
 use crate::mock;
 use crate::providers::{PROVIDERS, ProviderRow};
 
 /// Resolves a provider and a model. An absent one is the default: the first provider, or the provider's default model.
 ///
 /// A model that is not in the catalogue is accepted, since catalogues age. Only the mock's list of models is complete.
-pub(crate) fn resolve(entries: &[Entry], provider: Option<&str>, model: Option<&str>) -> Result<ModelRef> {
+pub(crate) fn resolve(
+    entries: &[ConfiguredProvider],
+    provider: Option<&str>,
+    model: Option<&str>,
+) -> Result<ModelRef> {
     let provider = provider.filter(|name| !name.is_empty());
     let model = model.filter(|name| !name.is_empty());
     let (entry, model) = match (provider, model) {
@@ -45,7 +49,10 @@ pub(crate) fn resolve(entries: &[Entry], provider: Option<&str>, model: Option<&
 }
 
 /// Resolves a name without a separate provider: `provider/model`, or a model of the default provider.
-fn by_model<'a>(entries: &'a [Entry], name: &'a str) -> Result<(&'a Entry, Option<&'a str>)> {
+fn by_model<'a>(
+    entries: &'a [ConfiguredProvider],
+    name: &'a str,
+) -> Result<(&'a ConfiguredProvider, Option<&'a str>)> {
     let default = first(entries)?;
     let Some((before, rest)) = name.split_once('/') else { return Ok((default, Some(name))) };
     if let Some(entry) = entries.iter().find(|entry| entry.name == before) {
@@ -62,7 +69,7 @@ fn strip<'a>(model: &'a str, provider: &str) -> Option<&'a str> {
     model.strip_prefix(provider)?.strip_prefix('/')
 }
 
-fn first(entries: &[Entry]) -> Result<&Entry> {
+fn first(entries: &[ConfiguredProvider]) -> Result<&ConfiguredProvider> {
     entries.first().ok_or_else(|| {
         Error::new(ErrorKind::NoProvider, "no provider of models is set up")
             .hint(format!("{}, or set `MOCK_LLM=true` to try without one", PROVIDERS[0].how_to_get()))
@@ -73,7 +80,7 @@ fn first(entries: &[Entry]) -> Result<&Entry> {
 ///
 /// # Errors
 /// When it is not available. The hints say how to set it up and which providers are available.
-pub(crate) fn named<'a>(entries: &'a [Entry], name: &str) -> Result<&'a Entry> {
+pub(crate) fn named<'a>(entries: &'a [ConfiguredProvider], name: &str) -> Result<&'a ConfiguredProvider> {
     if let Some(entry) = entries.iter().find(|entry| entry.name == name) {
         return Ok(entry);
     }

@@ -52,7 +52,7 @@ impl RetryPolicy {
 
 /// The retry state of one call.
 #[derive(Debug)]
-pub(crate) struct Tries {
+pub(crate) struct RetryState {
     policy: RetryPolicy,
     deadline: Instant,
     made: u32,
@@ -60,7 +60,7 @@ pub(crate) struct Tries {
     unanswered: u32,
 }
 
-impl Tries {
+impl RetryState {
     pub(crate) fn new(policy: RetryPolicy, deadline: Instant) -> Self {
         Self { policy, deadline, made: 0, not_understood: 0, unanswered: 0 }
     }
@@ -163,7 +163,7 @@ mod tests {
 
     /// Returns the length of each wait until the error is returned.
     async fn waits(policy: RetryPolicy, error: &Error, limit: Duration) -> Vec<Duration> {
-        let mut tries = Tries::new(policy, Instant::now() + limit);
+        let mut tries = RetryState::new(policy, Instant::now() + limit);
         let mut waits = Vec::new();
         loop {
             tries.begin();

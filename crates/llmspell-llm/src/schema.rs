@@ -51,9 +51,9 @@ pub(crate) use self::validation_error::{PathStep, Violation, shown};
 /// # Ok::<(), llmspell_core::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct Schema(Arc<Inner>);
+pub struct Schema(Arc<SchemaInner>);
 
-struct Inner {
+struct SchemaInner {
     json: Json,
     /// Compiled at first use.
     program: OnceLock<Program>,
@@ -84,7 +84,7 @@ impl Schema {
     #[must_use]
     pub fn known(json: Json) -> Self {
         let has_defaults = defaults::has_any(&json);
-        Self(Arc::new(Inner { json, program: OnceLock::new(), has_defaults }))
+        Self(Arc::new(SchemaInner { json, program: OnceLock::new(), has_defaults }))
     }
 
     /// Returns the JSON Schema, as models receive it.
@@ -129,7 +129,7 @@ impl Schema {
     }
 }
 
-impl fmt::Debug for Inner {
+impl fmt::Debug for SchemaInner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.json.fmt(f)
     }

@@ -40,7 +40,7 @@ pub enum ToolKind {
 }
 
 /// The function of a tool. Its arguments are valid.
-type Run = Arc<dyn Fn(Context, Json) -> LocalBoxFuture<'static, Result<Value>> + Send + Sync>;
+type ToolFunction = Arc<dyn Fn(Context, Json) -> LocalBoxFuture<'static, Result<Value>> + Send + Sync>;
 
 /// A function that a model can call. Cheap to clone.
 ///
@@ -63,17 +63,17 @@ type Run = Arc<dyn Fn(Context, Json) -> LocalBoxFuture<'static, Result<Value>> +
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct Tool(Arc<Inner>);
+pub struct Tool(Arc<ToolInner>);
 
 #[derive(Clone)]
-struct Inner {
+struct ToolInner {
     name: String,
     description: String,
     parameters: Schema,
     kind: ToolKind,
     confirm: bool,
     timeout: Option<Duration>,
-    run: Run,
+    run: ToolFunction,
 }
 
 impl Tool {
@@ -92,7 +92,7 @@ impl Tool {
     {
         let name = name.into();
         check_name("a tool", &name)?;
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(ToolInner {
             name,
             description: description.into(),
             parameters,
@@ -121,7 +121,7 @@ impl Tool {
         self.with(|inner| inner.timeout = timeout)
     }
 
-    fn with(self, change: impl FnOnce(&mut Inner)) -> Self {
+    fn with(self, change: impl FnOnce(&mut ToolInner)) -> Self {
         let mut inner = Arc::unwrap_or_clone(self.0);
         change(&mut inner);
         Self(Arc::new(inner))

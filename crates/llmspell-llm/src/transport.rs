@@ -21,7 +21,7 @@ const POOL_IDLE: Duration = Duration::from_secs(30);
 
 /// A request that is ready to be sent.
 #[derive(Debug)]
-pub(crate) struct Outgoing {
+pub(crate) struct ProviderRequest {
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
     /// The JSON to post. Without it the request is a `GET`.
@@ -59,7 +59,7 @@ impl Transport {
     ///
     /// # Errors
     /// When no answer comes in time, or the connection fails.
-    pub(crate) async fn send(&self, outgoing: Outgoing) -> Result<Incoming> {
+    pub(crate) async fn send(&self, outgoing: ProviderRequest) -> Result<ProviderResponse> {
         let address = address(&outgoing.url);
         let client = self.client()?;
         let method = if outgoing.body.is_some() { Method::POST } else { Method::GET };
@@ -84,7 +84,7 @@ impl Transport {
                     .with_source(crate::provider::Unanswered));
             }
         };
-        Ok(Incoming { response, received: 0, idle: self.timeouts.idle })
+        Ok(ProviderResponse { response, received: 0, idle: self.timeouts.idle })
     }
 }
 
@@ -131,7 +131,7 @@ fn address(url: &Url) -> String {
 
 /// An answer whose head has been read and whose body is still to come.
 #[derive(Debug)]
-pub(crate) struct Incoming {
+pub(crate) struct ProviderResponse {
     response: reqwest::Response,
     received: usize,
     idle: Duration,
@@ -148,7 +148,7 @@ pub(crate) enum BodyError {
     TooLarge,
 }
 
-impl Incoming {
+impl ProviderResponse {
     pub(crate) fn status(&self) -> u16 {
         self.response.status().as_u16()
     }

@@ -141,7 +141,7 @@ fn method(
     object: Option<&Type>,
     since: Option<&LitStr>,
 ) -> Result<TokenStream> {
-    let call = Call::read(signature, object)?;
+    let call = CallCode::read(signature, object)?;
     let (name, doc, params, call) = (&call.name, doc(attributes), &call.params, call.closure());
     let make = if signature.asyncness.is_some() { quote!(future) } else { quote!(sync) };
     let own = take_since(attributes)?;
@@ -154,7 +154,7 @@ fn step(signature: &Signature, attributes: &mut Vec<Attribute>, object: &Type) -
     if signature.asyncness.is_none() {
         return Err(Error::new_spanned(signature.fn_token, "what brings the next item is an `async fn`"));
     }
-    if !Call::read(signature, Some(object))?.params.is_empty() {
+    if !CallCode::read(signature, Some(object))?.params.is_empty() {
         return Err(Error::new_spanned(&signature.inputs, "what brings the next item takes no arguments"));
     }
     method(signature, attributes, Some(object), None)
@@ -162,7 +162,7 @@ fn step(signature: &Signature, attributes: &mut Vec<Attribute>, object: &Type) -
 
 /// Returns the builder call for a constant, a field or the entries of an object: a value that is read without a call.
 fn field(signature: &Signature, attributes: &[Attribute], object: Option<&Type>) -> Result<TokenStream> {
-    let call = Call::read(signature, object)?;
+    let call = CallCode::read(signature, object)?;
     if let Some(word) = &signature.asyncness {
         return Err(Error::new_spanned(word, "what is read without a call cannot wait"));
     }
@@ -174,7 +174,7 @@ fn field(signature: &Signature, attributes: &[Attribute], object: Option<&Type>)
 }
 
 /// The code that calls one function with a script's arguments.
-struct Call {
+struct CallCode {
     name: String,
     function: TokenStream,
     is_async: bool,
@@ -186,7 +186,7 @@ struct Call {
     params: Vec<TokenStream>,
 }
 
-impl Call {
+impl CallCode {
     fn read(signature: &Signature, object: Option<&Type>) -> Result<Self> {
         if !signature.generics.params.is_empty() {
             return Err(Error::new_spanned(&signature.generics, "scripts cannot call a generic function"));

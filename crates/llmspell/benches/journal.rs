@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use llmspell::llm::{Client, Mock};
-use llmspell::{Cast, OnUnavailable, Recording, RunStore, Runtime, Spell, SqliteStore};
+use llmspell::{OnUnavailable, Recording, RunBuilder, RunStore, Runtime, Spell, SqliteStore};
 use nix::sys::resource::{UsageWho, getrusage};
 
 /// Calls in a run.
@@ -29,8 +29,8 @@ fn main() {
     let spell = Spell::from_source("calls.luau", SPELL).expect("a spell");
     let store: Arc<dyn RunStore> = Arc::new(SqliteStore::in_folder(folder.path().join("runs")));
     let recording = folder.path().join("run.jsonl");
-    let cast = |calls: u32| {
-        runtime.cast(spell.clone()).param("calls", i64::from(calls)).limits(|limits| {
+    let builder = |calls: u32| {
+        runtime.run(spell.clone()).param("calls", i64::from(calls)).limits(|limits| {
             limits.model_calls = CALLS;
         })
     };
@@ -38,9 +38,9 @@ fn main() {
     let mut recorded = Vec::new();
     let mut kept = Vec::new();
     for _ in 0..ROUNDS {
-        none.push(cost(cast(CALLS)));
-        recorded.push(cost(cast(CALLS).record(&recording)));
-        kept.push(cost(cast(CALLS).in_store(&store, OnUnavailable::Fail)));
+        none.push(cost(builder(CALLS)));
+        recorded.push(cost(builder(CALLS).record(&recording)));
+        kept.push(cost(builder(CALLS).in_store(&store, OnUnavailable::Fail)));
     }
     let [none, recorded, kept] = [none, recorded, kept].map(|costs| median(costs) / CALLS);
     println!("{CALLS} calls of the mock, medians of {ROUNDS}, cpu a call:");
@@ -48,21 +48,21 @@ fn main() {
     println!("  recorded   {recorded:.1?}, {:.1?} more", recorded.saturating_sub(none));
     println!("  kept       {kept:.1?}, {:.1?} more", kept.saturating_sub(none));
 
-    cost(cast(100).record(&recording));
+    cost(builder(100).record(&recording));
     let again = (0..ROUNDS).map(|_| {
         let began = Instant::now();
         let recording = Recording::read(&recording).expect("a recording");
-        cost(runtime.cast(spell.clone()).replay(recording));
+        cost(runtime.run(spell.clone()).replay(recording));
         began.elapsed()
     });
     println!("100 calls played again, read from the file: {:.2?} wall", median(again.collect()));
 }
 
 /// What a run costs in processor time.
-fn cost(cast: Cast) -> Duration {
+fn cost(builder: RunBuilder) -> Duration {
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let before = cpu();
-    let outcome = tokio.block_on(cast.start().outcome());
+    let outcome = tokio.block_on(builder.start().outcome());
     let used = cpu() - before;
     assert!(outcome.error.is_none(), "{:?}", outcome.error);
     used

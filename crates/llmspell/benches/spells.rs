@@ -69,10 +69,10 @@ async fn all((name, text): (&str, &str), shared: bool) -> usize {
     let mut runs = JoinSet::new();
     for _ in 0..SPELLS {
         let permit = Arc::clone(&room).acquire_owned().await.expect("it is never closed");
-        let cast = runtime.cast(spell.clone());
-        let cast = if shared { cast.share_vm() } else { cast };
+        let builder = runtime.run(spell.clone());
+        let builder = if shared { builder.share_vm() } else { builder };
         runs.spawn(async move {
-            let outcome = cast.start().outcome().await;
+            let outcome = builder.start().outcome().await;
             drop(permit);
             outcome.error.is_none() && outcome.value == 50.into()
         });

@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 
 /// The description of one kind of database: how to recognize, create and migrate it.
 #[derive(Debug)]
-pub(crate) struct Kind {
+pub(crate) struct DatabaseKind {
     /// The content, as errors name it: `the …`.
     pub(crate) name: &'static str,
     /// SQLite's `application_id`, which marks a database of this kind in its header.
@@ -29,7 +29,7 @@ pub(crate) struct Kind {
     pub(crate) hint: &'static str,
 }
 
-impl Kind {
+impl DatabaseKind {
     fn newest(&self) -> i32 {
         i32::try_from(self.steps.len()).unwrap_or(i32::MAX)
     }

@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use futures_util::future::{BoxFuture, FutureExt};
-use llmspell_core::capability::{FileInfo, FileKind, FilePermit, Files, Room};
+use llmspell_core::capability::{FileInfo, FileKind, FilePermit, Files, MemoryBudget};
 use llmspell_core::{Error, ErrorKind, InnerPath, Result};
 use tokio::sync::Semaphore;
 
-use crate::jail::{Fault, Jail, MAX_READ};
+use crate::jail::{Jail, JailError, MAX_READ};
 
 /// How many file operations of one run are active at once; each one occupies a blocking thread.
 const AT_ONCE: usize = 8;
@@ -49,7 +49,7 @@ enum Make {
 }
 
 /// The granted folder, and the path within it.
-type Granted = Result<(Arc<Jail>, InnerPath), Fault>;
+type Granted = Result<(Arc<Jail>, InnerPath), JailError>;
 
 impl Disk {
     fn run<T: Send + 'static>(
@@ -57,7 +57,7 @@ impl Disk {
         permit: FilePermit,
         doing: &'static str,
         make: Make,
-        work: impl FnOnce(&Jail, &InnerPath) -> Result<T, Fault> + Send + 'static,
+        work: impl FnOnce(&Jail, &InnerPath) -> Result<T, JailError> + Send + 'static,
     ) -> BoxFuture<'static, Result<T>> {
         self.run_on(permit, doing, make, |granted| granted.and_then(|(jail, path)| work(&jail, &path)))
     }
@@ -68,7 +68,7 @@ impl Disk {
         permit: FilePermit,
         doing: &'static str,
         make: Make,
-        work: impl FnOnce(Granted) -> Result<T, Fault> + Send + 'static,
+        work: impl FnOnce(Granted) -> Result<T, JailError> + Send + 'static,
     ) -> BoxFuture<'static, Result<T>> {
         let (opened, threads) = (Arc::clone(&self.opened), Arc::clone(&self.threads));
         async move {
@@ -102,7 +102,7 @@ fn jail(opened: &Mutex<HashMap<PathBuf, Arc<Jail>>>, root: &Path, path: &InnerPa
     let (folder, path) = match Jail::open(root) {
         Err(error) if is_no_folder(&error) && path.is_root() => {
             let name = root.file_name().and_then(|name| name.to_str()).and_then(InnerPath::new);
-            let (Some(folder), Some(name)) = (root.parent(), name) else { return Err(Fault::Missing) };
+            let (Some(folder), Some(name)) = (root.parent(), name) else { return Err(JailError::Missing) };
             return Ok((Arc::new(Jail::open(folder)?), name));
         }
         Err(error) if error.kind() == IoKind::NotFound && make == Make::Yes => {
@@ -121,16 +121,16 @@ fn is_no_folder(error: &std::io::Error) -> bool {
 }
 
 /// Turns "not found" into `None`, as [`Files::stat`] and similar methods return it.
-pub(crate) fn if_there(found: Result<FileInfo, Fault>) -> Result<Option<FileInfo>, Fault> {
+pub(crate) fn if_there(found: Result<FileInfo, JailError>) -> Result<Option<FileInfo>, JailError> {
     match found {
         Ok(info) => Ok(Some(info)),
-        Err(Fault::Missing | Fault::NoFolder) => Ok(None),
+        Err(JailError::Missing | JailError::NoFolder) => Ok(None),
         Err(fault) => Err(fault),
     }
 }
 
 impl Files for Disk {
-    fn read(&self, permit: FilePermit, room: Room) -> BoxFuture<'static, Result<Vec<u8>>> {
+    fn read(&self, permit: FilePermit, room: MemoryBudget) -> BoxFuture<'static, Result<Vec<u8>>> {
         self.run(permit, "read", Make::No, move |jail, path| {
             jail.read(path, MAX_READ, |bytes| room.take(bytes))
         })
@@ -149,7 +149,7 @@ impl Files for Disk {
     }
 
     fn glob(&self, permit: FilePermit, pattern: String) -> BoxFuture<'static, Result<Vec<String>>> {
-        match Pattern::new(pattern) {
+        match GlobPattern::new(pattern) {
             Ok(pattern) => self.run(permit, "list", Make::No, move |jail, path| pattern.find(jail, path)),
             Err(error) => futures_util::future::ready(Err(error)).boxed(),
         }
@@ -167,7 +167,7 @@ impl Files for Disk {
 }
 
 /// A glob pattern.
-struct Pattern {
+struct GlobPattern {
     text: String,
     /// How many folders deep the pattern can match.
     depth: usize,
@@ -175,7 +175,7 @@ struct Pattern {
     hidden: bool,
 }
 
-impl Pattern {
+impl GlobPattern {
     fn new(text: String) -> Result<Self> {
         let wrong = |why: &str| Error::argument(format!("`{text}` is not a pattern: {why}"));
         if text.len() > MAX_PATTERN {
@@ -194,14 +194,14 @@ impl Pattern {
         Ok(Self { text, depth, hidden })
     }
 
-    fn find(&self, jail: &Jail, path: &InnerPath) -> Result<Vec<String>, Fault> {
+    fn find(&self, jail: &Jail, path: &InnerPath) -> Result<Vec<String>, JailError> {
         let (mut found, mut tried) = (Vec::new(), 0);
         jail.walk(path, &mut |path, info| {
             tried += 1;
             if tried > MAX_TRIED || found.len() > MAX_FOUND {
                 let most = if tried > MAX_TRIED { "must be tried on" } else { "finds" };
                 let error = Error::new(ErrorKind::Io, format!("the pattern {most} too many files"));
-                return Err(Fault::Run(error.hint("name a narrower folder before the first `*`")));
+                return Err(JailError::Run(error.hint("name a narrower folder before the first `*`")));
             }
             let name = path.rsplit('/').next().unwrap_or(path);
             if name.starts_with('.') && !self.hidden {

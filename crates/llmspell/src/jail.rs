@@ -45,7 +45,7 @@ const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
 
 /// The reason why an operation in a jail failed.
 #[derive(Debug)]
-pub(crate) enum Fault {
+pub(crate) enum JailError {
     /// A link is on the path, or the target is neither a regular file nor a folder.
     Refused,
     /// Nothing exists at the path.
@@ -62,7 +62,7 @@ pub(crate) enum Fault {
     Io(io::Error),
 }
 
-impl Fault {
+impl JailError {
     /// Converts the fault into an error for the user. `shown` is the path as the script wrote it. `refusal` makes the
     /// error for everything that is refused, so that the user cannot tell one reason from another.
     pub(crate) fn into_error(self, doing: &str, shown: &str, refusal: impl FnOnce() -> Error) -> Error {
@@ -85,7 +85,7 @@ impl Fault {
     }
 }
 
-impl From<io::Error> for Fault {
+impl From<io::Error> for JailError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             ErrorKind::NotFound => Self::Missing,
@@ -96,10 +96,10 @@ impl From<io::Error> for Fault {
     }
 }
 
-type Outcome<T> = std::result::Result<T, Fault>;
+type JailResult<T> = std::result::Result<T, JailError>;
 
 /// The thing that a name in a folder stands for.
-enum Found {
+enum FoundEntry {
     File(Metadata),
     Folder(Metadata),
     Nothing,
@@ -132,7 +132,7 @@ impl Jail {
     }
 
     /// Opens a folder inside the jail as another jail, and creates it if it is missing.
-    pub(crate) fn inner(&self, path: &InnerPath) -> Outcome<Self> {
+    pub(crate) fn inner(&self, path: &InnerPath) -> JailResult<Self> {
         Ok(Self { dir: self.make_folders(path)?, place: self.place.join(path.as_str()) })
     }
 
@@ -148,14 +148,14 @@ impl Jail {
         path: &InnerPath,
         most: u64,
         room: impl FnOnce(u64) -> Result<()>,
-    ) -> Outcome<Vec<u8>> {
+    ) -> JailResult<Vec<u8>> {
         let (folder, name) = self.parent(path)?;
         let (file, metadata) = open_file(&folder, name, OpenOptions::new().read(true))?;
         let size = metadata.len();
         if size > most {
-            return Err(Fault::TooLarge(size));
+            return Err(JailError::TooLarge(size));
         }
-        room(size).map_err(Fault::Run)?;
+        room(size).map_err(JailError::Run)?;
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
         // The file may grow while it is read: stop at the size that `room` allowed.
         file.take(size).read_to_end(&mut bytes)?;
@@ -163,21 +163,21 @@ impl Jail {
     }
 
     /// Returns the kind, size and modification time of a file or folder.
-    pub(crate) fn stat(&self, path: &InnerPath) -> Outcome<FileInfo> {
+    pub(crate) fn stat(&self, path: &InnerPath) -> JailResult<FileInfo> {
         if path.is_root() {
             self.refuse_system(path)?;
             return Ok(info(FileKind::Folder, &self.dir.dir_metadata()?));
         }
         let (folder, name) = self.parent(path)?;
         match look(&folder, name)? {
-            Found::File(metadata) => Ok(info(FileKind::File, &metadata)),
-            Found::Folder(metadata) => Ok(info(FileKind::Folder, &metadata)),
-            Found::Nothing => Err(Fault::Missing),
+            FoundEntry::File(metadata) => Ok(info(FileKind::File, &metadata)),
+            FoundEntry::Folder(metadata) => Ok(info(FileKind::Folder, &metadata)),
+            FoundEntry::Nothing => Err(JailError::Missing),
         }
     }
 
     /// Returns the sorted names in a folder. Entries that the jail would refuse to open are left out.
-    pub(crate) fn list(&self, path: &InnerPath) -> Outcome<Vec<String>> {
+    pub(crate) fn list(&self, path: &InnerPath) -> JailResult<Vec<String>> {
         Ok(entries(&self.folder(path)?)?.into_keys().collect())
     }
 
@@ -186,42 +186,42 @@ impl Jail {
     pub(crate) fn walk(
         &self,
         path: &InnerPath,
-        visit: &mut dyn FnMut(&str, &FileInfo) -> Outcome<bool>,
-    ) -> Outcome<()> {
+        visit: &mut dyn FnMut(&str, &FileInfo) -> JailResult<bool>,
+    ) -> JailResult<()> {
         walk(&self.folder(path)?, String::new(), MAX_NAMES, visit)
     }
 
     /// Removes a file or an empty folder.
-    pub(crate) fn remove(&self, path: &InnerPath) -> Outcome<()> {
+    pub(crate) fn remove(&self, path: &InnerPath) -> JailResult<()> {
         let (folder, name) = self.parent(path)?;
         match look(&folder, name)? {
-            Found::File(_) => Ok(folder.remove_file(name)?),
-            Found::Folder(_) => Ok(folder.remove_dir(name)?),
-            Found::Nothing => Err(Fault::Missing),
+            FoundEntry::File(_) => Ok(folder.remove_file(name)?),
+            FoundEntry::Folder(_) => Ok(folder.remove_dir(name)?),
+            FoundEntry::Nothing => Err(JailError::Missing),
         }
     }
 
     /// Removes the temporary files that killed writers left behind. The caller must ensure that nobody is writing.
-    pub(crate) fn sweep(&self) -> Outcome<()> {
+    pub(crate) fn sweep(&self) -> JailResult<()> {
         sweep(&self.dir, MAX_NAMES)
     }
 
-    fn parent<'p>(&self, path: &'p InnerPath) -> Outcome<(Dir, &'p str)> {
+    fn parent<'p>(&self, path: &'p InnerPath) -> JailResult<(Dir, &'p str)> {
         self.refuse_system(path)?;
-        let (folder, name) = path.split().ok_or(Fault::Folder)?;
+        let (folder, name) = path.split().ok_or(JailError::Folder)?;
         Ok((self.folder(&folder)?, name))
     }
 
-    fn folder(&self, path: &InnerPath) -> Outcome<Dir> {
+    fn folder(&self, path: &InnerPath) -> JailResult<Dir> {
         self.refuse_system(path)?;
         path.names().try_fold(self.dir.try_clone()?, |folder, name| enter(&folder, name))
     }
 
     /// Refuses paths in system folders. No link is followed below `place`, so joining the two gives the real location.
-    fn refuse_system(&self, path: &InnerPath) -> Outcome<()> {
+    fn refuse_system(&self, path: &InnerPath) -> JailResult<()> {
         let place = self.place.join(path.as_str());
         if cfg!(unix) && SYSTEM.iter().any(|system| place.starts_with(system)) {
-            Err(Fault::Refused)
+            Err(JailError::Refused)
         } else {
             Ok(())
         }
@@ -229,34 +229,34 @@ impl Jail {
 }
 
 /// Opens a folder inside a folder, without following a link.
-fn enter(folder: &Dir, name: &str) -> Outcome<Dir> {
+fn enter(folder: &Dir, name: &str) -> JailResult<Dir> {
     folder.open_dir_nofollow(name).map_err(|error| refused_or(folder, name, error))
 }
 
 /// Finds the reason why a name could not be opened. Systems use different error codes for a link; all become a refusal.
-fn refused_or(folder: &Dir, name: &str, error: io::Error) -> Fault {
+fn refused_or(folder: &Dir, name: &str, error: io::Error) -> JailError {
     look(folder, name).err().unwrap_or_else(|| error.into())
 }
 
 /// Looks up a name in a folder. A link is refused, not followed.
-fn look(folder: &Dir, name: &str) -> Outcome<Found> {
+fn look(folder: &Dir, name: &str) -> JailResult<FoundEntry> {
     loop {
         let metadata = match folder.symlink_metadata(name) {
-            Ok(metadata) if metadata.is_dir() => return Ok(Found::Folder(metadata)),
+            Ok(metadata) if metadata.is_dir() => return Ok(FoundEntry::Folder(metadata)),
             Ok(metadata) => metadata,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(FoundEntry::Nothing),
             Err(error) => return Err(error.into()),
         };
         match names_of(&metadata) {
-            Names::None => {}
-            Names::One => return Ok(Found::File(metadata)),
-            Names::Refused => return Err(Fault::Refused),
+            HardLinks::None => {}
+            HardLinks::One => return Ok(FoundEntry::File(metadata)),
+            HardLinks::Refused => return Err(JailError::Refused),
         }
     }
 }
 
 /// The number of names (hard links) of a file.
-enum Names {
+enum HardLinks {
     /// The file was removed or replaced after the lookup by name, so the name stands for something else by now.
     None,
     One,
@@ -264,47 +264,47 @@ enum Names {
     Refused,
 }
 
-fn names_of(metadata: &Metadata) -> Names {
+fn names_of(metadata: &Metadata) -> HardLinks {
     match metadata.nlink() {
-        0 if metadata.is_file() => Names::None,
-        1 if metadata.is_file() => Names::One,
-        _ => Names::Refused,
+        0 if metadata.is_file() => HardLinks::None,
+        1 if metadata.is_file() => HardLinks::One,
+        _ => HardLinks::Refused,
     }
 }
 
 /// Opens an existing file and judges it by its handle. The lookup comes first, because merely opening some devices has
 /// side effects. If the file is replaced by a FIFO after the lookup, `nonblock` keeps the opening from waiting for a
 /// writer.
-fn open_file(folder: &Dir, name: &str, options: &mut OpenOptions) -> Outcome<(File, Metadata)> {
+fn open_file(folder: &Dir, name: &str, options: &mut OpenOptions) -> JailResult<(File, Metadata)> {
     loop {
         match look(folder, name)? {
-            Found::File(_) => {}
-            Found::Folder(_) => return Err(Fault::Folder),
-            Found::Nothing => return Err(Fault::Missing),
+            FoundEntry::File(_) => {}
+            FoundEntry::Folder(_) => return Err(JailError::Folder),
+            FoundEntry::Nothing => return Err(JailError::Missing),
         }
         let file = folder
             .open_with(name, options.follow(FollowSymlinks::No).nonblock(true))
             .map_err(|error| refused_or(folder, name, error))?;
         let metadata = file.metadata()?;
         match names_of(&metadata) {
-            Names::None => {}
-            Names::One => return Ok((file, metadata)),
-            Names::Refused => return Err(Fault::Refused),
+            HardLinks::None => {}
+            HardLinks::One => return Ok((file, metadata)),
+            HardLinks::Refused => return Err(JailError::Refused),
         }
     }
 }
 
 /// Returns the entries of a folder by name, without those that are refused or whose names a script cannot write.
-fn entries(folder: &Dir) -> Outcome<BTreeMap<String, FileInfo>> {
+fn entries(folder: &Dir) -> JailResult<BTreeMap<String, FileInfo>> {
     let mut found = BTreeMap::new();
     for entry in folder.entries()? {
         let Some(name) = entry?.file_name().to_str().filter(|name| is_plain(name)).map(str::to_owned) else {
             continue;
         };
         let info = match look(folder, &name) {
-            Ok(Found::File(metadata)) => info(FileKind::File, &metadata),
-            Ok(Found::Folder(metadata)) => info(FileKind::Folder, &metadata),
-            Ok(Found::Nothing) | Err(_) => continue,
+            Ok(FoundEntry::File(metadata)) => info(FileKind::File, &metadata),
+            Ok(FoundEntry::Folder(metadata)) => info(FileKind::Folder, &metadata),
+            Ok(FoundEntry::Nothing) | Err(_) => continue,
         };
         found.insert(name, info);
     }
@@ -315,8 +315,8 @@ fn walk(
     folder: &Dir,
     path: String,
     deeper: usize,
-    visit: &mut dyn FnMut(&str, &FileInfo) -> Outcome<bool>,
-) -> Outcome<()> {
+    visit: &mut dyn FnMut(&str, &FileInfo) -> JailResult<bool>,
+) -> JailResult<()> {
     for (name, info) in entries(folder)? {
         let inner = if path.is_empty() { name.clone() } else { format!("{path}/{name}") };
         if !visit(&inner, &info)? || info.kind != FileKind::Folder || deeper == 0 {
@@ -325,21 +325,21 @@ fn walk(
         match enter(folder, &name).and_then(|entered| walk(&entered, inner, deeper - 1, visit)) {
             // The folder was replaced or removed, or this user may not read it: skip it like any refused
             // entry.
-            Err(Fault::Refused | Fault::Missing | Fault::NoFolder) => {}
-            Err(Fault::Io(error)) if error.kind() == ErrorKind::PermissionDenied => {}
+            Err(JailError::Refused | JailError::Missing | JailError::NoFolder) => {}
+            Err(JailError::Io(error)) if error.kind() == ErrorKind::PermissionDenied => {}
             walked => walked?,
         }
     }
     Ok(())
 }
 
-fn sweep(folder: &Dir, deeper: usize) -> Outcome<()> {
+fn sweep(folder: &Dir, deeper: usize) -> JailResult<()> {
     for entry in folder.entries()? {
         let name = entry?.file_name();
         let Some(name) = name.to_str() else { continue };
         if is_unfinished(name) {
             folder.remove_file(name)?;
-        } else if let (Ok(Found::Folder(_)), 1..) = (look(folder, name), deeper) {
+        } else if let (Ok(FoundEntry::Folder(_)), 1..) = (look(folder, name), deeper) {
             sweep(&enter(folder, name)?, deeper - 1)?;
         }
     }

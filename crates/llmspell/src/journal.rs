@@ -22,12 +22,12 @@ use std::collections::BTreeMap;
 use llmspell_core::{Map, Permissions};
 use serde::{Deserialize, Serialize};
 
-pub use compare::{Change, compare};
+pub use compare::{RunDifference, compare};
 pub use recording::Recording;
 pub use run_journal::InDoubt;
 pub(crate) use run_journal::RunJournal;
 pub use writer::OnUnavailable;
-pub(crate) use writer::{Queue, Writer};
+pub(crate) use writer::{JournalWriter, Queue};
 
 /// The inputs of a run: everything that is needed to replay it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -43,7 +43,7 @@ pub struct RunInfo {
     /// The digest of the spell, from [`Spell::digest`](crate::Spell::digest).
     pub digest: String,
     /// The SHA-256 of each module that the run looked for, by path in the spell's folder; `None` if there was no such
-    /// file. Only runs in a [store](crate::Cast::in_store) record modules.
+    /// file. Only runs in a [store](crate::RunBuilder::in_store) record modules.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub modules: BTreeMap<String, Option<String>>,
     /// The parameters.

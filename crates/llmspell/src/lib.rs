@@ -5,20 +5,20 @@
 //! 1. Build a [`Runtime`] once per program. It holds engines, bridges, models and worker threads. [`RuntimeBuilder`]
 //!    lists what a runtime has by default: no models, no console and no storage.
 //! 2. Load a [`Spell`] from a folder or file ([`Spell::load`]), or from text ([`Spell::from_source`]).
-//! 3. Configure a run with [`Runtime::cast`], which returns a [`Cast`]: parameters, permissions, limits, journal. A run
-//!    has no permissions unless [`Cast::permissions`] grants them.
-//! 4. [`Cast::start`] returns a [`Run`], a handle that can be awaited, cancelled or detached. Its result is an
+//! 3. Configure a run with [`Runtime::run`], which returns a [`RunBuilder`]: parameters, permissions, limits, journal. A run
+//!    has no permissions unless [`RunBuilder::permissions`] grants them.
+//! 4. [`RunBuilder::start`] returns a [`Run`], a handle that can be awaited, cancelled or detached. Its result is an
 //!    [`Outcome`]: value or error, output, logs and usage.
 //!
 //! | to | use |
 //! |---|---|
 //! | call models | [`llm::Client`] with [`RuntimeBuilder::models`] |
-//! | receive output and events while a run lasts | [`Cast::start_with_events`] |
-//! | give scripts functions of the program | [`Bridge`], with [`RuntimeBuilder::bridge`] or [`Cast::bridge`] |
-//! | store runs and resume them after a crash | [`SqliteStore`] with [`Cast::in_store`] and [`Cast::resume`] |
-//! | replay a run without models or network | [`Cast::record`] and [`Cast::replay`] |
-//! | evaluate a script piece by piece | [`Runtime::open`], which returns a [`Live`] session |
-//! | export traces | [`Cast::trace`] with [`Otlp`] |
+//! | receive output and events while a run lasts | [`RunBuilder::start_with_events`] |
+//! | give scripts functions of the program | [`Bridge`], with [`RuntimeBuilder::bridge`] or [`RunBuilder::bridge`] |
+//! | store runs and resume them after a crash | [`SqliteStore`] with [`RunBuilder::in_store`] and [`RunBuilder::resume`] |
+//! | replay a run without models or network | [`RunBuilder::record`] and [`RunBuilder::replay`] |
+//! | evaluate a script piece by piece | [`Runtime::open`], which returns an [`OpenSession`] |
+//! | export traces | [`RunBuilder::trace`] with [`Otlp`] |
 //! | run the tests of a spell | the module [`testing`] |
 //!
 //! The types of the contract (values, errors, limits, permissions) come from the crate `llmspell_core` and are
@@ -33,7 +33,7 @@
 //!
 //! let runtime = Runtime::builder().build()?;
 //! let spell = Spell::from_source("double.luau", "return params.number * 2")?;
-//! let outcome = runtime.cast(spell).param("number", 21).start().outcome().await;
+//! let outcome = runtime.run(spell).param("number", 21).start().outcome().await;
 //! assert_eq!(outcome.into_result()?, 42.into());
 //! # Ok(()) }) }
 //! ```
@@ -43,8 +43,8 @@ mod database;
 mod files;
 mod jail;
 mod journal;
-mod live;
 mod net;
+mod open_session;
 pub mod reference;
 mod run;
 mod runtime;
@@ -54,20 +54,20 @@ mod storage;
 pub mod store;
 pub mod testing;
 mod tracing;
-mod warm;
+mod vm_pool;
 mod watchdog;
 mod worker;
 
-pub use journal::{Change, InDoubt, OnUnavailable, Recording, RunInfo, compare};
-pub use live::Live;
+pub use journal::{InDoubt, OnUnavailable, Recording, RunDifference, RunInfo, compare};
 pub use llmspell_core::*;
 pub use llmspell_llm as llm;
 pub use net::Sockets;
-pub use run::{Cast, Events, Run};
+pub use open_session::OpenSession;
+pub use run::{Events, Run, RunBuilder};
 pub use runtime::{Runtime, RuntimeBuilder};
 pub use spell::{Language, LimitsAsked, Manifest, ParamSpec, ParamType, Spell, parse_size, parse_span};
 pub use store::{
-    Claim, DamagedRun, Lease, MemoryStore, NewRun, Record, RecordSink, RunList, RunState, RunStore,
+    Claim, DamagedRun, JournalRecord, Lease, MemoryStore, NewRun, RecordSink, RunList, RunState, RunStore,
     RunSummary, SqliteStore, StoredEffect, StoredRun,
 };
 pub use tracing::{Otlp, OtlpConfig, TracedRun, Tracer};

@@ -1,7 +1,7 @@
 //! The real network: the connections for the HTTP requests of spells.
 //!
 //! [`Sockets`] implements the [`Net`] capability on a dedicated thread. It connects only to the IP addresses in a
-//! [`Dial`], which only the gate can make after it has checked them. DNS lookup and connection are therefore two
+//! [`ConnectPermit`], which only the gate can make after it has checked them. DNS lookup and connection are therefore two
 //! separate calls, and a name that resolves differently the second time (DNS rebinding) gains nothing.
 //!
 //! Connections to public addresses are pooled for all runs. A connection to another address was granted to one run and
@@ -18,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt};
-use llmspell_core::capability::{Dial, Incoming, Net, Outgoing};
+use llmspell_core::capability::{ConnectPermit, Incoming, Net, Outgoing};
 use llmspell_core::effect::Permit;
 use llmspell_core::{Error, ErrorKind, Result};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -62,9 +62,9 @@ tokio::task_local! {
 
 /// The DNS resolver of the HTTP clients. It returns the addresses that the gate checked for this request, and fails
 /// outside of a request. Clients do not call it for hosts that are IP addresses; the gate has checked those directly.
-struct Checked;
+struct CheckedResolver;
 
-impl Resolve for Checked {
+impl Resolve for CheckedResolver {
     fn resolve(&self, _: Name) -> Resolving {
         let addresses = ADDRESSES.try_with(Clone::clone);
         Box::pin(async { Ok(Box::new(addresses?.into_iter()) as Addrs) })
@@ -96,7 +96,7 @@ impl Net for Sockets {
         })
     }
 
-    fn exchange(&self, dial: Dial, outgoing: Outgoing) -> BoxFuture<'static, Result<Incoming>> {
+    fn exchange(&self, dial: ConnectPermit, outgoing: Outgoing) -> BoxFuture<'static, Result<Incoming>> {
         let wire = self.wire();
         Box::pin(async move {
             let wire = wire?;
@@ -149,7 +149,7 @@ impl Wire {
 /// Builds a client that pools this many idle connections for each host.
 fn client(idle: usize) -> Result<Client> {
     llmspell_llm::http_client()?
-        .dns_resolver(Checked)
+        .dns_resolver(CheckedResolver)
         .connect_timeout(CONNECT)
         .pool_max_idle_per_host(idle)
         .pool_idle_timeout(POOL_IDLE)
@@ -167,14 +167,14 @@ async fn look_up(name: String) -> Result<Vec<IpAddr>> {
     Ok(found.map(|address| address.ip()).filter(|address| seen.insert(*address)).collect())
 }
 
-type Head = (u16, Vec<(String, String)>);
+type StatusAndHeaders = (u16, Vec<(String, String)>);
 
 /// Sends a request, passes on the head of the response, and then the chunks of its body.
 async fn carry(
     client: Client,
-    dial: Dial,
+    dial: ConnectPermit,
     outgoing: Outgoing,
-    head: oneshot::Sender<Head>,
+    head: oneshot::Sender<StatusAndHeaders>,
     pieces: mpsc::Sender<Bytes>,
 ) -> Result<()> {
     let place = dial.url().origin().ascii_serialization();
@@ -197,7 +197,7 @@ async fn carry(
     }
 }
 
-fn request(dial: &Dial, outgoing: Outgoing) -> Result<Request> {
+fn request(dial: &ConnectPermit, outgoing: Outgoing) -> Result<Request> {
     let method = Method::from_bytes(outgoing.method.as_bytes())
         .map_err(|_| Error::argument(format!("`{}` is no method", outgoing.method)))?;
     let mut request = Request::new(method, dial.url().clone());

@@ -13,15 +13,15 @@ mod typescript;
 
 use std::fmt::Write;
 
-use llmspell_core::Furniture;
+use llmspell_core::PreludeDocs;
 use llmspell_core::bridge::{Bridge, Field, Method};
-use llmspell_core::furniture::{Function, Written};
+use llmspell_core::prelude_docs::{FunctionDoc, TypeSyntax};
 
 pub use editor::{EditorFile, editor_files};
 pub use luau::luau_types;
-pub use markdown::{furniture_markdown, markdown};
+pub use markdown::{markdown, prelude_markdown};
 pub use text::text;
-use types::Types;
+use types::TypeWriter;
 pub use typescript::typescript_types;
 
 use crate::runtime::Runtime;
@@ -46,17 +46,17 @@ pub fn bridges(runtime: &Runtime) -> Vec<Bridge> {
 /// assert_eq!(files[2].0, "types/llmspell.d.ts");
 /// ```
 #[must_use]
-pub fn files(bridges: &[Bridge], furniture: &[&Furniture]) -> Vec<(String, String)> {
+pub fn files(bridges: &[Bridge], prelude_docs: &[&PreludeDocs]) -> Vec<(String, String)> {
     let page = |name: &str| format!("docs/reference/{name}.md");
     let of_bridges = bridges.iter().map(|bridge| (page(bridge.name), markdown(bridge)));
-    let of_furniture = furniture.iter().map(|piece| (page(piece.name), furniture_markdown(piece)));
-    of_bridges.chain(of_furniture).chain(types(bridges, furniture)).collect()
+    let of_preludes = prelude_docs.iter().map(|piece| (page(piece.name), prelude_markdown(piece)));
+    of_bridges.chain(of_preludes).chain(types(bridges, prelude_docs)).collect()
 }
 
 /// Returns the type files of both languages.
-fn types(bridges: &[Bridge], furniture: &[&Furniture]) -> [(String, String); 2] {
+fn types(bridges: &[Bridge], prelude_docs: &[&PreludeDocs]) -> [(String, String); 2] {
     [
-        ("types/llmspell.d.luau".to_owned(), luau_types(bridges, furniture)),
+        ("types/llmspell.d.luau".to_owned(), luau_types(bridges, prelude_docs)),
         ("types/llmspell.d.ts".to_owned(), typescript_types(bridges)),
     ]
 }
@@ -78,22 +78,22 @@ fn summary(doc: &str) -> &str {
 
 /// Returns a method's signature, such as `llm.chat(prompt: string) -> (string?, Error?)`. If it is longer than `width`,
 /// each parameter has a line.
-fn signature(path: &str, method: &Method, types: &mut Types, width: usize) -> String {
+fn signature(path: &str, method: &Method, types: &mut TypeWriter, width: usize) -> String {
     lay_out(path, &parameters(method, types), &types.returns(method), width)
 }
 
 /// Like [`signature`], for a function of a prelude: `promise.resolve<T>(value: T | Promise<T>) -> Promise<T>`.
-fn function_signature(path: &str, function: &Function, written: Written, width: usize) -> String {
+fn function_signature(path: &str, function: &FunctionDoc, written: TypeSyntax, width: usize) -> String {
     let returns = match written {
-        Written::Luau => format!(" -> {}", function.returns),
-        Written::TypeScript => format!(": {}", function.returns),
+        TypeSyntax::Luau => format!(" -> {}", function.returns),
+        TypeSyntax::TypeScript => format!(": {}", function.returns),
     };
     lay_out_with(&format!("{path}{}", function.generics), function.params, &returns, width)
 }
 
 /// Returns the path of a class's method: `Promise:await` in Luau, `Response.text` in TypeScript.
-fn method_path(class: &str, method: &Function, written: Written) -> String {
-    let dot = if written == Written::Luau { ':' } else { '.' };
+fn method_path(class: &str, method: &FunctionDoc, written: TypeSyntax) -> String {
+    let dot = if written == TypeSyntax::Luau { ':' } else { '.' };
     format!("{class}{dot}{}", method.name)
 }
 
@@ -116,7 +116,7 @@ fn lay_out_with<S: AsRef<str>>(path: &str, params: &[S], returns: &str, width: u
 }
 
 /// Returns `name: type` for each parameter.
-fn parameters(method: &Method, types: &mut Types) -> Vec<String> {
+fn parameters(method: &Method, types: &mut TypeWriter) -> Vec<String> {
     method
         .params
         .iter()
@@ -128,7 +128,7 @@ fn parameters(method: &Method, types: &mut Types) -> Vec<String> {
 }
 
 /// Returns the declaration of a constant, such as `json.null: any`.
-fn constant(path: &str, field: &Field, types: &mut Types) -> String {
+fn constant(path: &str, field: &Field, types: &mut TypeWriter) -> String {
     format!("{path}: {}", types.given(field.schema))
 }
 

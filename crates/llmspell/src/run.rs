@@ -1,6 +1,6 @@
 //! Runs of spells, as an embedding program sees them.
 //!
-//! [`Cast`] builds a run: it sets the inputs of the run and where its effects are recorded. [`Run`] is the handle of a
+//! [`RunBuilder`] builds a run: it sets the inputs of the run and where its effects are recorded. [`Run`] is the handle of a
 //! started run. The script itself runs on a worker thread (`worker.rs`), in a session that `live.rs` opens.
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::files::Disk;
 use crate::journal::{InDoubt, OnUnavailable, Queue, Recording, RunInfo, RunJournal};
-use crate::live::{Live, Opened};
+use crate::open_session::{OpenSession, WorkerSession};
 use crate::runtime::Runtime;
 use crate::sink::Collector;
 use crate::spell::{Spell, SpellModules};
@@ -30,9 +30,9 @@ use crate::tracing::{Traced, Tracer};
 
 /// Builds a run of a spell. Without further calls, the run has no parameters and no permissions. Its limits are the
 /// defaults, overridden by the manifest.
-#[must_use = "a cast does nothing until it is started"]
+#[must_use = "a run builder does nothing until it is started"]
 #[derive(Debug)]
-pub struct Cast {
+pub struct RunBuilder {
     runtime: Runtime,
     spell: Spell,
     params: Map,
@@ -41,17 +41,17 @@ pub struct Cast {
     model: Option<String>,
     fallback: Vec<String>,
     run_id: String,
-    written: Written,
+    written: JournalSource,
     tracers: Vec<Arc<dyn Tracer>>,
     traces_events: bool,
     bridges: Vec<Bridge>,
-    stage: Option<Stage>,
+    world: Option<TestWorld>,
     shares_vm: bool,
 }
 
 /// The sandbox of a run in a spell test. It replaces the world of the runtime, and is the same on every machine except
 /// for the location of the folder.
-pub(crate) struct Stage {
+pub(crate) struct TestWorld {
     pub(crate) models: Arc<dyn Models>,
     pub(crate) console: Arc<dyn Console>,
     pub(crate) net: Arc<dyn Net>,
@@ -61,15 +61,15 @@ pub(crate) struct Stage {
     pub(crate) storage: PathBuf,
 }
 
-impl std::fmt::Debug for Stage {
+impl std::fmt::Debug for TestWorld {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stage").field("folder", &self.folder).finish_non_exhaustive()
+        f.debug_struct("TestWorld").field("folder", &self.folder).finish_non_exhaustive()
     }
 }
 
 /// The journal of a run: where effects are recorded, or answered from.
 #[derive(Default)]
-enum Written {
+enum JournalSource {
     #[default]
     Nowhere,
     Own(Arc<dyn Journal>),
@@ -79,7 +79,7 @@ enum Written {
     Replayed(Box<Recording>),
 }
 
-impl std::fmt::Debug for Written {
+impl std::fmt::Debug for JournalSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Nowhere => "Nowhere",
@@ -92,7 +92,7 @@ impl std::fmt::Debug for Written {
     }
 }
 
-impl Cast {
+impl RunBuilder {
     pub(crate) fn new(runtime: Runtime, spell: Spell) -> Self {
         let limits = spell.manifest().limits.over(Limits::default());
         let (model, fallback) = (spell.manifest().model.clone(), spell.manifest().fallback.clone());
@@ -106,11 +106,11 @@ impl Cast {
             model,
             fallback,
             run_id: uuid::Uuid::now_v7().simple().to_string(),
-            written: Written::Nowhere,
+            written: JournalSource::Nowhere,
             tracers: Vec::new(),
             traces_events: false,
             bridges: Vec::new(),
-            stage: None,
+            world: None,
             shares_vm: false,
         }
     }
@@ -163,12 +163,12 @@ impl Cast {
     ///     Ok(4711)
     /// });
     /// let runtime = Runtime::builder().build()?;
-    /// let cast = |script| Ok::<_, llmspell::Error>(runtime.cast(Spell::from_source("shop.luau", script)?));
-    /// let mine = cast("return shop.order()")?.bridge(Bridge::new("shop").method(order)).start().outcome().await;
+    /// let run = |script| Ok::<_, llmspell::Error>(runtime.run(Spell::from_source("shop.luau", script)?));
+    /// let mine = run("return shop.order()")?.bridge(Bridge::new("shop").method(order)).start().outcome().await;
     /// assert_eq!(mine.into_result()?, 4711.into());
-    /// assert!(cast("return shop.order()")?.start().outcome().await.error.is_some());
+    /// assert!(run("return shop.order()")?.start().outcome().await.error.is_some());
     /// // The names of the runtime's bridges are taken.
-    /// assert!(cast("return 1")?.bridge(Bridge::new("llm")).start().outcome().await.error.is_some());
+    /// assert!(run("return 1")?.bridge(Bridge::new("llm")).start().outcome().await.error.is_some());
     /// # Ok::<(), llmspell::Error>(()) }).unwrap()
     /// ```
     pub fn bridge(mut self, bridge: Bridge) -> Self {
@@ -177,9 +177,9 @@ impl Cast {
     }
 
     /// Runs in the sandbox of a test, under this run id.
-    pub(crate) fn on(mut self, stage: Stage, run_id: &str) -> Self {
+    pub(crate) fn on(mut self, world: TestWorld, run_id: &str) -> Self {
         run_id.clone_into(&mut self.run_id);
-        self.stage = Some(stage);
+        self.world = Some(world);
         self
     }
 
@@ -187,14 +187,14 @@ impl Cast {
     /// [`record`](Self::record) and [`replay`](Self::replay) exclude each other; the last call wins. Without any of
     /// them, nothing is recorded.
     pub fn journal(mut self, journal: Arc<dyn Journal>) -> Self {
-        self.written = Written::Own(journal);
+        self.written = JournalSource::Own(journal);
         self
     }
 
     /// Stores the run, so that it can be inspected, and resumed if it fails or its process dies. It is created in the
     /// store with its first effect.
     pub fn in_store(mut self, store: &Arc<dyn RunStore>, on_unavailable: OnUnavailable) -> Self {
-        self.written = Written::Kept(Arc::clone(store), on_unavailable);
+        self.written = JournalSource::Kept(Arc::clone(store), on_unavailable);
         self
     }
 
@@ -212,14 +212,14 @@ impl Cast {
         in_doubt: InDoubt,
     ) -> Self {
         self.take_over(&run.summary.info);
-        self.written = Written::Resumed(Arc::clone(store), lease, Box::new(run), in_doubt);
+        self.written = JournalSource::Resumed(Arc::clone(store), lease, Box::new(run), in_doubt);
         self
     }
 
     /// Records the run into this file. The file is complete when the run has ended; until then, the records are in
     /// `FILE.partial`.
     pub fn record(mut self, file: impl Into<PathBuf>) -> Self {
-        self.written = Written::Recorded(file.into());
+        self.written = JournalSource::Recorded(file.into());
         self
     }
 
@@ -227,7 +227,7 @@ impl Cast {
     /// request that is not recorded fails with kind `replay`.
     pub fn replay(mut self, recording: Recording) -> Self {
         self.take_over(&recording.info);
-        self.written = Written::Replayed(Box::new(recording));
+        self.written = JournalSource::Replayed(Box::new(recording));
         self
     }
 
@@ -281,9 +281,9 @@ impl Cast {
         let prepared = journal.and_then(|()| self.prepare());
         let posted = prepared.and_then(|prepared| {
             let cx = cx.clone();
-            prepared.runtime.clone().0.workers.post(move |desk, underway| {
+            prepared.runtime.clone().0.workers.post(move |worker_cx, underway| {
                 Box::pin(async move {
-                    let (result, opened) = match Opened::new(prepared, cx.clone(), desk).await {
+                    let (result, opened) = match WorkerSession::new(prepared, cx.clone(), worker_cx).await {
                         Ok(mut opened) => {
                             let result = opened.eval(&source).await;
                             opened.clean_up();
@@ -321,11 +321,11 @@ impl Cast {
     ///
     /// # Errors
     /// When a parameter is invalid, or the engine or its VM is not available.
-    pub async fn open(mut self) -> Result<Live> {
+    pub async fn open(mut self) -> Result<OpenSession> {
         let (cx, said, journal) = self.context(None);
         journal?;
         let prepared = self.prepare()?;
-        Live::open(prepared, cx, said).await
+        OpenSession::open(prepared, cx, said).await
     }
 
     /// Creates the journal and the sink of the run.
@@ -335,7 +335,7 @@ impl Cast {
         modules: Option<&Arc<SpellModules>>,
     ) -> (Arc<Collector>, Result<Option<Arc<dyn Journal>>>) {
         let shown_before = match &self.written {
-            Written::Resumed(_, _, run, _) => run.lines_shown(),
+            JournalSource::Resumed(_, _, run, _) => run.lines_shown(),
             _ => 0,
         };
         let said = Arc::new(Collector::new(listener.clone(), shown_before));
@@ -353,20 +353,22 @@ impl Cast {
             Ok(Some(Arc::new(journal) as Arc<dyn Journal>))
         };
         let journal = match written {
-            Written::Nowhere => Ok(None),
-            Written::Own(journal) => Ok(Some(journal)),
-            Written::Replayed(recording) => Ok(Some(Arc::new(recording.into_replay()) as Arc<dyn Journal>)),
-            Written::Kept(store, on_unavailable) => {
+            JournalSource::Nowhere => Ok(None),
+            JournalSource::Own(journal) => Ok(Some(journal)),
+            JournalSource::Replayed(recording) => {
+                Ok(Some(Arc::new(recording.into_replay()) as Arc<dyn Journal>))
+            }
+            JournalSource::Kept(store, on_unavailable) => {
                 let queue =
                     Queue::new(store, writer, self.new_run(), self.spell.clone(), on_unavailable, show);
                 recorded(Arc::clone(&queue), RunJournal::new(queue, modules))
             }
-            Written::Recorded(file) => {
+            JournalSource::Recorded(file) => {
                 let (file, spell) = (Arc::new(RecordingFile::new(file)), self.spell.clone());
                 let queue = Queue::new(file, writer, self.new_run(), spell, OnUnavailable::Fail, show);
                 recorded(Arc::clone(&queue), RunJournal::new(queue, None).recording())
             }
-            Written::Resumed(store, lease, run, in_doubt) => {
+            JournalSource::Resumed(store, lease, run, in_doubt) => {
                 let queue = Queue::claimed(store, writer, lease, show);
                 RunJournal::resume(Arc::clone(&queue), *run, modules, in_doubt)
                     .and_then(|journal| recorded(queue, journal))
@@ -397,7 +399,7 @@ impl Cast {
         &mut self,
         listener: Option<mpsc::UnboundedSender<Event>>,
     ) -> (Context, Arc<Collector>, Result<()>) {
-        let offline = matches!(self.written, Written::Replayed(_));
+        let offline = matches!(self.written, JournalSource::Replayed(_));
         let modules = self.spell.modules();
         let (said, journal) = self.written(listener, modules.as_ref());
         let (journal, written) = match journal {
@@ -405,8 +407,8 @@ impl Cast {
             Err(error) => (None, Err(error)),
         };
         let shared = &self.runtime.0;
-        let stage = self.stage.take();
-        let dir = match &stage {
+        let world = self.world.take();
+        let dir = match &world {
             Some(_) => self.spell.dir().map(|_| PathBuf::from(".")),
             None => self.spell.dir().map(std::path::Path::to_owned),
         };
@@ -438,8 +440,8 @@ impl Cast {
         }
         // A replay needs a client for counting tokens, but no provider.
         let none = || Client::builder().build().ok().map(|client| Arc::new(client) as Arc<dyn Models>);
-        let (models, cache, console, net, storage, working_dir) = match stage {
-            Some(Stage { models, console, net, folder, storage }) => {
+        let (models, cache, console, net, storage, working_dir) = match world {
+            Some(TestWorld { models, console, net, folder, storage }) => {
                 (Some(models), None, Some(console), net, Some(storage), Some(folder))
             }
             None => (

@@ -2,7 +2,7 @@
 //!
 //! A program builds one [`Runtime`] and starts any number of runs with it. Worker threads, the journal writer and the
 //! watchdog belong to the runtime and start on demand. Nothing is ambient: a run has only the capabilities that the
-//! builder was given, within the permissions of its `Cast`.
+//! builder was given, within the permissions of its `RunBuilder`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,15 +16,15 @@ use llmspell_core::{Bridge, BridgeSet, Engine, EngineDescriptor, EngineRegistry,
 use tokio::sync::Semaphore;
 
 use crate::clock::{SystemClock, SystemRandom};
-use crate::journal::Writer;
-use crate::live::Live;
+use crate::journal::JournalWriter;
 use crate::net::Sockets;
-use crate::run::Cast;
+use crate::open_session::OpenSession;
+use crate::run::RunBuilder;
 use crate::spell::Spell;
-use crate::watchdog::{Stuck, Watchdog};
+use crate::watchdog::{Unresponsive, Watchdog};
 use crate::worker::Workers;
 
-pub(crate) struct Shared {
+pub(crate) struct RuntimeInner {
     pub(crate) engines: EngineRegistry,
     pub(crate) bridges: BridgeSet,
     pub(crate) functions: Vec<Method>,
@@ -37,7 +37,7 @@ pub(crate) struct Shared {
     pub(crate) storage: Option<PathBuf>,
     pub(crate) working_dir: Option<PathBuf>,
     pub(crate) workers: Workers,
-    pub(crate) journal_writer: Writer,
+    pub(crate) journal_writer: JournalWriter,
     /// Limits the number of open sessions.
     pub(crate) room: Option<Arc<Semaphore>>,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Shared {
 ///
 /// Threads start on demand, and end when the last clone and the last run are gone.
 #[derive(Clone)]
-pub struct Runtime(pub(crate) Arc<Shared>);
+pub struct Runtime(pub(crate) Arc<RuntimeInner>);
 
 impl Runtime {
     /// Returns a builder. [`RuntimeBuilder`] lists the defaults.
@@ -65,7 +65,7 @@ impl Runtime {
             random: None,
             storage: None,
             working_dir: None,
-            stuck: None,
+            unresponsive: None,
         }
     }
 
@@ -79,16 +79,16 @@ impl Runtime {
     }
 
     /// Returns a builder for a run of a spell.
-    pub fn cast(&self, spell: Spell) -> Cast {
-        Cast::new(self.clone(), spell)
+    pub fn run(&self, spell: Spell) -> RunBuilder {
+        RunBuilder::new(self.clone(), spell)
     }
 
     /// Opens a VM of this engine, given by name or language. It stays open until the handle is dropped.
     ///
     /// # Errors
     /// When there is no such engine, or its VM cannot be created.
-    pub async fn open(&self, engine: &str) -> Result<Live> {
-        self.cast(Spell::blank(engine)).open().await
+    pub async fn open(&self, engine: &str) -> Result<OpenSession> {
+        self.run(Spell::blank(engine)).open().await
     }
 
     /// Returns the engines. More can be registered at any time.
@@ -146,7 +146,7 @@ pub struct RuntimeBuilder {
     random: Option<Arc<dyn Random>>,
     storage: Option<PathBuf>,
     working_dir: Option<PathBuf>,
-    stuck: Option<Stuck>,
+    unresponsive: Option<Unresponsive>,
 }
 
 impl RuntimeBuilder {
@@ -237,7 +237,7 @@ impl RuntimeBuilder {
     /// Sets the reaction to a run that has exceeded a limit for this long, because a native that cannot be interrupted
     /// holds its thread. It is called on the watchdog's thread. A program that must not hang ends its process.
     pub fn on_stuck(mut self, after: Duration, call: impl Fn(&Error) + Send + Sync + 'static) -> Self {
-        self.stuck = Some(Stuck { after, call: Box::new(call) });
+        self.unresponsive = Some(Unresponsive { after, call: Box::new(call) });
         self
     }
 
@@ -257,7 +257,7 @@ impl RuntimeBuilder {
         let workers = self
             .workers
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
-        Ok(Runtime(Arc::new(Shared {
+        Ok(Runtime(Arc::new(RuntimeInner {
             engines,
             bridges,
             functions: self.functions,
@@ -269,8 +269,8 @@ impl RuntimeBuilder {
             random: self.random.unwrap_or_else(|| Arc::new(SystemRandom)),
             storage: self.storage,
             working_dir: self.working_dir,
-            journal_writer: Writer::default(),
-            workers: Workers::new(workers, Watchdog::new(self.stuck)),
+            journal_writer: JournalWriter::default(),
+            workers: Workers::new(workers, Watchdog::new(self.unresponsive)),
             room: self.max_open.map(|most| Arc::new(Semaphore::new(most))),
         })))
     }

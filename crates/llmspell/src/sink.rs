@@ -11,17 +11,17 @@ use llmspell_core::{Event, LogEntry, Sink};
 use tokio::sync::mpsc;
 
 use crate::journal::Queue;
-use crate::store::Record;
+use crate::store::JournalRecord;
 
 #[derive(Debug, Default)]
-pub(crate) struct Said {
+pub(crate) struct CollectedOutput {
     pub(crate) output: String,
     pub(crate) logs: Vec<LogEntry>,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Collector {
-    said: Mutex<Said>,
+    said: Mutex<CollectedOutput>,
     listener: Option<mpsc::UnboundedSender<Event>>,
     /// How many lines the run has printed and logged.
     lines: AtomicU64,
@@ -42,14 +42,14 @@ impl Collector {
         let _ = self.journal.set(journal);
     }
 
-    pub(crate) fn take(&self) -> Said {
+    pub(crate) fn take(&self) -> CollectedOutput {
         std::mem::take(&mut self.said.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn show(&self, event: Event, line: Option<u64>) {
         match self.journal.get().filter(|journal| journal.is_open()) {
             // If the journal cannot be written, the run ends at its next effect.
-            Some(journal) => drop(journal.show(event, line.map(Record::Lines))),
+            Some(journal) => drop(journal.show(event, line.map(JournalRecord::Lines))),
             None => {
                 if let Some(listener) = &self.listener {
                     // Ignore a listener that was dropped.

@@ -196,7 +196,7 @@ impl Spell {
     /// Returns the permissions that the manifest asks for. Relative paths are made absolute, starting
     /// at the spell's folder.
     ///
-    /// To grant all of them, pass them to [`Cast::permissions`](crate::Cast::permissions).
+    /// To grant all of them, pass them to [`RunBuilder::permissions`](crate::RunBuilder::permissions).
     #[must_use]
     pub fn asked(&self) -> &Permissions {
         &self.asked

@@ -10,16 +10,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt};
-use llmspell_core::capability::{FileInfo, FileKind, Room, Storage, outside_storage};
+use llmspell_core::capability::{FileInfo, FileKind, MemoryBudget, Storage, outside_storage};
 use llmspell_core::effect::Permit;
 use llmspell_core::{Error, ErrorKind, InnerPath, Result};
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
 use crate::files::{blocking, if_there};
-use crate::jail::{Fault, Jail, MAX_READ};
+use crate::jail::{Jail, JailError, MAX_READ};
 use crate::spell::Spell;
-use database::{Change, Database, Used};
+use database::{Database, Used, WriteTransaction};
 
 const DATABASE: &str = "storage.db";
 const FILES: &str = "files";
@@ -29,12 +29,12 @@ const MAX_NAME: usize = 64;
 
 /// The storage of one spell, opened at its first use.
 pub(crate) struct Store {
-    place: Place,
+    place: StorageLocation,
     /// Behind a lock, so that at most one thread of a run waits for the disk.
-    opened: Arc<Mutex<Option<Opened>>>,
+    opened: Arc<Mutex<Option<OpenStore>>>,
 }
 
-struct Opened {
+struct OpenStore {
     database: Database,
     files: Jail,
     /// Whether this run has counted the files. It counts once, because other programs may have changed them.
@@ -45,19 +45,19 @@ impl Store {
     /// Creates the storage of a spell in `root`, the folder of all storages. Nothing is opened yet.
     pub(crate) fn new(root: &Path, spell: &Spell) -> Self {
         let (name, origin) = (spell.name().to_owned(), spell.origin().map(Path::to_owned));
-        Self { place: Place { root: root.to_owned(), name, origin }, opened: Arc::default() }
+        Self { place: StorageLocation { root: root.to_owned(), name, origin }, opened: Arc::default() }
     }
 
     fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Opened) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&mut OpenStore) -> Result<T> + Send + 'static,
     ) -> BoxFuture<'static, Result<T>> {
         let (opened, place) = (Arc::clone(&self.opened), self.place.clone());
         async move {
             let mut opened = opened.lock_owned().await;
             blocking(move || match &mut *opened {
                 Some(opened) => work(opened),
-                none => work(none.insert(Opened::open(&place.folder())?)),
+                none => work(none.insert(OpenStore::open(&place.folder())?)),
             })
             .await
         }
@@ -68,7 +68,7 @@ impl Store {
         &self,
         path: InnerPath,
         doing: &'static str,
-        work: impl FnOnce(&mut Opened, &InnerPath) -> Result<T, Fault> + Send + 'static,
+        work: impl FnOnce(&mut OpenStore, &InnerPath) -> Result<T, JailError> + Send + 'static,
     ) -> BoxFuture<'static, Result<T>> {
         self.run(move |opened| {
             let shown = path.as_str();
@@ -79,13 +79,13 @@ impl Store {
 
 /// The location of a spell's storage.
 #[derive(Debug, Clone)]
-struct Place {
+struct StorageLocation {
     root: PathBuf,
     name: String,
     origin: Option<PathBuf>,
 }
 
-impl Place {
+impl StorageLocation {
     /// Returns the folder of the spell. Spells with the same name but different paths have different folders.
     fn folder(&self) -> PathBuf {
         let plain = |sign: char| sign.is_ascii_alphanumeric() || sign == '-';
@@ -104,17 +104,17 @@ impl Place {
     }
 }
 
-impl Opened {
+impl OpenStore {
     fn open(folder: &Path) -> Result<Self> {
-        let failed = |fault: Fault| {
+        let failed = |fault: JailError| {
             let shown = folder.display().to_string();
             fault.into_error("open", &shown, || {
                 Error::new(ErrorKind::Io, format!("the storage in {shown} is not what llmspell made"))
                     .hint("there is a link or a file of another kind in it: move it away")
             })
         };
-        let jail = Jail::open_private(folder).map_err(Fault::from).map_err(failed)?;
-        let named = |name| InnerPath::new(name).ok_or(Fault::Missing);
+        let jail = Jail::open_private(folder).map_err(JailError::from).map_err(failed)?;
+        let named = |name| InnerPath::new(name).ok_or(JailError::Missing);
         let files = named(FILES).and_then(|path| jail.inner(&path)).map_err(failed)?;
         // SQLite opens the database by its path: refuse a link or a special file there beforehand.
         named(DATABASE).and_then(|path| if_there(jail.stat(&path))).map_err(failed)?;
@@ -125,10 +125,10 @@ impl Opened {
     /// it does not, the files are counted again first, in case other programs removed some.
     fn change(
         &mut self,
-        more: impl Fn(&Jail) -> Result<Used, Fault>,
-        work: impl FnOnce(&Jail) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
-        let change = self.database.change().map_err(Fault::Run)?;
+        more: impl Fn(&Jail) -> Result<Used, JailError>,
+        work: impl FnOnce(&Jail) -> Result<(), JailError>,
+    ) -> Result<(), JailError> {
+        let change = self.database.change().map_err(JailError::Run)?;
         if !self.counted {
             recount(&change, &self.files)?;
             self.counted = true;
@@ -136,28 +136,28 @@ impl Opened {
         let more = more(&self.files)?;
         if change.allow(more).is_err() {
             recount(&change, &self.files)?;
-            change.allow(more).map_err(Fault::Run)?;
+            change.allow(more).map_err(JailError::Run)?;
         }
         work(&self.files)?;
-        change.add_files(more).and_then(|()| change.commit()).map_err(Fault::Run)
+        change.add_files(more).and_then(|()| change.commit()).map_err(JailError::Run)
     }
 }
 
 /// Counts the files again. The caller holds the write lock, so temporary files belong to killed writers and are
 /// removed.
-fn recount(change: &Change<'_>, files: &Jail) -> Result<(), Fault> {
+fn recount(change: &WriteTransaction<'_>, files: &Jail) -> Result<(), JailError> {
     files.sweep()?;
     let mut used = Used::default();
     files.walk(&InnerPath::default(), &mut |_, info| {
         used = used.plus(Used::entry(info.size));
         Ok(true)
     })?;
-    change.set_files(used).map_err(Fault::Run)
+    change.set_files(used).map_err(JailError::Run)
 }
 
 /// Returns how much a write adds to the usage, folders included. `bytes` computes the new size of the file from its old
 /// one.
-fn to_write(files: &Jail, path: &InnerPath, bytes: impl Fn(u64) -> u64) -> Result<Used, Fault> {
+fn to_write(files: &Jail, path: &InnerPath, bytes: impl Fn(u64) -> u64) -> Result<Used, JailError> {
     let was = if_there(files.stat(path))?;
     let before = was.as_ref().map_or(0, |was| was.size);
     let mut more = Used { bytes: signed(bytes(before)) - signed(before), entries: 0 };
@@ -178,7 +178,7 @@ fn signed(bytes: u64) -> i64 {
 }
 
 impl Storage for Store {
-    fn get(&self, _: Permit, key: String, room: Room) -> BoxFuture<'static, Result<Option<String>>> {
+    fn get(&self, _: Permit, key: String, room: MemoryBudget) -> BoxFuture<'static, Result<Option<String>>> {
         self.run(move |opened| opened.database.get(&key, |bytes| room.take(bytes)))
     }
 
@@ -221,7 +221,7 @@ impl Storage for Store {
         self.run(move |opened| opened.database.keys(&prefix))
     }
 
-    fn read(&self, _: Permit, path: InnerPath, room: Room) -> BoxFuture<'static, Result<Vec<u8>>> {
+    fn read(&self, _: Permit, path: InnerPath, room: MemoryBudget) -> BoxFuture<'static, Result<Vec<u8>>> {
         self.run_file(path, "read", move |opened, path| {
             opened.files.read(path, MAX_READ, |bytes| room.take(bytes))
         })

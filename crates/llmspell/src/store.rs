@@ -14,7 +14,7 @@
 //!
 //! 1. [`create`](RecordSink::create) adds the run, just before its first record. The caller owns it and receives a
 //!    [`Lease`].
-//! 2. [`append`](RecordSink::append) adds batches of [`Record`]s, the last one with [`Record::Closed`].
+//! 2. [`append`](RecordSink::append) adds batches of [`JournalRecord`]s, the last one with [`JournalRecord::Closed`].
 //! 3. If the process dies, or calls [`release`](RecordSink::release), the run has no owner.
 //! 4. To resume the run, a process calls [`claim`](RunStore::claim) and receives a new lease.
 //!
@@ -27,12 +27,12 @@
 //! # Durability
 //!
 //! [`append`](RecordSink::append) commits a batch completely or not at all. When it returns, the batch survives the end
-//! of the process. If the batch contains the [`Record::Started`] of an effect that is not idempotent, it also survives
+//! of the process. If the batch contains the [`JournalRecord::Started`] of an effect that is not idempotent, it also survives
 //! a power failure.
 //!
 //! # The records of an effect
 //!
-//! - An idempotent effect has one record, [`Record::Done`], written when it ends.
+//! - An idempotent effect has one record, [`JournalRecord::Done`], written when it ends.
 //! - An effect that is not idempotent is recorded before it happens (`Started`) and when it ends (`Ended`). A start
 //!   without an end is *in doubt*: nobody knows whether the effect happened.
 //! - A streamed answer has a `Started`, its `Part`s and an `Ended`.
@@ -58,8 +58,8 @@ use std::time::{Duration, SystemTime};
 use futures_util::future::BoxFuture;
 use llmspell_core::cache::Cache;
 use llmspell_core::chat::Usage;
-use llmspell_core::effect::{Effect, EffectPath, End, Entry};
-use llmspell_core::{Error, ErrorKind, Outcome, Parts, Result, Value};
+use llmspell_core::effect::{Effect, EffectPath, EffectResult, JournalEntry};
+use llmspell_core::{Error, ErrorKind, Outcome, RecordedStream, Result, Value};
 use serde::Serialize;
 
 pub(crate) use self::file::RecordingFile;
@@ -83,7 +83,7 @@ pub trait RecordSink: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// `conflict` when the lease is stale: another process has claimed the run. `io` when the store cannot be written.
-    fn append<'a>(&'a self, lease: &'a Lease, records: &'a [Record]) -> BoxFuture<'a, Result<()>>;
+    fn append<'a>(&'a self, lease: &'a Lease, records: &'a [JournalRecord]) -> BoxFuture<'a, Result<()>>;
 
     /// Gives up a run without an outcome, so that it can be claimed. A stale lease has no effect.
     ///
@@ -169,7 +169,7 @@ pub enum Claim {
 
 /// A record of a run. Durations are measured from the start of the run.
 #[derive(Debug, Clone)]
-pub enum Record {
+pub enum JournalRecord {
     /// An effect starts.
     Started {
         /// The effect.
@@ -193,7 +193,7 @@ pub enum Record {
         /// The time of the end.
         ended: Duration,
         /// The answer; for a streamed answer, only its end.
-        end: End,
+        end: EffectResult,
     },
     /// An effect without a recorded start ended.
     Done {
@@ -204,7 +204,7 @@ pub enum Record {
         /// The time of the end.
         ended: Duration,
         /// The answer.
-        end: End,
+        end: EffectResult,
     },
     /// The SHA-256 of each module that the run has looked for; `None` if there is no such file. Entries from the
     /// beginning of the run are not overwritten.
@@ -226,7 +226,7 @@ pub enum Record {
     },
 }
 
-impl Record {
+impl JournalRecord {
     /// Returns the effect's path, if this is a part of its answer.
     pub(crate) fn part_of(&self) -> Option<&EffectPath> {
         match self {
@@ -313,9 +313,9 @@ pub struct DamagedRun {
 #[derive(Debug, Clone)]
 pub struct StoredEffect {
     /// The effect and its answer.
-    pub entry: Entry,
+    pub entry: JournalEntry,
     /// The parts of a streamed answer that has no end.
-    pub parts: Parts,
+    pub parts: RecordedStream,
     /// The start of the effect, measured from the start of the run.
     pub began: Duration,
     /// The duration; `None` if the effect never ended.
@@ -343,7 +343,7 @@ impl StoredRun {
         open.map(|effect| &effect.entry.effect).filter(|effect| !effect.ask.repeatable)
     }
 
-    /// Checks that `spell` is the spell that ran. Returns it for [`Cast::resume`](crate::Cast::resume), restricted to
+    /// Checks that `spell` is the spell that ran. Returns it for [`RunBuilder::resume`](crate::RunBuilder::resume), restricted to
     /// the modules that the run had loaded, in the same versions.
     ///
     /// # Errors

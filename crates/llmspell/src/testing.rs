@@ -3,22 +3,22 @@
 //! A test file is a script in a spell's folder `tests`, or one named `*.test.<extension>`. It has the bridges of
 //! spells, but its journal refuses live effects, and it has one more bridge: [`test`].
 //!
-//! Each test file runs in its own session and names its cases (`course.rs`). A case runs the spell with `test.run`
+//! Each test file runs in its own session and names its cases (`test_file.rs`). A case runs the spell with `test.run`
 //! (`run.rs`). The answers to the spell's effects have three sources, in this order:
 //!
-//! 1. Scripted answers. Faults and typed lines come from the journal itself (`staged.rs`). Models and web pages come
+//! 1. Scripted answers. Faults and typed lines come from the journal itself (`test_journal.rs`). Models and web pages come
 //!    from stand-ins behind the gate (`world.rs`), so retries, redirects and permissions are the real ones.
 //! 2. The recording of the case, a file in `tests/recordings`.
 //! 3. With `llmspell test --update`, the real world in place of that recording. Its answers become the new recording,
 //!    which is replayed at once.
 
 mod bridge;
-mod course;
 mod files;
 mod options;
 mod run;
 mod same;
-mod staged;
+mod test_file;
+mod test_journal;
 mod world;
 
 use std::path::PathBuf;
@@ -32,10 +32,10 @@ pub use self::bridge::test;
 pub use self::options::{Fault, HttpAnswer, ModelAnswer, RunOptions, Short};
 pub use self::run::{Failure, LogLine, RunResult};
 
-use self::course::{Course, Note, Slot};
 use self::run::RUN_ID;
-use self::staged::HandsOff;
-use crate::run::{Events, Stage};
+use self::test_file::{Note, TestFile, TestFileSlot};
+use self::test_journal::DenyAll;
+use crate::run::{Events, TestWorld};
 use crate::runtime::Runtime;
 use crate::spell::{Folder, Spell};
 
@@ -99,7 +99,7 @@ impl TestReport {
 
 /// The settings of recorded runs. Their models are the runtime's.
 #[derive(Debug, Clone, Default)]
-pub struct Record {
+pub struct RecordingSettings {
     /// The permissions. Paths in the spell's folder are moved to the copy in which a case records.
     pub permissions: Permissions,
     /// The model for requests that name none; replaces the manifest's.
@@ -117,7 +117,7 @@ struct Setup {
     folder: Arc<Folder>,
     filter: Option<String>,
     /// How to record; without it, all live effects are off.
-    record: Option<Record>,
+    record: Option<RecordingSettings>,
 }
 
 impl Setup {
@@ -174,7 +174,7 @@ impl Tests {
 
     /// Records the runs again. Each case runs in a copy of the spell's folder, so files that a spell writes there are
     /// lost.
-    pub fn record(mut self, with: Record) -> Self {
+    pub fn record(mut self, with: RecordingSettings) -> Self {
         self.0.record = Some(with);
         self
     }
@@ -221,9 +221,9 @@ impl Setup {
             report.cases.push(case);
         };
         let (sender, mut notes) = mpsc::unbounded_channel::<Note>();
-        let course = Arc::new(Course::new(Arc::clone(self), file.clone(), sender));
+        let test_file = Arc::new(TestFile::new(Arc::clone(self), file.clone(), sender));
         // Cleans up the recording folder if this future is dropped before the run has ended.
-        let _abandoned = Abandoned(Arc::clone(&course));
+        let _abandoned = Abandoned(Arc::clone(&test_file));
         let text = match self.folder.text(&file) {
             Ok(text) => text.unwrap_or_default(),
             Err(error) => {
@@ -234,22 +234,22 @@ impl Setup {
             }
         };
         let bridge = {
-            let course = Arc::clone(&course);
+            let test_file = Arc::clone(&test_file);
             test::bridge().on_init(move |cx| {
-                cx.state::<Slot>().set(Arc::clone(&course));
+                cx.state::<TestFileSlot>().set(Arc::clone(&test_file));
                 Ok(())
             })
         };
-        let cast = self.runtime.cast(self.spell.beside(&file, text)).bridge(bridge);
+        let builder = self.runtime.run(self.spell.beside(&file, text)).bridge(bridge);
         // All permissions are granted, so that the journal refuses live effects with an error that speaks of tests.
-        let cast = cast.permissions(Permissions::all()).journal(Arc::new(HandsOff));
-        let cast = cast.on(Stage::empty(&self.root)?, RUN_ID);
-        let cast = match self.record {
+        let builder = builder.permissions(Permissions::all()).journal(Arc::new(DenyAll));
+        let builder = builder.on(TestWorld::empty(&self.root)?, RUN_ID);
+        let builder = match self.record {
             // A recording may take as long as the real services need.
-            Some(_) => cast.limits(|limits| limits.wall = std::time::Duration::from_hours(24)),
-            None => cast,
+            Some(_) => builder.limits(|limits| limits.wall = std::time::Duration::from_hours(24)),
+            None => builder,
         };
-        let (run, mut events) = cast.start_with_events();
+        let (run, mut events) = builder.start_with_events();
         let mut outcome = std::pin::pin!(run.outcome());
         let outcome = loop {
             tokio::select! {
@@ -265,11 +265,11 @@ impl Setup {
         };
         let whole = |error| self.wants(&file, WHOLE_FILE).then(|| failed(&file, error)).into_iter().collect();
         let mut left: Vec<_> = match &outcome.error {
-            Some(error) => match course.break_off(error) {
+            Some(error) => match test_file.break_off(error) {
                 left if left.is_empty() => whole(error.clone()),
                 left => left,
             },
-            None if course.seen() == 0 => {
+            None if test_file.seen() == 0 => {
                 let error = Error::load("the file has no case");
                 whole(error.hint("`test.case` adds one; what tests share is at home in `tests/lib`"))
             }
@@ -281,7 +281,7 @@ impl Setup {
         left.into_iter().for_each(done);
         let all_passed = report.cases[before..].iter().all(|case| case.state == CaseState::Passed);
         if self.filter.is_none() && all_passed {
-            let unused = course.unused()?;
+            let unused = test_file.unused()?;
             if self.record.is_some() {
                 unused.iter().try_for_each(|file| files::remove(&self.folder.dir, file))?;
             }
@@ -291,8 +291,8 @@ impl Setup {
     }
 }
 
-/// Cleans up a course when it is dropped, so that dropping the tests leaves no temporary folder behind.
-struct Abandoned(Arc<Course>);
+/// Cleans up a test file when it is dropped, so that dropping the tests leaves no temporary folder behind.
+struct Abandoned(Arc<TestFile>);
 
 impl Drop for Abandoned {
     fn drop(&mut self) {

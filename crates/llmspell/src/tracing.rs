@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use llmspell_core::commit::{CommitPoint, Commits};
-use llmspell_core::effect::{Effect, End, Entry, EntryId, Journal, Lookup, NoJournal};
+use llmspell_core::effect::{Effect, EffectResult, EntryId, Journal, JournalEntry, Lookup, NoJournal};
 use llmspell_core::trace::{EffectEvent, EffectStage};
-use llmspell_core::{Error, Event, Outcome, Parts, Result, Sink, SpellInfo, Value};
+use llmspell_core::{Error, Event, Outcome, RecordedStream, Result, Sink, SpellInfo, Value};
 
 use crate::sink::Collector;
 use crate::store::StoredEffect;
@@ -70,17 +70,17 @@ pub(crate) struct Traced {
     spell: SpellInfo,
     /// The start of the run, as wall-clock time and as a monotonic time.
     started: (SystemTime, Instant),
-    open: Mutex<HashMap<u64, Open>>,
+    open: Mutex<HashMap<u64, OpenSpan>>,
     next: AtomicU64,
 }
 
 /// An effect in progress.
-struct Open {
+struct OpenSpan {
     /// Its entry in the wrapped journal.
     entry: EntryId,
     effect: Effect,
     began: Duration,
-    parts: Parts,
+    parts: RecordedStream,
 }
 
 impl Traced {
@@ -94,13 +94,13 @@ impl Traced {
         Self { journal, tracers, spell, started, open: Mutex::default(), next: AtomicU64::new(0) }
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<u64, Open>> {
+    fn open(&self) -> MutexGuard<'_, HashMap<u64, OpenSpan>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, entry: Entry, began: Duration, recorded: bool) {
+    fn tell(&self, entry: JournalEntry, began: Duration, recorded: bool) {
         let took = Some(self.started.1.elapsed().saturating_sub(began));
-        let kept = StoredEffect { entry, parts: Parts::default(), began, took };
+        let kept = StoredEffect { entry, parts: RecordedStream::default(), began, took };
         self.tracers.iter().for_each(|tracer| tracer.ended(&kept, recorded));
     }
 }
@@ -110,14 +110,15 @@ impl Journal for Traced {
         let began = self.started.1.elapsed();
         match self.journal.begin(effect.clone())? {
             Lookup::Recorded(end) => {
-                self.tell(Entry { effect, end: Some(end.clone()) }, began, true);
+                self.tell(JournalEntry { effect, end: Some(end.clone()) }, began, true);
                 Ok(Lookup::Recorded(end))
             }
             Lookup::NeverEnded => Ok(Lookup::NeverEnded),
             Lookup::Live { entry, start, arrived } => {
                 self.tracers.iter().for_each(|tracer| tracer.began(&effect));
                 let number = self.next.fetch_add(1, Ordering::Relaxed);
-                self.open().insert(number, Open { entry, effect, began, parts: Parts::default() });
+                self.open()
+                    .insert(number, OpenSpan { entry, effect, began, parts: RecordedStream::default() });
                 Ok(Lookup::Live { entry: EntryId(number), start, arrived })
             }
         }
@@ -135,13 +136,13 @@ impl Journal for Traced {
         self.journal.part(entry, order, part)
     }
 
-    fn finish(&self, entry: EntryId, end: End) -> Result<CommitPoint> {
-        let Open { entry, effect, began, parts } = self
+    fn finish(&self, entry: EntryId, end: EffectResult) -> Result<CommitPoint> {
+        let OpenSpan { entry, effect, began, parts } = self
             .open()
             .remove(&entry.0)
             .ok_or_else(|| Error::internal(format!("the trace has no effect {}", entry.0)))?;
         let point = self.journal.finish(entry, end.clone())?;
-        let whole = parts.into_entry(Entry { effect, end: Some(end) });
+        let whole = parts.into_entry(JournalEntry { effect, end: Some(end) });
         self.tell(whole, began, false);
         Ok(point)
     }
@@ -149,9 +150,9 @@ impl Journal for Traced {
     fn close(&self, outcome: &Outcome, said: u64) -> Result<CommitPoint> {
         let mut unfinished: Vec<_> = std::mem::take(&mut *self.open()).into_values().collect();
         unfinished.sort_by_key(|open| open.began);
-        let unfinished = unfinished.into_iter().map(|Open { effect, began, .. }| StoredEffect {
-            entry: Entry { effect, end: None },
-            parts: Parts::default(),
+        let unfinished = unfinished.into_iter().map(|OpenSpan { effect, began, .. }| StoredEffect {
+            entry: JournalEntry { effect, end: None },
+            parts: RecordedStream::default(),
             began,
             took: None,
         });

@@ -4,8 +4,8 @@
 //! looks at each worker that executes a script. When a limit may be reached, it sets the flag that the VM's interrupt
 //! reads; the script's thread then checks its meter and decides. While no script computes, the watchdog sleeps.
 //!
-//! Each poll of a run is charged separately ([`Slot::drive`]), so waiting costs nothing and runs on one thread do not
-//! pay for each other. Native code that cannot be interrupted is only reported, through [`OnStuck`].
+//! Each poll of a run is charged separately ([`WatchdogSlot::drive`]), so waiting costs nothing and runs on one thread do not
+//! pay for each other. Native code that cannot be interrupted is only reported, through [`OnUnresponsive`].
 
 use std::io;
 use std::pin::Pin;
@@ -25,44 +25,44 @@ const MOMENT: Duration = Duration::from_millis(1);
 
 /// The callback for a run that ignored a limit for too long, because native code that cannot be interrupted holds its
 /// thread.
-pub(crate) type OnStuck = Box<dyn Fn(&Error) + Send + Sync>;
+pub(crate) type OnUnresponsive = Box<dyn Fn(&Error) + Send + Sync>;
 
-pub(crate) struct Stuck {
+pub(crate) struct Unresponsive {
     pub(crate) after: Duration,
-    pub(crate) call: OnStuck,
+    pub(crate) call: OnUnresponsive,
 }
 
 /// The work of one worker thread at this moment.
-pub(crate) struct Slot {
+pub(crate) struct WatchdogSlot {
     /// The run whose poll is executing, and when that poll began.
     at_work: Mutex<Option<(Context, Instant)>>,
-    shared: Arc<Shared>,
+    shared: Arc<WatchdogShared>,
 }
 
-struct Shared {
+struct WatchdogShared {
     /// Whether the watchdog sleeps until a worker wakes it.
     parked: AtomicBool,
     thread: OnceLock<Thread>,
-    slots: Mutex<Vec<Weak<Slot>>>,
-    stuck: Option<Stuck>,
+    slots: Mutex<Vec<Weak<WatchdogSlot>>>,
+    unresponsive: Option<Unresponsive>,
 }
 
 /// Looks at all active runs every few milliseconds, and sleeps while there are none.
-pub(crate) struct Watchdog(Arc<Shared>);
+pub(crate) struct Watchdog(Arc<WatchdogShared>);
 
 impl Watchdog {
-    pub(crate) fn new(stuck: Option<Stuck>) -> Self {
-        Self(Arc::new(Shared {
+    pub(crate) fn new(unresponsive: Option<Unresponsive>) -> Self {
+        Self(Arc::new(WatchdogShared {
             parked: AtomicBool::new(false),
             thread: OnceLock::new(),
             slots: Mutex::default(),
-            stuck,
+            unresponsive,
         }))
     }
 
     /// Creates the slot of one more worker. The first call starts the watchdog's thread.
-    pub(crate) fn slot(&self) -> io::Result<Arc<Slot>> {
-        let slot = Arc::new(Slot { at_work: Mutex::default(), shared: Arc::clone(&self.0) });
+    pub(crate) fn slot(&self) -> io::Result<Arc<WatchdogSlot>> {
+        let slot = Arc::new(WatchdogSlot { at_work: Mutex::default(), shared: Arc::clone(&self.0) });
         let mut slots = lock(&self.0.slots);
         slots.push(Arc::downgrade(&slot));
         if self.0.thread.get().is_none() {
@@ -75,7 +75,7 @@ impl Watchdog {
     }
 }
 
-impl Drop for Shared {
+impl Drop for WatchdogShared {
     fn drop(&mut self) {
         if let Some(thread) = self.thread.get() {
             thread.unpark();
@@ -83,7 +83,7 @@ impl Drop for Shared {
     }
 }
 
-fn watch(shared: &Weak<Shared>) {
+fn watch(shared: &Weak<WatchdogShared>) {
     while let Some(shared) = shared.upgrade() {
         if shared.tick() {
             drop(shared);
@@ -91,7 +91,7 @@ fn watch(shared: &Weak<Shared>) {
             continue;
         }
         shared.parked.store(true, Ordering::Relaxed);
-        // Dekker-style handshake with `Slot::begin`: the worker sees `parked`, or this thread sees the worker's run.
+        // Dekker-style handshake with `WatchdogSlot::begin`: the worker sees `parked`, or this thread sees the worker's run.
         fence(Ordering::SeqCst);
         let idle = !shared.tick();
         drop(shared);
@@ -101,7 +101,7 @@ fn watch(shared: &Weak<Shared>) {
     }
 }
 
-impl Shared {
+impl WatchdogShared {
     /// Looks at every worker once. Returns whether any of them executes a script.
     fn tick(&self) -> bool {
         let mut slots = lock(&self.slots);
@@ -110,17 +110,17 @@ impl Shared {
         let mut at_work = false;
         for (cx, _) in slots.iter().filter_map(|slot| lock(&slot.at_work).clone()) {
             at_work |= cx.meter().watch();
-            if let Some(stuck) = &self.stuck
-                && let Some(error) = cx.meter().overdue(stuck.after)
+            if let Some(unresponsive) = &self.unresponsive
+                && let Some(error) = cx.meter().overdue(unresponsive.after)
             {
-                (stuck.call)(&error);
+                (unresponsive.call)(&error);
             }
         }
         at_work
     }
 }
 
-impl Slot {
+impl WatchdogSlot {
     fn begin(&self, cx: &Context) {
         *lock(&self.at_work) = Some((cx.clone(), Instant::now()));
         fence(Ordering::SeqCst);
@@ -154,7 +154,7 @@ impl Slot {
     /// Drives a future of a run to its end. Each poll is watched and charged. The future is dropped at the first limit,
     /// cancellation or deadline, whose error is returned.
     pub(crate) async fn drive<T>(&self, cx: &Context, future: impl Future<Output = Result<T>>) -> Result<T> {
-        let watched = Watched { slot: self, cx, future: Box::pin(future) };
+        let watched = WatchedPoll { slot: self, cx, future: Box::pin(future) };
         let deadline = async {
             match cx.meter().deadline() {
                 Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
@@ -170,13 +170,13 @@ impl Slot {
     }
 }
 
-struct Watched<'a, F> {
-    slot: &'a Slot,
+struct WatchedPoll<'a, F> {
+    slot: &'a WatchdogSlot,
     cx: &'a Context,
     future: Pin<Box<F>>,
 }
 
-impl<T, F: Future<Output = Result<T>>> Future for Watched<'_, F> {
+impl<T, F: Future<Output = Result<T>>> Future for WatchedPoll<'_, F> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<Result<T>> {

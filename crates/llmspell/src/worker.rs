@@ -15,26 +15,26 @@ use llmspell_core::{Error, Result};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
-use crate::warm::Warm;
-use crate::watchdog::{Slot, Watchdog};
+use crate::vm_pool::VmPool;
+use crate::watchdog::{Watchdog, WatchdogSlot};
 
 /// The stack of a worker. Compilers of scripts and the conversion of nested values recurse on the native stack.
 const STACK_BYTES: usize = 8 * 1024 * 1024;
 
 /// The things that a worker provides to each of its jobs: its slot in the watchdog and its pool of VMs.
 #[derive(Clone)]
-pub(crate) struct Desk {
-    pub(crate) slot: Arc<Slot>,
-    pub(crate) warm: Rc<Warm>,
+pub(crate) struct WorkerCx {
+    pub(crate) slot: Arc<WatchdogSlot>,
+    pub(crate) vm_pool: Rc<VmPool>,
 }
 
-type Job = Box<dyn FnOnce(Desk, Underway) -> LocalBoxFuture<'static, ()> + Send>;
+type WorkerJob = Box<dyn FnOnce(WorkerCx, LoadGuard) -> LocalBoxFuture<'static, ()> + Send>;
 
 struct Worker {
-    jobs: mpsc::UnboundedSender<Job>,
+    jobs: mpsc::UnboundedSender<WorkerJob>,
     /// The number of jobs that were posted and have not ended.
     load: Arc<AtomicUsize>,
-    slot: Arc<Slot>,
+    slot: Arc<WatchdogSlot>,
 }
 
 /// The worker threads of a runtime.
@@ -49,10 +49,10 @@ impl Workers {
         Self { most: most.max(1), started: Mutex::default(), watchdog }
     }
 
-    /// Runs a job on the least busy worker. The job counts as load of this worker until it drops its [`Underway`].
+    /// Runs a job on the least busy worker. The job counts as load of this worker until it drops its [`LoadGuard`].
     pub(crate) fn post(
         &self,
-        job: impl FnOnce(Desk, Underway) -> LocalBoxFuture<'static, ()> + Send + 'static,
+        job: impl FnOnce(WorkerCx, LoadGuard) -> LocalBoxFuture<'static, ()> + Send + 'static,
     ) -> Result<()> {
         let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
         // A worker whose script is computing is the worst choice, because it may hold its thread for long. Runs that
@@ -99,24 +99,28 @@ impl Worker {
         (self.slot.is_held(), self.load.load(Ordering::Relaxed))
     }
 
-    fn post(&self, job: Job) {
+    fn post(&self, job: WorkerJob) {
         self.load.fetch_add(1, Ordering::Relaxed);
         // The send cannot fail: a worker receives until its sender is dropped.
         let _ = self.jobs.send(job);
     }
 }
 
-async fn serve(mut posted: mpsc::UnboundedReceiver<Job>, slot: Arc<Slot>, load: &Arc<AtomicUsize>) {
-    let desk = Desk { slot, warm: Rc::new(Warm::new()) };
+async fn serve(
+    mut posted: mpsc::UnboundedReceiver<WorkerJob>,
+    slot: Arc<WatchdogSlot>,
+    load: &Arc<AtomicUsize>,
+) {
+    let worker_cx = WorkerCx { slot, vm_pool: Rc::new(VmPool::new()) };
     while let Some(job) = posted.recv().await {
-        tokio::task::spawn_local(job(desk.clone(), Underway(Arc::clone(load))));
+        tokio::task::spawn_local(job(worker_cx.clone(), LoadGuard(Arc::clone(load))));
     }
 }
 
 /// Counts a job as load of its worker until it is dropped, whether the job finished, panicked or ended with its thread.
-pub(crate) struct Underway(Arc<AtomicUsize>);
+pub(crate) struct LoadGuard(Arc<AtomicUsize>);
 
-impl Drop for Underway {
+impl Drop for LoadGuard {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

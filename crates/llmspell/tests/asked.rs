@@ -135,7 +135,7 @@ const TYPESCRIPT: Files = &[
 
 async fn run(spell: &Spell) -> Result<Value> {
     let runtime = Runtime::builder().workers(1).build()?;
-    runtime.cast(spell.clone()).start().outcome().await.into_result()
+    runtime.run(spell.clone()).start().outcome().await.into_result()
 }
 
 #[tokio::test]

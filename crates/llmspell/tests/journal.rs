@@ -15,8 +15,8 @@ use llmspell::capability::{ModelListing, ModelRef, Models, ProviderInfo};
 use llmspell::chat::{ChatRequest, Delta, Reply, Usage};
 use llmspell::effect::Permit;
 use llmspell::{
-    Cast, Claim, Error, ErrorKind, Event, InDoubt, Lease, OnUnavailable, Outcome, Permissions, Recording,
-    Result, RunState, RunStore, Runtime, Spell, SqliteStore, StoredRun,
+    Claim, Error, ErrorKind, Event, InDoubt, Lease, OnUnavailable, Outcome, Permissions, Recording, Result,
+    RunBuilder, RunState, RunStore, Runtime, Spell, SqliteStore, StoredRun,
 };
 
 /// Returns the result of a store. A store in a folder never has to be awaited.
@@ -124,7 +124,7 @@ const EVERYTHING: &str = r#"
     return answers
 "#;
 
-fn wait(cast: Cast) -> Outcome {
+fn wait(cast: RunBuilder) -> Outcome {
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio.block_on(cast.start().outcome())
 }
@@ -135,7 +135,7 @@ fn well(outcome: Outcome) -> Outcome {
 }
 
 /// Waits for a run. Returns its outcome and what its listener received.
-fn listen(cast: Cast) -> (Outcome, String) {
+fn listen(cast: RunBuilder) -> (Outcome, String) {
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio.block_on(async {
         let (run, mut events) = cast.start_with_events();
@@ -161,14 +161,14 @@ fn a_recorded_run_plays_again_byte_by_byte_and_touches_nothing() {
         .storage(folder.path().join("storage"))
         .build()
         .unwrap();
-    let first = wait(live.cast(spell.clone()).record(&file));
+    let first = wait(live.run(spell.clone()).record(&file));
     assert!(first.error.is_none(), "{:?}", first.error);
     assert_eq!(first.model_calls, 58);
 
     // There are no models now, and the storage is empty.
     let offline = Runtime::builder().storage(folder.path().join("unused")).build().unwrap();
     for round in 0..100 {
-        let again = wait(offline.cast(spell.clone()).replay(Recording::read(&file).unwrap()));
+        let again = wait(offline.run(spell.clone()).replay(Recording::read(&file).unwrap()));
         assert!(again.error.is_none(), "round {round}: {:?}", again.error);
         assert_eq!(again.output, first.output, "round {round}");
         assert_eq!(again.value, first.value);
@@ -185,7 +185,7 @@ fn a_replay_that_asks_for_something_else_fails_closed() {
     let models = Arc::new(Shuffled::default());
     let runtime = Runtime::builder().models(Arc::clone(&models) as _).build().unwrap();
     let spell = |text: &str| Spell::from_source("ask.luau", text).unwrap();
-    let first = wait(runtime.cast(spell("return llm.chat('one')")).record(&file));
+    let first = wait(runtime.run(spell("return llm.chat('one')")).record(&file));
     assert_eq!(first.into_result().unwrap(), "0: one".into());
     for (script, expected) in [
         (
@@ -197,7 +197,7 @@ fn a_replay_that_asks_for_something_else_fails_closed() {
             "main#2 models.chat is not recorded; the nearest recording, main#1, asks the same",
         ),
     ] {
-        let again = wait(runtime.cast(spell(script)).replay(Recording::read(&file).unwrap()));
+        let again = wait(runtime.run(spell(script)).replay(Recording::read(&file).unwrap()));
         let error = again.error.unwrap();
         assert_eq!((error.kind(), error.message()), (ErrorKind::Replay, expected));
     }
@@ -267,7 +267,7 @@ fn a_run_that_failed_goes_on_where_it_was() {
     };
     let cast = |spell: &Spell| {
         runtime
-            .cast(spell.clone())
+            .run(spell.clone())
             .param("url", format!("http://{}", counter.address))
             .param("spin", f64::MAX)
             .permissions(permissions.clone())
@@ -287,7 +287,7 @@ fn a_run_that_failed_goes_on_where_it_was() {
 
     // The same spell with a different end of its loop receives the same answers.
     let quick = Spell::from_source("steps.luau", script.replace("params.spin", "1")).unwrap();
-    let (done, heard) = listen(runtime.cast(quick).resume(&store, lease, kept, InDoubt::Fail));
+    let (done, heard) = listen(runtime.run(quick).resume(&store, lease, kept, InDoubt::Fail));
     assert!(done.error.is_none(), "{:?}", done.error);
     assert_eq!(heard, "end\n", "what was printed is not printed again");
     assert_eq!(done.output, "begin\nhalf\nmore\nend\n");
@@ -306,7 +306,7 @@ fn a_run_without_effects_leaves_nothing_behind() {
     let store: Arc<dyn RunStore> = Arc::new(SqliteStore::in_folder(folder.path().join("runs")));
     let spell = Spell::from_source("quiet.luau", "print('hello') return 1").unwrap();
     let runtime = Runtime::builder().build().unwrap();
-    wait(runtime.cast(spell).in_store(&store, OnUnavailable::Fail)).into_result().unwrap();
+    wait(runtime.run(spell).in_store(&store, OnUnavailable::Fail)).into_result().unwrap();
     assert!(!folder.path().join("runs").exists());
 }
 
@@ -321,10 +321,10 @@ fn a_conversation_takes_as_much_again_for_twice_the_turns() {
         let store: Arc<dyn RunStore> = Arc::new(SqliteStore::in_folder(folder.path().join("runs")));
         let file = folder.path().join("run.jsonl");
         let turns = i64::try_from(turns).unwrap();
-        wait(runtime.cast(spell.clone()).param("turns", turns).in_store(&store, OnUnavailable::Fail))
+        wait(runtime.run(spell.clone()).param("turns", turns).in_store(&store, OnUnavailable::Fail))
             .into_result()
             .unwrap();
-        wait(runtime.cast(spell).param("turns", turns).record(&file)).into_result().unwrap();
+        wait(runtime.run(spell).param("turns", turns).record(&file)).into_result().unwrap();
         // Closing the last connection leaves the database in one file.
         drop(store);
         drop(runtime);
@@ -357,13 +357,13 @@ fn a_replay_keeps_its_order_when_the_script_is_stopped_for_its_neighbours() {
     let file = folder.path().join("run.jsonl");
     let spell = Spell::from_source("slow.luau", script).unwrap();
     let runtime = Runtime::builder().workers(1).models(Arc::new(Shuffled::default())).build().unwrap();
-    let first = wait(runtime.cast(spell.clone()).param("spin", 20_000).record(&file));
+    let first = wait(runtime.run(spell.clone()).param("spin", 20_000).record(&file));
     assert!(first.error.is_none(), "{:?}", first.error);
     // Busy neighbours make a script yield sooner.
     let busy = Spell::from_source("busy.luau", "while true do end").unwrap();
-    let neighbours: Vec<_> = (0..2).map(|_| runtime.cast(busy.clone()).start()).collect();
+    let neighbours: Vec<_> = (0..2).map(|_| runtime.run(busy.clone()).start()).collect();
     for round in 0..5 {
-        let again = wait(runtime.cast(spell.clone()).replay(Recording::read(&file).unwrap()));
+        let again = wait(runtime.run(spell.clone()).replay(Recording::read(&file).unwrap()));
         assert_eq!(again.output, first.output, "round {round}: {:?}", again.error);
     }
     drop(neighbours);
@@ -434,11 +434,11 @@ fn what_failed_last_is_tried_again_and_what_was_lived_through_is_not() {
     "#;
     let spell = Spell::from_source("tries.luau", script).unwrap();
     let store: Arc<dyn RunStore> = Arc::new(SqliteStore::in_folder(folder.path().join("runs")));
-    let (failed, heard) = listen(runtime.cast(spell.clone()).in_store(&store, OnUnavailable::Fail));
+    let (failed, heard) = listen(runtime.run(spell.clone()).in_store(&store, OnUnavailable::Fail));
     assert_eq!(failed.error.unwrap().kind(), ErrorKind::Overloaded);
     assert_eq!(heard, "begin\nlived through\toverloaded\n0: an easy one\n");
     let (lease, kept) = claim(&store, &failed.run_id);
-    let (done, heard) = listen(runtime.cast(spell).resume(&store, lease, kept, InDoubt::Fail));
+    let (done, heard) = listen(runtime.run(spell).resume(&store, lease, kept, InDoubt::Fail));
     assert_eq!((well(done).value, heard.as_str()), ("done".into(), "1: another hard question\n"));
     assert_eq!(models.inner.count(), 2);
 }
@@ -467,7 +467,7 @@ fn a_named_step_is_not_taken_again_even_when_the_spell_has_changed_around_it() {
     "#;
     let spell = Spell::from_source("steps.luau", script).unwrap();
     let store: Arc<dyn RunStore> = Arc::new(SqliteStore::in_folder(folder.path().join("runs")));
-    let (failed, heard) = listen(runtime.cast(spell.clone()).in_store(&store, OnUnavailable::Fail));
+    let (failed, heard) = listen(runtime.run(spell.clone()).in_store(&store, OnUnavailable::Fail));
     assert_eq!(heard, "planning\nplanned\t0: one\t1: two\nworking\t1\nfailed\toverloaded\nworking\t2\n");
     assert_eq!(failed.model_calls, 4);
     // The effect now has another number, and performing the function would fail.
@@ -477,7 +477,7 @@ fn a_named_step_is_not_taken_again_even_when_the_spell_has_changed_around_it() {
     let changed = Spell::from_source("steps.luau", changed).unwrap();
     let (lease, kept) = claim(&store, &failed.run_id);
     assert_eq!(kept.in_doubt().count(), 0);
-    let done = wait(runtime.cast(changed).resume(&store, lease, kept, InDoubt::Fail));
+    let done = wait(runtime.run(changed).resume(&store, lease, kept, InDoubt::Fail));
     let done = well(done);
     let output = "new\tnumber\nplanning\nplanned\t0: one\t1: two\nworking\t1\nfailed\tnil\n2: hard\n";
     assert_eq!((done.value, done.output.as_str()), ("0: one".into(), output));
@@ -486,8 +486,8 @@ fn a_named_step_is_not_taken_again_even_when_the_spell_has_changed_around_it() {
 
     // A recording with a failed and a completed step can be replayed.
     let (runtime, models) = failing(folder.path(), 1);
-    let first = well(wait(runtime.cast(spell.clone()).record(&file)));
-    let again = well(wait(runtime.cast(spell).replay(Recording::read(&file).unwrap())));
+    let first = well(wait(runtime.run(spell.clone()).record(&file)));
+    let again = well(wait(runtime.run(spell).replay(Recording::read(&file).unwrap())));
     assert_eq!((again.output, again.value), (first.output, first.value));
     assert_eq!((again.usage, again.model_calls), (first.usage, first.model_calls));
     assert_eq!(models.inner.count(), 3);

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use llmspell::capability::{Clock, Models, Random};
 use llmspell::effect::Permit;
 use llmspell::llm::{Client, Mock};
-use llmspell::{Cast, ErrorKind, Outcome, Recording, Result, Runtime, Spell};
+use llmspell::{ErrorKind, Outcome, Recording, Result, RunBuilder, Runtime, Spell};
 use serde_json::Value as Json;
 
 /// One of each effect: complete and streamed model calls, storage and files, time, randomness, steps, errors.
@@ -88,7 +88,7 @@ fn runtime(folder: &Path) -> Runtime {
         .unwrap()
 }
 
-fn wait(cast: Cast) -> Outcome {
+fn wait(cast: RunBuilder) -> Outcome {
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio.block_on(cast.start().outcome())
 }
@@ -98,7 +98,7 @@ fn record(name: &str, script: &str) -> (Outcome, String) {
     let folder = tempfile::tempdir().unwrap();
     let (file, runtime) = (folder.path().join("run.jsonl"), runtime(folder.path()));
     let spell = Spell::from_source(name, script).unwrap();
-    let outcome = wait(runtime.cast(spell).param("name", "Ada").record(&file));
+    let outcome = wait(runtime.run(spell).param("name", "Ada").record(&file));
     assert!(outcome.error.is_none(), "{:?}", outcome.error);
     (outcome, Recording::read(&file).unwrap().text().unwrap())
 }
@@ -108,7 +108,7 @@ fn replay(name: &str, script: &str, recording: &str) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let runtime = Runtime::builder().storage(folder.path()).build().unwrap();
     let spell = Spell::from_source(name, script).unwrap();
-    wait(runtime.cast(spell).replay(Recording::parse(recording).unwrap()))
+    wait(runtime.run(spell).replay(Recording::parse(recording).unwrap()))
 }
 
 /// Returns a recording without the names of its run and its spell's version.

@@ -17,7 +17,7 @@ fn run_within(cpu: Duration, script: &str) -> Outcome {
     let runtime = Runtime::builder().workers(1).build().unwrap();
     let spell = Spell::from_source("attack.luau", script).unwrap();
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let cast = runtime.cast(spell).limits(|limits| {
+    let cast = runtime.run(spell).limits(|limits| {
         limits.cpu = cpu;
         limits.memory = 64 << 20;
         limits.output = 1 << 20;
@@ -187,9 +187,9 @@ fn a_busy_neighbour_does_not_hold_up_its_own_worker() {
         let busy_spell = Spell::from_source("busy.luau", busy).unwrap();
         let ticks = Spell::from_source("ticks.luau", "for i = 1, 20 do pause() end").unwrap();
         let (outcome, took) = tokio.block_on(async {
-            let busy = runtime.cast(busy_spell).start();
+            let busy = runtime.run(busy_spell).start();
             let began = Instant::now();
-            let outcome = runtime.cast(ticks).start().outcome().await;
+            let outcome = runtime.run(ticks).start().outcome().await;
             let took = began.elapsed();
             busy.cancel();
             assert_eq!(kind(&busy.outcome().await), "cancelled");
@@ -213,9 +213,9 @@ fn a_busy_neighbour_does_not_hold_up_another_worker() {
         let busy = Spell::from_source(name, busy).unwrap();
         let quick = Spell::from_source("quick.luau", "return 1").unwrap();
         tokio.block_on(async {
-            let busy = runtime.cast(busy).start();
+            let busy = runtime.run(busy).start();
             for _ in 0..20 {
-                let outcome = runtime.cast(quick.clone()).start().outcome().await;
+                let outcome = runtime.run(quick.clone()).start().outcome().await;
                 assert_eq!(outcome.into_result().unwrap(), 1.into());
             }
             busy.cancel();

@@ -6,24 +6,24 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use llmspell::furniture::{Function, Kind, Written};
-use llmspell::reference::{REGENERATE, files, furniture_markdown, luau_types, markdown, text};
-use llmspell::{Bridge, EngineRegistry, Furniture, Method, Runtime};
+use llmspell::prelude_docs::{ClassDoc, FunctionDoc, TypeSyntax};
+use llmspell::reference::{REGENERATE, files, luau_types, markdown, prelude_markdown, text};
+use llmspell::{Bridge, EngineRegistry, Method, PreludeDocs, Runtime};
 
 fn bridges() -> Vec<Bridge> {
     llmspell::reference::bridges(&Runtime::builder().build().expect("a runtime"))
 }
 
-fn furniture() -> Vec<&'static Furniture> {
+fn prelude_docs() -> Vec<&'static PreludeDocs> {
     let engines = EngineRegistry::new();
     llmspell_engines::register_all(&engines).expect("the built-in engines");
-    engines.furniture()
+    engines.prelude_docs()
 }
 
 #[test]
 fn what_is_checked_in_is_what_the_bridges_say() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let files = files(&bridges(), &furniture());
+    let files = files(&bridges(), &prelude_docs());
     let stale: Vec<&str> = files
         .iter()
         .filter(|(path, content)| fs::read_to_string(root.join(path)).ok().as_ref() != Some(content))
@@ -71,8 +71,8 @@ fn everything_that_scripts_can_call_is_explained_and_shown() {
             }
         }
     }
-    for piece in furniture() {
-        let fence = if piece.written == Written::Luau { "```luau\n" } else { "```js\n" };
+    for piece in prelude_docs() {
+        let fence = if piece.written == TypeSyntax::Luau { "```luau\n" } else { "```js\n" };
         for function in piece.all() {
             let first = function.doc.split("\n\n").next().unwrap_or_default();
             if !first.ends_with('.') || !function.doc.contains(fence) {
@@ -162,22 +162,22 @@ declare sums: {
 }
 
 /// Possible docs of a prelude.
-const QUEUE: Furniture = Furniture {
+const QUEUE: PreludeDocs = PreludeDocs {
     name: "queue",
-    written: Written::Luau,
+    written: TypeSyntax::Luau,
     doc: "First in, first out.",
-    functions: &[Function {
+    functions: &[FunctionDoc {
         name: "of",
         generics: "<T>",
         params: &["first: T", "...: T"],
         returns: "Queue<T>",
         doc: "Makes a queue.\n\n```luau\nqueue.of(1, 2)\n```",
     }],
-    classes: &[Kind {
+    classes: &[ClassDoc {
         name: "Queue",
         generics: "<T>",
         doc: "Waits in line.",
-        methods: &[Function {
+        methods: &[FunctionDoc {
             name: "take",
             generics: "",
             params: &["count: number?"],
@@ -223,7 +223,7 @@ Queue:take(count: number?) -> {T}
 
 Takes out what came first.
 ";
-    assert_eq!(furniture_markdown(&QUEUE), page);
+    assert_eq!(prelude_markdown(&QUEUE), page);
     assert_eq!(
         text(&[], &[&QUEUE], Some("queue")).unwrap(),
         "queue\n\nFirst in, first out.\n\nqueue.of     Makes a queue.\nqueue.Queue  Waits in line.\n"
@@ -263,12 +263,12 @@ fn text_fits_a_terminal() {
         Some("javascript"),
         Some("fetch"),
     ];
-    let furniture = furniture();
-    let of_javascript = furniture.iter().filter(|piece| piece.written == Written::TypeScript);
+    let prelude_docs = prelude_docs();
+    let of_javascript = prelude_docs.iter().filter(|piece| piece.written == TypeSyntax::TypeScript);
     let all = of_javascript.flat_map(|piece| piece.functions.iter().map(|it| piece.path(it.name)));
     let all: Vec<String> = all.collect();
     for query in queries.into_iter().chain(all.iter().map(|path| Some(path.as_str()))) {
-        let page = text(&bridges, &furniture, query).unwrap();
+        let page = text(&bridges, &prelude_docs, query).unwrap();
         let longest = page.lines().max_by_key(|line| line.chars().count()).unwrap();
         assert!(longest.chars().count() <= 80, "{query:?}: {longest}");
     }
@@ -291,7 +291,7 @@ fn things_are_found_by_name_and_near_names_are_offered() {
         ("response.json", "Response.json(): Promise<any>\n"),
     ];
     for (query, start) in found {
-        let page = text(&bridges, &furniture(), Some(query)).unwrap();
+        let page = text(&bridges, &prelude_docs(), Some(query)).unwrap();
         assert!(page.starts_with(start), "{query}: {page}");
     }
     let near = [
@@ -301,7 +301,7 @@ fn things_are_found_by_name_and_near_names_are_offered() {
         ("xyzzy", "`llmspell doc` lists all bridges"),
     ];
     for (query, hint) in near {
-        let error = text(&bridges, &furniture(), Some(query)).unwrap_err();
+        let error = text(&bridges, &prelude_docs(), Some(query)).unwrap_err();
         assert_eq!(error.message(), format!("nothing is named `{query}`"));
         assert!(error.hints()[0].starts_with(hint), "{:?}", error.hints());
     }

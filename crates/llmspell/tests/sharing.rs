@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use llmspell::{Bridge, Cast, Method, Outcome, Runtime, Spell, Value};
+use llmspell::{Bridge, Method, Outcome, RunBuilder, Runtime, Spell, Value};
 use llmspell_core::bridge::Field;
 use tokio::sync::Semaphore;
 
@@ -18,8 +18,8 @@ fn runtime() -> Runtime {
     Runtime::builder().workers(1).bridge(Bridge::new("vm").constant(number)).build().unwrap()
 }
 
-fn cast(runtime: &Runtime, script: &str) -> Cast {
-    runtime.cast(Spell::from_source("which.luau", script).unwrap())
+fn cast(runtime: &Runtime, script: &str) -> RunBuilder {
+    runtime.run(Spell::from_source("which.luau", script).unwrap())
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn a_run_goes_on_when_nobody_holds_the_runtime_any_more() {
         }
     });
     let runtime = Runtime::builder().workers(1).function(pause).build().unwrap();
-    let run = runtime.cast(Spell::from_source("pause.luau", "return (pause())").unwrap()).start();
+    let run = runtime.run(Spell::from_source("pause.luau", "return (pause())").unwrap()).start();
     drop(runtime);
     room.add_permits(1);
     let outcome = run.outcome().await;

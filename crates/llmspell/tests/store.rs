@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use llmspell::effect::{Ask, Effect, EffectPath, End};
+use llmspell::effect::{Effect, EffectPath, EffectRequest, EffectResult};
 use llmspell::{
-    Claim, Error, ErrorKind, Lease, MemoryStore, NewRun, Outcome, Record, RecordSink as _, RunInfo, RunState,
-    RunStore, SqliteStore, Value,
+    Claim, Error, ErrorKind, JournalRecord, Lease, MemoryStore, NewRun, Outcome, RecordSink as _, RunInfo,
+    RunState, RunStore, SqliteStore, Value,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -45,20 +45,20 @@ fn new_run(id: &str) -> NewRun {
 }
 
 fn effect(path: &str, request: &serde_json::Value) -> Effect {
-    Effect { path: path.parse().unwrap(), ask: Ask::new("models", "chat", request).unwrap() }
+    Effect { path: path.parse().unwrap(), ask: EffectRequest::new("models", "chat", request).unwrap() }
 }
 
 fn post(path: &str) -> Effect {
-    let ask = Ask::new("net", "fetch", &json!({"url": "http://shop/order"})).unwrap();
-    Effect { path: path.parse().unwrap(), ask: Ask { repeatable: false, ..ask } }
+    let ask = EffectRequest::new("net", "fetch", &json!({"url": "http://shop/order"})).unwrap();
+    Effect { path: path.parse().unwrap(), ask: EffectRequest { repeatable: false, ..ask } }
 }
 
-fn done(path: &str, order: u64, answer: impl Into<Value>) -> Record {
-    Record::Done {
+fn done(path: &str, order: u64, answer: impl Into<Value>) -> JournalRecord {
+    JournalRecord::Done {
         effect: effect(path, &json!({"question": path})),
         began: Duration::from_micros(order),
         ended: Duration::from_micros(order + 10),
-        end: End { order, said: 0, answer: Ok(answer.into()) },
+        end: EffectResult { order, said: 0, answer: Ok(answer.into()) },
     }
 }
 
@@ -75,14 +75,14 @@ async fn what_is_appended_is_loaded() {
         let failed = Error::new(ErrorKind::RateLimited, "slow down");
         let records = [
             done("main#1", 1, large.clone()),
-            Record::Started { effect: post("main#2"), began: Duration::from_micros(5) },
-            Record::Ended {
+            JournalRecord::Started { effect: post("main#2"), began: Duration::from_micros(5) },
+            JournalRecord::Ended {
                 path: path("main#2"),
                 ended: Duration::from_micros(9),
-                end: End { order: 2, said: 3, answer: Err(failed.clone()) },
+                end: EffectResult { order: 2, said: 3, answer: Err(failed.clone()) },
             },
             done("main.1#1", 3, bytes.clone()),
-            Record::Lines(4),
+            JournalRecord::Lines(4),
         ];
         store.append(&lease, &records).await.unwrap();
         let run = elsewhere.as_ref().unwrap_or(&store).load("a1").await.unwrap();
@@ -107,7 +107,7 @@ async fn what_is_appended_is_loaded() {
         assert_eq!(ends, expected, "{name}");
 
         let outcome = Outcome { error: Some(failed), ..Outcome::default() };
-        store.append(&lease, &[Record::closed(&outcome, 6)]).await.unwrap();
+        store.append(&lease, &[JournalRecord::closed(&outcome, 6)]).await.unwrap();
         let list = store.list().await.unwrap();
         assert_eq!((list.runs.len(), list.runs[0].state), (1, RunState::Failed), "{name}");
     }
@@ -117,15 +117,15 @@ async fn what_is_appended_is_loaded() {
 async fn an_answer_in_parts_is_put_together() {
     for Stores { name, store, .. } in stores() {
         let lease = store.create(&new_run("a1")).await.unwrap();
-        let part = |order, part: Value| Record::Part { path: path("main#1"), order, part };
-        let start = Record::Started { effect: effect("main#1", &json!({})), began: Duration::ZERO };
+        let part = |order, part: Value| JournalRecord::Part { path: path("main#1"), order, part };
+        let start = JournalRecord::Started { effect: effect("main#1", &json!({})), began: Duration::ZERO };
         store.append(&lease, &[start, part(1, Value::Nil), part(2, "one".into())]).await.unwrap();
         let run = store.load("a1").await.unwrap();
         assert!(run.effects[0].entry.end.is_none(), "{name}");
         let parts = run.effects[0].parts.clone();
         assert_eq!((parts.last_order(), parts.arrived().is_some()), (2, true), "{name}");
-        let end = End { order: 5, said: 0, answer: Ok(Value::Map([].into_iter().collect())) };
-        let ended = Record::Ended { path: path("main#1"), ended: Duration::from_micros(1), end };
+        let end = EffectResult { order: 5, said: 0, answer: Ok(Value::Map([].into_iter().collect())) };
+        let ended = JournalRecord::Ended { path: path("main#1"), ended: Duration::from_micros(1), end };
         store.append(&lease, &[part(4, "two".into()), ended]).await.unwrap();
         let run = store.load("a1").await.unwrap();
         let answer = run.effects[0].entry.end.as_ref().unwrap().answer.clone().unwrap();
@@ -187,7 +187,7 @@ async fn runs_are_found_by_the_beginning_of_their_ids_and_removed() {
             let lease = store.create(&new_run(id)).await.unwrap();
             store.append(&lease, &[done("main#1", 1, "x".repeat(2_000))]).await.unwrap();
             if id != "b1" {
-                store.append(&lease, &[Record::closed(&Outcome::default(), 0)]).await.unwrap();
+                store.append(&lease, &[JournalRecord::closed(&Outcome::default(), 0)]).await.unwrap();
             }
         }
         assert_eq!(store.resolve("a2").await.unwrap(), "a2", "{name}");
@@ -217,7 +217,7 @@ async fn removed_runs_give_their_space_back() {
     let lease = store.create(&new_run("a1")).await.unwrap();
     let answers: Vec<_> = (1..=500).map(|at| done(&format!("main#{at}"), at, "x".repeat(1_000))).collect();
     store.append(&lease, &answers).await.unwrap();
-    store.append(&lease, &[Record::closed(&Outcome::default(), 0)]).await.unwrap();
+    store.append(&lease, &[JournalRecord::closed(&Outcome::default(), 0)]).await.unwrap();
     assert_eq!(store.remove(&["a1".to_owned()]).await.unwrap(), 1);
     let bytes = folder.path().join("runs.db").metadata().unwrap().len();
     assert!(bytes < 200_000, "{bytes} bytes for an empty store");

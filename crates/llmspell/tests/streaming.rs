@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use llmspell::llm::{Client, ProviderConfig, ShapeKind};
+use llmspell::llm::{Client, ProtocolKind, ProviderConfig};
 use llmspell::{Event, Run, Runtime, Spell};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -44,13 +44,13 @@ async fn answering(listener: TcpListener) -> TcpStream {
 async fn listen() -> (TcpListener, Runtime) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
-    let provider = ProviderConfig::new("slow", ShapeKind::OpenAiChat, &url).unwrap().default_model("m");
+    let provider = ProviderConfig::new("slow", ProtocolKind::OpenAiChat, &url).unwrap().default_model("m");
     let models = Client::builder().provider(provider).io(tokio::runtime::Handle::current()).build().unwrap();
     (listener, Runtime::builder().workers(1).models(Arc::new(models)).build().unwrap())
 }
 
 fn start(runtime: &Runtime) -> (Run, llmspell::Events) {
-    runtime.cast(Spell::from_source("stream.luau", SCRIPT).unwrap()).start_with_events()
+    runtime.run(Spell::from_source("stream.luau", SCRIPT).unwrap()).start_with_events()
 }
 
 async fn first_output(events: &mut llmspell::Events) -> String {

@@ -3,20 +3,20 @@
 use std::borrow::Cow;
 
 use llmspell_core::capability::{HttpHead, HttpResponse};
-use llmspell_core::{Held, Map, Meter, Result, Value};
+use llmspell_core::{Map, MemoryReservation, Meter, Result, Value};
 
 use crate::bytes::Bytes;
 use crate::json::decode::decode;
 
 /// A response, and its reservation of the run's memory.
 #[derive(Debug)]
-pub struct Received {
+pub struct ReceivedResponse {
     response: HttpResponse,
-    _held: Held,
+    _held: MemoryReservation,
 }
 
-impl Received {
-    pub(super) fn new(response: HttpResponse, held: Held) -> Self {
+impl ReceivedResponse {
+    pub(super) fn new(response: HttpResponse, held: MemoryReservation) -> Self {
         Self { response, _held: held }
     }
 

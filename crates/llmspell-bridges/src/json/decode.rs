@@ -12,7 +12,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 /// Returns an error when the text is not JSON, contains an integer that is too large, or when the value would exceed
 /// a limit of the run.
 pub(crate) fn decode(meter: &Meter, text: &[u8]) -> Result<Value> {
-    let reader = Reader { meter, bytes: Cell::new(text.len() as u64), huge: Cell::new(false) };
+    let reader = JsonReader { meter, bytes: Cell::new(text.len() as u64), huge: Cell::new(false) };
     let mut json = serde_json::Deserializer::from_slice(text);
     let value = reader.deserialize(&mut json).and_then(|value| json.end().map(|()| value));
     meter.state()?;
@@ -67,14 +67,14 @@ const ITEM: u64 = size_of::<Value>() as u64;
 const ENTRY: u64 = ITEM + size_of::<String>() as u64 + 24;
 
 /// Builds a value and charges its memory while it grows, because a small text can decode to a large value.
-struct Reader<'a> {
+struct JsonReader<'a> {
     meter: &'a Meter,
     bytes: Cell<u64>,
     /// Whether a number too large for an integer was read. It may be an integer literal or have an exponent.
     huge: Cell<bool>,
 }
 
-impl Reader<'_> {
+impl JsonReader<'_> {
     fn charge<E: serde::de::Error>(&self, bytes: u64) -> Result<(), E> {
         let total = self.bytes.get().saturating_add(bytes);
         self.bytes.set(total);
@@ -83,7 +83,7 @@ impl Reader<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for &Reader<'_> {
+impl<'de> DeserializeSeed<'de> for &JsonReader<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Value, D::Error> {
@@ -91,7 +91,7 @@ impl<'de> DeserializeSeed<'de> for &Reader<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for &Reader<'_> {
+impl<'de> Visitor<'de> for &JsonReader<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

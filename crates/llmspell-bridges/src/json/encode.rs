@@ -10,7 +10,7 @@ use llmspell_core::{Error, MAX_DEPTH, Meter, Result, Value};
 /// # Errors
 /// Returns an error when JSON cannot represent the value, or when the text would exceed the memory limit.
 pub(crate) fn encode(meter: &Meter, value: &Value, pretty: bool) -> Result<String> {
-    check(value, &Path::Root, 0)?;
+    check(value, &JsonPath::Root, 0)?;
     let mut out = Bounded { meter, bytes: Vec::new() };
     let written = if pretty {
         serde_json::to_writer_pretty(&mut out, value)
@@ -23,13 +23,13 @@ pub(crate) fn encode(meter: &Meter, value: &Value, pretty: bool) -> Result<Strin
 }
 
 /// The path to a position in a value. It is formatted only for an error.
-enum Path<'a> {
+enum JsonPath<'a> {
     Root,
-    Name(&'a Path<'a>, &'a str),
-    Item(&'a Path<'a>, usize),
+    Name(&'a JsonPath<'a>, &'a str),
+    Item(&'a JsonPath<'a>, usize),
 }
 
-impl fmt::Display for Path<'_> {
+impl fmt::Display for JsonPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Root => f.write_str("$"),
@@ -44,7 +44,7 @@ fn is_plain(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-fn check(value: &Value, path: &Path<'_>, depth: usize) -> Result<()> {
+fn check(value: &Value, path: &JsonPath<'_>, depth: usize) -> Result<()> {
     let refused = |what: &str| Err(Error::argument(format!("{path}: {what} cannot be written as JSON")));
     match value {
         Value::Nil | Value::Bool(_) | Value::Int(_) | Value::Str(_) => Ok(()),
@@ -56,9 +56,9 @@ fn check(value: &Value, path: &Path<'_>, depth: usize) -> Result<()> {
         Value::List(items) => items
             .iter()
             .enumerate()
-            .try_for_each(|(at, item)| check(item, &Path::Item(path, at + 1), depth + 1)),
+            .try_for_each(|(at, item)| check(item, &JsonPath::Item(path, at + 1), depth + 1)),
         Value::Map(entries) => {
-            entries.iter().try_for_each(|(name, value)| check(value, &Path::Name(path, name), depth + 1))
+            entries.iter().try_for_each(|(name, value)| check(value, &JsonPath::Name(path, name), depth + 1))
         }
         Value::Bytes(_) => refused("a string that is not UTF-8"),
         Value::Callback(_) => refused("a function"),

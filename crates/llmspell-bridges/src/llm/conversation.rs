@@ -2,7 +2,7 @@
 
 use llmspell_core::chat::{ChatRequest, Message};
 use llmspell_core::{Context, Result};
-use llmspell_llm::{History, Turn};
+use llmspell_llm::{Transcript, TurnGuard};
 
 use super::selection::Selection;
 
@@ -11,7 +11,7 @@ use super::selection::Selection;
 pub struct Messages {
     /// The request settings; the `messages` of this request are empty.
     settings: ChatRequest,
-    history: History,
+    history: Transcript,
 }
 
 impl Messages {
@@ -22,14 +22,14 @@ impl Messages {
             settings.provider = Some(found.provider);
             settings.model = Some(found.model);
         }
-        let history = History::new(cx, "conversation", &mut settings)?;
+        let history = Transcript::new(cx, "conversation", &mut settings)?;
         Ok(Self { settings, history })
     }
 
     /// Begins a turn. The question joins the transcript only together with its answer.
-    pub(super) fn turn(&self, question: String) -> Result<Question<'_>> {
+    pub(super) fn turn(&self, question: String) -> Result<OpenQuestion<'_>> {
         let turn = self.history.turn()?;
-        Ok(Question { conversation: self, message: Message::user(question), turn })
+        Ok(OpenQuestion { conversation: self, message: Message::user(question), turn })
     }
 
     pub(super) fn fork(&self) -> Result<Self> {
@@ -42,13 +42,13 @@ impl Messages {
 }
 
 /// A question that has not been answered yet.
-pub(super) struct Question<'a> {
+pub(super) struct OpenQuestion<'a> {
     conversation: &'a Messages,
     message: Message,
-    turn: Turn<'a>,
+    turn: TurnGuard<'a>,
 }
 
-impl Question<'_> {
+impl OpenQuestion<'_> {
     /// Returns the request: the transcript, followed by the question.
     pub(super) fn request(&self) -> ChatRequest {
         let mut messages = self.conversation.list();

@@ -79,7 +79,7 @@ pub(super) async fn extract(
     let ExtractOptions { chat, attempts, native } = options.unwrap_or_default();
     let mut request = prompt.with(Some(chat));
     Selection::complete(cx, &mut request)?;
-    let usual = llmspell_llm::ExtractOptions::default();
-    let options = llmspell_llm::ExtractOptions { attempts: attempts.unwrap_or(usual.attempts), native };
+    let usual = llmspell_llm::ExtractSpec::default();
+    let options = llmspell_llm::ExtractSpec { attempts: attempts.unwrap_or(usual.attempts), native };
     to_value(&llmspell_llm::extract(cx, request, &schema, options).await?.value)
 }

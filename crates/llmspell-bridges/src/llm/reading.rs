@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use futures_util::future::{AbortHandle, Abortable};
 use llmspell_core::capability::ReplyStream;
 use llmspell_core::chat::{ChatRequest, Reply};
-use llmspell_core::{Context, Error, ErrorKind, Held, Result};
+use llmspell_core::{Context, Error, ErrorKind, MemoryReservation, Result};
 
-use super::stream::{self, Piece};
+use super::stream::{self, StreamPart};
 use llmspell_llm::weight;
 
 /// A streamed answer. Dropping it stops the call.
@@ -20,17 +20,17 @@ pub struct Reading(Mutex<Read>);
 
 #[derive(Debug)]
 struct Read {
-    stage: Stage,
+    stage: ReadingStage,
     text: String,
     reply: Option<Reply>,
     /// The memory reservation for the request and the text.
-    held: Held,
+    held: MemoryReservation,
 }
 
 #[derive(Debug)]
-enum Stage {
+enum ReadingStage {
     /// The next part can be requested.
-    Ready(Source),
+    Ready(PartSource),
     /// A step is waiting for the next part.
     Waiting(AbortHandle),
     Over,
@@ -38,20 +38,20 @@ enum Stage {
 
 /// The source of the next part.
 #[derive(Debug)]
-enum Source {
+enum PartSource {
     /// The request, which is sent at the first step.
     Question(Box<ChatRequest>),
     Stream(Box<ReplyStream>),
 }
 
 /// Ends a reading whose step is dropped while it waits.
-struct Turn<'a>(&'a Reading);
+struct ReadingGuard<'a>(&'a Reading);
 
-impl Drop for Turn<'_> {
+impl Drop for ReadingGuard<'_> {
     fn drop(&mut self) {
         let mut read = self.0.read();
-        if matches!(read.stage, Stage::Waiting(_)) {
-            read.stage = Stage::Over;
+        if matches!(read.stage, ReadingStage::Waiting(_)) {
+            read.stage = ReadingStage::Over;
         }
     }
 }
@@ -79,7 +79,7 @@ pub(super) fn stop_all(cx: &Context) {
 impl Reading {
     pub(super) fn new(cx: &Context, request: ChatRequest) -> Result<Arc<Self>> {
         let held = cx.hold(weight(&request))?;
-        let stage = Stage::Ready(Source::Question(Box::new(request)));
+        let stage = ReadingStage::Ready(PartSource::Question(Box::new(request)));
         let reading = Arc::new(Self(Mutex::new(Read { stage, text: String::new(), reply: None, held })));
         cx.state::<Readings>().add(&reading);
         Ok(reading)
@@ -88,14 +88,14 @@ impl Reading {
     /// Waits for the next part of the text. Returns `None` at the end.
     pub(super) async fn next(&self, cx: &Context) -> Result<Option<String>> {
         let (handle, registration) = AbortHandle::new_pair();
-        let stage = mem::replace(&mut self.read().stage, Stage::Waiting(handle));
+        let stage = mem::replace(&mut self.read().stage, ReadingStage::Waiting(handle));
         let source = match stage {
-            Stage::Ready(source) => source,
-            Stage::Over => {
-                self.read().stage = Stage::Over;
+            ReadingStage::Ready(source) => source,
+            ReadingStage::Over => {
+                self.read().stage = ReadingStage::Over;
                 return Ok(None);
             }
-            waiting @ Stage::Waiting(_) => {
+            waiting @ ReadingStage::Waiting(_) => {
                 self.read().stage = waiting;
                 return Err(Error::new(
                     ErrorKind::Conflict,
@@ -104,11 +104,11 @@ impl Reading {
                 .hint("one loop reads a stream; ask again for another one"));
             }
         };
-        let _turn = Turn(self);
+        let _turn = ReadingGuard(self);
         let step = async {
             let mut stream = match source {
-                Source::Question(request) => Box::new(stream::open(cx, *request).await?),
-                Source::Stream(stream) => stream,
+                PartSource::Question(request) => Box::new(stream::open(cx, *request).await?),
+                PartSource::Stream(stream) => stream,
             };
             let piece = stream::piece(cx, &mut stream).await?;
             Ok::<_, Error>((stream, piece))
@@ -117,14 +117,14 @@ impl Reading {
         let Ok(step) = Abortable::new(step, registration).await else { return Ok(None) };
         let (stream, piece) = step?;
         match piece {
-            Piece::Text(text) => {
+            StreamPart::Text(text) => {
                 let mut read = self.read();
                 read.held.grow(text.len() as u64)?;
                 read.text.push_str(&text);
-                read.stage = Stage::Ready(Source::Stream(stream));
+                read.stage = ReadingStage::Ready(PartSource::Stream(stream));
                 Ok(Some(text))
             }
-            Piece::End(reply) => {
+            StreamPart::End(reply) => {
                 let whole = llmspell_llm::text_of(&reply).map(drop);
                 self.read().reply = Some(*reply);
                 whole.map(|()| None)
@@ -134,8 +134,8 @@ impl Reading {
 
     /// Stops the call. A step that is waiting returns `None`.
     pub(super) fn stop(&self) {
-        let stage = mem::replace(&mut self.read().stage, Stage::Over);
-        if let Stage::Waiting(handle) = stage {
+        let stage = mem::replace(&mut self.read().stage, ReadingStage::Over);
+        if let ReadingStage::Waiting(handle) = stage {
             handle.abort();
         }
     }

@@ -16,7 +16,7 @@ pub(super) enum Ending {
 }
 
 /// A part of a stream as a script receives it.
-pub(super) enum Piece {
+pub(super) enum StreamPart {
     Text(String),
     End(Box<Reply>),
 }
@@ -26,12 +26,12 @@ pub(super) async fn relay(cx: &Context, request: ChatRequest, on_chunk: &Callbac
     let mut stream = open(cx, request).await?;
     loop {
         match piece(cx, &mut stream).await? {
-            Piece::Text(text) => match on_chunk.call(vec![Value::Str(text)]).await? {
+            StreamPart::Text(text) => match on_chunk.call(vec![Value::Str(text)]).await? {
                 Value::Bool(false) => return Ok(Ending::Stopped(stream.text().to_owned())),
                 Value::Str(reason) => return Err(stopped(reason, stream.text())),
                 _ => {}
             },
-            Piece::End(reply) => return Ok(Ending::Whole(reply)),
+            StreamPart::End(reply) => return Ok(Ending::Whole(reply)),
         }
     }
 }
@@ -42,13 +42,13 @@ pub(super) async fn open(cx: &Context, mut request: ChatRequest) -> Result<Reply
 }
 
 /// Waits for the next part of the text, or the end.
-pub(super) async fn piece(cx: &Context, stream: &mut ReplyStream) -> Result<Piece> {
+pub(super) async fn piece(cx: &Context, stream: &mut ReplyStream) -> Result<StreamPart> {
     loop {
         let next = cx.cancellation().run_until_cancelled(stream.next()).await;
         match next.ok_or_else(Error::cancelled)?.transpose()? {
-            Some(Delta::Text { text }) => return Ok(Piece::Text(text)),
+            Some(Delta::Text { text }) => return Ok(StreamPart::Text(text)),
             Some(Delta::Reasoning { .. }) => {}
-            Some(Delta::End { reply }) => return Ok(Piece::End(reply)),
+            Some(Delta::End { reply }) => return Ok(StreamPart::End(reply)),
             None => return Err(Error::internal("a stream ended without an end")),
         }
     }

@@ -7,7 +7,7 @@
 use html5gum::{DefaultEmitter, StartTag, Token, Tokenizer};
 use llmspell_core::{Meter, Result};
 
-use super::writer::{Mark, Writer};
+use super::writer::{Mark, MarkdownWriter};
 
 /// The number of tokens between two checks of the run's limits.
 const STRIDE: usize = 1024;
@@ -62,7 +62,7 @@ const BLOCKS: &[&[u8]] = &[
 pub(super) fn markdown(meter: &Meter, html: &str) -> Result<String> {
     let mut emitter = DefaultEmitter::default();
     emitter.naively_switch_states(true);
-    let mut page = Page { writer: Writer::default(), skipping: None };
+    let mut page = Page { writer: MarkdownWriter::default(), skipping: None };
     for (number, Ok(token)) in Tokenizer::new_with_emitter(html, emitter).enumerate() {
         page.token(token);
         if number % STRIDE == 0 {
@@ -74,7 +74,7 @@ pub(super) fn markdown(meter: &Meter, html: &str) -> Result<String> {
 }
 
 struct Page {
-    writer: Writer,
+    writer: MarkdownWriter,
     /// The skipped element that is open, and how many elements of its name are nested.
     skipping: Option<(&'static [u8], u32)>,
 }

@@ -43,7 +43,7 @@ struct Marked {
 }
 
 /// A link that is open.
-struct Link {
+struct OpenLink {
     address: String,
     /// Whether the opening bracket is written. It is written before the first word.
     written: bool,
@@ -52,7 +52,7 @@ struct Link {
 }
 
 /// A block that determines how each of its lines begins.
-enum Frame {
+enum BlockFrame {
     Quote,
     /// A list, with the number of its next item if it is numbered.
     List(Option<u64>),
@@ -69,11 +69,11 @@ struct Code {
 
 /// A Markdown writer. No call looks back further than the current line.
 #[derive(Default)]
-pub(super) struct Writer {
+pub(super) struct MarkdownWriter {
     out: String,
-    frames: Vec<Frame>,
+    frames: Vec<BlockFrame>,
     marks: Vec<Marked>,
-    link: Option<Link>,
+    link: Option<OpenLink>,
     code: Option<Code>,
     table: Option<Table>,
     /// The number of line ends to write before the next word.
@@ -94,7 +94,7 @@ pub(super) struct Writer {
     line: usize,
 }
 
-impl Writer {
+impl MarkdownWriter {
     /// Returns the number of bytes written so far.
     pub(super) fn len(&self) -> usize {
         self.out.len()
@@ -187,7 +187,7 @@ impl Writer {
         self.close_link();
         let address = address.map(|address| plain_address(&address)).filter(|address| !address.is_empty());
         if self.code.is_none() {
-            self.link = address.map(|address| Link { address, written: false, marks: self.marks.len() });
+            self.link = address.map(|address| OpenLink { address, written: false, marks: self.marks.len() });
         }
     }
 
@@ -250,22 +250,22 @@ impl Writer {
 
     pub(super) fn open_quote(&mut self) {
         self.paragraph();
-        self.push(Frame::Quote);
+        self.push(BlockFrame::Quote);
     }
 
     pub(super) fn close_quote(&mut self) {
         self.paragraph();
-        self.pop(|frame| matches!(frame, Frame::Quote));
+        self.pop(|frame| matches!(frame, BlockFrame::Quote));
     }
 
     /// Begins a list. A numbered list starts at `first`.
     pub(super) fn open_list(&mut self, first: Option<u64>) {
         self.break_lines(self.around_list());
-        self.push(Frame::List(first));
+        self.push(BlockFrame::List(first));
     }
 
     pub(super) fn close_list(&mut self) {
-        self.pop(|frame| matches!(frame, Frame::List(_)));
+        self.pop(|frame| matches!(frame, BlockFrame::List(_)));
         self.break_lines(self.around_list());
     }
 
@@ -276,20 +276,20 @@ impl Writer {
         }
         self.marker.clear();
         match self.frames.last_mut() {
-            Some(Frame::List(Some(number))) => {
+            Some(BlockFrame::List(Some(number))) => {
                 let _ = write!(self.marker, "{number}. ");
                 *number = number.saturating_add(1);
             }
             _ => self.marker.push_str("- "),
         }
         self.marks_item = self.frames.len() < MAX_DEPTH;
-        self.push(Frame::Item(self.marker.len()));
+        self.push(BlockFrame::Item(self.marker.len()));
     }
 
     pub(super) fn close_item(&mut self) {
         self.break_lines(1);
-        let open = self.frames.iter().rposition(|frame| matches!(frame, Frame::Item(_)));
-        let list = self.frames.iter().rposition(|frame| matches!(frame, Frame::List(_)));
+        let open = self.frames.iter().rposition(|frame| matches!(frame, BlockFrame::Item(_)));
+        let list = self.frames.iter().rposition(|frame| matches!(frame, BlockFrame::List(_)));
         if let Some(open) = open.filter(|_| open > list && self.code.is_none() && !self.in_cell()) {
             self.frames.truncate(open);
             self.marker.clear();

@@ -6,7 +6,7 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use llmspell_bridges::BRIDGES;
 use llmspell_core::bridge::{Arguments, Handler};
-use llmspell_core::callback::Call;
+use llmspell_core::callback::CallbackCall;
 use llmspell_core::capability::{ModelListing, ModelRef, Models, ProviderInfo};
 use llmspell_core::chat::{ChatRequest, Delta, ModelInfo, Reply, Usage};
 use llmspell_core::effect::Permit;
@@ -63,7 +63,7 @@ type Answer = Box<dyn Fn(Vec<Value>) -> Result<Value> + Send + Sync>;
 struct Host(Answer);
 
 impl CallbackHost for Host {
-    fn call(&self, call: Call) -> BoxFuture<'static, Result<Value>> {
+    fn call(&self, call: CallbackCall) -> BoxFuture<'static, Result<Value>> {
         ready((self.0)(call.arguments)).boxed()
     }
 

@@ -8,7 +8,7 @@ use llmspell::{Diagnostic, Engine, Error, Result, Runtime, Source, Spell};
 use crate::args::Format;
 use crate::exit::{self, Exit};
 use crate::language::EntryArgs;
-use crate::report::{Report, say};
+use crate::report::{Reporter, say};
 use crate::stdout::print_json;
 
 /// How many levels of folders in a spell's folder are searched.
@@ -30,7 +30,7 @@ pub(crate) struct CheckArgs {
 }
 
 impl CheckArgs {
-    pub(crate) fn execute(self, report: &Report) -> Result<Exit> {
+    pub(crate) fn execute(self, report: &Reporter) -> Result<Exit> {
         let runtime = Runtime::builder().build()?;
         let mut found = Vec::new();
         let mut worst = Exit::DONE;
@@ -63,7 +63,7 @@ fn check(
     runtime: &Runtime,
     entry: EntryArgs,
     path: &Path,
-    report: &Report,
+    report: &Reporter,
 ) -> Result<(String, Vec<Diagnostic>)> {
     let spell = entry.load(path)?;
     for warning in &spell.manifest().warnings {

@@ -18,7 +18,7 @@ impl DocArgs {
     pub(crate) fn execute(self) -> Result<Exit> {
         let runtime = Runtime::builder().build()?;
         let bridges = reference::bridges(&runtime);
-        let furniture = runtime.engines().furniture();
-        print(&reference::text(&bridges, &furniture, self.name.as_deref())?)
+        let prelude_docs = runtime.engines().prelude_docs();
+        print(&reference::text(&bridges, &prelude_docs, self.name.as_deref())?)
     }
 }

@@ -8,9 +8,9 @@ use llmspell::Result;
 use llmspell::chat::{Capabilities, ModelInfo};
 
 use crate::args::Format;
-use crate::connect::{self, Wanted};
+use crate::connect::{self, WantedModels};
 use crate::exit::Exit;
-use crate::report::Report;
+use crate::report::Reporter;
 use crate::stdout::{print, print_json};
 use crate::terminal;
 
@@ -27,9 +27,10 @@ pub(crate) struct ModelsArgs {
 }
 
 impl ModelsArgs {
-    pub(crate) async fn execute(self, report: &Report) -> Result<Exit> {
+    pub(crate) async fn execute(self, report: &Reporter) -> Result<Exit> {
         let connected =
-            connect::models(Wanted { provider: self.provider.as_deref(), ..Wanted::default() }).await?;
+            connect::models(WantedModels { provider: self.provider.as_deref(), ..WantedModels::default() })
+                .await?;
         if let Some(note) = connected.notice.and_then(|notice| report.note(&notice)) {
             crate::report::say(&note);
         }

@@ -8,9 +8,9 @@ use llmspell::capability::ProviderInfo;
 use serde::Serialize;
 
 use crate::args::Format;
-use crate::connect::{self, Wanted};
+use crate::connect::{self, WantedModels};
 use crate::exit::Exit;
-use crate::report::Report;
+use crate::report::Reporter;
 use crate::stdout::{print, print_json};
 use crate::terminal::escape_name;
 
@@ -25,15 +25,15 @@ pub(crate) struct ProvidersArgs {
 }
 
 #[derive(Serialize)]
-struct Listed {
+struct ListedProvider {
     #[serde(flatten)]
     info: ProviderInfo,
     default: bool,
 }
 
 impl ProvidersArgs {
-    pub(crate) async fn execute(self, report: &Report) -> Result<Exit> {
-        let connected = connect::models(Wanted::default()).await?;
+    pub(crate) async fn execute(self, report: &Reporter) -> Result<Exit> {
+        let connected = connect::models(WantedModels::default()).await?;
         if let Some(note) = connected.notice.and_then(|notice| report.note(&notice)) {
             crate::report::say(&note);
         }
@@ -41,7 +41,8 @@ impl ProvidersArgs {
         match self.output {
             Format::Json => {
                 let listed = providers.into_iter().enumerate();
-                let listed: Vec<_> = listed.map(|(at, info)| Listed { info, default: at == 0 }).collect();
+                let listed: Vec<_> =
+                    listed.map(|(at, info)| ListedProvider { info, default: at == 0 }).collect();
                 print_json(&listed)
             }
             Format::Text => print(&table(&providers)),

@@ -2,9 +2,9 @@
 
 pub(crate) mod allow;
 mod dry;
+pub(crate) mod execute;
 pub(crate) mod grants;
 mod params;
-pub(crate) mod perform;
 mod question;
 pub(crate) mod trace;
 
@@ -16,18 +16,18 @@ use llmspell::{Error, Limits, Map, Permissions, Recording, Result, Spell};
 
 use self::allow::Allow;
 use self::dry::Preview;
-use self::grants::{By, Grants, lines};
-use self::perform::{Conduct, New, Plan, Start, Written};
-use self::question::Answer;
-use crate::commands::runs::Again;
-use crate::connect::{self, Connected, Wanted};
-use crate::console::Reader;
+use self::execute::{FreshRun, JournalTarget, RunPlan, RunSettings, RunStart};
+use self::grants::{GrantSource, Grants, lines};
+use self::question::UserAnswer;
+use crate::commands::runs::ResumePlan;
+use crate::connect::{self, ConnectedProviders, WantedModels};
+use crate::console::StdinReader;
 use crate::environment;
 use crate::exit::Exit;
+use crate::grant_store::GrantStore;
 use crate::language::EntryArgs;
-use crate::remembered::Memory;
-use crate::report::{Report, say};
-use crate::screen::{Output, Screen};
+use crate::report::{Reporter, say};
+use crate::run_view::{Output, Screen};
 use crate::signals::Interrupts;
 
 /// Flags that a replayed or resumed run cannot have, because it has its original values.
@@ -59,7 +59,7 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     entry: EntryArgs,
     #[command(flatten)]
-    conduct: Conduct,
+    settings: RunSettings,
     /// What to write to stdout
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -83,29 +83,29 @@ pub(crate) struct RunArgs {
 }
 
 /// The part of a run's plan that needs no question and no connection.
-struct Draft {
+struct RunDraft {
     spell: Spell,
     params: Map,
     grants: Grants,
     /// The store of remembered grants; `None` if no permission is open.
-    memory: Option<Memory>,
+    memory: Option<GrantStore>,
 }
 
 impl RunArgs {
-    pub(crate) async fn execute(self, report: &Report) -> Result<Exit> {
+    pub(crate) async fn execute(self, report: &Reporter) -> Result<Exit> {
         if self.dry_run {
             return self.preview(report).await;
         }
         let mut screen = Screen::new(report, self.output);
         let plan = self.plan(report, &mut screen).await;
-        perform::perform(plan, &mut screen, report).await
+        execute::perform(plan, &mut screen, report).await
     }
 
     /// Shows what would run.
-    async fn preview(self, report: &Report) -> Result<Exit> {
-        let Draft { spell, params, grants, .. } = self.draft(report)?;
-        let wanted = Wanted { offline: true, ..self.wanted() };
-        let Connected { models, default_model, fallback, notice } = connect::models(wanted).await?;
+    async fn preview(self, report: &Reporter) -> Result<Exit> {
+        let RunDraft { spell, params, grants, .. } = self.draft(report)?;
+        let wanted = WantedModels { offline: true, ..self.wanted() };
+        let ConnectedProviders { models, default_model, fallback, notice } = connect::models(wanted).await?;
         let model = default_model.as_deref().or(spell.manifest().model.as_deref());
         let (model, note) = match models.resolve(None, model) {
             // Without a provider, naming a model would be a guess.
@@ -115,40 +115,40 @@ impl RunArgs {
         };
         let fallback = fallback.unwrap_or_else(|| spell.manifest().fallback.clone());
         let mut limits = spell.manifest().limits.over(Limits::default());
-        self.conduct.limits.apply(&mut limits);
+        self.settings.limits.apply(&mut limits);
         Preview::new(&spell, params, &grants, &limits, model, fallback, note)?.show(self.output, report)
     }
 
     /// Determines everything that a run needs.
-    async fn plan(self, report: &Report, screen: &mut Screen<'_>) -> Result<Plan> {
+    async fn plan(self, report: &Reporter, screen: &mut Screen<'_>) -> Result<RunPlan> {
         if let Some(file) = &self.replay {
             let spell = self.spell()?;
-            let start = Start::Replay(Box::new(Recording::read(file)?));
-            return Plan::offline(spell, start, self.conduct);
+            let start = RunStart::Replay(Box::new(Recording::read(file)?));
+            return RunPlan::offline(spell, start, self.settings);
         }
         if let Some(run) = &self.resume {
-            return Again::with(self.spell()?).plan(run, self.conduct, screen).await;
+            return ResumePlan::with(self.spell()?).plan(run, self.settings, screen).await;
         }
         let mut draft = self.draft(report)?;
-        let mut reader = Reader::default();
+        let mut reader = StdinReader::default();
         let mut interrupts = Interrupts::listen()?;
         self.settle(&mut draft, report, &mut reader, &mut interrupts).await?;
-        let Connected { models, default_model: model, fallback, notice } = tokio::select! {
+        let ConnectedProviders { models, default_model: model, fallback, notice } = tokio::select! {
             connected = connect::models(self.wanted()) => connected?,
             () = interrupts.next() => return Err(Error::cancelled()),
         };
         screen.notice(notice);
         let cache = if self.no_journal { None } else { environment::run_store() };
         let journal = match self.record {
-            Some(file) => Written::To(file),
-            None => cache.clone().map_or(Written::Nowhere, Written::Kept),
+            Some(file) => JournalTarget::To(file),
+            None => cache.clone().map_or(JournalTarget::Nowhere, JournalTarget::Kept),
         };
         let (permissions, params) = (draft.grants.effective(), draft.params);
-        let start = Start::New(Box::new(New { params, permissions, model, fallback, journal }));
+        let start = RunStart::New(Box::new(FreshRun { params, permissions, model, fallback, journal }));
         let (spell, models) = (draft.spell, Some(models));
-        let Conduct { limits, trace, .. } = self.conduct;
+        let RunSettings { limits, trace, .. } = self.settings;
         let trace = trace.trace();
-        Ok(Plan { spell, start, limits, trace, models, cache, reader, interrupts })
+        Ok(RunPlan { spell, start, limits, trace, models, cache, reader, interrupts })
     }
 
     fn spell(&self) -> Result<Spell> {
@@ -156,7 +156,7 @@ impl RunArgs {
     }
 
     /// Determines the spell, its parameters and its grants, as far as possible without a question.
-    fn draft(&self, report: &Report) -> Result<Draft> {
+    fn draft(&self, report: &Reporter) -> Result<RunDraft> {
         let spell = self.spell()?;
         for warning in &spell.manifest().warnings {
             report.warn(&format!("{}: {warning}", self.spell.join("spell.yaml").display()));
@@ -168,23 +168,23 @@ impl RunArgs {
         let mut grants = Grants::new(flags, spell.asked().clone());
         let mut memory = None;
         if self.allow.asked {
-            grants.settle_all(By::AllowAsked);
+            grants.settle_all(GrantSource::AllowAsked);
         } else if !grants.open().is_empty() {
-            memory = Memory::of(&spell, &self.spell);
-            match memory.as_ref().map(Memory::recall).transpose() {
-                Ok(granted) => grants.settle(By::Remembered, &granted.unwrap_or_default()),
+            memory = GrantStore::of(&spell, &self.spell);
+            match memory.as_ref().map(GrantStore::recall).transpose() {
+                Ok(granted) => grants.settle(GrantSource::Remembered, &granted.unwrap_or_default()),
                 Err(error) => report.warn(&format!("{error}: nothing is remembered")),
             }
         }
-        Ok(Draft { spell, params, grants, memory })
+        Ok(RunDraft { spell, params, grants, memory })
     }
 
     /// Asks the user about permissions that the spell requests and nobody has granted, if there is a user to ask.
     async fn settle(
         &self,
-        draft: &mut Draft,
-        report: &Report,
-        reader: &mut Reader,
+        draft: &mut RunDraft,
+        report: &Reporter,
+        reader: &mut StdinReader,
         interrupts: &mut Interrupts,
     ) -> Result<()> {
         let note = |what: &str, permissions: &Permissions| {
@@ -192,7 +192,7 @@ impl RunArgs {
                 report.note(&format!("{what}: {line}")).iter().for_each(|note| say(note));
             }
         };
-        for (_, granted) in draft.grants.settled().filter(|(by, _)| *by == By::AllowAsked) {
+        for (_, granted) in draft.grants.settled().filter(|(by, _)| *by == GrantSource::AllowAsked) {
             note("granted", granted);
         }
         let open = draft.grants.open().clone();
@@ -211,24 +211,24 @@ impl RunArgs {
         draft.spell.digest()?;
         let memory = draft.memory.as_ref();
         match question::ask(&draft.spell, &open, memory.is_some(), reader, interrupts).await? {
-            Answer::No => return Ok(()),
-            Answer::Once => {}
-            Answer::Always => {
+            UserAnswer::No => return Ok(()),
+            UserAnswer::Once => {}
+            UserAnswer::Always => {
                 if let Some(Err(error)) = memory.map(|memory| memory.keep(&open)) {
                     report.warn(&format!("{error}: the answer is good for this run"));
                 }
             }
         }
-        draft.grants.settle_all(By::Answer);
+        draft.grants.settle_all(GrantSource::Answer);
         Ok(())
     }
 
-    fn wanted(&self) -> Wanted<'_> {
-        Wanted {
+    fn wanted(&self) -> WantedModels<'_> {
+        WantedModels {
             provider: self.provider.as_deref(),
             model: self.model.as_deref(),
-            fallback: &self.conduct.pace.fallback,
-            pace: self.conduct.pace.of_provider(),
+            fallback: &self.settings.pace.fallback,
+            pace: self.settings.pace.of_provider(),
             offline: false,
         }
     }

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use llmspell::{Error, Result, RunStore, StoredRun};
 
-pub(crate) use self::resume::Again;
+pub(crate) use self::resume::ResumePlan;
 use crate::environment;
 use crate::exit::Exit;
-use crate::report::Report;
+use crate::report::Reporter;
 
 /// Lists stored runs, the newest first
 ///
@@ -24,13 +24,13 @@ use crate::report::Report;
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct RunsArgs {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<RunsCommand>,
     #[command(flatten)]
     list: list::ListArgs,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum RunsCommand {
     Show(show::ShowArgs),
     Resume(Box<resume::ResumeArgs>),
     Diff(compare::DiffArgs),
@@ -38,13 +38,13 @@ enum Command {
 }
 
 impl RunsArgs {
-    pub(crate) async fn execute(self, report: &Report) -> Result<Exit> {
+    pub(crate) async fn execute(self, report: &Reporter) -> Result<Exit> {
         match self.command {
             None => self.list.execute(report).await,
-            Some(Command::Show(args)) => args.execute(report).await,
-            Some(Command::Resume(args)) => args.execute(report).await,
-            Some(Command::Diff(args)) => args.execute().await,
-            Some(Command::Prune(args)) => args.execute(report).await,
+            Some(RunsCommand::Show(args)) => args.execute(report).await,
+            Some(RunsCommand::Resume(args)) => args.execute(report).await,
+            Some(RunsCommand::Diff(args)) => args.execute().await,
+            Some(RunsCommand::Prune(args)) => args.execute(report).await,
         }
     }
 }

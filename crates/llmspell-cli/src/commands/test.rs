@@ -4,20 +4,20 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use llmspell::testing::{CaseReport, CaseState, Record, TestReport, Tests};
+use llmspell::testing::{CaseReport, CaseState, RecordingSettings, TestReport, Tests};
 use llmspell::{Error, Result, Runtime, Spell};
 use serde::Serialize;
 use tokio::sync::Notify;
 
 use super::run::allow::Allow;
-use super::run::grants::{By, Grants, lines};
-use super::run::perform::{PATIENCE, Pace, end_now};
+use super::run::execute::{PATIENCE, RateFlags, end_now};
+use super::run::grants::{GrantSource, Grants, lines};
 use crate::args::Format;
-use crate::connect::{self, Connected, Wanted};
+use crate::connect::{self, ConnectedProviders, WantedModels};
 use crate::environment;
 use crate::exit::Exit;
-use crate::figures;
-use crate::report::{Report, say};
+use crate::format;
+use crate::report::{Reporter, say};
 use crate::signals::Interrupts;
 use crate::stdout::{print, print_json};
 use crate::terminal::escape_name;
@@ -27,7 +27,7 @@ use crate::terminal::escape_name;
 /// A test is a script in the spell's folder `tests`, or one named like main.test.luau; `llmspell doc test` documents
 /// its functions. The exit code is 1 when a case fails.
 #[derive(Debug, Args)]
-#[command(mut_group("Allow", |group| group.requires("update")), mut_group("Pace", |group| group.requires("update")))]
+#[command(mut_group("Allow", |group| group.requires("update")), mut_group("RateFlags", |group| group.requires("update")))]
 pub(crate) struct TestArgs {
     /// The spell's folder
     #[arg(default_value = ".")]
@@ -51,20 +51,20 @@ pub(crate) struct TestArgs {
     #[arg(long, requires = "update")]
     provider: Option<String>,
     #[command(flatten)]
-    pace: Pace,
+    pace: RateFlags,
     #[command(flatten)]
     allow: Allow,
 }
 
 impl TestArgs {
-    pub(crate) async fn execute(self, report: &Report) -> Result<Exit> {
+    pub(crate) async fn execute(self, report: &Reporter) -> Result<Exit> {
         let mut interrupts = Interrupts::listen()?;
         let tests = tokio::select! {
             tests = self.tests(report) => tests?,
             () = interrupts.next() => return Err(Error::cancelled()),
         };
         let shown = report.on_stdout();
-        let (mut list, unheard) = (List::default(), Notify::new());
+        let (mut list, unheard) = (CaseList::default(), Notify::new());
         let mut heard = Ok(Exit::DONE);
         let each = |case: &CaseReport| {
             if self.output == Format::Text && matches!(heard, Ok(Exit::DONE)) {
@@ -96,7 +96,7 @@ impl TestArgs {
     }
 
     /// Prepares the tests.
-    async fn tests(&self, report: &Report) -> Result<Tests> {
+    async fn tests(&self, report: &Reporter) -> Result<Tests> {
         let spell = Spell::load(&self.spell)?;
         for warning in &spell.manifest().warnings {
             report.warn(&format!("{}: {warning}", self.spell.join("spell.yaml").display()));
@@ -105,19 +105,19 @@ impl TestArgs {
         // processor.
         let builder = Runtime::builder().workers(1).on_stuck(PATIENCE, end_now);
         let tests = if self.update {
-            let Connected { models, default_model: model, fallback, notice } =
+            let ConnectedProviders { models, default_model: model, fallback, notice } =
                 connect::models(self.wanted()).await?;
             notice.and_then(|notice| report.note(&notice)).iter().for_each(|note| say(note));
             let mut grants =
                 Grants::new(self.allow.granted(&environment::working_folder()?), spell.asked().clone());
             if self.allow.asked {
-                grants.settle_all(By::AllowAsked);
+                grants.settle_all(GrantSource::AllowAsked);
             }
             for line in lines(grants.open()) {
                 let note = report.note(&format!("asked for and not granted: {line}"));
                 note.iter().for_each(|note| say(note));
             }
-            Tests::new(&builder.models(models).build()?, spell)?.record(Record {
+            Tests::new(&builder.models(models).build()?, spell)?.record(RecordingSettings {
                 permissions: grants.effective(),
                 model,
                 fallback,
@@ -131,8 +131,8 @@ impl TestArgs {
         })
     }
 
-    fn wanted(&self) -> Wanted<'_> {
-        Wanted {
+    fn wanted(&self) -> WantedModels<'_> {
+        WantedModels {
             provider: self.provider.as_deref(),
             model: self.model.as_deref(),
             fallback: &self.pace.fallback,
@@ -144,14 +144,14 @@ impl TestArgs {
 
 /// The list of cases that is printed while they run.
 #[derive(Default)]
-struct List {
+struct CaseList {
     /// The last file name that was printed.
     file: String,
 }
 
-impl List {
+impl CaseList {
     /// Returns the line of a case, after a line for its file if that is another one.
-    fn line(&mut self, case: &CaseReport, report: &Report) -> String {
+    fn line(&mut self, case: &CaseReport, report: &Reporter) -> String {
         let mut text = String::new();
         if self.file != case.file {
             // Writing to a string cannot fail.
@@ -161,12 +161,12 @@ impl List {
         let name = escape_name(&case.name);
         let _ = match case.state {
             CaseState::Passed => {
-                writeln!(text, "  {}    {name}  {}", report.good("ok"), figures::seconds(case.seconds))
+                writeln!(text, "  {}    {name}  {}", report.good("ok"), format::seconds(case.seconds))
             }
             // A case that had not begun when its file ended has no duration.
             CaseState::Failed if case.seconds == 0.0 => writeln!(text, "  {}  {name}", report.bad("FAIL")),
             CaseState::Failed => {
-                writeln!(text, "  {}  {name}  {}", report.bad("FAIL"), figures::seconds(case.seconds))
+                writeln!(text, "  {}  {name}  {}", report.bad("FAIL"), format::seconds(case.seconds))
             }
             CaseState::Skipped => writeln!(text, "  skip  {name}"),
         };
@@ -176,7 +176,7 @@ impl List {
 
 /// Returns why cases failed, and what they printed before. An error that ended a file failed all remaining cases, and
 /// is shown once.
-fn failures(came: &TestReport, report: &Report) -> String {
+fn failures(came: &TestReport, report: &Reporter) -> String {
     let mut text = String::from("\n");
     let mut failed = came.cases.iter().filter(|case| case.state == CaseState::Failed).peekable();
     while let Some(case) = failed.next() {

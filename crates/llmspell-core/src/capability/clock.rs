@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::context::Context;
-use crate::effect::{Ask, Permit};
+use crate::effect::{EffectRequest, Permit};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A clock, implemented by the embedder.
@@ -35,7 +35,7 @@ impl GatedClock<'_> {
     /// Returns an error when the runtime has no clock, or the run has ended.
     pub fn now(&self) -> Result<Duration> {
         let clock = self.capability()?;
-        self.0.gate_now(Ask::new("clock", "now", &())?, |permit| {
+        self.0.gate_now(EffectRequest::new("clock", "now", &())?, |permit| {
             Ok(clock.now(permit).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
         })
     }
@@ -46,7 +46,7 @@ impl GatedClock<'_> {
     /// Returns an error when the runtime has no clock, or the run has ended.
     pub fn ticks(&self) -> Result<Duration> {
         let clock = self.capability()?;
-        self.0.gate_now(Ask::new("clock", "ticks", &())?, |permit| Ok(clock.ticks(permit)))
+        self.0.gate_now(EffectRequest::new("clock", "ticks", &())?, |permit| Ok(clock.ticks(permit)))
     }
 
     fn capability(&self) -> Result<&dyn Clock> {
@@ -58,7 +58,7 @@ impl GatedClock<'_> {
     /// # Errors
     /// Returns an error when the run ends during the sleep.
     pub async fn sleep(&self, time: Duration) -> Result<()> {
-        let ask = Ask::new("clock", "sleep", &time)?;
+        let ask = EffectRequest::new("clock", "sleep", &time)?;
         let slept = async move {
             tokio::time::sleep(time).await;
             Ok(())
@@ -88,7 +88,7 @@ impl GatedRandom<'_> {
     /// Returns an error when the runtime has no randomness, or the run has ended.
     pub fn list(&self, count: usize) -> Result<Vec<u8>> {
         let random = self.0.random_capability().ok_or_else(|| missing("randomness"))?;
-        self.0.gate_now(Ask::new("random", "bytes", &count)?, |permit| {
+        self.0.gate_now(EffectRequest::new("random", "bytes", &count)?, |permit| {
             let mut bytes = vec![0; count];
             random.fill(permit, &mut bytes)?;
             Ok(bytes)

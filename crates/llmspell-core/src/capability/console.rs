@@ -6,9 +6,9 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::context::{Context, Event};
-use crate::effect::{Ask, Permit};
+use crate::effect::{EffectRequest, Permit};
 use crate::error::{Error, ErrorKind, Result};
-use crate::held::Held;
+use crate::memory_reservation::MemoryReservation;
 
 /// Reads lines that the user types. Output goes to the context's sink instead.
 pub trait Console: Send + Sync {
@@ -42,7 +42,7 @@ impl GatedConsole<'_> {
                 .hint("run the spell on a terminal, or give it input with a pipe")
         })?;
         self.0.meter().charge_output(prompt.len() as u64)?;
-        let ask = Ask::new("console", "read_line", &prompt)?;
+        let ask = EffectRequest::new("console", "read_line", &prompt)?;
         let flushed = self.0.flushed();
         let live = |permit| async move {
             flushed.await;
@@ -58,7 +58,7 @@ impl GatedConsole<'_> {
     /// When the output limit or the memory limit is reached.
     pub fn progress(&self, total: Option<u64>, label: String) -> Result<GatedProgress> {
         let cx = self.0.clone();
-        let now = Progress { id: cx.next_bar(), label, total, ..Progress::default() };
+        let now = ProgressUpdate { id: cx.next_bar(), label, total, ..ProgressUpdate::default() };
         let held = (cx.hold(now.weight())?, cx.hold(0)?);
         cx.show(&now)?;
         Ok(GatedProgress { cx, bar: Mutex::new(Bar { now, held }) })
@@ -67,7 +67,7 @@ impl GatedConsole<'_> {
 
 /// The state of a progress bar.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
+pub struct ProgressUpdate {
     /// Its number, unique within a run and its child runs.
     pub id: u64,
     /// The name of the work.
@@ -82,7 +82,7 @@ pub struct Progress {
     pub finished: bool,
 }
 
-impl Progress {
+impl ProgressUpdate {
     /// Returns the bytes to charge for one update.
     fn weight(&self) -> u64 {
         const NUMBERS: u64 = 32;
@@ -91,7 +91,7 @@ impl Progress {
 }
 
 impl Context {
-    fn show(&self, now: &Progress) -> Result<()> {
+    fn show(&self, now: &ProgressUpdate) -> Result<()> {
         self.meter().charge_output(now.weight())?;
         self.emit(Event::Progress(now.clone()));
         Ok(())
@@ -107,9 +107,9 @@ pub struct GatedProgress {
 
 #[derive(Debug)]
 struct Bar {
-    now: Progress,
+    now: ProgressUpdate,
     /// The memory of the label and the message.
-    held: (Held, Held),
+    held: (MemoryReservation, MemoryReservation),
 }
 
 impl GatedProgress {

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::context::Context;
-use crate::effect::{Ask, Permit};
+use crate::effect::{EffectRequest, Permit};
 use crate::error::{Error, ErrorKind, Result};
-use crate::held::Held;
+use crate::memory_reservation::MemoryReservation;
 use crate::path::{Covered, InnerPath, cover};
 use crate::permission::{Grant, normal};
 use crate::value::Value;
@@ -48,7 +48,7 @@ pub struct FileInfo {
 /// [`FilePermit::refusal`], the error for a path that is not granted.
 pub trait Files: Send + Sync {
     /// Reads a whole file. Its size is taken from `room` before it is read.
-    fn read(&self, permit: FilePermit, room: Room) -> BoxFuture<'static, Result<Vec<u8>>>;
+    fn read(&self, permit: FilePermit, room: MemoryBudget) -> BoxFuture<'static, Result<Vec<u8>>>;
 
     /// Writes a whole file atomically, and creates its folders.
     fn write(&self, permit: FilePermit, bytes: Vec<u8>) -> BoxFuture<'static, Result<()>>;
@@ -137,12 +137,12 @@ fn refusal(path: &str, access: Access) -> Error {
 /// Memory that the host takes from the run's `memory` limit before it allocates. It is returned when the last clone is
 /// dropped.
 #[derive(Debug, Clone)]
-pub struct Room {
+pub struct MemoryBudget {
     cx: Context,
-    held: Arc<Mutex<Vec<Held>>>,
+    held: Arc<Mutex<Vec<MemoryReservation>>>,
 }
 
-impl Room {
+impl MemoryBudget {
     pub(crate) fn new(cx: &Context) -> Self {
         Self { cx: cx.clone(), held: Arc::default() }
     }
@@ -160,13 +160,13 @@ impl Room {
 
 /// The recorded form of a write: a digest instead of the data, which may be large.
 #[derive(Debug, Serialize)]
-pub(super) struct Written<'a> {
+pub(super) struct WriteRequest<'a> {
     path: &'a str,
     bytes: usize,
     sha256: String,
 }
 
-impl<'a> Written<'a> {
+impl<'a> WriteRequest<'a> {
     pub(super) fn new(path: &'a str, bytes: &[u8]) -> Self {
         Self { path, bytes: bytes.len(), sha256: sha256(bytes) }
     }
@@ -196,12 +196,12 @@ impl GatedFiles<'_> {
     /// When the path is not granted, or the file does not exist, is too large or is not UTF-8.
     pub async fn read(&self, path: &str) -> Result<String> {
         let (files, covered, room) =
-            (self.capability()?, self.covered(path, Access::Read)?, Room::new(self.0));
+            (self.capability()?, self.covered(path, Access::Read)?, MemoryBudget::new(self.0));
         let live = |permit| {
             let reading = files.read(covered.permit(permit), room.clone());
             async move { text(reading.await?, path).map_err(|error| error.hint("`fs.read_bytes` reads any file")) }
         };
-        self.0.gate(Ask::new("files", "read", &path)?, live).await
+        self.0.gate(EffectRequest::new("files", "read", &path)?, live).await
     }
 
     /// Reads a whole file as bytes.
@@ -210,12 +210,12 @@ impl GatedFiles<'_> {
     /// When the path is not granted, or the file does not exist or is too large.
     pub async fn read_bytes(&self, path: &str) -> Result<Value> {
         let (files, covered, room) =
-            (self.capability()?, self.covered(path, Access::Read)?, Room::new(self.0));
+            (self.capability()?, self.covered(path, Access::Read)?, MemoryBudget::new(self.0));
         let live = |permit| {
             let reading = files.read(covered.permit(permit), room.clone());
             async move { reading.await.map(Value::Bytes) }
         };
-        self.0.gate(Ask::new("files", "read_bytes", &path)?, live).await
+        self.0.gate(EffectRequest::new("files", "read_bytes", &path)?, live).await
     }
 
     /// Writes a whole file atomically, and creates its folders.
@@ -224,7 +224,7 @@ impl GatedFiles<'_> {
     /// When the path is not granted, or cannot be written.
     pub async fn write(&self, path: &str, bytes: Vec<u8>) -> Result<()> {
         let (files, covered) = (self.capability()?, self.covered(path, Access::Write)?);
-        let ask = Ask::new("files", "write", &Written::new(path, &bytes))?;
+        let ask = EffectRequest::new("files", "write", &WriteRequest::new(path, &bytes))?;
         self.0.gate(ask, |permit| files.write(covered.permit(permit), bytes)).await
     }
 
@@ -234,7 +234,7 @@ impl GatedFiles<'_> {
     /// When the path is not granted, or cannot be written.
     pub async fn append(&self, path: &str, bytes: Vec<u8>) -> Result<()> {
         let (files, covered) = (self.capability()?, self.covered(path, Access::Write)?);
-        let ask = Ask::new("files", "append", &Written::new(path, &bytes))?.once(Value::Nil);
+        let ask = EffectRequest::new("files", "append", &WriteRequest::new(path, &bytes))?.once(Value::Nil);
         self.0.gate(ask, |permit| files.append(covered.permit(permit), bytes)).await
     }
 
@@ -244,7 +244,9 @@ impl GatedFiles<'_> {
     /// When the path is not granted, or is not a folder.
     pub async fn list(&self, path: &str) -> Result<Vec<String>> {
         let (files, covered) = (self.capability()?, self.covered(path, Access::Read)?);
-        self.0.gate(Ask::new("files", "list", &path)?, |permit| files.list(covered.permit(permit))).await
+        self.0
+            .gate(EffectRequest::new("files", "list", &path)?, |permit| files.list(covered.permit(permit)))
+            .await
     }
 
     /// Returns the files whose paths match a pattern, sorted. The folder before the first special character must be
@@ -256,7 +258,7 @@ impl GatedFiles<'_> {
         let (folder, rest) = literal_prefix(pattern);
         let covered = self.covered(if folder.is_empty() { "." } else { folder }, Access::Read)?;
         let files = self.capability()?;
-        let ask = Ask::new("files", "glob", &pattern)?;
+        let ask = EffectRequest::new("files", "glob", &pattern)?;
         let found = self.0.gate(ask, |permit| files.glob(covered.permit(permit), rest.to_owned())).await?;
         Ok(if folder.is_empty() {
             found
@@ -288,7 +290,7 @@ impl GatedFiles<'_> {
     pub async fn remove(&self, path: &str) -> Result<()> {
         let (files, covered) = (self.capability()?, self.covered(path, Access::Write)?);
         self.0
-            .gate(Ask::new("files", "remove", &path)?.once(Value::Nil), |permit| {
+            .gate(EffectRequest::new("files", "remove", &path)?.once(Value::Nil), |permit| {
                 files.remove(covered.permit(permit))
             })
             .await
@@ -296,7 +298,9 @@ impl GatedFiles<'_> {
 
     async fn look(&self, path: &str, operation: &'static str) -> Result<Option<FileInfo>> {
         let (files, covered) = (self.capability()?, self.covered(path, Access::Read)?);
-        self.0.gate(Ask::new("files", operation, &path)?, |permit| files.stat(covered.permit(permit))).await
+        self.0
+            .gate(EffectRequest::new("files", operation, &path)?, |permit| files.stat(covered.permit(permit)))
+            .await
     }
 
     fn capability(&self) -> Result<&dyn Files> {

@@ -22,17 +22,17 @@ use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::budget::Call;
-use crate::cache::Place;
+use crate::budget::CountedCall;
+use crate::cache::CacheKey;
 use crate::chat::{ChatRequest, Delta, ModelInfo, Reply, Usage};
 use crate::context::{Context, Event};
 use crate::convert::from_value;
-use crate::effect::{Ask, Entry, Permit};
+use crate::effect::{EffectRequest, JournalEntry, Permit};
 use crate::embed::{EmbedRequest, Embeddings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::{self, Chunks};
 use crate::outcome::LogLevel;
-use crate::stream_record::StreamRecord;
+use crate::recorded_stream::StreamRecord;
 use crate::value::Map;
 
 /// A provider and one of its models.
@@ -171,7 +171,7 @@ fn cannot_embed(provider: &str) -> Error {
 
 /// A provider and a model, as named by a script.
 #[derive(Serialize)]
-struct Named<'a> {
+struct NamedModel<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     provider: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -195,7 +195,8 @@ impl<'a> GatedModels<'a> {
     /// # Errors
     /// When the runtime has no models at all.
     pub fn providers(&self) -> Result<Vec<ProviderInfo>> {
-        self.0.gate_now(Ask::new("models", "providers", &())?, |_| Ok(self.capability()?.providers()))
+        self.0
+            .gate_now(EffectRequest::new("models", "providers", &())?, |_| Ok(self.capability()?.providers()))
     }
 
     /// Resolves a provider and a model. Absent names are replaced by the run's default, or else by the provider's.
@@ -203,7 +204,7 @@ impl<'a> GatedModels<'a> {
     /// # Errors
     /// When there is no such provider or model; the error names near or usable ones.
     pub fn resolve(&self, provider: Option<&str>, model: Option<&str>) -> Result<ModelRef> {
-        let ask = Ask::new("models", "resolve", &Named { provider, model })?;
+        let ask = EffectRequest::new("models", "resolve", &NamedModel { provider, model })?;
         self.0.gate_now(ask, |_| self.find(provider, model))
     }
 
@@ -234,17 +235,17 @@ impl<'a> GatedModels<'a> {
     /// # Errors
     /// The provider's error, a reached limit, or the end of the run.
     pub async fn chat(&self, request: ChatRequest) -> Result<Reply> {
-        let ask = Ask::new("models", "chat", &request)?;
+        let ask = EffectRequest::new("models", "chat", &request)?;
         let mut call = self.0.count_call().await?;
         let live = async |permit| {
             let (models, mut request) = self.resolved(request)?;
-            let place = Place::of(self.0, &request)?;
+            let place = CacheKey::of(self.0, &request)?;
             if let Some(place) = &place
                 && let Some(reply) = place.find().await?
             {
                 return Ok(reply);
             }
-            self.0.set_aside(&mut call, models, &mut request).await?;
+            self.0.reserve(&mut call, models, &mut request).await?;
             let reply = models.chat(permit, request).await?;
             if let Some(place) = place {
                 place.keep(&reply).await?;
@@ -276,24 +277,24 @@ impl<'a> GatedModels<'a> {
     /// # Errors
     /// The provider's error before the first chunk, a reached limit, or the end of the run.
     pub async fn stream(&self, request: ChatRequest) -> Result<ReplyStream> {
-        let ask = Ask::new("models", "stream", &request)?;
+        let ask = EffectRequest::new("models", "stream", &request)?;
         let mut call = self.0.count_call().await?;
         let asked_tokens = request.text_bytes().div_ceil(4);
         let live = async |permit| {
             let (models, mut request) = self.resolved(request)?;
-            let place = Place::of(self.0, &request)?;
+            let place = CacheKey::of(self.0, &request)?;
             if let Some(place) = &place
                 && let Some(reply) = place.find().await?
             {
-                return Ok((NoHead {}, in_pieces(reply).map(|piece| piece.map(Kept)).boxed()));
+                return Ok((NoHead {}, in_pieces(reply).map(|piece| piece.map(DeltaRecord)).boxed()));
             }
-            self.0.set_aside(&mut call, models, &mut request).await?;
+            self.0.reserve(&mut call, models, &mut request).await?;
             let pieces = models.stream(permit, request).await?;
             let pieces = match place {
                 Some(place) => kept(pieces, place),
                 None => pieces,
             };
-            Ok((NoHead {}, pieces.map(|piece| piece.map(Kept)).boxed()))
+            Ok((NoHead {}, pieces.map(|piece| piece.map(DeltaRecord)).boxed()))
         };
         let opened = Chunks::open(self.0, ask, live).await;
         if !opened.as_ref().is_err_and(Error::is_final) {
@@ -310,7 +311,7 @@ impl<'a> GatedModels<'a> {
     /// # Errors
     /// When the provider is not known, or the run ends meanwhile.
     pub async fn list(&self, provider: Option<String>) -> Result<ModelListing> {
-        let ask = Ask::new("models", "list", &provider)?;
+        let ask = EffectRequest::new("models", "list", &provider)?;
         let live = |permit| {
             let listing = self.capability().map(|models| models.list(permit, provider));
             async move { listing?.await }
@@ -336,7 +337,7 @@ impl<'a> GatedModels<'a> {
 }
 
 pub(crate) fn settle(cx: &Context, usage: &Usage) {
-    cx.purse().settle(usage);
+    cx.ledger().settle(usage);
     cx.emit(Event::Usage { usage: usage.clone() });
 }
 
@@ -362,7 +363,7 @@ fn report(cx: &Context, reply: &Reply) -> Result<()> {
     cx.log(LogLevel::Warn, format!("{failed}; {provider}/{model} answered"), Map::new())
 }
 
-impl Entry {
+impl JournalEntry {
     /// Returns the complete reply of a model, if the effect is a model call that succeeded.
     #[must_use]
     pub fn reply(&self) -> Option<Reply> {
@@ -370,9 +371,9 @@ impl Entry {
         match (&*self.effect.ask.capability, &*self.effect.ask.operation) {
             ("models", "chat") => from_value(answer.clone()).ok(),
             ("models", "stream") => {
-                let record: StreamRecord<NoHead, Kept> = from_value(answer.clone()).ok()?;
+                let record: StreamRecord<NoHead, DeltaRecord> = from_value(answer.clone()).ok()?;
                 record.chunks.into_iter().rev().find_map(|(_, delta)| match delta {
-                    Kept(Delta::End { reply }) => Some(*reply),
+                    DeltaRecord(Delta::End { reply }) => Some(*reply),
                     _ => None,
                 })
             }
@@ -390,7 +391,7 @@ fn in_pieces(reply: Reply) -> BoxStream<'static, Result<Delta>> {
 }
 
 /// Passes the chunks through, and caches the complete reply.
-fn kept(pieces: BoxStream<'static, Result<Delta>>, place: Place) -> BoxStream<'static, Result<Delta>> {
+fn kept(pieces: BoxStream<'static, Result<Delta>>, place: CacheKey) -> BoxStream<'static, Result<Delta>> {
     let place = Arc::new(place);
     let keep = move |piece: Result<Delta>| {
         let place = Arc::clone(&place);
@@ -410,9 +411,9 @@ struct NoHead {}
 
 /// A chunk as the journal stores it. Most of thousands of chunks are plain text, and are stored as strings.
 #[derive(Debug, Clone)]
-struct Kept(Delta);
+struct DeltaRecord(Delta);
 
-impl Serialize for Kept {
+impl Serialize for DeltaRecord {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.0 {
             Delta::Text { text } => serializer.serialize_str(text),
@@ -421,22 +422,22 @@ impl Serialize for Kept {
     }
 }
 
-impl<'de> Deserialize<'de> for Kept {
+impl<'de> Deserialize<'de> for DeltaRecord {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]
-        enum Written {
+        enum DeltaForm {
             Text(String),
             Delta(Delta),
         }
-        Written::deserialize(deserializer).map(|written| match written {
-            Written::Text(text) => Self(Delta::Text { text }),
-            Written::Delta(delta) => Self(delta),
+        DeltaForm::deserialize(deserializer).map(|written| match written {
+            DeltaForm::Text(text) => Self(Delta::Text { text }),
+            DeltaForm::Delta(delta) => Self(delta),
         })
     }
 }
 
-impl gate::Chunk for Kept {
+impl gate::Chunk for DeltaRecord {
     fn is_last(&self) -> bool {
         matches!(self.0, Delta::End { .. })
     }
@@ -445,9 +446,9 @@ impl gate::Chunk for Kept {
 /// A streamed answer of a model. Dropping it cancels the call.
 pub struct ReplyStream {
     cx: Context,
-    pieces: Chunks<Kept>,
+    pieces: Chunks<DeltaRecord>,
     /// The call's reservation.
-    call: Option<Call>,
+    call: Option<CountedCall>,
     text: String,
     /// Approximate number of input tokens, to charge if the answer is interrupted.
     asked_tokens: u64,
@@ -520,7 +521,7 @@ impl Stream for ReplyStream {
         let piece = ready!(this.pieces.poll(task));
         this.set_idle(true);
         let item = match piece {
-            Some(Ok(Kept(delta))) => this.piece(&delta).map(|()| delta),
+            Some(Ok(DeltaRecord(delta))) => this.piece(&delta).map(|()| delta),
             Some(Err(error)) => Err(this.fail(error)),
             None => Err(this.fail(
                 Error::new(ErrorKind::StreamInterrupted, "the stream ended before the model had finished")

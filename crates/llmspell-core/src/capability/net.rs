@@ -2,12 +2,12 @@
 //!
 //! [`Net`] is the trait that an HTTP implementation provides. [`GatedNet`] is what bridges call. This module decides
 //! where connections may go: it checks each host and each resolved address against the run's permissions, for redirects
-//! too, and passes the checked addresses to [`Net`] in a [`Dial`]. The implementation follows no redirect by itself.
+//! too, and passes the checked addresses to [`Net`] in a [`ConnectPermit`]. The implementation follows no redirect by itself.
 
 mod address;
-mod dial;
-mod headers;
-mod journey;
+mod connect;
+mod header_fields;
+mod redirect;
 mod stream;
 
 use std::net::IpAddr;
@@ -18,17 +18,17 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, StreamExt};
 use serde::{Deserialize, Serialize};
 
-use self::dial::Target;
-use self::headers::is_token;
-use self::journey::Journey;
-use self::stream::{Whole, data};
+use self::connect::Target;
+use self::header_fields::is_token;
+use self::redirect::RedirectFollower;
+use self::stream::{WholeBody, data};
 use crate::context::Context;
-use crate::effect::{Ask, Permit};
+use crate::effect::{EffectRequest, Permit};
 use crate::error::{Error, ErrorKind, Result};
-use crate::held::Held;
+use crate::memory_reservation::MemoryReservation;
 
-pub use self::dial::Dial;
-pub use self::headers::Headers;
+pub use self::connect::ConnectPermit;
+pub use self::header_fields::HeaderFields;
 pub use self::stream::HttpStream;
 
 /// The maximum size of a body that is read whole, in bytes, after decompression.
@@ -47,17 +47,17 @@ pub trait Net: Send + Sync {
     fn resolve(&self, permit: &Permit, name: &str) -> BoxFuture<'static, Result<Vec<IpAddr>>>;
 
     /// Sends one request and reads the head of its response, whatever the status. Connects only to the addresses of the
-    /// dial. Follows no redirect, uses no proxy and does not retry. The body is returned decompressed.
-    fn exchange(&self, dial: Dial, outgoing: Outgoing) -> BoxFuture<'static, Result<Incoming>>;
+    /// permit. Follows no redirect, uses no proxy and does not retry. The body is returned decompressed.
+    fn exchange(&self, dial: ConnectPermit, outgoing: Outgoing) -> BoxFuture<'static, Result<Incoming>>;
 }
 
-/// A request that a [`Net`] sends to the URL of a [`Dial`].
+/// A request that a [`Net`] sends to the URL of a [`ConnectPermit`].
 #[derive(Debug, Clone)]
 pub struct Outgoing {
     /// The method, in upper case.
     pub method: String,
     /// The header fields from the script.
-    pub headers: Headers,
+    pub headers: HeaderFields,
     /// The body; may be empty.
     pub body: Bytes,
 }
@@ -82,7 +82,7 @@ pub struct HttpRequest {
     /// Names and values to append to the URL's query.
     pub query: Vec<(String, String)>,
     /// Header fields.
-    pub headers: Headers,
+    pub headers: HeaderFields,
     /// The body; may be empty.
     pub body: Bytes,
     /// The time limit for the whole exchange, including redirects and the body.
@@ -102,7 +102,7 @@ impl HttpRequest {
             method: method.into(),
             url: url.into(),
             query: Vec::new(),
-            headers: Headers::default(),
+            headers: HeaderFields::default(),
             body: Bytes::new(),
             timeout: TIMEOUT,
             follow: true,
@@ -119,7 +119,7 @@ pub struct HttpHead {
     /// The final URL, after redirects.
     pub url: String,
     /// The header fields.
-    pub headers: Headers,
+    pub headers: HeaderFields,
 }
 
 /// A complete response.
@@ -134,10 +134,10 @@ pub struct HttpResponse {
 
 /// A request as recorded. Credentials are removed, so that neither a recording nor a trace can leak one.
 #[derive(Serialize)]
-struct Asked<'a> {
+struct RecordedRequest<'a> {
     method: &'a str,
     url: &'a str,
-    headers: Headers,
+    headers: HeaderFields,
     #[serde(with = "data")]
     body: &'a Bytes,
     follow: bool,
@@ -157,16 +157,16 @@ impl<'a> GatedNet<'a> {
     /// # Errors
     /// When the request is invalid, its host or one of its addresses is not granted, there is no response, the body is
     /// too large, or the run ends.
-    pub async fn fetch(&self, request: HttpRequest) -> Result<(HttpResponse, Held)> {
+    pub async fn fetch(&self, request: HttpRequest) -> Result<(HttpResponse, MemoryReservation)> {
         let net = self.capability()?;
-        let call = Call::new(request, self.0)?;
+        let call = GrantedRequest::new(request, self.0)?;
         let ask = call.ask("fetch")?;
         let held = self.0.hold(call.outgoing.body.len() as u64)?;
         let response: HttpResponse = self
             .0
             .gate(ask, |permit| async move {
                 let mut arrived = call.go(self.0, net, &permit).await?;
-                let mut whole = Whole::new(held);
+                let mut whole = WholeBody::new(held);
                 while let Some(piece) = arrived.body.next().await.transpose()? {
                     whole.push(&piece)?;
                 }
@@ -183,7 +183,7 @@ impl<'a> GatedNet<'a> {
     /// Those of [`fetch`](Self::fetch) that can occur before the body.
     pub async fn stream(&self, request: HttpRequest) -> Result<HttpStream> {
         let net = self.capability()?;
-        let call = Call::new(request, self.0)?;
+        let call = GrantedRequest::new(request, self.0)?;
         let ask = call.ask("stream")?;
         HttpStream::open(self.0, ask, |permit| async move { call.go(self.0, net, &permit).await }).await
     }
@@ -196,7 +196,7 @@ impl<'a> GatedNet<'a> {
 }
 
 /// A request whose first host is granted.
-struct Call {
+struct GrantedRequest {
     target: Target,
     outgoing: Outgoing,
     timeout: Duration,
@@ -204,14 +204,14 @@ struct Call {
     idempotent: bool,
 }
 
-impl Call {
+impl GrantedRequest {
     fn new(request: HttpRequest, cx: &Context) -> Result<Self> {
         // CONNECT belongs to the connection, and TRACE would echo credentials.
         let method = request.method.to_ascii_uppercase();
         if !is_token(&method) || matches!(&*method, "CONNECT" | "TRACE") {
             return Err(Error::argument(format!("`{}` is no method to fetch with", method.escape_debug())));
         }
-        let mut url = dial::parse(&request.url)?;
+        let mut url = connect::parse(&request.url)?;
         if !request.query.is_empty() {
             url.query_pairs_mut().extend_pairs(request.query);
         }
@@ -221,17 +221,17 @@ impl Call {
         Ok(Self { target, outgoing, timeout, follow, idempotent })
     }
 
-    fn ask(&self, operation: &'static str) -> Result<Ask> {
+    fn ask(&self, operation: &'static str) -> Result<EffectRequest> {
         let Outgoing { method, headers, body } = &self.outgoing;
         let url = self.target.url().as_str();
         // Idempotent methods: RFC 9110, section 9.2.2. With the key header, the server recognizes a repetition.
         let repeatable = self.idempotent
             || matches!(&**method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE")
             || headers.get(IDEMPOTENCY_KEY).is_some();
-        let ask = Ask::new(
+        let ask = EffectRequest::new(
             "net",
             operation,
-            &Asked {
+            &RecordedRequest {
                 method,
                 url,
                 headers: headers.redacted(),
@@ -240,15 +240,17 @@ impl Call {
                 idempotent: self.idempotent,
             },
         )?;
-        Ok(Ask { repeatable, ..ask })
+        Ok(EffectRequest { repeatable, ..ask })
     }
 
-    async fn go(mut self, cx: &Context, net: &dyn Net, permit: &Permit) -> Result<journey::Arrived> {
+    async fn go(mut self, cx: &Context, net: &dyn Net, permit: &Permit) -> Result<redirect::ResponseHead> {
         if self.idempotent && self.outgoing.headers.get(IDEMPOTENCY_KEY).is_none() {
             self.outgoing.headers.set(IDEMPOTENCY_KEY, &permit.idempotency_key())?;
         }
-        let patience = journey::Patience::new(self.timeout, permit);
+        let deadline = redirect::Deadline::new(self.timeout, permit);
         let grant = &cx.permissions().net;
-        Journey { net, grant, permit, patience, follow: self.follow }.go(self.target, self.outgoing).await
+        RedirectFollower { net, grant, permit, deadline, follow: self.follow }
+            .go(self.target, self.outgoing)
+            .await
     }
 }

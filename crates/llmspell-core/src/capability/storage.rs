@@ -3,9 +3,9 @@
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
-use super::files::{FileInfo, Room, Written, missing, sha256, text};
+use super::files::{FileInfo, MemoryBudget, WriteRequest, missing, sha256, text};
 use crate::context::Context;
-use crate::effect::{Ask, Permit};
+use crate::effect::{EffectRequest, Permit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::path::InnerPath;
 use crate::value::Value;
@@ -18,7 +18,12 @@ pub const MAX_KEY: usize = 1024;
 /// When a write completes, the data survives the end of the process. Writes are atomic.
 pub trait Storage: Send + Sync {
     /// Returns the value of a key. Its size is taken from `room` before it is read.
-    fn get(&self, permit: Permit, key: String, room: Room) -> BoxFuture<'static, Result<Option<String>>>;
+    fn get(
+        &self,
+        permit: Permit,
+        key: String,
+        room: MemoryBudget,
+    ) -> BoxFuture<'static, Result<Option<String>>>;
 
     /// Sets a key.
     fn set(&self, permit: Permit, key: String, value: String) -> BoxFuture<'static, Result<()>>;
@@ -40,7 +45,12 @@ pub trait Storage: Send + Sync {
     fn keys(&self, permit: Permit, prefix: String) -> BoxFuture<'static, Result<Vec<String>>>;
 
     /// Reads a whole file. Its size is taken from `room` before it is read.
-    fn read(&self, permit: Permit, path: InnerPath, room: Room) -> BoxFuture<'static, Result<Vec<u8>>>;
+    fn read(
+        &self,
+        permit: Permit,
+        path: InnerPath,
+        room: MemoryBudget,
+    ) -> BoxFuture<'static, Result<Vec<u8>>>;
 
     /// Writes a whole file atomically, and creates its folders.
     fn write(&self, permit: Permit, path: InnerPath, bytes: Vec<u8>) -> BoxFuture<'static, Result<()>>;
@@ -67,7 +77,7 @@ pub fn outside_storage(path: &str) -> Error {
 
 /// The recorded form of a change: digests instead of values, which may be large.
 #[derive(Serialize)]
-struct Change<'a> {
+struct StorageChange<'a> {
     key: &'a str,
     bytes: usize,
     sha256: String,
@@ -85,8 +95,8 @@ impl GatedStorage<'_> {
     /// # Errors
     /// When there is no storage, or it cannot be read.
     pub async fn get(&self, key: String) -> Result<Option<String>> {
-        let (storage, room) = (self.for_key(&key)?, Room::new(self.0));
-        let ask = Ask::new("storage", "get", &key)?;
+        let (storage, room) = (self.for_key(&key)?, MemoryBudget::new(self.0));
+        let ask = EffectRequest::new("storage", "get", &key)?;
         self.0.gate(ask, |permit| storage.get(permit, key, room.clone())).await
     }
 
@@ -96,7 +106,7 @@ impl GatedStorage<'_> {
     /// When there is no storage, it cannot be written, or the quota is spent.
     pub async fn set(&self, key: String, value: String) -> Result<()> {
         let storage = self.for_key(&key)?;
-        let ask = Ask::new("storage", "set", &change(&key, None, &value))?;
+        let ask = EffectRequest::new("storage", "set", &change(&key, None, &value))?;
         self.0.gate(ask, |permit| storage.set(permit, key, value)).await
     }
 
@@ -107,8 +117,8 @@ impl GatedStorage<'_> {
     /// When there is no storage, it cannot be written, or the quota is spent.
     pub async fn replace(&self, key: String, was: Option<String>, value: String) -> Result<bool> {
         let storage = self.for_key(&key)?;
-        let ask =
-            Ask::new("storage", "replace", &change(&key, was.as_deref(), &value))?.once(Value::Bool(true));
+        let ask = EffectRequest::new("storage", "replace", &change(&key, was.as_deref(), &value))?
+            .once(Value::Bool(true));
         self.0.gate(ask, |permit| storage.replace(permit, key, was, value)).await
     }
 
@@ -118,7 +128,9 @@ impl GatedStorage<'_> {
     /// When there is no storage, or it cannot be written.
     pub async fn delete(&self, key: String) -> Result<bool> {
         let storage = self.for_key(&key)?;
-        self.0.gate(Ask::new("storage", "delete", &key)?, |permit| storage.delete(permit, key)).await
+        self.0
+            .gate(EffectRequest::new("storage", "delete", &key)?, |permit| storage.delete(permit, key))
+            .await
     }
 
     /// Returns the keys with this prefix, sorted.
@@ -127,7 +139,9 @@ impl GatedStorage<'_> {
     /// When there is no storage, or it cannot be read.
     pub async fn keys(&self, prefix: String) -> Result<Vec<String>> {
         let storage = self.capability()?;
-        self.0.gate(Ask::new("storage", "keys", &prefix)?, |permit| storage.keys(permit, prefix)).await
+        self.0
+            .gate(EffectRequest::new("storage", "keys", &prefix)?, |permit| storage.keys(permit, prefix))
+            .await
     }
 
     /// Reads a file of UTF-8 text.
@@ -135,14 +149,14 @@ impl GatedStorage<'_> {
     /// # Errors
     /// When the file does not exist, or is not UTF-8.
     pub async fn read(&self, path: &str) -> Result<String> {
-        let (storage, inner, room) = (self.capability()?, inner(path)?, Room::new(self.0));
+        let (storage, inner, room) = (self.capability()?, inner(path)?, MemoryBudget::new(self.0));
         let live = |permit| {
             let reading = storage.read(permit, inner, room.clone());
             async move {
                 text(reading.await?, path).map_err(|error| error.hint("`storage.read_bytes` reads any file"))
             }
         };
-        self.0.gate(Ask::new("storage", "read", &path)?, live).await
+        self.0.gate(EffectRequest::new("storage", "read", &path)?, live).await
     }
 
     /// Reads a file as bytes.
@@ -150,12 +164,12 @@ impl GatedStorage<'_> {
     /// # Errors
     /// When the file does not exist.
     pub async fn read_bytes(&self, path: &str) -> Result<Value> {
-        let (storage, inner, room) = (self.capability()?, inner(path)?, Room::new(self.0));
+        let (storage, inner, room) = (self.capability()?, inner(path)?, MemoryBudget::new(self.0));
         let live = |permit| {
             let reading = storage.read(permit, inner, room.clone());
             async move { reading.await.map(Value::Bytes) }
         };
-        self.0.gate(Ask::new("storage", "read_bytes", &path)?, live).await
+        self.0.gate(EffectRequest::new("storage", "read_bytes", &path)?, live).await
     }
 
     /// Writes a whole file atomically, and creates its folders.
@@ -164,7 +178,7 @@ impl GatedStorage<'_> {
     /// When it cannot be written, or the quota is spent.
     pub async fn write(&self, path: &str, bytes: Vec<u8>) -> Result<()> {
         let (storage, inner) = (self.capability()?, inner(path)?);
-        let ask = Ask::new("storage", "write", &Written::new(path, &bytes))?;
+        let ask = EffectRequest::new("storage", "write", &WriteRequest::new(path, &bytes))?;
         self.0.gate(ask, |permit| storage.write(permit, inner, bytes)).await
     }
 
@@ -174,7 +188,7 @@ impl GatedStorage<'_> {
     /// When it cannot be written, or the quota is spent.
     pub async fn append(&self, path: &str, bytes: Vec<u8>) -> Result<()> {
         let (storage, inner) = (self.capability()?, inner(path)?);
-        let ask = Ask::new("storage", "append", &Written::new(path, &bytes))?.once(Value::Nil);
+        let ask = EffectRequest::new("storage", "append", &WriteRequest::new(path, &bytes))?.once(Value::Nil);
         self.0.gate(ask, |permit| storage.append(permit, inner, bytes)).await
     }
 
@@ -184,7 +198,7 @@ impl GatedStorage<'_> {
     /// When it is not a folder.
     pub async fn list(&self, path: Option<&str>) -> Result<Vec<String>> {
         let (storage, inner) = (self.capability()?, path.map_or_else(|| Ok(InnerPath::default()), inner)?);
-        self.0.gate(Ask::new("storage", "list", &path)?, |permit| storage.list(permit, inner)).await
+        self.0.gate(EffectRequest::new("storage", "list", &path)?, |permit| storage.list(permit, inner)).await
     }
 
     /// Returns whether a file or a folder exists.
@@ -193,7 +207,7 @@ impl GatedStorage<'_> {
     /// When the path is outside the storage.
     pub async fn exists(&self, path: &str) -> Result<bool> {
         let (storage, inner) = (self.capability()?, inner(path)?);
-        let ask = Ask::new("storage", "exists", &path)?;
+        let ask = EffectRequest::new("storage", "exists", &path)?;
         let found: Option<FileInfo> = self.0.gate(ask, |permit| storage.stat(permit, inner)).await?;
         Ok(found.is_some())
     }
@@ -208,7 +222,7 @@ impl GatedStorage<'_> {
             return Err(missing(path));
         }
         self.0
-            .gate(Ask::new("storage", "remove", &path)?.once(Value::Nil), |permit| {
+            .gate(EffectRequest::new("storage", "remove", &path)?.once(Value::Nil), |permit| {
                 storage.remove(permit, inner)
             })
             .await
@@ -234,7 +248,7 @@ fn inner(path: &str) -> Result<InnerPath> {
     InnerPath::new(path).ok_or_else(|| outside_storage(path))
 }
 
-fn change<'a>(key: &'a str, was: Option<&str>, value: &str) -> Change<'a> {
+fn change<'a>(key: &'a str, was: Option<&str>, value: &str) -> StorageChange<'a> {
     let was_sha256 = was.map(|was| sha256(was.as_bytes()));
-    Change { key, bytes: value.len(), sha256: sha256(value.as_bytes()), was_sha256 }
+    StorageChange { key, bytes: value.len(), sha256: sha256(value.as_bytes()), was_sha256 }
 }

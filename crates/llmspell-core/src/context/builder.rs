@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, Run, Sink, SpellInfo};
+use super::{Context, RunContext, Sink, SpellInfo};
 use crate::cache::Cache;
 use crate::capability::{Clock, Console, Files, Models, Modules, Net, Random, Storage};
 use crate::effect::{Journal, NoJournal, Task};
 use crate::error::Result;
 use crate::limits::{Limits, Meter};
 use crate::permission::Permissions;
-use crate::turn::Turns;
+use crate::sequencer::AnswerSequencer;
 
 struct NoModules;
 
@@ -24,7 +24,7 @@ impl Modules for NoModules {
 
 /// The capabilities of a run, which its permissions restrict. A child run shares those of its parent.
 #[derive(Clone)]
-pub(super) struct World {
+pub(super) struct CapabilitySet {
     pub(super) models: Option<Arc<dyn Models>>,
     pub(super) default_model: Option<String>,
     pub(super) fallback: Vec<String>,
@@ -39,7 +39,7 @@ pub(super) struct World {
     pub(super) cache: Option<Arc<dyn Cache>>,
 }
 
-impl Default for World {
+impl Default for CapabilitySet {
     fn default() -> Self {
         Self {
             models: None,
@@ -71,7 +71,7 @@ pub struct ContextBuilder {
     limits: Limits,
     journal: Option<Arc<dyn Journal>>,
     sink: Arc<dyn Sink>,
-    world: World,
+    world: CapabilitySet,
 }
 
 impl ContextBuilder {
@@ -82,7 +82,7 @@ impl ContextBuilder {
             limits: Limits::default(),
             journal: None,
             sink: Arc::new(super::Silent),
-            world: World::default(),
+            world: CapabilitySet::default(),
         }
     }
 
@@ -192,12 +192,12 @@ impl ContextBuilder {
     #[must_use]
     pub fn build(self) -> Context {
         let journal = self.journal.unwrap_or_else(|| Arc::new(NoJournal));
-        let run = Run {
+        let run = RunContext {
             spell: self.spell,
             permissions: self.permissions,
             meter: Meter::new(self.limits),
             cancellation: CancellationToken::new(),
-            turns: Arc::new(Turns::after(journal.last_order(), journal.commits())),
+            sequencer: Arc::new(AnswerSequencer::after(journal.last_order(), journal.commits())),
             journal,
             sink: self.sink,
             world: self.world,
@@ -209,7 +209,7 @@ impl ContextBuilder {
             broken: Arc::default(),
             bridges: OnceLock::new(),
         };
-        let purse = Arc::clone(run.meter.purse());
-        Context { run: Arc::new(run), task: Arc::new(Task::main()), purse }
+        let ledger = Arc::clone(run.meter.ledger());
+        Context { run: Arc::new(run), task: Arc::new(Task::main()), ledger }
     }
 }

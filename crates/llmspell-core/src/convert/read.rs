@@ -53,11 +53,11 @@ impl<'de> Deserializer<'de> for FromValue {
             Value::Str(value) => visitor.visit_string(value),
             Value::Bytes(value) => visitor.visit_byte_buf(value),
             Value::List(values) => {
-                let mut items = Items { items: values.into_iter(), index: 0 };
+                let mut items = ListAccess { items: values.into_iter(), index: 0 };
                 visitor.visit_seq(&mut items)
             }
             Value::Map(values) => {
-                visitor.visit_map(Entries { entries: values.into_iter(), current: None, record: None })
+                visitor.visit_map(EntriesAccess { entries: values.into_iter(), current: None, record: None })
             }
             value @ (Value::Callback(_) | Value::Object(_)) => {
                 let expected = Expecting(&visitor).to_string();
@@ -116,7 +116,7 @@ impl<'de> Deserializer<'de> for FromValue {
             Value::List(_) => self.deserialize_any(visitor),
             // Scripts in Luau write an empty list and an empty map alike.
             Value::Map(map) if map.is_empty() => {
-                visitor.visit_seq(&mut Items { items: Vec::new().into_iter(), index: 0 })
+                visitor.visit_seq(&mut ListAccess { items: Vec::new().into_iter(), index: 0 })
             }
             other => Self::mismatch(&"list", &other),
         }
@@ -138,9 +138,11 @@ impl<'de> Deserializer<'de> for FromValue {
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         match self.0 {
             Value::Map(_) => self.deserialize_any(visitor),
-            Value::List(list) if list.is_empty() => {
-                visitor.visit_map(Entries { entries: Map::new().into_iter(), current: None, record: None })
-            }
+            Value::List(list) if list.is_empty() => visitor.visit_map(EntriesAccess {
+                entries: Map::new().into_iter(),
+                current: None,
+                record: None,
+            }),
             other => Self::mismatch(&"table", &other),
         }
     }
@@ -156,10 +158,10 @@ impl<'de> Deserializer<'de> for FromValue {
             Value::List(list) if list.is_empty() => Map::new(),
             other => return Self::mismatch(&format_args!("table (`{name}`)"), &other),
         };
-        visitor.visit_map(Entries {
+        visitor.visit_map(EntriesAccess {
             entries: map.into_iter(),
             current: None,
-            record: Some(Record { name, fields }),
+            record: Some(RecordAccess { name, fields }),
         })
     }
 
@@ -197,12 +199,12 @@ fn quoted(names: &[&str]) -> String {
     names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(" or ")
 }
 
-struct Items {
+struct ListAccess {
     items: std::vec::IntoIter<Value>,
     index: usize,
 }
 
-impl<'de> SeqAccess<'de> for &mut Items {
+impl<'de> SeqAccess<'de> for &mut ListAccess {
     type Error = Error;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>> {
@@ -220,12 +222,12 @@ impl<'de> SeqAccess<'de> for &mut Items {
 }
 
 #[derive(Clone, Copy)]
-struct Record {
+struct RecordAccess {
     name: &'static str,
     fields: &'static [&'static str],
 }
 
-impl Record {
+impl RecordAccess {
     /// Finds the field that a script means by a key in snake_case or camelCase.
     fn field(self, key: &str) -> Result<&'static str> {
         let found = self.fields.iter().find(|field| **field == key);
@@ -253,13 +255,13 @@ fn snake_case(name: &str) -> String {
     snake
 }
 
-struct Entries {
+struct EntriesAccess {
     entries: indexmap::map::IntoIter<String, Value>,
     current: Option<(String, Value)>,
-    record: Option<Record>,
+    record: Option<RecordAccess>,
 }
 
-impl<'de> MapAccess<'de> for Entries {
+impl<'de> MapAccess<'de> for EntriesAccess {
     type Error = Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>> {

@@ -11,16 +11,16 @@ use rquickjs::{Ctx, Object};
 
 use super::errors::from_js_error;
 use super::functions;
-use super::host::Host;
 use super::names::camel_case;
 use super::sandbox::SHARED;
 use super::values;
+use super::vm_state::JsVmState;
 
 /// Installs a bridge as a global whose members are created later, by [`members`].
 ///
 /// # Errors
 /// When the bridge has the name of a built-in.
-pub(super) fn install(host: &Rc<Host>, ctx: &Ctx<'_>, bridge: &Arc<Bridge>) -> Result<()> {
+pub(super) fn install(host: &Rc<JsVmState>, ctx: &Ctx<'_>, bridge: &Arc<Bridge>) -> Result<()> {
     let failed = |error| from_js_error(host, ctx, error);
     let name = bridge.name;
     let is_shared = SHARED.contains(&name);
@@ -36,7 +36,7 @@ pub(super) fn install(host: &Rc<Host>, ctx: &Ctx<'_>, bridge: &Arc<Bridge>) -> R
     if is_shared {
         return Ok(());
     }
-    let announce = host.kit()?.announce.clone().restore(ctx).map_err(failed)?;
+    let announce = host.prelude_refs()?.announce.clone().restore(ctx).map_err(failed)?;
     announce.call((name,)).map_err(failed)
 }
 
@@ -44,7 +44,7 @@ pub(super) fn install(host: &Rc<Host>, ctx: &Ctx<'_>, bridge: &Arc<Bridge>) -> R
 ///
 /// # Errors
 /// When memory runs out, or reading a constant fails.
-pub(super) fn members<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, name: &str) -> Result<Option<Object<'js>>> {
+pub(super) fn members<'js>(host: &Rc<JsVmState>, ctx: &Ctx<'js>, name: &str) -> Result<Option<Object<'js>>> {
     let failed = |error| from_js_error(host, ctx, error);
     let Some(bridge) = host.bridges.borrow().get(name).cloned() else { return Ok(None) };
     let members = Object::new(ctx.clone()).map_err(failed)?;
@@ -57,7 +57,7 @@ pub(super) fn members<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, name: &str) -> Resul
         let value = values::constant(host, ctx, value)?;
         members.prop(camel_case(constant.name), Property::from(value).enumerable()).map_err(failed)?;
     }
-    let harden = host.kit()?.harden.clone().restore(ctx).map_err(failed)?;
+    let harden = host.prelude_refs()?.harden.clone().restore(ctx).map_err(failed)?;
     harden.call((members,)).map(Some).map_err(failed)
 }
 
@@ -65,7 +65,7 @@ pub(super) fn members<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, name: &str) -> Resul
 ///
 /// # Errors
 /// When a global of this name exists.
-pub(super) fn register(host: &Rc<Host>, ctx: &Ctx<'_>, method: &Method) -> Result<()> {
+pub(super) fn register(host: &Rc<JsVmState>, ctx: &Ctx<'_>, method: &Method) -> Result<()> {
     let failed = |error| from_js_error(host, ctx, error);
     let name = camel_case(method.name);
     if ctx.globals().contains_key(name.as_str()).map_err(failed)? {

@@ -14,15 +14,15 @@ use llmspell_core::{Context, Result, Value};
 use rquickjs::{Ctx, Function, Promise, Value as JsValue};
 
 use super::errors::{self, failure};
-use super::host::{Host, Kept};
 use super::trace;
 use super::values::to_js;
-use crate::wake::Alive;
+use super::vm_state::{HeldValue, JsVmState};
+use crate::wake::TaskGuard;
 
 /// The functions that settle the promise of a call.
 struct Settler {
-    resolve: Kept<Function<'static>>,
-    reject: Kept<Function<'static>>,
+    resolve: HeldValue<Function<'static>>,
+    reject: HeldValue<Function<'static>>,
 }
 
 /// Cancels calls: they are dropped, and their promises are never settled.
@@ -48,7 +48,7 @@ impl Cancel {
 }
 
 /// A pending host call. The future resolves to `None` when the call was cancelled.
-pub(super) struct Call {
+pub(super) struct PendingCall {
     answer: LocalBoxFuture<'static, Result<Value>>,
     settler: Option<Settler>,
     /// The context of the code that made the call.
@@ -56,7 +56,7 @@ pub(super) struct Call {
     /// The script's stack at the call.
     site: String,
     cancel: Option<Rc<Cancel>>,
-    alive: Option<Alive>,
+    alive: Option<TaskGuard>,
 }
 
 /// A call with its answer, which its promise does not have yet.
@@ -67,7 +67,7 @@ pub(super) struct Answered {
     site: String,
 }
 
-impl Future for Call {
+impl Future for PendingCall {
     type Output = Option<Answered>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
@@ -86,7 +86,7 @@ impl Future for Call {
 
 impl Answered {
     /// Settles the promise. The code that waits for it continues in the context of the call.
-    pub(super) fn settle(self, host: &Rc<Host>, ctx: &Ctx<'_>) -> Result<()> {
+    pub(super) fn settle(self, host: &Rc<JsVmState>, ctx: &Ctx<'_>) -> Result<()> {
         host.enter(self.cx);
         settle(host, ctx, self.result, &self.settler, &self.site)
             .map_err(|error| errors::from_js_error(host, ctx, error))
@@ -94,7 +94,7 @@ impl Answered {
 }
 
 fn settle<'js>(
-    host: &Rc<Host>,
+    host: &Rc<JsVmState>,
     ctx: &Ctx<'js>,
     result: Result<Value>,
     settler: &Settler,
@@ -113,7 +113,7 @@ fn settle<'js>(
 /// The host calls that the scheduler has not taken yet.
 #[derive(Default)]
 pub(super) struct Calls {
-    started: RefCell<Vec<Call>>,
+    started: RefCell<Vec<PendingCall>>,
     /// Wakes the scheduler.
     waker: RefCell<Option<Waker>>,
     /// The handle that cancels the calls that are started now.
@@ -134,7 +134,7 @@ impl Calls {
         self.watching.take();
     }
 
-    pub(super) fn take(&self) -> Vec<Call> {
+    pub(super) fn take(&self) -> Vec<PendingCall> {
         self.started.take()
     }
 
@@ -145,20 +145,20 @@ impl Calls {
 
 /// Starts a host call and returns its promise. Polls the call once, so that its first effect gets the next number.
 pub(super) fn start<'js>(
-    host: &Rc<Host>,
+    host: &Rc<JsVmState>,
     ctx: &Ctx<'js>,
     call: impl FnOnce(Context) -> LocalBoxFuture<'static, Result<Value>>,
 ) -> rquickjs::Result<JsValue<'js>> {
     let (promise, resolve, reject) = Promise::new(ctx)?;
-    let settler = Settler { resolve: Kept::save(ctx, resolve), reject: Kept::save(ctx, reject) };
+    let settler = Settler { resolve: HeldValue::save(ctx, resolve), reject: HeldValue::save(ctx, reject) };
     let site = trace::here(host, ctx);
     let cx = host.scope();
     let mut answer = call(cx.clone());
     let waker = host.calls.waker.borrow().clone().unwrap_or_else(|| Waker::noop().clone());
     match answer.as_mut().poll(&mut TaskContext::from_waker(&waker)) {
         Poll::Ready(result) => settle(host, ctx, result, &settler, &site)?,
-        Poll::Pending => match Alive::new(&host.cx) {
-            Ok(alive) => host.calls.started.borrow_mut().push(Call {
+        Poll::Pending => match TaskGuard::new(&host.cx) {
+            Ok(alive) => host.calls.started.borrow_mut().push(PendingCall {
                 answer,
                 settler: Some(settler),
                 cx,
@@ -174,7 +174,7 @@ pub(super) fn start<'js>(
 
 /// Returns a rejected promise. An error that ends the run is thrown instead.
 pub(super) fn rejected<'js>(
-    host: &Rc<Host>,
+    host: &Rc<JsVmState>,
     ctx: &Ctx<'js>,
     error: llmspell_core::Error,
 ) -> rquickjs::Result<JsValue<'js>> {

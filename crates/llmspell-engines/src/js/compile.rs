@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use llmspell_core::{Context, Diagnostic, Error, Place, Result, Source};
+use llmspell_core::{Context, Diagnostic, Error, Result, Source, SourceLocation};
 use rquickjs::context::intrinsic;
 use rquickjs::loader::{ImportAttributes, Loader, Resolver};
 use rquickjs::module::Declared;
 use rquickjs::{Ctx, Module, Object, Runtime};
 
 use super::errors::{from_js_error, text};
-use super::host::Host;
+use super::vm_state::JsVmState;
 use super::{limits, trace, typescript};
 use crate::excerpt::excerpt;
 
@@ -19,7 +19,7 @@ use crate::excerpt::excerpt;
 /// # Errors
 /// When the source does not compile, or a module that it imports cannot be loaded.
 pub(super) fn declare<'js>(
-    host: &Rc<Host>,
+    host: &Rc<JsVmState>,
     ctx: &Ctx<'js>,
     source: &Source,
 ) -> Result<Module<'js, Declared>> {
@@ -69,7 +69,7 @@ pub(super) fn diagnostic(
     message: String,
 ) -> Diagnostic {
     Diagnostic {
-        place: Place { file: source.name.clone(), line, column },
+        place: SourceLocation { file: source.name.clone(), line, column },
         excerpt: excerpt(&source.text, line, column, width),
         hint: hint(source, line),
         message,
@@ -140,7 +140,7 @@ pub(super) fn check(source: &Source) -> Option<Diagnostic> {
         Ok(script) => script,
         Err(error) => return Some(from_error(source, &error)),
     };
-    let host = Host::new(Context::builder().build());
+    let host = JsVmState::new(Context::builder().build());
     let runtime = Runtime::new().ok()?;
     let context = rquickjs::Context::custom::<(intrinsic::Eval, intrinsic::RegExpCompiler)>(&runtime).ok()?;
     runtime.set_loader(Anything, Anything);
@@ -156,7 +156,7 @@ pub(super) fn check(source: &Source) -> Option<Diagnostic> {
 fn from_error(source: &Source, error: &Error) -> Diagnostic {
     let place = error.place().cloned();
     Diagnostic {
-        place: place.unwrap_or_else(|| Place { file: source.name.clone(), line: 1, column: None }),
+        place: place.unwrap_or_else(|| SourceLocation { file: source.name.clone(), line: 1, column: None }),
         message: error.message().to_owned(),
         excerpt: error.excerpt().unwrap_or_default().to_owned(),
         hint: error.hints().first().cloned(),

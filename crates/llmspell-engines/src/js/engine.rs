@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use llmspell_core::{
-    Bridge, Context, Diagnostic, Engine, EngineDescriptor, Furniture, Result, Session, Source,
+    Bridge, Context, Diagnostic, Engine, EngineDescriptor, PreludeDocs, Result, Session, Source,
 };
 
 use super::compile;
-use super::furniture::FURNITURE;
+use super::prelude_docs::FURNITURE;
 use super::session::JsSession;
 
 /// The name, version and file types of this engine.
@@ -36,7 +36,7 @@ impl Engine for Js {
         &DESCRIPTOR
     }
 
-    fn furniture(&self) -> &'static [Furniture] {
+    fn prelude_docs(&self) -> &'static [PreludeDocs] {
         FURNITURE
     }
 

@@ -6,19 +6,19 @@
 
 use std::rc::Rc;
 
-use llmspell_core::{Error, ErrorKind, Frame, Limit, Value};
+use llmspell_core::{Error, ErrorKind, Limit, StackFrame, Value};
 use rquickjs::{Ctx, Object, Value as JsValue};
 
-use super::host::{Host, Sealed};
 use super::names::spoken;
+use super::vm_state::{JsVmState, Sealed};
 use super::{trace, values};
 
 /// Throws a host error in the VM, with the script's position. An error that ends the run stops the script for good
 /// instead.
-pub(super) fn throw(host: &Rc<Host>, ctx: &Ctx<'_>, error: Error) -> rquickjs::Error {
+pub(super) fn throw(host: &Rc<JsVmState>, ctx: &Ctx<'_>, error: Error) -> rquickjs::Error {
     if error.is_final() {
         host.end(ctx, error);
-        let halt = || host.kit().ok()?.halt.clone().restore(ctx).ok()?.call::<_, ()>(()).err();
+        let halt = || host.prelude_refs().ok()?.halt.clone().restore(ctx).ok()?.call::<_, ()>(()).err();
         return halt().unwrap_or(rquickjs::Error::Unknown);
     }
     let error = locate(host, ctx, error);
@@ -29,12 +29,12 @@ pub(super) fn throw(host: &Rc<Host>, ctx: &Ctx<'_>, error: Error) -> rquickjs::E
 }
 
 /// Adds the running script's position and traceback, unless the error has them already.
-pub(super) fn locate(host: &Host, ctx: &Ctx<'_>, error: Error) -> Error {
+pub(super) fn locate(host: &JsVmState, ctx: &Ctx<'_>, error: Error) -> Error {
     located(error, trace::frames(&trace::here(host, ctx)))
 }
 
 /// Adds a position and a traceback, unless the error has them already.
-pub(super) fn located(error: Error, frames: Vec<Frame>) -> Error {
+pub(super) fn located(error: Error, frames: Vec<StackFrame>) -> Error {
     let error = match frames.first() {
         Some(frame) => error.at(frame.place.clone()),
         None => error,
@@ -45,7 +45,7 @@ pub(super) fn located(error: Error, frames: Vec<Frame>) -> Error {
 /// Creates the `SpellError` of an error, with names as JavaScript spells them. `stack` is the script's stack at the
 /// failed call, if that differs from the current one.
 pub(super) fn failure<'js>(
-    host: &Rc<Host>,
+    host: &Rc<JsVmState>,
     ctx: &Ctx<'js>,
     error: &Error,
     stack: Option<&str>,
@@ -82,13 +82,13 @@ pub(super) fn failure<'js>(
         fields.set("got", output.got.as_str())?;
         fields.set("raw", output.raw.as_str())?;
     }
-    let kit = host.kit().map_err(|_| rquickjs::Error::Unknown)?;
+    let prelude_refs = host.prelude_refs().map_err(|_| rquickjs::Error::Unknown)?;
     let seal = host.seal(ctx, Sealed::Error(error))?;
-    kit.failure.clone().restore(ctx)?.call((fields, stack, seal))
+    prelude_refs.failure.clone().restore(ctx)?.call((fields, stack, seal))
 }
 
 /// Converts an error that came out of the VM.
-pub(super) fn from_js_error(host: &Rc<Host>, ctx: &Ctx<'_>, error: rquickjs::Error) -> Error {
+pub(super) fn from_js_error(host: &Rc<JsVmState>, ctx: &Ctx<'_>, error: rquickjs::Error) -> Error {
     match error {
         rquickjs::Error::Exception => raised(host, ctx, &ctx.catch()),
         rquickjs::Error::Allocation => host.cx.meter().trip(Limit::Memory),
@@ -97,7 +97,7 @@ pub(super) fn from_js_error(host: &Rc<Host>, ctx: &Ctx<'_>, error: rquickjs::Err
 }
 
 /// Returns the error behind a value that a script threw, or rejected a promise with.
-pub(super) fn raised<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: &JsValue<'js>) -> Error {
+pub(super) fn raised<'js>(host: &Rc<JsVmState>, ctx: &Ctx<'js>, value: &JsValue<'js>) -> Error {
     let object = value.as_object();
     // After the run has ended, nothing is read that could run the script's code, such as a getter.
     if let Err(error) = host.state() {
@@ -126,7 +126,7 @@ pub(super) fn raised<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: &JsValue<'js>)
 
 /// Converts an `Error` of the script: its message, its name unless it is `Error`, its cause as a hint, and its own
 /// fields as the value.
-fn thrown_error<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, object: &Object<'js>, message: String) -> Error {
+fn thrown_error<'js>(host: &Rc<JsVmState>, ctx: &Ctx<'js>, object: &Object<'js>, message: String) -> Error {
     let name = text(ctx, object, "name").filter(|name| !name.is_empty() && name != "Error");
     if name.as_deref() == Some("SpellError") {
         let kind = text(ctx, object, "kind").and_then(|kind| ErrorKind::from_name(&kind));
@@ -154,7 +154,7 @@ fn thrown_error<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, object: &Object<'js>, mess
 }
 
 /// Converts a thrown value that is not an `Error`.
-fn thrown_value<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: &JsValue<'js>) -> Error {
+fn thrown_value<'js>(host: &Rc<JsVmState>, ctx: &Ctx<'js>, value: &JsValue<'js>) -> Error {
     let message = value.as_object().and_then(|object| text(ctx, object, "message"));
     let shown = message
         .or_else(|| describe(host, ctx, value))
@@ -179,9 +179,9 @@ fn renamed(cause: &Error, message: String) -> Error {
 }
 
 /// Converts a value to text for the message of an error.
-pub(super) fn describe<'js>(host: &Host, ctx: &Ctx<'js>, value: &JsValue<'js>) -> Option<String> {
-    let kit = host.kit().ok()?;
-    let text: JsValue = kit.describe.clone().restore(ctx).ok()?.call((value.clone(),)).ok()?;
+pub(super) fn describe<'js>(host: &JsVmState, ctx: &Ctx<'js>, value: &JsValue<'js>) -> Option<String> {
+    let prelude_refs = host.prelude_refs().ok()?;
+    let text: JsValue = prelude_refs.describe.clone().restore(ctx).ok()?.call((value.clone(),)).ok()?;
     Some(values::string(host, ctx, text.as_string()?))
 }
 

@@ -10,19 +10,19 @@ use rquickjs::{Ctx, Function, Value as JsValue};
 
 use super::calls::{rejected, start};
 use super::errors::throw;
-use super::host::Host;
 use super::names::camel_case;
 use super::values::{from_js, to_js};
+use super::vm_state::JsVmState;
 
 /// Creates the function for a method. With `of_object`, the first argument of the method is `this`.
 pub(super) fn function<'js>(
-    host: &Rc<Host>,
+    host: &Rc<JsVmState>,
     ctx: &Ctx<'js>,
     method: &Method,
     of_object: bool,
 ) -> rquickjs::Result<Function<'js>> {
     let params = method.params.iter().map(|param| camel_case(param.name)).collect();
-    let reader = Reader { host: Rc::clone(host), params, of_object };
+    let reader = JsArgumentReader { host: Rc::clone(host), params, of_object };
     let function = match &method.handler {
         Handler::Sync(call) => {
             let call = Arc::clone(call);
@@ -52,13 +52,13 @@ pub(super) fn function<'js>(
 }
 
 /// Reads the arguments of a script's call.
-struct Reader {
-    host: Rc<Host>,
+struct JsArgumentReader {
+    host: Rc<JsVmState>,
     params: Box<[String]>,
     of_object: bool,
 }
 
-impl Reader {
+impl JsArgumentReader {
     fn read<'js>(
         &self,
         ctx: &Ctx<'js>,

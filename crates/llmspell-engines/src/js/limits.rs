@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use llmspell_core::{Limit, Result};
 use rquickjs::{Ctx, Function, Runtime};
 
-use super::host::Host;
+use super::vm_state::JsVmState;
 
 /// The smallest allocation of the host that is checked against the limit by itself, in bytes.
 const SMALL: usize = 64 * 1024;
@@ -43,7 +43,7 @@ const CALLS: u32 = 64;
 
 /// Sets the interrupt and the limits of stack and memory. Once the meter has tripped, every interrupt fails with an
 /// error that no script can catch.
-pub(super) fn arm(runtime: &Runtime, host: &Host) {
+pub(super) fn arm(runtime: &Runtime, host: &JsVmState) {
     let cx = host.cx.clone();
     runtime.set_interrupt_handler(Some(Box::new(move || {
         let meter = cx.meter();
@@ -57,7 +57,7 @@ pub(super) fn arm(runtime: &Runtime, host: &Host) {
 }
 
 /// Trips the meter when the VM frees it, unless the session collects or is being dropped.
-struct Canary(Rc<Host>);
+struct Canary(Rc<JsVmState>);
 
 impl Drop for Canary {
     fn drop(&mut self) {
@@ -68,7 +68,7 @@ impl Drop for Canary {
 }
 
 /// The memory limit of a session, and when memory was last read or collected.
-pub(super) struct Memory {
+pub(super) struct JsMemoryLimit {
     limit: usize,
     /// Whether the session collects right now, and not the VM by itself.
     collecting: Cell<bool>,
@@ -80,7 +80,7 @@ pub(super) struct Memory {
     calls: Cell<u32>,
 }
 
-impl Memory {
+impl JsMemoryLimit {
     pub(super) fn new(limit: u64) -> Self {
         // The VM reads 0 as "no limit".
         let limit = usize::try_from(limit).unwrap_or(usize::MAX).max(1);
@@ -94,7 +94,7 @@ impl Memory {
     }
 
     /// Has the VM collect by itself when it uses all of the limit that the host does not hold.
-    fn set_threshold(&self, runtime: &Runtime, host: &Host) {
+    fn set_threshold(&self, runtime: &Runtime, host: &JsVmState) {
         let held = usize::try_from(host.cx.meter().held_memory()).unwrap_or(usize::MAX);
         runtime.set_gc_threshold(self.limit.saturating_sub(held));
     }
@@ -105,7 +105,12 @@ impl Memory {
     ///
     /// # Errors
     /// When the `memory` limit is reached.
-    pub(super) fn look(&self, runtime: &Runtime, context: &rquickjs::Context, host: &Rc<Host>) -> Result<()> {
+    pub(super) fn look(
+        &self,
+        runtime: &Runtime,
+        context: &rquickjs::Context,
+        host: &Rc<JsVmState>,
+    ) -> Result<()> {
         if !self.is_due() {
             return Ok(());
         }
@@ -125,7 +130,7 @@ impl Memory {
 
     /// Collects garbage at every 64th host call if it [is due](Self::is_due). The VM's memory cannot be read while a
     /// script runs, so only time decides.
-    pub(super) fn collect_now_and_then(&self, host: &Rc<Host>, ctx: &Ctx<'_>) {
+    pub(super) fn collect_now_and_then(&self, host: &Rc<JsVmState>, ctx: &Ctx<'_>) {
         self.calls.set(self.calls.get() + 1);
         if self.calls.get().is_multiple_of(CALLS) && self.is_due() {
             let begun = Instant::now();
@@ -144,7 +149,7 @@ impl Memory {
         *self.last.borrow_mut() = (Instant::now(), begun.elapsed());
     }
 
-    fn collect(&self, host: &Rc<Host>, ctx: &Ctx<'_>) {
+    fn collect(&self, host: &Rc<JsVmState>, ctx: &Ctx<'_>) {
         self.collecting.set(true);
         ctx.run_gc();
         self.collecting.set(false);
@@ -152,7 +157,7 @@ impl Memory {
     }
 
     /// Plants a canary in the VM. If that fails, memory has run out and the run ends anyway.
-    pub(super) fn put_canary(&self, host: &Rc<Host>, ctx: &Ctx<'_>) {
+    pub(super) fn put_canary(&self, host: &Rc<JsVmState>, ctx: &Ctx<'_>) {
         let canary = Canary(Rc::clone(host));
         let put = || {
             let function = Function::new(ctx.clone(), move || {
@@ -170,7 +175,7 @@ impl Memory {
     ///
     /// # Errors
     /// When the `memory` limit is reached.
-    pub(super) fn allow(&self, host: &Host, bytes: usize) -> Result<()> {
+    pub(super) fn allow(&self, host: &JsVmState, bytes: usize) -> Result<()> {
         if bytes < SMALL { Ok(()) } else { host.cx.meter().allow_memory(bytes as u64) }
     }
 }

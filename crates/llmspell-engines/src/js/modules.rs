@@ -13,7 +13,7 @@ use rquickjs::{Ctx, Module};
 
 use super::compile;
 use super::errors::throw;
-use super::host::Host;
+use super::vm_state::JsVmState;
 use crate::module_path::{MAX_PATH, normalise};
 
 /// The endings that may be left out of a module's path, in the order in which they are tried.
@@ -21,14 +21,14 @@ const ENDINGS: [&str; 6] = [".js", ".mjs", ".ts", ".mts", "/index.js", "/index.t
 
 /// The modules that were found so far.
 #[derive(Default)]
-pub(super) struct Modules {
+pub(super) struct JsModules {
     /// The text of each file by its path; `None` after the file was loaded.
     found: RefCell<HashMap<String, Option<String>>>,
 }
 
-impl Modules {
+impl JsModules {
     /// Returns the file of an imported path, and reads its text if it is new.
-    fn find(&self, host: &Host, importer: &str, path: &str) -> Result<String> {
+    fn find(&self, host: &JsVmState, importer: &str, path: &str) -> Result<String> {
         if path.len() > MAX_PATH {
             return Err(Error::load(format!("a module's path has at most {MAX_PATH} bytes")));
         }
@@ -63,7 +63,7 @@ impl Modules {
 }
 
 /// Resolves and loads modules for the VM.
-pub(super) struct Finder(pub(super) Rc<Host>);
+pub(super) struct Finder(pub(super) Rc<JsVmState>);
 
 impl Resolver for Finder {
     fn resolve<'js>(

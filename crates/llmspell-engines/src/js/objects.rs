@@ -10,27 +10,31 @@ use rquickjs::{Ctx, Function, Object, Symbol, Value as JsValue};
 
 use super::errors::{self, throw};
 use super::functions;
-use super::host::{Host, Kept, Sealed};
 use super::names::camel_case;
 use super::values::to_js;
+use super::vm_state::{HeldValue, JsVmState, Sealed};
 
 /// Returns the VM's object for a host object. It is the same one as long as the script holds it.
 pub(super) fn thing<'js>(
-    host: &Rc<Host>,
+    host: &Rc<JsVmState>,
     ctx: &Ctx<'js>,
     object: HostObject,
 ) -> rquickjs::Result<JsValue<'js>> {
-    let kit = host.kit().map_err(|error| throw(host, ctx, error))?;
+    let prelude_refs = host.prelude_refs().map_err(|error| throw(host, ctx, error))?;
     let prototype = prototype(host, ctx, object.class())?;
     let entries = entries(host, ctx, &object)?;
     // A double holds 53 bits. Systems hand out addresses of at most 48 bits unless a program asks for more.
     let address = object.address() as f64;
     let seal = host.seal(ctx, Sealed::Object(object))?;
-    kit.thing.clone().restore(ctx)?.call((address, prototype, seal, entries))
+    prelude_refs.thing.clone().restore(ctx)?.call((address, prototype, seal, entries))
 }
 
 /// Returns the prototype of a class, which is made when the script first uses the class.
-fn prototype<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, class: &'static Class) -> rquickjs::Result<Object<'js>> {
+fn prototype<'js>(
+    host: &Rc<JsVmState>,
+    ctx: &Ctx<'js>,
+    class: &'static Class,
+) -> rquickjs::Result<Object<'js>> {
     let address = std::ptr::from_ref(class).addr();
     let known = host.classes.borrow().get(&address).cloned();
     if let Some(known) = known {
@@ -49,17 +53,17 @@ fn prototype<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, class: &'static Class) -> rqu
     if let Some(items) = &class.items {
         let next = functions::function(host, ctx, &items.next, true)?;
         let stop = items.stop.as_ref().map(|stop| functions::function(host, ctx, stop, true)).transpose()?;
-        let kit = host.kit().map_err(|error| throw(host, ctx, error))?;
-        let iterate: Function = kit.iterate.clone().restore(ctx)?.call((next, stop))?;
+        let prelude_refs = host.prelude_refs().map_err(|error| throw(host, ctx, error))?;
+        let iterate: Function = prelude_refs.iterate.clone().restore(ctx)?.call((next, stop))?;
         prototype.prop(Symbol::async_iterator(ctx.clone()), Property::from(iterate))?;
     }
-    host.classes.borrow_mut().insert(address, Kept::save(ctx, prototype.clone()));
+    host.classes.borrow_mut().insert(address, HeldValue::save(ctx, prototype.clone()));
     Ok(prototype)
 }
 
 /// Reads a field of `this`, which must be a host object.
 fn read_from<'js>(
-    host: &Rc<Host>,
+    host: &Rc<JsVmState>,
     ctx: &Ctx<'js>,
     field: &Field,
     this: &JsValue<'js>,
@@ -75,7 +79,7 @@ fn read_from<'js>(
 }
 
 fn read<'js>(
-    host: &Rc<Host>,
+    host: &Rc<JsVmState>,
     ctx: &Ctx<'js>,
     field: &Field,
     object: &HostObject,
@@ -88,7 +92,7 @@ fn read<'js>(
 
 /// Returns the entries of an object, if its class has any. Scripts look them up by name in any case.
 fn entries<'js>(
-    host: &Rc<Host>,
+    host: &Rc<JsVmState>,
     ctx: &Ctx<'js>,
     object: &HostObject,
 ) -> rquickjs::Result<Option<JsValue<'js>>> {

@@ -17,12 +17,12 @@ use rquickjs::{Context, Ctx, Error, Function, Module, Result, Runtime, WriteOpti
 pub(super) const NAME: &str = "[llmspell]";
 
 /// A piece's source text and its bytecode, once compiled.
-struct Piece {
+struct PreludePart {
     text: &'static str,
     bytecode: OnceLock<&'static [u8]>,
 }
 
-impl Piece {
+impl PreludePart {
     const fn new(text: &'static str) -> Self {
         Self { text, bytecode: OnceLock::new() }
     }
@@ -42,19 +42,19 @@ impl Piece {
     }
 }
 
-impl HasByteCode<'static> for Piece {
+impl HasByteCode<'static> for PreludePart {
     fn get_bytecode(&self) -> &'static [u8] {
         self.bytecode.get().copied().unwrap_or_default()
     }
 }
 
 /// `core` runs when a session opens. The others run when a script first reads one of their globals.
-static PIECES: [(&str, Piece); 5] = [
-    ("core", Piece::new(include_str!("prelude/core.js"))),
-    ("console", Piece::new(include_str!("prelude/console.js"))),
-    ("date", Piece::new(include_str!("prelude/date.js"))),
-    ("net", Piece::new(include_str!("prelude/net.js"))),
-    ("web", Piece::new(include_str!("prelude/web.js"))),
+static PIECES: [(&str, PreludePart); 5] = [
+    ("core", PreludePart::new(include_str!("prelude/core.js"))),
+    ("console", PreludePart::new(include_str!("prelude/console.js"))),
+    ("date", PreludePart::new(include_str!("prelude/date.js"))),
+    ("net", PreludePart::new(include_str!("prelude/net.js"))),
+    ("web", PreludePart::new(include_str!("prelude/web.js"))),
 ];
 
 /// Loads a piece and returns its function.

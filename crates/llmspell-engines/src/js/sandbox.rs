@@ -13,8 +13,8 @@ use rquickjs::context::intrinsic;
 use rquickjs::{Context, Ctx, Function, Object, Runtime, Value as JsValue};
 
 use super::errors::{from_js_error, throw};
-use super::host::{Host, Kept, Kit};
 use super::modules::Finder;
+use super::vm_state::{HeldValue, JsPreludeRefs, JsVmState};
 use super::{bridges, limits, prelude};
 
 /// Globals of the prelude that a bridge of the same name adds its members to.
@@ -38,7 +38,7 @@ type Intrinsics = (
 ///
 /// # Errors
 /// When the VM cannot be opened, or a bridge has the name of a built-in.
-pub(super) fn open(host: &Rc<Host>, given: &[Arc<Bridge>]) -> Result<(Runtime, Context)> {
+pub(super) fn open(host: &Rc<JsVmState>, given: &[Arc<Bridge>]) -> Result<(Runtime, Context)> {
     let no_vm = |error: rquickjs::Error| llmspell_core::Error::internal(format!("cannot make a VM: {error}"));
     let runtime = Runtime::new().map_err(no_vm)?;
     let context = Context::custom::<Intrinsics>(&runtime).map_err(no_vm)?;
@@ -63,28 +63,30 @@ pub(super) fn open(host: &Rc<Host>, given: &[Arc<Bridge>]) -> Result<(Runtime, C
 
 /// Records a rejection without a handler, or removes it when it gets one.
 fn note_rejection<'js>(
-    host: &Host,
+    host: &JsVmState,
     ctx: &Ctx<'js>,
     promise: JsValue<'js>,
     reason: JsValue<'js>,
     is_handled: bool,
 ) {
-    let promise = Kept::save(ctx, promise);
+    let promise = HeldValue::save(ctx, promise);
     let mut rejections = host.rejections.borrow_mut();
     if is_handled {
         rejections.retain(|known| known.promise != promise);
     } else {
-        let reason = Kept::save(ctx, reason);
-        rejections.push(super::host::Rejection { promise, reason });
+        let reason = HeldValue::save(ctx, reason);
+        rejections.push(super::vm_state::Rejection { promise, reason });
     }
 }
 
-fn prepare(host: &Rc<Host>, ctx: &Ctx<'_>) -> rquickjs::Result<()> {
+fn prepare(host: &Rc<JsVmState>, ctx: &Ctx<'_>) -> rquickjs::Result<()> {
     let core: Function = prelude::load(ctx, "core")?;
-    let kit: Object = core.call((primitives(host, ctx)?,))?;
-    let keep = |name: &str| Ok::<_, rquickjs::Error>(Kept::save(ctx, kit.get::<_, Function>(name)?));
-    let keep_object = |name: &str| Ok::<_, rquickjs::Error>(Kept::save(ctx, kit.get::<_, Object>(name)?));
-    host.set_kit(Kit {
+    let prelude_refs: Object = core.call((primitives(host, ctx)?,))?;
+    let keep =
+        |name: &str| Ok::<_, rquickjs::Error>(HeldValue::save(ctx, prelude_refs.get::<_, Function>(name)?));
+    let keep_object =
+        |name: &str| Ok::<_, rquickjs::Error>(HeldValue::save(ctx, prelude_refs.get::<_, Object>(name)?));
+    host.set_kit(JsPreludeRefs {
         failure: keep("failure")?,
         thing: keep("thing")?,
         iterate: keep("iterate")?,
@@ -104,7 +106,7 @@ fn prepare(host: &Rc<Host>, ctx: &Ctx<'_>) -> rquickjs::Result<()> {
 }
 
 /// Creates the functions, written in Rust, that the prelude is built on.
-fn primitives<'js>(host: &Rc<Host>, ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
+fn primitives<'js>(host: &Rc<JsVmState>, ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     let object = Object::new(ctx.clone())?;
     object.set("prelude", prelude::NAME)?;
     let load = |ctx: Ctx<'js>, name: String| prelude::load(&ctx, &name);

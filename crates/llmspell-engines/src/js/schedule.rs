@@ -1,9 +1,9 @@
 //! The scheduler of a JavaScript session: one future that runs a script and everything the script starts.
 //!
-//! Promises are the VM's own. [`Run`] drives what they wait for, on the VM's own thread, and spawns nothing:
+//! Promises are the VM's own. [`JsRun`] drives what they wait for, on the VM's own thread, and spawns nothing:
 //!
 //! - jobs: the VM's queue of promise reactions and `queueMicrotask` functions;
-//! - host calls: each is a promise of the script that [`Run`] settles with the answer (`calls.rs`), timers included;
+//! - host calls: each is a promise of the script that [`JsRun`] settles with the answer (`calls.rs`), timers included;
 //! - callbacks: script functions that the host calls, from any thread (see `callbacks.rs`);
 //! - background work of the host (`Context::beside`), such as a model call whose answer goes to a callback.
 //!
@@ -14,7 +14,7 @@
 //!
 //! # Order
 //!
-//! Each poll repeats [`Run::step`] until nothing makes progress. All due jobs run first, one by one. Then one host call
+//! Each poll repeats [`JsRun::step`] until nothing makes progress. All due jobs run first, one by one. Then one host call
 //! is settled, and its jobs run before the next one is. If nothing is left to do and nothing was woken, the answer
 //! sequencer of core (`Context::next_turn`) delivers one answer. The script thus sees answers one at a time, in an
 //! order that a replay can repeat. Jobs that follow from an answer run in the context of the code that made the call,
@@ -37,62 +37,62 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use llmspell_core::callback::Call as CallbackCall;
+use llmspell_core::callback::CallbackCall;
 use llmspell_core::{Error, Result, Source, Value};
 use rquickjs::function::Args;
 use rquickjs::promise::PromiseState;
 use rquickjs::{Ctx, Function, Object, Promise, Runtime, Value as JsValue};
 use tokio::sync::oneshot;
 
-use super::calls::{Answered, Call};
+use super::calls::{Answered, PendingCall};
 use super::errors::{failure, from_js_error, raised};
-use super::host::{Host, Kept};
+use super::vm_state::{HeldValue, JsVmState};
 use super::{compile, values};
-use crate::wake::{Alarm, Alive, after_neighbours};
+use crate::wake::{TaskGuard, TrackingWaker, after_neighbours};
 
 /// The code that a run starts with.
-pub(super) enum Start<'a> {
+pub(super) enum JsEntryPoint<'a> {
     Module(&'a Source),
-    Function(Kept<Function<'static>>, Vec<Value>),
+    Function(HeldValue<Function<'static>>, Vec<Value>),
 }
 
 /// The progress of the script itself.
-enum Script<'a> {
+enum ScriptState<'a> {
     /// Not started. The first poll starts it.
-    Due(Start<'a>),
+    Due(JsEntryPoint<'a>),
     /// The module's top level runs.
-    Module(Kept<Promise<'static>>),
+    Module(HeldValue<Promise<'static>>),
     /// The result is there, and may be a pending promise.
-    Result(Kept<JsValue<'static>>),
+    Result(HeldValue<JsValue<'static>>),
     /// The script has returned. `None` after the value was taken.
     Returned(Option<Value>),
 }
 
 /// A callback whose result is still pending.
 struct Called {
-    result: Kept<JsValue<'static>>,
+    result: HeldValue<JsValue<'static>>,
     reply: oneshot::Sender<Result<Value>>,
-    _alive: Alive,
+    _alive: TaskGuard,
 }
 
 /// A running script with its host calls, callbacks and background work.
 ///
 /// The future resolves to the script's result after everything the script started has ended. It resolves to an error as
 /// soon as the script fails or the run is stopped.
-pub(super) struct Run<'a> {
-    host: &'a Rc<Host>,
+pub(super) struct JsRun<'a> {
+    host: &'a Rc<JsVmState>,
     runtime: &'a Runtime,
     context: &'a rquickjs::Context,
-    exports: &'a RefCell<Option<Kept<Object<'static>>>>,
-    script: Script<'a>,
-    calls: FuturesUnordered<Call>,
+    exports: &'a RefCell<Option<HeldValue<Object<'static>>>>,
+    script: ScriptState<'a>,
+    calls: FuturesUnordered<PendingCall>,
     called: Vec<Called>,
     /// Background work of the host.
     beside: FuturesUnordered<BoxFuture<'static, Result<()>>>,
-    alarm: Arc<Alarm>,
+    alarm: Arc<TrackingWaker>,
 }
 
-/// The state of the VM's job queue after [`Run::run_jobs`].
+/// The state of the VM's job queue after [`JsRun::run_jobs`].
 enum Jobs {
     /// The queue is empty.
     Done,
@@ -100,13 +100,13 @@ enum Jobs {
     Left,
 }
 
-impl<'a> Run<'a> {
+impl<'a> JsRun<'a> {
     pub(super) fn new(
-        host: &'a Rc<Host>,
+        host: &'a Rc<JsVmState>,
         runtime: &'a Runtime,
         context: &'a rquickjs::Context,
-        exports: &'a RefCell<Option<Kept<Object<'static>>>>,
-        start: Start<'a>,
+        exports: &'a RefCell<Option<HeldValue<Object<'static>>>>,
+        start: JsEntryPoint<'a>,
     ) -> Self {
         host.cx.take_turns();
         Self {
@@ -114,7 +114,7 @@ impl<'a> Run<'a> {
             runtime,
             context,
             exports,
-            script: Script::Due(start),
+            script: ScriptState::Due(start),
             calls: FuturesUnordered::new(),
             called: Vec::new(),
             beside: FuturesUnordered::new(),
@@ -154,7 +154,7 @@ impl<'a> Run<'a> {
         let mut any = self.calls.len() + self.beside.len() > before;
         while let Some((call, reply)) = self.host.callbacks.next() {
             any = true;
-            match Alive::new(&self.host.cx).and_then(|alive| Ok((self.call_back(call)?, alive))) {
+            match TaskGuard::new(&self.host.cx).and_then(|alive| Ok((self.call_back(call)?, alive))) {
                 Ok((result, alive)) => self.called.push(Called { result, reply, _alive: alive }),
                 Err(error) => drop(reply.send(Err(error))),
             }
@@ -163,7 +163,7 @@ impl<'a> Run<'a> {
     }
 
     /// Calls a function for the host, and returns its result, which may be a promise.
-    fn call_back(&self, call: CallbackCall) -> Result<Kept<JsValue<'static>>> {
+    fn call_back(&self, call: CallbackCall) -> Result<HeldValue<JsValue<'static>>> {
         let CallbackCall { number, arguments, failure: failed, within, as_method } = call;
         let held = self
             .host
@@ -189,7 +189,7 @@ impl<'a> Run<'a> {
                     args.push_arg(failure(self.host, &ctx, &error, None)?)?;
                 }
                 let result: JsValue = function.call_arg(args)?;
-                Ok(Kept::save(&ctx, result))
+                Ok(HeldValue::save(&ctx, result))
             };
             call().map_err(|error| from_js_error(self.host, &ctx, error))
         })
@@ -222,17 +222,17 @@ impl<'a> Run<'a> {
     /// Advances the script itself by one stage, if it can. Returns whether it did.
     fn look_at_script(&mut self) -> Result<bool> {
         match &self.script {
-            Script::Due(start) => {
+            ScriptState::Due(start) => {
                 self.host.enter(self.host.cx.clone());
                 self.script = self.context.with(|ctx| begin(self.host, &ctx, self.exports, start))?;
             }
-            Script::Module(promise) => {
+            ScriptState::Module(promise) => {
                 let promise = promise.clone();
                 let next = self.context.with(|ctx| {
                     let done = outcome(
                         self.host,
                         &ctx,
-                        &Kept::save(&ctx, promise.restore(&ctx).ok()?.into_value()),
+                        &HeldValue::save(&ctx, promise.restore(&ctx).ok()?.into_value()),
                         "",
                     );
                     Some(done?.and_then(|_| self.exported(&ctx)))
@@ -240,30 +240,32 @@ impl<'a> Run<'a> {
                 let Some(next) = next else { return Ok(false) };
                 self.script = next?;
             }
-            Script::Result(result) => {
+            ScriptState::Result(result) => {
                 let done = self.context.with(|ctx| outcome(self.host, &ctx, result, "the result"));
                 let Some(done) = done else { return Ok(false) };
-                self.script = Script::Returned(Some(done?));
+                self.script = ScriptState::Returned(Some(done?));
             }
-            Script::Returned(_) => return Ok(false),
+            ScriptState::Returned(_) => return Ok(false),
         }
         Ok(true)
     }
 
     /// Returns the module's result: its default export, or the result of the default export called with `params` if it
     /// is a function.
-    fn exported(&self, ctx: &Ctx<'_>) -> Result<Script<'static>> {
+    fn exported(&self, ctx: &Ctx<'_>) -> Result<ScriptState<'static>> {
         let failed = |error| from_js_error(self.host, ctx, error);
         let Some(exports) = self.exports.borrow().clone() else {
-            return Ok(Script::Returned(Some(Value::Nil)));
+            return Ok(ScriptState::Returned(Some(Value::Nil)));
         };
         let exports = exports.restore(ctx).map_err(failed)?;
         let value: JsValue = exports.get("default").map_err(failed)?;
-        let Some(function) = value.as_function() else { return Ok(Script::Result(Kept::save(ctx, value))) };
+        let Some(function) = value.as_function() else {
+            return Ok(ScriptState::Result(HeldValue::save(ctx, value)));
+        };
         let params: JsValue = ctx.globals().get("params").map_err(failed)?;
         self.host.enter(self.host.cx.clone());
         let result: JsValue = function.call((params,)).map_err(failed)?;
-        Ok(Script::Result(Kept::save(ctx, result)))
+        Ok(ScriptState::Result(HeldValue::save(ctx, result)))
     }
 
     /// Runs due jobs and then handles one kind of event. Returns whether another step may make progress, or `None` when
@@ -314,7 +316,7 @@ impl<'a> Run<'a> {
             }));
         }
         let returned = match &mut self.script {
-            Script::Returned(value) => value.take(),
+            ScriptState::Returned(value) => value.take(),
             _ => None,
         };
         returned.ok_or_else(|| {
@@ -326,14 +328,14 @@ impl<'a> Run<'a> {
 
 /// Starts the script. It runs until it first waits.
 fn begin(
-    host: &Rc<Host>,
+    host: &Rc<JsVmState>,
     ctx: &Ctx<'_>,
-    exports: &RefCell<Option<Kept<Object<'static>>>>,
-    start: &Start<'_>,
-) -> Result<Script<'static>> {
+    exports: &RefCell<Option<HeldValue<Object<'static>>>>,
+    start: &JsEntryPoint<'_>,
+) -> Result<ScriptState<'static>> {
     let failed = |error| from_js_error(host, ctx, error);
     match start {
-        Start::Module(source) => {
+        JsEntryPoint::Module(source) => {
             let module = compile::declare(host, ctx, source)?;
             let (module, promise) = module.eval().map_err(failed)?;
             if host.state().is_err()
@@ -342,26 +344,26 @@ fn begin(
                 return Err(failed(error));
             }
             let namespace = module.namespace().map_err(failed)?;
-            *exports.borrow_mut() = Some(Kept::save(ctx, namespace));
-            Ok(Script::Module(Kept::save(ctx, promise)))
+            *exports.borrow_mut() = Some(HeldValue::save(ctx, namespace));
+            Ok(ScriptState::Module(HeldValue::save(ctx, promise)))
         }
-        Start::Function(function, arguments) => {
+        JsEntryPoint::Function(function, arguments) => {
             let function = function.clone().restore(ctx).map_err(failed)?;
             let mut args = Args::new(ctx.clone(), arguments.len());
             for argument in arguments {
                 args.push_arg(values::to_js(host, ctx, argument.clone())?).map_err(failed)?;
             }
             let result: JsValue = function.call_arg(args).map_err(failed)?;
-            Ok(Script::Result(Kept::save(ctx, result)))
+            Ok(ScriptState::Result(HeldValue::save(ctx, result)))
         }
     }
 }
 
 /// Returns the outcome of a result, or `None` while it is a pending promise. `what` names the value in errors.
 fn outcome(
-    host: &Rc<Host>,
+    host: &Rc<JsVmState>,
     ctx: &Ctx<'_>,
-    result: &Kept<JsValue<'static>>,
+    result: &HeldValue<JsValue<'static>>,
     what: &str,
 ) -> Option<Result<Value>> {
     let value = match result.clone().restore(ctx) {
@@ -382,7 +384,7 @@ fn outcome(
         }
         PromiseState::Rejected => {
             // The host handles this rejection, so the script does not have to.
-            let known = Kept::save(ctx, value.clone());
+            let known = HeldValue::save(ctx, value.clone());
             host.rejections.borrow_mut().retain(|rejection| rejection.promise != known);
             let error = promise.result::<JsValue>()?.err()?;
             Some(Err(from_js_error(host, ctx, error)))
@@ -390,7 +392,7 @@ fn outcome(
     }
 }
 
-impl Future for Run<'_> {
+impl Future for JsRun<'_> {
     type Output = Result<Value>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
@@ -416,7 +418,7 @@ impl Future for Run<'_> {
     }
 }
 
-impl Drop for Run<'_> {
+impl Drop for JsRun<'_> {
     fn drop(&mut self) {
         self.calls.clear();
         self.called.clear();

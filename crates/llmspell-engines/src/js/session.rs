@@ -13,25 +13,25 @@ use rquickjs::object::Property;
 use rquickjs::{Ctx, Object, Runtime, Value as JsValue};
 
 use super::errors::from_js_error;
-use super::host::{Host, Kept};
-use super::schedule::{Run, Start};
+use super::schedule::{JsEntryPoint, JsRun};
+use super::vm_state::{HeldValue, JsVmState};
 use super::{bridges, sandbox, values};
 
 pub(super) struct JsSession {
     // Fields drop in this order. Before them, `drop` lets go of the values that the host holds of the VM.
     context: rquickjs::Context,
     runtime: Runtime,
-    host: Rc<Host>,
+    host: Rc<JsVmState>,
     /// The module namespace of the last script.
-    exports: RefCell<Option<Kept<Object<'static>>>>,
+    exports: RefCell<Option<HeldValue<Object<'static>>>>,
     /// Whether a script runs.
     busy: Cell<bool>,
 }
 
 /// A guard that marks the session as busy while it lives.
-struct Turn<'a>(&'a Cell<bool>);
+struct JsBusyGuard<'a>(&'a Cell<bool>);
 
-impl Drop for Turn<'_> {
+impl Drop for JsBusyGuard<'_> {
     fn drop(&mut self) {
         self.0.set(false);
     }
@@ -46,22 +46,22 @@ impl Drop for JsSession {
 
 impl JsSession {
     pub(super) fn open(given: &[Arc<Bridge>], cx: Context) -> Result<Self> {
-        let host = Host::new(cx);
+        let host = JsVmState::new(cx);
         let (runtime, context) = sandbox::open(&host, given)?;
         Ok(Self { context, runtime, host, exports: RefCell::default(), busy: Cell::new(false) })
     }
 
-    fn begin(&self) -> Result<Turn<'_>> {
+    fn begin(&self) -> Result<JsBusyGuard<'_>> {
         if self.busy.replace(true) {
             return Err(Error::new(ErrorKind::Conflict, "the session is running a script already"));
         }
-        Ok(Turn(&self.busy))
+        Ok(JsBusyGuard(&self.busy))
     }
 
-    async fn run(&self, start: Start<'_>) -> Result<Value> {
+    async fn run(&self, start: JsEntryPoint<'_>) -> Result<Value> {
         self.host.state()?;
         let _turn = self.begin()?;
-        Run::new(&self.host, &self.runtime, &self.context, &self.exports, start).await
+        JsRun::new(&self.host, &self.runtime, &self.context, &self.exports, start).await
     }
 
     /// Returns the value of a name among the script's exports, or else among the globals.
@@ -79,7 +79,7 @@ impl JsSession {
 
 impl Session for JsSession {
     fn eval<'a>(&'a self, source: &'a Source) -> LocalBoxFuture<'a, Result<Value>> {
-        Box::pin(self.run(Start::Module(source)))
+        Box::pin(self.run(JsEntryPoint::Module(source)))
     }
 
     fn set(&self, name: &str, value: Value) -> Result<()> {
@@ -107,7 +107,7 @@ impl Session for JsSession {
                 let found =
                     self.look_up(&ctx, name).map_err(|error| from_js_error(&self.host, &ctx, error))?;
                 match found.as_function() {
-                    Some(function) => Ok(Kept::save(&ctx, function.clone())),
+                    Some(function) => Ok(HeldValue::save(&ctx, function.clone())),
                     None if found.is_undefined() => {
                         Err(Error::new(ErrorKind::NotFound, format!("the script has no function `{name}`")))
                     }
@@ -116,7 +116,7 @@ impl Session for JsSession {
                     }
                 }
             })?;
-            self.run(Start::Function(function, arguments)).await
+            self.run(JsEntryPoint::Function(function, arguments)).await
         })
     }
 

@@ -1,30 +1,30 @@
 //! Reads stacks. QuickJS writes them as text, one line per call.
 
-use llmspell_core::{Frame, Place};
+use llmspell_core::{SourceLocation, StackFrame};
 use rquickjs::Ctx;
 
-use super::host::Host;
 use super::prelude;
+use super::vm_state::JsVmState;
 
 /// The maximum number of frames in a traceback.
 const MAX_FRAMES: usize = 32;
 
 /// Returns the stack of the running script as text. It is empty when no script runs.
-pub(super) fn here(host: &Host, ctx: &Ctx<'_>) -> String {
+pub(super) fn here(host: &JsVmState, ctx: &Ctx<'_>) -> String {
     let here = || {
-        let kit = host.kit().ok()?;
-        kit.here.clone().restore(ctx).ok()?.call::<_, String>(()).ok()
+        let prelude_refs = host.prelude_refs().ok()?;
+        prelude_refs.here.clone().restore(ctx).ok()?.call::<_, String>(()).ok()
     };
     here().unwrap_or_default()
 }
 
 /// Returns the frames of a stack, innermost first. Native functions and the prelude are left out.
-pub(super) fn frames(stack: &str) -> Vec<Frame> {
+pub(super) fn frames(stack: &str) -> Vec<StackFrame> {
     stack.lines().filter_map(frame).take(MAX_FRAMES).collect()
 }
 
 /// Reads a line: `    at name (file:line:column)` or `    at file:line:column`.
-fn frame(line: &str) -> Option<Frame> {
+fn frame(line: &str) -> Option<StackFrame> {
     let line = line.trim().strip_prefix("at ")?;
     let (function, place) = match line.rsplit_once(" (") {
         Some((function, place)) => (Some(function), place.strip_suffix(')')?),
@@ -36,8 +36,9 @@ fn frame(line: &str) -> Option<Frame> {
         return None;
     }
     let function = function.filter(|name| *name != "<anonymous>").map(str::to_owned);
-    let place = Place { file: file.to_owned(), line: line.parse().ok()?, column: column.parse().ok() };
-    Some(Frame { place, function })
+    let place =
+        SourceLocation { file: file.to_owned(), line: line.parse().ok()?, column: column.parse().ok() };
+    Some(StackFrame { place, function })
 }
 
 #[cfg(test)]

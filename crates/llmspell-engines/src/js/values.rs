@@ -25,10 +25,10 @@ use rquickjs::object::{Filter, Property};
 use rquickjs::{Array, Ctx, Object, String as JsString, TypedArray, Value as JsValue};
 
 use super::errors::from_js_error;
-use super::host::{Host, Kept, Sealed};
+use super::vm_state::{HeldValue, JsVmState, Sealed};
 use super::{functions, objects};
-use crate::callbacks::Held;
-use crate::crossing::{CHARGE, Crossing, MAX_INTEGER, Step, Trouble, weight};
+use crate::callbacks::HeldFunction;
+use crate::marshal::{CHARGE, ConversionError, ConversionResult, MAX_INTEGER, ValueStep, weight};
 
 /// The bytes of a list or map besides its items: its own block, and spare capacity.
 const TABLE: usize = 96;
@@ -41,39 +41,39 @@ const TICKET: usize = 224;
 /// # Errors
 /// When the value holds something that cannot leave the VM, or is larger than the memory limit allows.
 pub(super) fn from_js<'js>(
-    host: &Rc<Host>,
+    host: &Rc<JsVmState>,
     ctx: &Ctx<'js>,
     value: JsValue<'js>,
     bytes: &mut usize,
     what: impl FnOnce() -> String,
 ) -> Result<Value> {
-    let mut reader = Reader { host, ctx, bytes: *bytes, ancestors: Vec::new() };
+    let mut reader = JsValueReader { host, ctx, bytes: *bytes, ancestors: Vec::new() };
     let read = reader.read(value);
     *bytes = reader.bytes;
     read.map_err(|trouble| trouble.into_error(&what()))
 }
 
 /// Returns the fields that a script added to an error, if there are any and all of them are data.
-pub(super) fn own_fields<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, object: &Object<'js>) -> Option<Value> {
-    let mut reader = Reader { host, ctx, bytes: 0, ancestors: Vec::new() };
+pub(super) fn own_fields<'js>(host: &Rc<JsVmState>, ctx: &Ctx<'js>, object: &Object<'js>) -> Option<Value> {
+    let mut reader = JsValueReader { host, ctx, bytes: 0, ancestors: Vec::new() };
     let fields = reader.fields(object).ok()?;
     let value = Value::Map(fields);
     (value.is_data() && value != Value::Map(Map::new())).then_some(value)
 }
 
 /// Copies a string out of the VM. Lone surrogates become U+FFFD.
-pub(super) fn string<'js>(host: &Host, ctx: &Ctx<'js>, text: &JsString<'js>) -> String {
+pub(super) fn string<'js>(host: &JsVmState, ctx: &Ctx<'js>, text: &JsString<'js>) -> String {
     text.to_string().unwrap_or_else(|_| {
         let well_formed = || {
-            let kit = host.kit().ok()?;
-            kit.well_formed.clone().restore(ctx).ok()?.call::<_, String>((text.clone(),)).ok()
+            let prelude_refs = host.prelude_refs().ok()?;
+            prelude_refs.well_formed.clone().restore(ctx).ok()?.call::<_, String>((text.clone(),)).ok()
         };
         well_formed().unwrap_or_default()
     })
 }
 
-struct Reader<'a, 'js> {
-    host: &'a Rc<Host>,
+struct JsValueReader<'a, 'js> {
+    host: &'a Rc<JsVmState>,
     ctx: &'a Ctx<'js>,
     /// The bytes of host memory that the value takes so far.
     bytes: usize,
@@ -81,13 +81,13 @@ struct Reader<'a, 'js> {
     ancestors: Vec<Object<'js>>,
 }
 
-impl<'js> Reader<'_, 'js> {
-    fn read(&mut self, value: JsValue<'js>) -> Crossing<Value> {
+impl<'js> JsValueReader<'_, 'js> {
+    fn read(&mut self, value: JsValue<'js>) -> ConversionResult<Value> {
         self.read_in(None, value)
     }
 
     /// Reads a value. `owner` is the object that holds it as a field; a callback is called as its method.
-    fn read_in(&mut self, owner: Option<&Object<'js>>, value: JsValue<'js>) -> Crossing<Value> {
+    fn read_in(&mut self, owner: Option<&Object<'js>>, value: JsValue<'js>) -> ConversionResult<Value> {
         if let Some(number) = value.as_int() {
             return Ok(Value::Int(number.into()));
         }
@@ -109,34 +109,36 @@ impl<'js> Reader<'_, 'js> {
             // Converted to a number, it would lose the digits that do not fit. So it is read as text.
             let written = super::errors::describe(self.host, self.ctx, &value).unwrap_or_default();
             return written.parse().map(Value::Int).map_err(|_| {
-                Trouble::misfit("the integer is too large: at most 2^63 - 1 can leave the script")
+                ConversionError::misfit("the integer is too large: at most 2^63 - 1 can leave the script")
             });
         }
         match value.into_object() {
             Some(object) => self.object(owner, object),
-            None => Err(Trouble::misfit("a symbol cannot leave the script")),
+            None => Err(ConversionError::misfit("a symbol cannot leave the script")),
         }
     }
 
-    fn object(&mut self, owner: Option<&Object<'js>>, object: Object<'js>) -> Crossing<Value> {
+    fn object(&mut self, owner: Option<&Object<'js>>, object: Object<'js>) -> ConversionResult<Value> {
         if let Some(function) = object.as_function() {
             self.charge(TICKET)?;
-            let function = Kept::save(self.ctx, function.clone());
-            let owner = owner.map(|owner| Kept::save(self.ctx, owner.clone()));
-            let held = Held { function, owner, cx: self.host.scope().spawn() };
+            let function = HeldValue::save(self.ctx, function.clone());
+            let owner = owner.map(|owner| HeldValue::save(self.ctx, owner.clone()));
+            let held = HeldFunction { function, owner, cx: self.host.scope().spawn() };
             return Ok(Value::Callback(self.host.callbacks.ticket(held)));
         }
         if self.ancestors.contains(&object) {
-            return Err(Trouble::misfit("the object contains itself"));
+            return Err(ConversionError::misfit("the object contains itself"));
         }
         if self.ancestors.len() == MAX_DEPTH {
-            return Err(Trouble::too_deep("objects"));
+            return Err(ConversionError::too_deep("objects"));
         }
         if let Some(array) = object.as_array().cloned() {
             return self.within(object, |reader| reader.list(&array));
         }
         if object.is_promise() {
-            return Err(Trouble::misfit("a promise cannot leave the script: `await` gives its value"));
+            return Err(ConversionError::misfit(
+                "a promise cannot leave the script: `await` gives its value",
+            ));
         }
         if !self.is_plain(&object)
             && let Some(value) = self.special(&object)?
@@ -150,8 +152,8 @@ impl<'js> Reader<'_, 'js> {
     fn within(
         &mut self,
         object: Object<'js>,
-        read: impl FnOnce(&mut Self) -> Crossing<Value>,
-    ) -> Crossing<Value> {
+        read: impl FnOnce(&mut Self) -> ConversionResult<Value>,
+    ) -> ConversionResult<Value> {
         self.ancestors.push(object);
         let value = read(self);
         self.ancestors.pop();
@@ -161,7 +163,7 @@ impl<'js> Reader<'_, 'js> {
     /// Returns whether the object is a plain one, as `{}` makes it.
     fn is_plain(&self, object: &Object<'js>) -> bool {
         let plain = || {
-            let known = self.host.kit().ok()?.object_prototype.clone().restore(self.ctx).ok()?;
+            let known = self.host.prelude_refs().ok()?.object_prototype.clone().restore(self.ctx).ok()?;
             Some(!object.is_proxy() && object.get_prototype()? == known)
         };
         plain().unwrap_or(false)
@@ -169,7 +171,7 @@ impl<'js> Reader<'_, 'js> {
 
     /// Reads an object that is not plain: bytes, an object of the host or an error. Returns `None` if it can be read
     /// like a plain one, such as an instance of a class of the script.
-    fn special(&mut self, object: &Object<'js>) -> Crossing<Option<Value>> {
+    fn special(&mut self, object: &Object<'js>) -> ConversionResult<Option<Value>> {
         if object.is_typed_array::<u8>() || object.is_array_buffer() {
             return self.bytes(object).map(|bytes| Some(Value::Bytes(bytes)));
         }
@@ -179,15 +181,15 @@ impl<'js> Reader<'_, 'js> {
         if object.is_error() {
             return self.error(object).map(Some);
         }
-        let kit = self.host.kit().map_err(Trouble::Failed)?;
-        let kind: Option<String> = kit
+        let prelude_refs = self.host.prelude_refs().map_err(ConversionError::Failed)?;
+        let kind: Option<String> = prelude_refs
             .kind
             .clone()
             .restore(self.ctx)
             .and_then(|kind| kind.call((object.clone(),)))
             .map_err(|error| self.failed(error))?;
         match kind {
-            Some(kind) => Err(Trouble::misfit(format!("a {kind} cannot leave the script"))),
+            Some(kind) => Err(ConversionError::misfit(format!("a {kind} cannot leave the script"))),
             None => Ok(None),
         }
     }
@@ -196,10 +198,11 @@ impl<'js> Reader<'_, 'js> {
     ///
     /// The prelude copies them to a string of one character per byte. Direct access to the VM's buffer would need
     /// `unsafe` code, which has to guarantee that no script runs meanwhile.
-    fn bytes(&mut self, object: &Object<'js>) -> Crossing<Vec<u8>> {
-        let kit = self.host.kit().map_err(Trouble::Failed)?;
+    fn bytes(&mut self, object: &Object<'js>) -> ConversionResult<Vec<u8>> {
+        let prelude_refs = self.host.prelude_refs().map_err(ConversionError::Failed)?;
         let read = || {
-            let letters: JsString = kit.letters.clone().restore(self.ctx)?.call((object.clone(),))?;
+            let letters: JsString =
+                prelude_refs.letters.clone().restore(self.ctx)?.call((object.clone(),))?;
             letters.to_string()
         };
         let letters = read().map_err(|error| self.failed(error))?;
@@ -208,7 +211,7 @@ impl<'js> Reader<'_, 'js> {
     }
 
     /// Reads an error as a map of its name, its message and its own fields.
-    fn error(&mut self, object: &Object<'js>) -> Crossing<Value> {
+    fn error(&mut self, object: &Object<'js>) -> ConversionResult<Value> {
         let mut fields = Map::new();
         for name in ["name", "message"] {
             if let Some(text) = super::errors::text(self.ctx, object, name) {
@@ -220,7 +223,7 @@ impl<'js> Reader<'_, 'js> {
         Ok(Value::Map(fields))
     }
 
-    fn list(&mut self, array: &Array<'js>) -> Crossing<Value> {
+    fn list(&mut self, array: &Array<'js>) -> ConversionResult<Value> {
         let length = self.length(array)?;
         self.charge(TABLE)?;
         // No capacity is reserved, because a script can set the length of an array without any items.
@@ -228,20 +231,20 @@ impl<'js> Reader<'_, 'js> {
         for at in 0..length {
             self.charge(size_of::<Value>())?;
             let item = array.get(at).map_err(|error| self.failed(error))?;
-            items.push(self.read(item).map_err(|trouble| trouble.within(|| Step::Index(at)))?);
+            items.push(self.read(item).map_err(|trouble| trouble.within(|| ValueStep::Index(at)))?);
         }
         Ok(Value::List(items))
     }
 
     /// Returns the length that an array claims. Reads the property, because `Array::len` panics past `i32::MAX`.
-    fn length(&self, array: &Array<'js>) -> Crossing<usize> {
+    fn length(&self, array: &Array<'js>) -> ConversionResult<usize> {
         // The bytes that an item takes in the VM at least. Holes take none.
         const ITEM: u64 = 16;
         let most = (self.host.cx.meter().limits().memory / ITEM) as f64;
         let length: f64 =
             array.as_object().get(PredefinedAtom::Length).map_err(|error| self.failed(error))?;
         if length > most {
-            return Err(Trouble::misfit(format!(
+            return Err(ConversionError::misfit(format!(
                 "the array claims {length} items, more than the memory limit allows"
             )));
         }
@@ -249,7 +252,7 @@ impl<'js> Reader<'_, 'js> {
     }
 
     /// Reads the own enumerable fields of an object, without those that are `undefined`.
-    fn fields(&mut self, object: &Object<'js>) -> Crossing<Map> {
+    fn fields(&mut self, object: &Object<'js>) -> ConversionResult<Map> {
         self.charge(TABLE)?;
         let mut fields = Map::new();
         for entry in object.own_props::<JsString, JsValue>(Filter::new().string().enum_only()) {
@@ -261,18 +264,18 @@ impl<'js> Reader<'_, 'js> {
             self.charge(name.len() + size_of::<(String, Value, usize)>())?;
             let value = self
                 .read_in(Some(object), value)
-                .map_err(|trouble| trouble.within(|| Step::Name(name.clone())))?;
+                .map_err(|trouble| trouble.within(|| ValueStep::Name(name.clone())))?;
             fields.insert(name, value);
         }
         Ok(fields)
     }
 
-    fn failed(&self, error: rquickjs::Error) -> Trouble {
-        Trouble::Failed(from_js_error(self.host, self.ctx, error))
+    fn failed(&self, error: rquickjs::Error) -> ConversionError {
+        ConversionError::Failed(from_js_error(self.host, self.ctx, error))
     }
 
     /// Counts bytes that are about to be copied. Checks the limits once per [`CHARGE`] bytes.
-    fn charge(&mut self, bytes: usize) -> Crossing<()> {
+    fn charge(&mut self, bytes: usize) -> ConversionResult<()> {
         let before = self.bytes / CHARGE;
         self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes / CHARGE == before {
@@ -280,9 +283,9 @@ impl<'js> Reader<'_, 'js> {
         }
         let meter = self.host.cx.meter();
         if meter.must_check() {
-            meter.check().map_err(Trouble::Failed)?;
+            meter.check().map_err(ConversionError::Failed)?;
         }
-        meter.allow_memory(self.bytes as u64).map_err(Trouble::Failed)
+        meter.allow_memory(self.bytes as u64).map_err(ConversionError::Failed)
     }
 }
 
@@ -300,7 +303,7 @@ fn number_value(number: f64) -> Value {
 ///
 /// # Errors
 /// When the value holds an integer beyond 2^53, nests too deep, or exceeds the memory limit.
-pub(super) fn to_js<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: Value) -> Result<JsValue<'js>> {
+pub(super) fn to_js<'js>(host: &Rc<JsVmState>, ctx: &Ctx<'js>, value: Value) -> Result<JsValue<'js>> {
     if value.is_nil() {
         return Ok(JsValue::new_undefined(ctx.clone()));
     }
@@ -311,17 +314,22 @@ pub(super) fn to_js<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: Value) -> Resul
 ///
 /// # Errors
 /// As [`to_js`].
-pub(super) fn constant<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: Value) -> Result<JsValue<'js>> {
+pub(super) fn constant<'js>(host: &Rc<JsVmState>, ctx: &Ctx<'js>, value: Value) -> Result<JsValue<'js>> {
     inner(host, ctx, value, "the constant")
 }
 
-fn inner<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: Value, what: &str) -> Result<JsValue<'js>> {
+fn inner<'js>(host: &Rc<JsVmState>, ctx: &Ctx<'js>, value: Value, what: &str) -> Result<JsValue<'js>> {
     host.memory.allow(host, weight(&value, 0))?;
     write(host, ctx, value, 0).map_err(|trouble| trouble.into_error(what))
 }
 
-fn write<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: Value, depth: usize) -> Crossing<JsValue<'js>> {
-    let failed = |error| Trouble::Failed(from_js_error(host, ctx, error));
+fn write<'js>(
+    host: &Rc<JsVmState>,
+    ctx: &Ctx<'js>,
+    value: Value,
+    depth: usize,
+) -> ConversionResult<JsValue<'js>> {
+    let failed = |error| ConversionError::Failed(from_js_error(host, ctx, error));
     Ok(match value {
         Value::Nil => JsValue::new_null(ctx.clone()),
         Value::Bool(value) => JsValue::new_bool(ctx.clone(), value),
@@ -329,7 +337,7 @@ fn write<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: Value, depth: usize) -> Cr
             JsValue::new_number(ctx.clone(), value as f64)
         }
         Value::Int(value) => {
-            return Err(Trouble::misfit(format!(
+            return Err(ConversionError::misfit(format!(
                 "the integer {value} is past 2^53, the largest that JavaScript can hold"
             )));
         }
@@ -338,12 +346,14 @@ fn write<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: Value, depth: usize) -> Cr
         Value::Num(value) => JsValue::new_number(ctx.clone(), value),
         Value::Str(text) => JsString::from_str(ctx.clone(), &text).map_err(failed)?.into_value(),
         Value::Bytes(bytes) => TypedArray::new_copy(ctx.clone(), bytes).map_err(failed)?.into_value(),
-        Value::List(_) | Value::Map(_) if depth == MAX_DEPTH => return Err(Trouble::too_deep("objects")),
+        Value::List(_) | Value::Map(_) if depth == MAX_DEPTH => {
+            return Err(ConversionError::too_deep("objects"));
+        }
         Value::List(items) => {
             let array = Array::new(ctx.clone()).map_err(failed)?;
             for (at, item) in items.into_iter().enumerate() {
                 let item = write(host, ctx, item, depth + 1)
-                    .map_err(|trouble| trouble.within(|| Step::Index(at)))?;
+                    .map_err(|trouble| trouble.within(|| ValueStep::Index(at)))?;
                 define(&array, at as u32, item).map_err(failed)?;
             }
             array.into_value()
@@ -353,7 +363,7 @@ fn write<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, value: Value, depth: usize) -> Cr
             for (name, value) in fields {
                 match write(host, ctx, value, depth + 1) {
                     Ok(value) => define(&object, name.as_str(), value).map_err(failed)?,
-                    Err(trouble) => return Err(trouble.within(|| Step::Name(name))),
+                    Err(trouble) => return Err(trouble.within(|| ValueStep::Name(name))),
                 }
             }
             object.into_value()
@@ -374,7 +384,7 @@ fn define<'js, K: rquickjs::IntoAtom<'js>>(
 
 /// Converts a callback to a function. A callback of this session becomes the function itself; a callback of another
 /// session becomes a function that calls it there.
-fn function<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, callback: Callback) -> rquickjs::Result<JsValue<'js>> {
+fn function<'js>(host: &Rc<JsVmState>, ctx: &Ctx<'js>, callback: Callback) -> rquickjs::Result<JsValue<'js>> {
     if let Some(held) = host.callbacks.function(callback.number()) {
         return Ok(held.function.restore(ctx)?.into_value());
     }

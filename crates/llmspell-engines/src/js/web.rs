@@ -12,7 +12,7 @@ use rquickjs::{Array, Ctx, Function, Object, TypedArray, Value as JsValue};
 use url::{Url, quirks};
 
 use super::errors::throw;
-use super::host::Host;
+use super::vm_state::JsVmState;
 use super::{calls, values};
 
 /// Standard base64. Decoding accepts texts with and without padding.
@@ -25,7 +25,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 const MAX_RANDOM: f64 = 65_536.0;
 
 /// Adds the primitives to the object that the prelude gets.
-pub(super) fn add<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, object: &Object<'js>) -> rquickjs::Result<()> {
+pub(super) fn add<'js>(host: &Rc<JsVmState>, ctx: &Ctx<'js>, object: &Object<'js>) -> rquickjs::Result<()> {
     add_waiting(host, ctx, object)?;
     add_texts(host, ctx, object)?;
     let parse = |ctx: Ctx<'js>, text: String, base: Option<String>| {
@@ -53,7 +53,7 @@ pub(super) fn add<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, object: &Object<'js>) ->
     object.set("randomBytes", Function::new(ctx.clone(), random)?)
 }
 
-fn add_waiting<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, object: &Object<'js>) -> rquickjs::Result<()> {
+fn add_waiting<'js>(host: &Rc<JsVmState>, ctx: &Ctx<'js>, object: &Object<'js>) -> rquickjs::Result<()> {
     let shared = Rc::clone(host);
     let sleep = move |ctx: Ctx<'js>, seconds: f64| {
         let time = Duration::try_from_secs_f64(seconds).map_err(|_| {
@@ -79,7 +79,7 @@ fn add_waiting<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, object: &Object<'js>) -> rq
     object.set("withCancel", Function::new(ctx.clone(), with_cancel)?)
 }
 
-fn add_texts<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, object: &Object<'js>) -> rquickjs::Result<()> {
+fn add_texts<'js>(host: &Rc<JsVmState>, ctx: &Ctx<'js>, object: &Object<'js>) -> rquickjs::Result<()> {
     let shared = Rc::clone(host);
     let encode = move |ctx: Ctx<'js>, text: rquickjs::String<'js>| {
         TypedArray::new(ctx.clone(), values::string(&shared, &ctx, &text).into_bytes())
@@ -109,7 +109,7 @@ fn add_texts<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, object: &Object<'js>) -> rqui
     object.set("fromBase64", Function::new(ctx.clone(), from_base64)?)
 }
 
-fn read_bytes<'js>(host: &Rc<Host>, ctx: &Ctx<'js>, bytes: JsValue<'js>) -> rquickjs::Result<Vec<u8>> {
+fn read_bytes<'js>(host: &Rc<JsVmState>, ctx: &Ctx<'js>, bytes: JsValue<'js>) -> rquickjs::Result<Vec<u8>> {
     match values::from_js(host, ctx, bytes, &mut 0, || "the bytes".to_owned()) {
         Ok(Value::Bytes(bytes)) => Ok(bytes),
         Ok(other) => {

@@ -6,12 +6,12 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use llmspell_core::{Diagnostic, Error, Place, Result, Source};
+use llmspell_core::{Diagnostic, Error, Result, Source, SourceLocation};
 use mlua::chunk::{ChunkMode, Compiler};
 use mlua::{Function, Lua, Value as LuaValue};
 
 use super::errors::from_lua_error;
-use super::host::Host;
+use super::vm_state::LuauVmState;
 use crate::excerpt::excerpt;
 
 /// The maximum size of the cache, text and bytecode together, in bytes.
@@ -19,16 +19,16 @@ const CACHE: usize = 16 * 1024 * 1024;
 
 /// A bounded cache of compiled chunks by source text, shared by the sessions of an engine. The oldest are evicted.
 #[derive(Default)]
-pub(super) struct Chunks(Mutex<Kept>);
+pub(super) struct ChunkCache(Mutex<CachedChunks>);
 
 #[derive(Default)]
-struct Kept {
+struct CachedChunks {
     chunks: HashMap<Arc<str>, Arc<[u8]>>,
     order: VecDeque<Arc<str>>,
     bytes: usize,
 }
 
-impl Chunks {
+impl ChunkCache {
     /// Returns the bytecode of a source, from the cache if it was compiled before.
     fn compile(&self, text: &str) -> mlua::Result<Arc<[u8]>> {
         if let Some(known) = self.lock().chunks.get(text) {
@@ -40,12 +40,12 @@ impl Chunks {
         Ok(code)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, CachedChunks> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Kept {
+impl CachedChunks {
     fn keep(&mut self, text: Arc<str>, code: &Arc<[u8]>) {
         if self.chunks.insert(Arc::clone(&text), Arc::clone(code)).is_none() {
             self.bytes += text.len() + code.len();
@@ -80,7 +80,7 @@ pub(super) fn compiler() -> Compiler {
 ///
 /// # Errors
 /// When it does not compile.
-pub(super) fn load(host: &Host, lua: &Lua, source: &Source) -> Result<Function> {
+pub(super) fn load(host: &LuauVmState, lua: &Lua, source: &Source) -> Result<Function> {
     let code = host
         .chunks
         .compile(&format!("{}{}", live_globals(lua), source.text))
@@ -122,7 +122,7 @@ fn live_globals(lua: &Lua) -> String {
 }
 
 /// Compiles a source without running it, and returns the first mistake.
-pub(super) fn check(chunks: &Chunks, source: &Source) -> Option<Diagnostic> {
+pub(super) fn check(chunks: &ChunkCache, source: &Source) -> Option<Diagnostic> {
     chunks.compile(&source.text).err().map(|error| diagnostic(source, &error))
 }
 
@@ -135,7 +135,7 @@ fn diagnostic(source: &Source, error: &mlua::Error) -> Diagnostic {
     let found = found(message);
     let column = found.and_then(|found| column_of(&source.text, line, found));
     Diagnostic {
-        place: Place { file: source.name.clone(), line, column },
+        place: SourceLocation { file: source.name.clone(), line, column },
         excerpt: excerpt(&source.text, line, column, found.map_or(1, |found| found.chars().count())),
         hint: hint(source, line, message),
         message: message.to_owned(),
@@ -242,7 +242,7 @@ mod tests {
             ),
         ];
         for (text, said, hint) in cases {
-            let found = check(&Chunks::default(), &Source::new("main.luau", text)).unwrap();
+            let found = check(&ChunkCache::default(), &Source::new("main.luau", text)).unwrap();
             assert_eq!(format!("{}: {}\n{}", found.place, found.message, found.excerpt), said);
             assert_eq!(found.hint.as_deref(), hint);
         }
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn the_cache_is_bounded_and_shares_by_content() {
-        let chunks = Chunks::default();
+        let chunks = ChunkCache::default();
         let compile = |text: &str| chunks.compile(text).unwrap();
         let first = compile("return 1");
         assert!(Arc::ptr_eq(&first, &compile("return 1")));

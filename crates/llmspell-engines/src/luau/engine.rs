@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use llmspell_core::{
-    Bridge, Context, Diagnostic, Engine, EngineDescriptor, Furniture, Result, Session, Source,
+    Bridge, Context, Diagnostic, Engine, EngineDescriptor, PreludeDocs, Result, Session, Source,
 };
 
-use super::compile::{self, Chunks};
-use super::furniture::FURNITURE;
+use super::compile::{self, ChunkCache};
+use super::prelude_docs::FURNITURE;
 use super::session::LuauSession;
 
 /// The name, version and file types of this engine.
@@ -22,7 +22,7 @@ pub const DESCRIPTOR: EngineDescriptor = EngineDescriptor {
 /// Runs Luau.
 #[derive(Default)]
 pub struct Luau {
-    chunks: Arc<Chunks>,
+    chunks: Arc<ChunkCache>,
 }
 
 impl Luau {
@@ -44,7 +44,7 @@ impl Engine for Luau {
         &DESCRIPTOR
     }
 
-    fn furniture(&self) -> &'static [Furniture] {
+    fn prelude_docs(&self) -> &'static [PreludeDocs] {
         FURNITURE
     }
 

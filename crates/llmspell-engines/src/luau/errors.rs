@@ -7,10 +7,10 @@
 
 use std::rc::Rc;
 
-use llmspell_core::{Error, ErrorKind, Frame, Limit, MAX_MESSAGE, Place, Result, Value};
+use llmspell_core::{Error, ErrorKind, Limit, MAX_MESSAGE, Result, SourceLocation, StackFrame, Value};
 use mlua::{AnyUserData, Lua, LuaString, Table, Value as LuaValue};
 
-use super::host::Host;
+use super::vm_state::LuauVmState;
 use super::{sandbox, values};
 
 /// Luau's message for an allocation that the memory limit refused.
@@ -26,7 +26,7 @@ pub(super) fn to_lua_error(error: Error) -> mlua::Error {
 }
 
 /// Converts an error that came out of the VM.
-pub(super) fn from_lua_error(host: &Host, error: &mlua::Error) -> Error {
+pub(super) fn from_lua_error(host: &LuauVmState, error: &mlua::Error) -> Error {
     match error {
         mlua::Error::CallbackError { cause, .. } | mlua::Error::WithContext { cause, .. } => {
             from_lua_error(host, cause)
@@ -42,7 +42,7 @@ pub(super) fn from_lua_error(host: &Host, error: &mlua::Error) -> Error {
 }
 
 /// Prepares an error that a host function raises: adds the script's position, and ends the run if the error is final.
-pub(super) fn raise(host: &Host, lua: &Lua, error: Error) -> mlua::Error {
+pub(super) fn raise(host: &LuauVmState, lua: &Lua, error: Error) -> mlua::Error {
     let error = if error.is_final() { host.end(lua, error) } else { locate(lua, error) };
     to_lua_error(error)
 }
@@ -58,7 +58,7 @@ pub(super) fn locate(lua: &Lua, error: Error) -> Error {
 }
 
 /// Returns the stack of the running script, innermost frame first. Native functions and the prelude are left out.
-pub(super) fn frames(lua: &Lua) -> Vec<Frame> {
+pub(super) fn frames(lua: &Lua) -> Vec<StackFrame> {
     let own = |level| {
         lua.inspect_stack(level, |debug| {
             let source = debug.source();
@@ -68,7 +68,7 @@ pub(super) fn frames(lua: &Lua) -> Vec<Frame> {
             }
             let line = u32::try_from(debug.current_line()?).ok()?;
             let function = debug.names().name.filter(|name| !name.is_empty()).map(|name| name.into_owned());
-            Some(Frame { place: Place { file: file.to_owned(), line, column: None }, function })
+            Some(StackFrame { place: SourceLocation { file: file.to_owned(), line, column: None }, function })
         })
     };
     (0..MAX_LEVELS).map_while(own).flatten().take(MAX_FRAMES).collect()
@@ -78,7 +78,7 @@ pub(super) fn frames(lua: &Lua) -> Vec<Frame> {
 ///
 /// # Errors
 /// When the script may not catch the error, because it ends the run.
-pub(super) fn caught(host: &Rc<Host>, lua: &Lua, value: LuaValue) -> mlua::Result<LuaValue> {
+pub(super) fn caught(host: &Rc<LuauVmState>, lua: &Lua, value: LuaValue) -> mlua::Result<LuaValue> {
     if is_out_of_memory(&value) {
         let error = host.run().cx.meter().trip(Limit::Memory);
         return Err(raise(host, lua, error));
@@ -116,7 +116,7 @@ fn is_out_of_memory(value: &LuaValue) -> bool {
 
 /// Returns the error behind a raised value. It must be called before the stack unwinds, so that the error gets the
 /// position and traceback. `shown` is the result of `tostring` for a table.
-pub(super) fn raised(host: &Rc<Host>, lua: &Lua, value: LuaValue, shown: Option<&str>) -> Error {
+pub(super) fn raised(host: &Rc<LuauVmState>, lua: &Lua, value: LuaValue, shown: Option<&str>) -> Error {
     if is_out_of_memory(&value) {
         let error = host.run().cx.meter().trip(Limit::Memory);
         return host.end(lua, error);
@@ -136,7 +136,7 @@ pub(super) fn raised(host: &Rc<Host>, lua: &Lua, value: LuaValue, shown: Option<
     if error.is_final() { host.end(lua, error) } else { locate(lua, error) }
 }
 
-fn from_text(host: &Host, text: &str) -> Error {
+fn from_text(host: &LuauVmState, text: &str) -> Error {
     if text == OUT_OF_MEMORY {
         return host.run().cx.meter().trip(Limit::Memory);
     }
@@ -149,7 +149,7 @@ fn from_text(host: &Host, text: &str) -> Error {
 
 /// Converts a table that a script raised. An `err` becomes the host error that it came from; any other table becomes a
 /// runtime error that carries the table as its value.
-fn from_table(host: &Rc<Host>, lua: &Lua, table: &Table, shown: Option<&str>) -> Error {
+fn from_table(host: &Rc<LuauVmState>, lua: &Lua, table: &Table, shown: Option<&str>) -> Error {
     let message =
         table.raw_get::<LuaValue>("message").ok().and_then(|message| message.as_string().map(beginning));
     if let Some(cause) = cause(host, table) {
@@ -164,7 +164,7 @@ fn from_table(host: &Rc<Host>, lua: &Lua, table: &Table, shown: Option<&str>) ->
     with_value(host, lua, Error::runtime(text), LuaValue::Table(table.clone()))
 }
 
-fn with_value(host: &Rc<Host>, lua: &Lua, error: Error, value: LuaValue) -> Error {
+fn with_value(host: &Rc<LuauVmState>, lua: &Lua, error: Error, value: LuaValue) -> Error {
     match values::from_lua(host, lua, value, &mut 0, || "the error".to_owned()) {
         Ok(Value::Nil) | Err(_) => error,
         Ok(value) => error.with_value(value),
@@ -184,8 +184,8 @@ fn renamed(cause: &Error, message: String) -> Error {
 }
 
 /// Returns the host error of an `err` table.
-fn cause(host: &Host, table: &Table) -> Option<Error> {
-    let cause: AnyUserData = host.kit().ok()?.causes.raw_get(table).ok()?;
+fn cause(host: &LuauVmState, table: &Table) -> Option<Error> {
+    let cause: AnyUserData = host.prelude_refs().ok()?.causes.raw_get(table).ok()?;
     cause.borrow::<Error>().ok().map(|error| error.clone())
 }
 
@@ -204,17 +204,17 @@ pub(super) fn beginning(text: &LuaString) -> String {
 }
 
 /// Splits `file:3: ` off a message, if the file is a loaded one.
-fn split_place<'a>(host: &Host, text: &'a str) -> Option<(Place, &'a str)> {
+fn split_place<'a>(host: &LuauVmState, text: &'a str) -> Option<(SourceLocation, &'a str)> {
     host.run().files.borrow().iter().find_map(|file| {
         let rest = text.strip_prefix(file.as_str())?.strip_prefix(':')?;
         let (line, message) = rest.split_once(": ")?;
-        let place = Place { file: file.clone(), line: line.parse().ok()?, column: None };
+        let place = SourceLocation { file: file.clone(), line: line.parse().ok()?, column: None };
         Some((place, message))
     })
 }
 
 /// Creates the `err` table of an error: its fields, and a metatable that makes it behave like its message.
-pub(super) fn failure(host: &Rc<Host>, lua: &Lua, error: &Error) -> Result<Table> {
+pub(super) fn failure(host: &Rc<LuauVmState>, lua: &Lua, error: &Error) -> Result<Table> {
     let build = |error: &Error| -> mlua::Result<Table> {
         let table = lua.create_table()?;
         table.raw_set("kind", error.kind().as_str())?;
@@ -241,9 +241,9 @@ pub(super) fn failure(host: &Rc<Host>, lua: &Lua, error: &Error) -> Result<Table
         Ok(table)
     };
     let keep = |table: &Table| -> mlua::Result<()> {
-        let kit = host.kit().map_err(to_lua_error)?;
-        kit.causes.raw_set(table, lua.create_any_userdata(error.clone())?)?;
-        table.set_metatable(Some(kit.failure.clone()))
+        let prelude_refs = host.prelude_refs().map_err(to_lua_error)?;
+        prelude_refs.causes.raw_set(table, lua.create_any_userdata(error.clone())?)?;
+        table.set_metatable(Some(prelude_refs.failure.clone()))
     };
     let table = build(error).map_err(|error| from_lua_error(host, &error))?;
     if let Some(usage) = error.call().and_then(|call| call.usage.as_ref()) {

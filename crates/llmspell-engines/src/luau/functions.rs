@@ -17,13 +17,18 @@ use llmspell_core::{Context, Error, Result, Value};
 use mlua::{Function, Lua, MultiValue, Value as LuaValue};
 
 use super::errors::{failure, is_raised, raise, to_lua_error};
-use super::host::{Host, pending};
 use super::values::{from_lua, to_lua};
+use super::vm_state::{LuauVmState, pending};
 
 /// Creates the function for a method. Errors do not count the first `bound` arguments: the object before the colon of a
 /// method call.
-pub(super) fn function(host: &Rc<Host>, lua: &Lua, method: &Method, bound: usize) -> mlua::Result<Function> {
-    let reader = Reader {
+pub(super) fn function(
+    host: &Rc<LuauVmState>,
+    lua: &Lua,
+    method: &Method,
+    bound: usize,
+) -> mlua::Result<Function> {
+    let reader = LuauArgumentReader {
         host: Rc::clone(host),
         params: method.params.iter().map(|param| param.name).collect(),
         bound,
@@ -52,23 +57,27 @@ pub(super) fn function(host: &Rc<Host>, lua: &Lua, method: &Method, bound: usize
         }
         Handler::Async(call) => {
             let begin = beginning(lua, reader, Arc::clone(call))?;
-            let kit = host.kit().map_err(to_lua_error)?;
-            let wrap = if method.returns.is_some() { &kit.waiting } else { &kit.waiting_for_nothing };
+            let prelude_refs = host.prelude_refs().map_err(to_lua_error)?;
+            let wrap = if method.returns.is_some() {
+                &prelude_refs.waiting
+            } else {
+                &prelude_refs.waiting_for_nothing
+            };
             wrap.call(begin)
         }
     }
 }
 
 /// Creates the function that a `for` loop over objects of a class calls for the next item. Its argument is the object.
-pub(super) fn step(host: &Rc<Host>, lua: &Lua, next: &Method) -> mlua::Result<Function> {
+pub(super) fn step(host: &Rc<LuauVmState>, lua: &Lua, next: &Method) -> mlua::Result<Function> {
     let Handler::Async(call) = &next.handler else { return function(host, lua, next, 1) };
-    let reader = Reader { host: Rc::clone(host), params: Box::default(), bound: 1 };
+    let reader = LuauArgumentReader { host: Rc::clone(host), params: Box::default(), bound: 1 };
     let begin = beginning(lua, reader, Arc::clone(call))?;
-    host.kit().map_err(to_lua_error)?.stepping.call(begin)
+    host.prelude_refs().map_err(to_lua_error)?.stepping.call(begin)
 }
 
 /// Creates the function that starts a call of an async method. The prelude wraps it in one that waits.
-fn beginning(lua: &Lua, reader: Reader, call: AsyncFn) -> mlua::Result<Function> {
+fn beginning(lua: &Lua, reader: LuauArgumentReader, call: AsyncFn) -> mlua::Result<Function> {
     lua.create_function(move |lua, arguments: MultiValue| {
         let host = &reader.host;
         match reader.read(lua, arguments) {
@@ -79,14 +88,14 @@ fn beginning(lua: &Lua, reader: Reader, call: AsyncFn) -> mlua::Result<Function>
 }
 
 /// Reads the arguments of a script's call.
-struct Reader {
-    host: Rc<Host>,
+struct LuauArgumentReader {
+    host: Rc<LuauVmState>,
     params: Box<[&'static str]>,
     /// How many arguments come before the first parameter: 1 for a method of an object.
     bound: usize,
 }
 
-impl Reader {
+impl LuauArgumentReader {
     fn read(&self, lua: &Lua, arguments: MultiValue) -> Result<Arguments> {
         let run = self.host.run();
         run.memory.note(lua, run.cx.meter())?;
@@ -113,7 +122,7 @@ impl Reader {
 ///
 /// # Errors
 /// When the error is one that is [raised](is_raised) in place of being returned.
-fn settle(host: &Rc<Host>, lua: &Lua, result: Result<Value>) -> mlua::Result<(LuaValue, LuaValue)> {
+fn settle(host: &Rc<LuauVmState>, lua: &Lua, result: Result<Value>) -> mlua::Result<(LuaValue, LuaValue)> {
     match result.and_then(|value| to_lua(host, lua, value)) {
         Ok(value) => Ok((value, LuaValue::Nil)),
         Err(error) if is_raised(&error) => Err(raise(host, lua, error)),
@@ -127,7 +136,7 @@ fn settle(host: &Rc<Host>, lua: &Lua, result: Result<Value>) -> mlua::Result<(Lu
 /// Starts a host call in the running task's scope. Returns its result, or the mark and the number for [`poll`] if it is
 /// pending.
 pub(super) fn start(
-    host: &Rc<Host>,
+    host: &Rc<LuauVmState>,
     lua: &Lua,
     call: impl FnOnce(Context) -> LocalBoxFuture<'static, Result<Value>>,
 ) -> mlua::Result<(LuaValue, LuaValue)> {
@@ -139,7 +148,7 @@ pub(super) fn start(
 }
 
 /// Polls a host call again. Returns its result, or the mark and the number if it is still pending.
-pub(super) fn poll(host: &Rc<Host>, lua: &Lua, number: u64) -> mlua::Result<(LuaValue, LuaValue)> {
+pub(super) fn poll(host: &Rc<LuauVmState>, lua: &Lua, number: u64) -> mlua::Result<(LuaValue, LuaValue)> {
     match host.scope().poll(number) {
         Some(Poll::Ready(result)) => settle(host, lua, result),
         Some(Poll::Pending) => Ok(waiting(number)),

@@ -4,7 +4,7 @@
 //! cancellation itself, or lets the script give way to its neighbours. `ARCHITECTURE.md` describes the watchdog.
 //!
 //! The memory limit covers the VM and what the host holds for the script. mlua refuses allocations past the limit, but
-//! Luau does not collect garbage before it fails. [`Memory`] therefore collects early, at 85 % of the limit.
+//! Luau does not collect garbage before it fails. [`LuauMemoryLimit`] therefore collects early, at 85 % of the limit.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use llmspell_core::{Meter, Result};
 use mlua::{Lua, VmState};
 
 use super::errors::to_lua_error;
-use super::host::Host;
+use super::vm_state::LuauVmState;
 
 /// The smallest allocation of the host that is checked against the limit by itself, in bytes.
 const SMALL: usize = 64 * 1024;
@@ -24,7 +24,7 @@ const SMALL: usize = 64 * 1024;
 /// coroutine yields without values in the middle of its work. Inside metamethods, comparators and the like it cannot
 /// yield, and the request has no effect. Once the meter has tripped, the coroutine yields for good, which unwinds
 /// nothing. Where it cannot yield, every further interrupt raises the error.
-pub(super) fn arm(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
+pub(super) fn arm(lua: &Lua, host: &Rc<LuauVmState>) -> mlua::Result<()> {
     lua.set_memory_limit(host.run().memory.limit)?;
     let host = Rc::clone(host);
     lua.set_interrupt(move |lua| {
@@ -40,7 +40,7 @@ pub(super) fn arm(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
 
 /// Checks the meter, and returns whether the coroutine continues or yields.
 #[cold]
-fn answer(lua: &Lua, host: &Host) -> mlua::Result<VmState> {
+fn answer(lua: &Lua, host: &LuauVmState) -> mlua::Result<VmState> {
     let run = host.run();
     let meter = run.cx.meter();
     if meter.must_check()
@@ -54,7 +54,7 @@ fn answer(lua: &Lua, host: &Host) -> mlua::Result<VmState> {
 }
 
 /// The memory limit of a run. Collects garbage when memory runs short, which Luau does not do by itself.
-pub(super) struct Memory {
+pub(super) struct LuauMemoryLimit {
     limit: usize,
     /// The bytes in use at which the next collection is due.
     threshold: Cell<usize>,
@@ -62,7 +62,7 @@ pub(super) struct Memory {
     held: Cell<usize>,
 }
 
-impl Memory {
+impl LuauMemoryLimit {
     pub(super) fn new(limit: u64) -> Self {
         // The VM reads 0 as "no limit".
         let limit = usize::try_from(limit).unwrap_or(usize::MAX).max(1);
@@ -136,14 +136,14 @@ impl Memory {
     ///
     /// While a limit is set, mlua wraps each allocation in a protected call, which costs more than the allocation.
     pub(super) fn unchecked<T>(&self, lua: &Lua, work: impl FnOnce() -> T) -> mlua::Result<T> {
-        struct Checked<'a>(&'a Lua, usize);
-        impl Drop for Checked<'_> {
+        struct RestoreVmLimit<'a>(&'a Lua, usize);
+        impl Drop for RestoreVmLimit<'_> {
             fn drop(&mut self) {
                 // This fails only without mlua's allocator, and then the call below has already failed.
                 let _ = self.0.set_memory_limit(self.1);
             }
         }
-        let _checked = Checked(lua, lua.set_memory_limit(0)?);
+        let _checked = RestoreVmLimit(lua, lua.set_memory_limit(0)?);
         Ok(work())
     }
 }

@@ -10,8 +10,8 @@ use mlua::{AnyUserData, Function, Lua, MetaMethod, UserData, UserDataMethods, Va
 
 use super::errors::{beginning, raise, to_lua_error};
 use super::functions;
-use super::host::Host;
 use super::values::to_lua;
+use super::vm_state::LuauVmState;
 
 /// The Luau functions for methods that scripts have used, by the address of the class and the name of the method.
 #[derive(Default)]
@@ -20,7 +20,7 @@ pub(super) struct Classes(RefCell<HashMap<usize, HashMap<&'static str, Function>
 impl Classes {
     fn method(
         &self,
-        host: &Rc<Host>,
+        host: &Rc<LuauVmState>,
         lua: &Lua,
         class: &'static Class,
         name: &str,
@@ -40,7 +40,7 @@ impl Classes {
     /// Returns the function that a `for` loop over an object of the class calls for the next item.
     fn step(
         &self,
-        host: &Rc<Host>,
+        host: &Rc<LuauVmState>,
         lua: &Lua,
         class: &'static Class,
         items: &Items,
@@ -60,7 +60,7 @@ impl Classes {
 /// The userdata of a host object.
 struct Thing {
     object: Object,
-    host: Rc<Host>,
+    host: Rc<LuauVmState>,
 }
 
 impl UserData for Thing {
@@ -126,8 +126,8 @@ impl Thing {
 }
 
 /// Returns the userdata of an object. It is the same userdata as long as the script holds it.
-pub(super) fn userdata(host: &Rc<Host>, lua: &Lua, object: Object) -> mlua::Result<AnyUserData> {
-    let objects = &host.kit().map_err(to_lua_error)?.objects;
+pub(super) fn userdata(host: &Rc<LuauVmState>, lua: &Lua, object: Object) -> mlua::Result<AnyUserData> {
+    let objects = &host.prelude_refs().map_err(to_lua_error)?.objects;
     // A double holds 53 bits. Systems hand out addresses of at most 48 bits unless a program asks for more.
     let address = object.address() as f64;
     if let Some(known) = objects.raw_get::<Option<AnyUserData>>(address)? {

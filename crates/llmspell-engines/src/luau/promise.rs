@@ -9,9 +9,9 @@ use mlua::{AnyUserData, Lua, LuaString, MultiValue, Table, Thread, Value as LuaV
 
 use super::errors::{beginning, from_lua_error, raise, raised};
 use super::functions::start;
-use super::host::Host;
 use super::sandbox::PRELUDE;
 use super::scope::Scope;
+use super::vm_state::LuauVmState;
 
 /// `promise.luau` as bytecode. See the bytecode of the prelude in `sandbox.rs`.
 pub(super) const BYTECODE: &[u8] = include_bytes!("promise.bytecode");
@@ -19,15 +19,20 @@ pub(super) const BYTECODE: &[u8] = include_bytes!("promise.bytecode");
 /// A scope as userdata, for `promise.luau`.
 struct Handle(Rc<Scope>);
 
-/// Adds `promise` to the globals, and the functions that the session calls to `kit`.
-pub(super) fn install(lua: &Lua, host: &Rc<Host>, primitives: &Table, kit: &Table) -> mlua::Result<()> {
+/// Adds `promise` to the globals, and the functions that the session calls to `prelude_refs`.
+pub(super) fn install(
+    lua: &Lua,
+    host: &Rc<LuauVmState>,
+    primitives: &Table,
+    prelude_refs: &Table,
+) -> mlua::Result<()> {
     add_primitives(lua, host, primitives)?;
     let chunk = lua.load(BYTECODE).set_mode(ChunkMode::Binary).set_name(format!("={PRELUDE}"));
-    let promise: Table = chunk.call((primitives, kit))?;
+    let promise: Table = chunk.call((primitives, prelude_refs))?;
     lua.globals().raw_set("promise", promise)
 }
 
-fn add_primitives(lua: &Lua, host: &Rc<Host>, table: &Table) -> mlua::Result<()> {
+fn add_primitives(lua: &Lua, host: &Rc<LuauVmState>, table: &Table) -> mlua::Result<()> {
     let shared = Rc::clone(host);
     let child_scope = move |lua: &Lua, ()| {
         let scope = shared.child_scope();
@@ -87,14 +92,14 @@ fn add_primitives(lua: &Lua, host: &Rc<Host>, table: &Table) -> mlua::Result<()>
 }
 
 /// Cancels the pending promises whose every consumer has settled. Called when the script has returned.
-pub(super) fn cancel_abandoned(host: &Host) -> Result<()> {
-    host.kit()?.cancel_abandoned.call::<()>(()).map_err(|error| from_lua_error(host, &error))
+pub(super) fn cancel_abandoned(host: &LuauVmState) -> Result<()> {
+    host.prelude_refs()?.cancel_abandoned.call::<()>(()).map_err(|error| from_lua_error(host, &error))
 }
 
 /// Returns the first rejection that was not handled.
-pub(super) fn unhandled(host: &Host) -> Result<Option<Error>> {
+pub(super) fn unhandled(host: &LuauVmState) -> Result<Option<Error>> {
     let trace: Option<AnyUserData> =
-        host.kit()?.unhandled.call(()).map_err(|error| from_lua_error(host, &error))?;
+        host.prelude_refs()?.unhandled.call(()).map_err(|error| from_lua_error(host, &error))?;
     let error = trace.and_then(|trace| trace.borrow::<Error>().ok().map(|error| error.clone()));
     Ok(error.map(|error| {
         error.hint("the promise was rejected and nobody asked: end it with `:catch(…)` or `:await()`")

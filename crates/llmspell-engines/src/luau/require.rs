@@ -5,12 +5,12 @@
 
 use std::rc::Rc;
 
-use llmspell_core::{Error, Frame, Result, Source};
+use llmspell_core::{Error, Result, Source, StackFrame};
 use mlua::{Function, Lua, Table, Value as LuaValue};
 
 use super::compile;
 use super::errors::{frames, raise};
-use super::host::Host;
+use super::vm_state::LuauVmState;
 use crate::module_path::{MAX_PATH, normalise};
 
 /// Finds the file of a required path. Returns its name, and its main function unless `loaded` has the file already.
@@ -19,7 +19,7 @@ use crate::module_path::{MAX_PATH, normalise};
 /// When the path leads out of the spell's folder, no file is found, the file does not compile, or the modules require
 /// each other in a circle.
 pub(super) fn resolve(
-    host: &Rc<Host>,
+    host: &Rc<LuauVmState>,
     lua: &Lua,
     path: &LuaValue,
     loaded: &Table,
@@ -38,7 +38,7 @@ pub(super) fn resolve(
 }
 
 fn find(
-    host: &Rc<Host>,
+    host: &Rc<LuauVmState>,
     lua: &Lua,
     path: &str,
     is_loaded: impl Fn(&str) -> bool,
@@ -62,13 +62,13 @@ fn find(
 }
 
 /// Returns the folder of the requiring file, which the path is relative to.
-fn folder_of(stack: &[Frame]) -> &str {
+fn folder_of(stack: &[StackFrame]) -> &str {
     let file = stack.first().map(|frame| frame.place.file.as_str());
     file.and_then(|file| file.rsplit_once('/')).map_or("", |(folder, _)| folder)
 }
 
 /// Rejects a file that is being loaded: its main function is on the stack.
-fn refuse_cycle(host: &Host, lua: &Lua, file: &str) -> Result<()> {
+fn refuse_cycle(host: &LuauVmState, lua: &Lua, file: &str) -> Result<()> {
     let run = host.run();
     let modules = run.modules.borrow();
     let running =

@@ -20,7 +20,7 @@ use mlua::chunk::ChunkMode;
 use mlua::{AnyUserData, LightUserData, Lua, LuaOptions, LuaString, StdLib, Table, Value as LuaValue};
 
 use super::errors::{beginning, caught, from_lua_error, raise, raised, to_lua_error};
-use super::host::{Host, Kit, pending};
+use super::vm_state::{LuauPreludeRefs, LuauVmState, pending};
 use super::{functions, limits, promise, values};
 
 /// The chunk name of the preludes. Their frames are removed from tracebacks by it.
@@ -56,7 +56,7 @@ const BYTECODE: &[u8] = include_bytes!("prelude.bytecode");
 ///
 /// # Errors
 /// When the VM cannot be opened, or a bridge has the name of a built-in.
-pub(super) fn open(host: &Rc<Host>, bridges: &[Arc<Bridge>]) -> Result<Lua> {
+pub(super) fn open(host: &Rc<LuauVmState>, bridges: &[Arc<Bridge>]) -> Result<Lua> {
     let failed = |error: mlua::Error| from_lua_error(host, &error);
     let libraries = LIBRARIES.into_iter().fold(StdLib::NONE, |all, library| all | library);
     let lua = Lua::new_with(libraries, LuaOptions::new()).map_err(failed)?;
@@ -74,12 +74,12 @@ pub(super) fn open(host: &Rc<Host>, bridges: &[Arc<Bridge>]) -> Result<Lua> {
 
 /// Prepares a VM in which a run has ended for another run. Only built-ins, preludes and bridges stay; constants of a
 /// bridge that belong to the run are read again.
-pub(super) fn renew(lua: &Lua, host: &Rc<Host>, bridges: &[Arc<Bridge>], cx: Context) -> Result<()> {
+pub(super) fn renew(lua: &Lua, host: &Rc<LuauVmState>, bridges: &[Arc<Bridge>], cx: Context) -> Result<()> {
     let failed = |error: mlua::Error| from_lua_error(host, &error);
     // The memory limit of the ended run must not stop the work below; `limits::arm` sets the new one.
     lua.set_memory_limit(0).map_err(failed)?;
     let had_tasks = host.renew(cx);
-    host.kit()?.forget.call::<()>(()).map_err(failed)?;
+    host.prelude_refs()?.forget.call::<()>(()).map_err(failed)?;
     // Leaving the sandbox drops the script's globals; `close` makes a new table for them.
     lua.sandbox(false).map_err(failed)?;
     for bridge in bridges.iter().filter(|bridge| bridge.constants.iter().any(|it| it.of_run)) {
@@ -94,7 +94,12 @@ pub(super) fn renew(lua: &Lua, host: &Rc<Host>, bridges: &[Arc<Bridge>], cx: Con
 
 /// Gives a [renewed](renew) VM in which nothing has run since to another run. Only the run's constants and limits are
 /// set again.
-pub(super) fn hand_over(lua: &Lua, host: &Rc<Host>, bridges: &[Arc<Bridge>], cx: Context) -> Result<()> {
+pub(super) fn hand_over(
+    lua: &Lua,
+    host: &Rc<LuauVmState>,
+    bridges: &[Arc<Bridge>],
+    cx: Context,
+) -> Result<()> {
     let failed = |error: mlua::Error| from_lua_error(host, &error);
     lua.set_memory_limit(0).map_err(failed)?;
     host.renew(cx);
@@ -115,13 +120,13 @@ pub(super) fn base(lua: &Lua) -> Result<Table> {
 }
 
 /// Closes the sandbox again after a run and collects garbage where that is needed.
-fn forget(lua: &Lua, host: &Host, had_tasks: bool) -> mlua::Result<()> {
-    let kit = host.kit().map_err(to_lua_error)?;
+fn forget(lua: &Lua, host: &LuauVmState, had_tasks: bool) -> mlua::Result<()> {
+    let prelude_refs = host.prelude_refs().map_err(to_lua_error)?;
     seed(&lua.globals())?;
     close(lua, host)?;
     // Host objects, and the contexts that handles of scopes hold, must not outlive their run.
     let garbage = lua.used_memory().saturating_sub(host.fresh_memory.get());
-    if had_tasks || garbage > GARBAGE || !kit.objects.is_empty() {
+    if had_tasks || garbage > GARBAGE || !prelude_refs.objects.is_empty() {
         lua.gc_collect()?;
     }
     Ok(())
@@ -131,7 +136,7 @@ fn seed(globals: &Table) -> mlua::Result<()> {
     globals.get::<Table>("math")?.get::<mlua::Function>("randomseed")?.call(SEED)
 }
 
-fn prepare(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
+fn prepare(lua: &Lua, host: &Rc<LuauVmState>) -> mlua::Result<()> {
     let globals = lua.globals();
     for name in REMOVED {
         globals.raw_remove(name)?;
@@ -139,36 +144,36 @@ fn prepare(lua: &Lua, host: &Rc<Host>) -> mlua::Result<()> {
     seed(&globals)?;
     let prelude = lua.load(BYTECODE).set_mode(ChunkMode::Binary).set_name(format!("={PRELUDE}"));
     let primitives = primitives(lua, host)?;
-    let kit: Table = prelude.call(&primitives)?;
-    promise::install(lua, host, &primitives, &kit)?;
-    let kit = Kit {
-        guard: kit.get("guard")?,
-        waiting: kit.get("waiting")?,
-        waiting_for_nothing: kit.get("waiting_for_nothing")?,
-        stepping: kit.get("stepping")?,
-        run_jobs: kit.get("run_jobs")?,
-        cancel_abandoned: kit.get("cancel_abandoned")?,
-        unhandled: kit.get("unhandled")?,
-        forget: kit.get("forget")?,
-        assign_global: kit.get("assign_global")?,
-        list: kit.get("list")?,
-        failure: kit.get("failure")?,
-        promise: kit.get("promise")?,
-        null: kit.get("null")?,
-        causes: kit.get("causes")?,
-        objects: kit.get("objects")?,
-        reserved: kit.get("reserved")?,
+    let prelude_refs: Table = prelude.call(&primitives)?;
+    promise::install(lua, host, &primitives, &prelude_refs)?;
+    let prelude_refs = LuauPreludeRefs {
+        guard: prelude_refs.get("guard")?,
+        waiting: prelude_refs.get("waiting")?,
+        waiting_for_nothing: prelude_refs.get("waiting_for_nothing")?,
+        stepping: prelude_refs.get("stepping")?,
+        run_jobs: prelude_refs.get("run_jobs")?,
+        cancel_abandoned: prelude_refs.get("cancel_abandoned")?,
+        unhandled: prelude_refs.get("unhandled")?,
+        forget: prelude_refs.get("forget")?,
+        assign_global: prelude_refs.get("assign_global")?,
+        list: prelude_refs.get("list")?,
+        failure: prelude_refs.get("failure")?,
+        promise: prelude_refs.get("promise")?,
+        null: prelude_refs.get("null")?,
+        causes: prelude_refs.get("causes")?,
+        objects: prelude_refs.get("objects")?,
+        reserved: prelude_refs.get("reserved")?,
     };
-    lua.set_type_metatable::<LightUserData>(Some(kit.null.clone()));
+    lua.set_type_metatable::<LightUserData>(Some(prelude_refs.null.clone()));
     if let Some(strings) = lua.type_metatable::<LuaString>() {
         strings.raw_set("__metatable", "the metatable of strings is locked")?;
     }
-    host.set_kit(kit);
+    host.set_kit(prelude_refs);
     Ok(())
 }
 
 /// Creates the functions, written in Rust, that the prelude is built on.
-fn primitives(lua: &Lua, host: &Rc<Host>) -> mlua::Result<Table> {
+fn primitives(lua: &Lua, host: &Rc<LuauVmState>) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     table.raw_set("pending", pending())?;
     let shared = Rc::clone(host);
@@ -245,7 +250,7 @@ fn find_plain(
 }
 
 /// Adds a bridge as a read-only global.
-fn install(lua: &Lua, host: &Rc<Host>, bridge: &Bridge) -> Result<()> {
+fn install(lua: &Lua, host: &Rc<LuauVmState>, bridge: &Bridge) -> Result<()> {
     let failed = |error: mlua::Error| from_lua_error(host, &error);
     let globals = lua.globals();
     if globals.contains_key(bridge.name).map_err(failed)? {
@@ -263,13 +268,13 @@ fn install(lua: &Lua, host: &Rc<Host>, bridge: &Bridge) -> Result<()> {
     constants(lua, host, &bridge.constants, &table)?;
     table.set_readonly(true);
     globals.raw_set(bridge.name, table).map_err(failed)?;
-    host.kit()?.reserved.raw_set(bridge.name, true).map_err(failed)
+    host.prelude_refs()?.reserved.raw_set(bridge.name, true).map_err(failed)
 }
 
 /// Sets constants of a bridge.
 fn constants<'a>(
     lua: &Lua,
-    host: &Rc<Host>,
+    host: &Rc<LuauVmState>,
     constants: impl IntoIterator<Item = &'a Field>,
     table: &Table,
 ) -> Result<()> {
@@ -299,15 +304,15 @@ fn freeze(value: &LuaValue) {
 }
 
 /// Freezes all globals, and gives the script a table of its own for the globals that it assigns.
-fn close(lua: &Lua, host: &Host) -> mlua::Result<()> {
+fn close(lua: &Lua, host: &LuauVmState) -> mlua::Result<()> {
     lua.sandbox(true)?;
     let globals = lua.globals();
     // Scripts written for Lua 5.1 reach their own globals through `_G`.
     globals.raw_set("_G", &globals)?;
     if let Some(behind) = globals.metatable() {
-        let kit = host.kit().map_err(to_lua_error)?;
+        let prelude_refs = host.prelude_refs().map_err(to_lua_error)?;
         behind.set_readonly(false);
-        behind.raw_set("__newindex", &kit.assign_global)?;
+        behind.raw_set("__newindex", &prelude_refs.assign_global)?;
         behind.raw_set("__metatable", "the metatable of the globals is locked")?;
         behind.set_readonly(true);
     }

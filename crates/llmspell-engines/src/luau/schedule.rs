@@ -1,9 +1,9 @@
 //! The scheduler of a Luau session: one future that runs a script and everything the script starts.
 //!
-//! [`Run`] drives four kinds of work on the VM's own thread. It spawns nothing, so dropping it stops all of them:
+//! [`LuauRun`] drives four kinds of work on the VM's own thread. It spawns nothing, so dropping it stops all of them:
 //!
 //! - the script itself;
-//! - tasks of promises: coroutines that `promise.luau` started and that now wait (`PerRun::adopted`);
+//! - tasks of promises: coroutines that `promise.luau` started and that now wait (`LuauRunState::adopted`);
 //! - callbacks: script functions that the host calls, from any thread (see `callbacks.rs`);
 //! - background work of the host (`Context::beside`), such as a model call whose answer goes to a callback.
 //!
@@ -15,7 +15,7 @@
 //!
 //! # Order
 //!
-//! Each poll repeats [`Run::step`] until nothing makes progress:
+//! Each poll repeats [`LuauRun::step`] until nothing makes progress:
 //!
 //! 1. Handlers of promises run, from one queue and before all tasks.
 //! 2. Every woken task runs until it waits or ends. Handlers that became due run after each of them.
@@ -23,7 +23,7 @@
 //! 4. If nothing was woken meanwhile, the answer sequencer of core (`Context::next_turn`) delivers one answer of the
 //!    host. The script thus sees answers one at a time, in an order that a replay can repeat.
 //!
-//! When the interrupt stops a task in the middle of its work (`PerRun::stopped`), no other task and no background work
+//! When the interrupt stops a task in the middle of its work (`LuauRunState::stopped`), no other task and no background work
 //! of the session runs until that task goes on. They would see half of what it does.
 //!
 //! # End
@@ -41,15 +41,15 @@ use std::task::{Context as TaskContext, Poll, Waker, ready};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use llmspell_core::callback::Call;
+use llmspell_core::callback::CallbackCall;
 use llmspell_core::{Error, Result, Value};
 use mlua::{Function, Lua};
 use tokio::sync::oneshot;
 
-use super::host::Host;
 use super::promise;
-use super::task::Task;
-use crate::wake::{Alarm, Alive};
+use super::task::CoroutineTask;
+use super::vm_state::LuauVmState;
+use crate::wake::{TaskGuard, TrackingWaker};
 
 /// Who started a task, and where its result goes.
 enum Purpose {
@@ -61,42 +61,42 @@ enum Purpose {
     Promise,
 }
 
-struct Running {
-    task: Task,
+struct RunningTask {
+    task: CoroutineTask,
     purpose: Purpose,
     /// Counts the task against the `tasks` limit. The script itself is not counted.
-    _alive: Option<Alive>,
+    _alive: Option<TaskGuard>,
 }
 
 /// How a task ended.
-enum End {
+enum TaskEnd {
     Script(Result<Value>),
     /// An error here ends the run, for example a limit that was reached.
     Other(Result<()>),
 }
 
-impl Future for Running {
-    type Output = End;
+impl Future for RunningTask {
+    type Output = TaskEnd;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<End> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<TaskEnd> {
         let this = &mut *self;
         if let Purpose::Callback(Some(reply)) = &mut this.purpose
             && reply.poll_closed(cx).is_ready()
         {
-            return Poll::Ready(End::Other(Ok(())));
+            return Poll::Ready(TaskEnd::Other(Ok(())));
         }
         let left = ready!(Pin::new(&mut this.task).poll(cx));
         Poll::Ready(match &mut this.purpose {
-            Purpose::Script => End::Script(left.and_then(|left| this.task.result(left, "the result"))),
+            Purpose::Script => TaskEnd::Script(left.and_then(|left| this.task.result(left, "the result"))),
             Purpose::Callback(reply) => {
                 let result = left.and_then(|left| this.task.result(left, "the result of the callback"));
                 if let Some(reply) = reply.take() {
                     // Sending fails only when the caller has stopped waiting.
                     let _ = reply.send(result);
                 }
-                End::Other(Ok(()))
+                TaskEnd::Other(Ok(()))
             }
-            Purpose::Promise => End::Other(left.map(drop)),
+            Purpose::Promise => TaskEnd::Other(left.map(drop)),
         })
     }
 }
@@ -105,26 +105,38 @@ impl Future for Running {
 ///
 /// The future resolves to the script's return value after everything the script started has ended. It resolves to an
 /// error as soon as the script fails or the run is stopped.
-pub(super) struct Run {
-    host: Rc<Host>,
+pub(super) struct LuauRun {
+    host: Rc<LuauVmState>,
     lua: Lua,
     /// The coroutine that runs due promise handlers. It goes before all tasks.
-    jobs: Option<Task>,
-    tasks: FuturesUnordered<Running>,
+    jobs: Option<CoroutineTask>,
+    tasks: FuturesUnordered<RunningTask>,
     /// Background work of the host.
     beside: FuturesUnordered<BoxFuture<'static, Result<()>>>,
     /// The script's return value, once it has returned.
     returned: Option<Value>,
-    alarm: Arc<Alarm>,
+    alarm: Arc<TrackingWaker>,
 }
 
-impl Run {
-    pub(super) fn new(host: &Rc<Host>, lua: &Lua, function: Function, arguments: Vec<Value>) -> Result<Self> {
-        let script =
-            Task::call(host, lua, host.begin_scope(host.run().cx.clone()), function, None, arguments, None)?;
+impl LuauRun {
+    pub(super) fn new(
+        host: &Rc<LuauVmState>,
+        lua: &Lua,
+        function: Function,
+        arguments: Vec<Value>,
+    ) -> Result<Self> {
+        let script = CoroutineTask::call(
+            host,
+            lua,
+            host.begin_scope(host.run().cx.clone()),
+            function,
+            None,
+            arguments,
+            None,
+        )?;
         host.run().cx.take_turns();
         let tasks = FuturesUnordered::new();
-        tasks.push(Running { task: script, purpose: Purpose::Script, _alive: None });
+        tasks.push(RunningTask { task: script, purpose: Purpose::Script, _alive: None });
         Ok(Self {
             host: Rc::clone(host),
             lua: lua.clone(),
@@ -142,7 +154,7 @@ impl Run {
         let before = self.tasks.len() + self.beside.len();
         while let Some((call, reply)) = self.host.run().callbacks.next() {
             match self.callback(call) {
-                Ok((task, alive)) => self.tasks.push(Running {
+                Ok((task, alive)) => self.tasks.push(RunningTask {
                     task,
                     purpose: Purpose::Callback(Some(reply)),
                     _alive: Some(alive),
@@ -151,26 +163,29 @@ impl Run {
             }
         }
         for (scope, thread) in self.host.run().adopted.take() {
-            let task = Task::adopt(&self.host, &self.lua, scope, thread);
-            let alive = Some(Alive::new(&self.host.run().cx)?);
-            self.tasks.push(Running { task, purpose: Purpose::Promise, _alive: alive });
+            let task = CoroutineTask::adopt(&self.host, &self.lua, scope, thread);
+            let alive = Some(TaskGuard::new(&self.host.run().cx)?);
+            self.tasks.push(RunningTask { task, purpose: Purpose::Promise, _alive: alive });
         }
         self.beside.extend(self.host.run().cx.take_beside());
         Ok(self.tasks.len() + self.beside.len() > before)
     }
 
-    fn callback(&self, call: Call) -> Result<(Task, Alive)> {
-        let Call { number, arguments, failure, within, as_method } = call;
+    fn callback(&self, call: CallbackCall) -> Result<(CoroutineTask, TaskGuard)> {
+        let CallbackCall { number, arguments, failure, within, as_method } = call;
         let held = self
             .host
             .run()
             .callbacks
             .function(number)
             .ok_or_else(|| Error::internal("a callback was called after its release"))?;
-        let alive = Alive::new(&self.host.run().cx)?;
+        let alive = TaskGuard::new(&self.host.run().cx)?;
         let scope = self.host.begin_scope(within.unwrap_or(held.cx));
         let owner = held.owner.filter(|_| as_method);
-        Ok((Task::call(&self.host, &self.lua, scope, held.function, owner, arguments, failure)?, alive))
+        Ok((
+            CoroutineTask::call(&self.host, &self.lua, scope, held.function, owner, arguments, failure)?,
+            alive,
+        ))
     }
 
     /// Runs the queued handlers of promises. Returns whether the queue was emptied at least once.
@@ -180,7 +195,7 @@ impl Run {
             let jobs = match &mut self.jobs {
                 Some(jobs) => jobs,
                 None if self.host.run().has_jobs.take() => {
-                    self.jobs.insert(Task::jobs(&self.host, &self.lua)?)
+                    self.jobs.insert(CoroutineTask::jobs(&self.host, &self.lua)?)
                 }
                 None => return Ok(any),
             };
@@ -201,11 +216,11 @@ impl Run {
         while let Poll::Ready(Some(end)) = self.tasks.poll_next_unpin(cx) {
             progress = true;
             match end {
-                End::Script(result) => {
+                TaskEnd::Script(result) => {
                     self.returned = Some(result?);
                     promise::cancel_abandoned(&self.host)?;
                 }
-                End::Other(result) => result?,
+                TaskEnd::Other(result) => result?,
             }
             self.run_jobs(cx)?;
         }
@@ -244,7 +259,7 @@ impl Run {
     }
 }
 
-impl Future for Run {
+impl Future for LuauRun {
     type Output = Result<Value>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
@@ -271,7 +286,7 @@ impl Future for Run {
     }
 }
 
-impl Drop for Run {
+impl Drop for LuauRun {
     fn drop(&mut self) {
         self.jobs = None;
         self.tasks.clear();

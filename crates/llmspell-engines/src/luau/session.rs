@@ -11,15 +11,15 @@ use futures_util::future::LocalBoxFuture;
 use llmspell_core::{Bridge, Context, Error, ErrorKind, Method, Result, Session, Source, Value};
 use mlua::{Function, Lua, Value as LuaValue};
 
-use super::compile::{self, Chunks};
+use super::compile::{self, ChunkCache};
 use super::errors::from_lua_error;
-use super::host::Host;
-use super::schedule::Run;
+use super::schedule::LuauRun;
+use super::vm_state::LuauVmState;
 use super::{functions, sandbox, values};
 
 pub(super) struct LuauSession {
     lua: Lua,
-    host: Rc<Host>,
+    host: Rc<LuauVmState>,
     bridges: Vec<Arc<Bridge>>,
     /// Whether a script runs.
     busy: Cell<bool>,
@@ -28,17 +28,17 @@ pub(super) struct LuauSession {
 }
 
 /// A guard that marks the session as busy while it lives.
-struct Turn<'a>(&'a Cell<bool>);
+struct LuauBusyGuard<'a>(&'a Cell<bool>);
 
-impl Drop for Turn<'_> {
+impl Drop for LuauBusyGuard<'_> {
     fn drop(&mut self) {
         self.0.set(false);
     }
 }
 
 impl LuauSession {
-    pub(super) fn open(bridges: &[Arc<Bridge>], cx: Context, chunks: Arc<Chunks>) -> Result<Self> {
-        let host = Host::new(cx, chunks);
+    pub(super) fn open(bridges: &[Arc<Bridge>], cx: Context, chunks: Arc<ChunkCache>) -> Result<Self> {
+        let host = LuauVmState::new(cx, chunks);
         let lua = sandbox::open(&host, bridges)?;
         Ok(Self { lua, host, bridges: bridges.to_vec(), busy: Cell::new(false), renewed: Cell::new(false) })
     }
@@ -47,21 +47,21 @@ impl LuauSession {
         from_lua_error(&self.host, error)
     }
 
-    fn begin(&self) -> Result<Turn<'_>> {
+    fn begin(&self) -> Result<LuauBusyGuard<'_>> {
         self.renewed.set(false);
         if self.busy.replace(true) {
             return Err(Error::new(ErrorKind::Conflict, "the session is running a script already"));
         }
-        Ok(Turn(&self.busy))
+        Ok(LuauBusyGuard(&self.busy))
     }
 
     async fn run(&self, function: Function, arguments: Vec<Value>) -> Result<Value> {
         let _turn = self.begin()?;
-        Run::new(&self.host, &self.lua, function, arguments)?.await
+        LuauRun::new(&self.host, &self.lua, function, arguments)?.await
     }
 
     fn is_reserved(&self, name: &str) -> Result<bool> {
-        self.host.kit()?.reserved.contains_key(name).map_err(|error| self.failed(&error))
+        self.host.prelude_refs()?.reserved.contains_key(name).map_err(|error| self.failed(&error))
     }
 }
 
@@ -116,7 +116,7 @@ impl Session for LuauSession {
         let added = base.raw_set(method.name, function);
         base.set_readonly(true);
         added.map_err(failed)?;
-        self.host.kit()?.reserved.raw_set(method.name, true).map_err(failed)
+        self.host.prelude_refs()?.reserved.raw_set(method.name, true).map_err(failed)
     }
 
     fn renew(&mut self, cx: Context) -> Result<()> {

@@ -12,29 +12,29 @@ use llmspell_core::{Error, Result, Value};
 use mlua::{Function, Lua, MultiValue, Table, Thread, Value as LuaValue};
 
 use super::errors::{self, from_lua_error, raised};
-use super::host::{Host, pending};
 use super::scope::Scope;
 use super::values::{from_lua, to_lua};
+use super::vm_state::{LuauVmState, pending};
 use crate::wake::after_neighbours;
 
 /// A coroutine that is resumed each time it is polled. The future resolves to the values that the coroutine returns.
-pub(super) struct Task {
-    host: Rc<Host>,
+pub(super) struct CoroutineTask {
+    host: Rc<LuauVmState>,
     lua: Lua,
     scope: Rc<Scope>,
     thread: Thread,
     /// The arguments of the first resumption.
     start: Option<MultiValue>,
-    /// Another task is stopped by the interrupt, and this one waits for it. Counted in `PerRun::behind`.
+    /// Another task is stopped by the interrupt, and this one waits for it. Counted in `LuauRunState::behind`.
     behind: bool,
 }
 
-impl Task {
+impl CoroutineTask {
     /// Creates a task that calls a function; [`result`](Self::result) reads its outcome.
     ///
     /// The function gets `owner` (when it is called as a method), then the arguments, then `failure` as an `err` table.
     pub(super) fn call(
-        host: &Rc<Host>,
+        host: &Rc<LuauVmState>,
         lua: &Lua,
         scope: Rc<Scope>,
         function: Function,
@@ -51,17 +51,17 @@ impl Task {
         if let Some(error) = failure {
             start.push_back(LuaValue::Table(errors::failure(host, lua, &error)?));
         }
-        Self::new(host, lua, scope, host.kit()?.guard.clone(), start)
+        Self::new(host, lua, scope, host.prelude_refs()?.guard.clone(), start)
     }
 
     /// Creates the task that runs the queued handlers of promises.
-    pub(super) fn jobs(host: &Rc<Host>, lua: &Lua) -> Result<Self> {
+    pub(super) fn jobs(host: &Rc<LuauVmState>, lua: &Lua) -> Result<Self> {
         let scope = host.begin_scope(host.run().cx.clone());
-        Self::new(host, lua, scope, host.kit()?.run_jobs.clone(), MultiValue::new())
+        Self::new(host, lua, scope, host.prelude_refs()?.run_jobs.clone(), MultiValue::new())
     }
 
     fn new(
-        host: &Rc<Host>,
+        host: &Rc<LuauVmState>,
         lua: &Lua,
         scope: Rc<Scope>,
         function: Function,
@@ -72,7 +72,7 @@ impl Task {
     }
 
     /// Creates a task for a coroutine that `promise.luau` has started and that now waits.
-    pub(super) fn adopt(host: &Rc<Host>, lua: &Lua, scope: Rc<Scope>, thread: Thread) -> Self {
+    pub(super) fn adopt(host: &Rc<LuauVmState>, lua: &Lua, scope: Rc<Scope>, thread: Thread) -> Self {
         Self { host: Rc::clone(host), lua: lua.clone(), scope, thread, start: None, behind: false }
     }
 
@@ -100,7 +100,7 @@ impl Task {
         Err(written.unwrap_or_else(|| raised(&self.host, &self.lua, value, None)))
     }
 
-    /// The address of the coroutine, which identifies the task in `PerRun::stopped`.
+    /// The address of the coroutine, which identifies the task in `LuauRunState::stopped`.
     fn address(&self) -> usize {
         self.thread.to_pointer().addr()
     }
@@ -125,7 +125,7 @@ impl Task {
     }
 }
 
-impl Future for Task {
+impl Future for CoroutineTask {
     type Output = Result<MultiValue>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
@@ -166,7 +166,7 @@ impl Future for Task {
     }
 }
 
-impl Drop for Task {
+impl Drop for CoroutineTask {
     fn drop(&mut self) {
         self.set_behind(false);
         if self.host.run().stopped.get() == Some(self.address()) {

@@ -25,10 +25,10 @@ use mlua::{Lua, LuaString, Table, Value as LuaValue};
 
 use super::errors::from_lua_error;
 use super::functions;
-use super::host::Host;
 use super::objects;
-use crate::callbacks::Held;
-use crate::crossing::{CHARGE, Crossing, MAX_INTEGER, Step, Trouble, weight};
+use super::vm_state::LuauVmState;
+use crate::callbacks::HeldFunction;
+use crate::marshal::{CHARGE, ConversionError, ConversionResult, MAX_INTEGER, ValueStep, weight};
 
 /// The bytes of a list or map besides its items: its own block, and spare capacity.
 const TABLE: usize = 96;
@@ -41,13 +41,13 @@ const TICKET: usize = 224;
 /// # Errors
 /// When the value holds something that cannot leave the VM, or is larger than the memory limit allows.
 pub(super) fn from_lua(
-    host: &Rc<Host>,
+    host: &Rc<LuauVmState>,
     lua: &Lua,
     value: LuaValue,
     bytes: &mut usize,
     what: impl FnOnce() -> String,
 ) -> Result<Value> {
-    let mut reader = Reader { host, lua, bytes: *bytes, ancestors: Vec::new() };
+    let mut reader = LuauValueReader { host, lua, bytes: *bytes, ancestors: Vec::new() };
     let read = reader.read(value);
     *bytes = reader.bytes;
     read.map_err(|trouble| trouble.into_error(&what()))
@@ -57,7 +57,7 @@ pub(super) fn from_lua(
 ///
 /// # Errors
 /// When the value holds an integer beyond 2^53, nests too deep, or exceeds the memory limit.
-pub(super) fn to_lua(host: &Rc<Host>, lua: &Lua, value: Value) -> Result<LuaValue> {
+pub(super) fn to_lua(host: &Rc<LuauVmState>, lua: &Lua, value: Value) -> Result<LuaValue> {
     match value {
         Value::Nil => Ok(LuaValue::Nil),
         Value::Bool(value) => Ok(LuaValue::Boolean(value)),
@@ -77,12 +77,12 @@ pub(super) fn to_lua(host: &Rc<Host>, lua: &Lua, value: Value) -> Result<LuaValu
 ///
 /// # Errors
 /// As [`to_lua`].
-pub(super) fn constant(host: &Rc<Host>, lua: &Lua, value: Value) -> Result<LuaValue> {
+pub(super) fn constant(host: &Rc<LuauVmState>, lua: &Lua, value: Value) -> Result<LuaValue> {
     write(host, lua, value, 0).map_err(|trouble| trouble.into_error("the constant"))
 }
 
-struct Reader<'a> {
-    host: &'a Rc<Host>,
+struct LuauValueReader<'a> {
+    host: &'a Rc<LuauVmState>,
     lua: &'a Lua,
     /// The bytes of host memory that the value takes so far.
     bytes: usize,
@@ -90,13 +90,13 @@ struct Reader<'a> {
     ancestors: Vec<*const c_void>,
 }
 
-impl Reader<'_> {
-    fn read(&mut self, value: LuaValue) -> Crossing<Value> {
+impl LuauValueReader<'_> {
+    fn read(&mut self, value: LuaValue) -> ConversionResult<Value> {
         self.read_in(None, value)
     }
 
     /// Reads a value. `owner` is the table that holds it under a name; a callback is called as its method.
-    fn read_in(&mut self, owner: Option<&Table>, value: LuaValue) -> Crossing<Value> {
+    fn read_in(&mut self, owner: Option<&Table>, value: LuaValue) -> ConversionResult<Value> {
         Ok(match value {
             LuaValue::Nil => Value::Nil,
             LuaValue::Boolean(value) => Value::Bool(value),
@@ -110,22 +110,27 @@ impl Reader<'_> {
             LuaValue::Function(function) => {
                 self.charge(TICKET)?;
                 let (owner, cx) = (owner.cloned(), self.host.scope().cx.spawn());
-                Value::Callback(self.host.run().callbacks.ticket(Held { function, owner, cx }))
+                Value::Callback(self.host.run().callbacks.ticket(HeldFunction { function, owner, cx }))
             }
             LuaValue::UserData(data) => match objects::object_of(&data) {
                 Some(object) => Value::Object(object),
-                None => return Err(Trouble::misfit("a userdata cannot leave the script")),
+                None => return Err(ConversionError::misfit("a userdata cannot leave the script")),
             },
             LuaValue::Buffer(buffer) => {
                 self.charge(buffer.len())?;
                 Value::Bytes(buffer.to_vec())
             }
             LuaValue::LightUserData(pointer) if pointer.0.is_null() => Value::Nil,
-            other => return Err(Trouble::misfit(format!("a {} cannot leave the script", other.type_name()))),
+            other => {
+                return Err(ConversionError::misfit(format!(
+                    "a {} cannot leave the script",
+                    other.type_name()
+                )));
+            }
         })
     }
 
-    fn text(&mut self, text: &LuaString) -> Crossing<Value> {
+    fn text(&mut self, text: &LuaString) -> ConversionResult<Value> {
         let bytes = text.as_bytes();
         self.charge(bytes.len())?;
         Ok(match std::str::from_utf8(&bytes) {
@@ -134,18 +139,20 @@ impl Reader<'_> {
         })
     }
 
-    fn table(&mut self, table: &Table) -> Crossing<Value> {
+    fn table(&mut self, table: &Table) -> ConversionResult<Value> {
         let pointer = table.to_pointer();
         if self.ancestors.contains(&pointer) {
-            return Err(Trouble::misfit("the table contains itself"));
+            return Err(ConversionError::misfit("the table contains itself"));
         }
         if self.ancestors.len() == MAX_DEPTH {
-            return Err(Trouble::too_deep("tables"));
+            return Err(ConversionError::too_deep("tables"));
         }
         self.ancestors.push(pointer);
-        let mut entries = Entries::default();
+        let mut entries = TableEntries::default();
         if table.raw_len() == 0 && self.is_promise(table) {
-            return Err(Trouble::misfit("a promise cannot leave the script: `:await()` gives its value"));
+            return Err(ConversionError::misfit(
+                "a promise cannot leave the script: `:await()` gives its value",
+            ));
         }
         self.charge(TABLE)?;
         let mut trouble = None;
@@ -159,30 +166,33 @@ impl Reader<'_> {
         if let Some(trouble) = trouble {
             return Err(trouble);
         }
-        walked.map_err(|error| Trouble::Failed(from_lua_error(self.host, &error)))?;
+        walked.map_err(|error| ConversionError::Failed(from_lua_error(self.host, &error)))?;
         entries.finish(|| {
-            self.host.kit().is_ok_and(|kit| table.metatable().is_some_and(|mark| mark == kit.list))
+            self.host
+                .prelude_refs()
+                .is_ok_and(|prelude_refs| table.metatable().is_some_and(|mark| mark == prelude_refs.list))
         })
     }
 
     fn is_promise(&self, table: &Table) -> bool {
-        self.host.kit().is_ok_and(|kit| table.metatable().is_some_and(|known| known == kit.promise))
+        self.host
+            .prelude_refs()
+            .is_ok_and(|prelude_refs| table.metatable().is_some_and(|known| known == prelude_refs.promise))
     }
 
     fn entry(
         &mut self,
         table: &Table,
-        entries: &mut Entries,
+        entries: &mut TableEntries,
         key: LuaValue,
         value: LuaValue,
-    ) -> Crossing<()> {
+    ) -> ConversionResult<()> {
         match key {
             LuaValue::Integer(index) => {
-                let index = usize::try_from(index)
-                    .ok()
-                    .filter(|index| *index > 0)
-                    .ok_or_else(|| Trouble::misfit(format!("{index} cannot be a key: lists begin at 1")))?;
-                let value = self.read(value).map_err(|trouble| trouble.within(|| Step::Index(index)))?;
+                let index = usize::try_from(index).ok().filter(|index| *index > 0).ok_or_else(|| {
+                    ConversionError::misfit(format!("{index} cannot be a key: lists begin at 1"))
+                })?;
+                let value = self.read(value).map_err(|trouble| trouble.within(|| ValueStep::Index(index)))?;
                 // No capacity is reserved: `table.create(n)` with one item at its end claims the length `n`.
                 if index == entries.list.len() + 1 {
                     self.charge(size_of::<Value>())?;
@@ -196,22 +206,22 @@ impl Reader<'_> {
                 let name = name
                     .to_str()
                     .map(|name| name.to_owned())
-                    .map_err(|_| Trouble::misfit("a key is not UTF-8 text"))?;
+                    .map_err(|_| ConversionError::misfit("a key is not UTF-8 text"))?;
                 self.charge(name.len() + size_of::<(String, Value, usize)>())?;
                 let value = self
                     .read_in(Some(table), value)
-                    .map_err(|trouble| trouble.within(|| Step::Name(name.clone())))?;
+                    .map_err(|trouble| trouble.within(|| ValueStep::Name(name.clone())))?;
                 entries.fields.push((name, value));
             }
             other => {
-                return Err(Trouble::misfit(format!("a {} cannot be a key", other.type_name())));
+                return Err(ConversionError::misfit(format!("a {} cannot be a key", other.type_name())));
             }
         }
         Ok(())
     }
 
     /// Counts bytes that are about to be copied. Checks the limits once per [`CHARGE`] bytes.
-    fn charge(&mut self, bytes: usize) -> Crossing<()> {
+    fn charge(&mut self, bytes: usize) -> ConversionResult<()> {
         let before = self.bytes / CHARGE;
         self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes / CHARGE == before {
@@ -220,26 +230,26 @@ impl Reader<'_> {
         let run = self.host.run();
         let meter = run.cx.meter();
         if meter.must_check() {
-            meter.check().map_err(Trouble::Failed)?;
+            meter.check().map_err(ConversionError::Failed)?;
         }
-        run.memory.allow(self.lua, meter, self.bytes).map_err(Trouble::Failed)
+        run.memory.allow(self.lua, meter, self.bytes).map_err(ConversionError::Failed)
     }
 }
 
 #[derive(Default)]
-struct Entries {
+struct TableEntries {
     list: Vec<Value>,
     /// List items whose index did not follow the previous one.
     strays: Vec<(usize, Value)>,
     fields: Vec<(String, Value)>,
 }
 
-impl Entries {
-    fn finish(mut self, marked: impl FnOnce() -> bool) -> Crossing<Value> {
+impl TableEntries {
+    fn finish(mut self, marked: impl FnOnce() -> bool) -> ConversionResult<Value> {
         self.strays.sort_unstable_by_key(|(index, _)| *index);
         for (index, value) in self.strays {
             if index != self.list.len() + 1 {
-                return Err(Trouble::misfit(format!(
+                return Err(ConversionError::misfit(format!(
                     "the list has a hole: there is an item {index}, and none at {}",
                     self.list.len() + 1
                 )));
@@ -256,7 +266,7 @@ impl Entries {
             }
             (false, false) => {
                 self.fields.sort_unstable_by(|left, right| left.0.cmp(&right.0));
-                Err(Trouble::misfit(format!(
+                Err(ConversionError::misfit(format!(
                     "the table mixes list items and named fields such as `{}`",
                     self.fields[0].0
                 )))
@@ -265,8 +275,8 @@ impl Entries {
     }
 }
 
-fn write(host: &Rc<Host>, lua: &Lua, value: Value, depth: usize) -> Crossing<LuaValue> {
-    let failed = |error: mlua::Error| Trouble::Failed(from_lua_error(host, &error));
+fn write(host: &Rc<LuauVmState>, lua: &Lua, value: Value, depth: usize) -> ConversionResult<LuaValue> {
+    let failed = |error: mlua::Error| ConversionError::Failed(from_lua_error(host, &error));
     Ok(match value {
         Value::Nil => LuaValue::NULL,
         Value::Bool(value) => LuaValue::Boolean(value),
@@ -274,22 +284,24 @@ fn write(host: &Rc<Host>, lua: &Lua, value: Value, depth: usize) -> Crossing<Lua
             LuaValue::Number(value as f64)
         }
         Value::Int(value) => {
-            return Err(Trouble::misfit(format!(
+            return Err(ConversionError::misfit(format!(
                 "the integer {value} is past 2^53, the largest that Luau can hold"
             )));
         }
         Value::Num(value) => LuaValue::Number(value),
         Value::Str(text) => LuaValue::String(lua.create_string(text).map_err(failed)?),
         Value::Bytes(bytes) => LuaValue::String(lua.create_string(bytes).map_err(failed)?),
-        Value::List(_) | Value::Map(_) if depth == MAX_DEPTH => return Err(Trouble::too_deep("tables")),
+        Value::List(_) | Value::Map(_) if depth == MAX_DEPTH => {
+            return Err(ConversionError::too_deep("tables"));
+        }
         Value::List(items) => {
             let table = lua.create_table_with_capacity(items.len(), 0).map_err(failed)?;
             for (at, item) in items.into_iter().enumerate() {
                 let item = write(host, lua, item, depth + 1)
-                    .map_err(|trouble| trouble.within(|| Step::Index(at + 1)))?;
+                    .map_err(|trouble| trouble.within(|| ValueStep::Index(at + 1)))?;
                 table.raw_push(item).map_err(failed)?;
             }
-            let mark = host.kit().map_err(Trouble::Failed)?.list.clone();
+            let mark = host.prelude_refs().map_err(ConversionError::Failed)?.list.clone();
             table.set_metatable(Some(mark)).map_err(failed)?;
             LuaValue::Table(table)
         }
@@ -298,7 +310,7 @@ fn write(host: &Rc<Host>, lua: &Lua, value: Value, depth: usize) -> Crossing<Lua
             for (name, value) in fields {
                 match write(host, lua, value, depth + 1) {
                     Ok(value) => table.raw_set(name, value).map_err(failed)?,
-                    Err(trouble) => return Err(trouble.within(|| Step::Name(name))),
+                    Err(trouble) => return Err(trouble.within(|| ValueStep::Name(name))),
                 }
             }
             LuaValue::Table(table)
@@ -310,7 +322,7 @@ fn write(host: &Rc<Host>, lua: &Lua, value: Value, depth: usize) -> Crossing<Lua
 
 /// Converts a callback to a function. A callback of this session becomes the function itself; a callback of another
 /// session becomes a function that calls it there.
-fn function(host: &Rc<Host>, lua: &Lua, callback: Callback) -> mlua::Result<LuaValue> {
+fn function(host: &Rc<LuauVmState>, lua: &Lua, callback: Callback) -> mlua::Result<LuaValue> {
     if let Some(held) = host.run().callbacks.function(callback.number()) {
         return Ok(LuaValue::Function(held.function));
     }

@@ -172,7 +172,7 @@ no [Object: null prototype] {} Uint8Array(2) [ 1, 2 ]
 }
 
 #[test]
-fn a_bridge_adds_to_the_furniture_of_its_name() {
+fn a_bridge_adds_to_the_prelude_global_of_its_name() {
     let bridges = || {
         ["console", "crypto"]
             .map(|name| Bridge::new(name).method(Method::sync("of_bridge", move |_, _| Ok(name))))

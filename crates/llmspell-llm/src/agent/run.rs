@@ -7,16 +7,16 @@ use llmspell_core::chat::{Message, Reply};
 use llmspell_core::{Context, Error, ErrorKind, Event, Result};
 use serde_json::Value as Json;
 
-use super::{Agent, AgentEnd, AgentReply, Heard, Listener, in_text};
+use super::{AgentEnd, AgentObserver, AgentReply, ModelAgent, ObserverDecision, in_text};
 use crate::answer::text_of;
 use crate::extract::{InvalidOutput, USUAL_ATTEMPTS, output_invalid, read_output, repair_turn};
-use crate::history::Turn;
+use crate::transcript::TurnGuard;
 
 /// The state of an agent's run.
-pub(super) struct Work<'a> {
-    pub(super) agent: &'a Agent,
+pub(super) struct AgentRun<'a> {
+    pub(super) agent: &'a ModelAgent,
     pub(super) cx: Context,
-    pub(super) listener: &'a dyn Listener,
+    pub(super) observer: &'a dyn AgentObserver,
     /// The whole transcript, including messages that the agent does not store yet.
     pub(super) messages: Vec<Message>,
     /// How many of the messages are stored in the agent's transcript.
@@ -25,38 +25,38 @@ pub(super) struct Work<'a> {
     pub(super) calls: u32,
 }
 
-/// Why a run stops before an answer: it failed, or the listener stopped it.
-pub(super) enum Halt {
+/// Why a run stops before an answer: it failed, or the observer stopped it.
+pub(super) enum StopReason {
     Stopped,
     Failed(Error),
 }
 
-impl From<Error> for Halt {
+impl From<Error> for StopReason {
     fn from(error: Error) -> Self {
         Self::Failed(error)
     }
 }
 
 pub(super) async fn run(
-    agent: &Agent,
+    agent: &ModelAgent,
     cx: Context,
     input: Message,
-    listener: &dyn Listener,
+    observer: &dyn AgentObserver,
 ) -> Result<AgentEnd> {
     let past = agent.history.turn()?;
     let mut messages = agent.history.list();
     let kept = messages.len();
     messages.push(input);
-    let mut work = Work { agent, cx, listener, messages, kept, turn: 0, calls: 0 };
+    let mut work = AgentRun { agent, cx, observer, messages, kept, turn: 0, calls: 0 };
     match work.all(&past).await {
         Ok(reply) => Ok(AgentEnd::Answered(Box::new(reply))),
-        Err(Halt::Stopped) => Ok(AgentEnd::Stopped),
-        Err(Halt::Failed(error)) => Err(error),
+        Err(StopReason::Stopped) => Ok(AgentEnd::Stopped),
+        Err(StopReason::Failed(error)) => Err(error),
     }
 }
 
-impl Work<'_> {
-    async fn all(&mut self, past: &Turn<'_>) -> Result<AgentReply, Halt> {
+impl AgentRun<'_> {
+    async fn all(&mut self, past: &TurnGuard<'_>) -> Result<AgentReply, StopReason> {
         let spec = self.agent.spec();
         let mut rejected = 0;
         while self.turn < spec.max_turns {
@@ -69,7 +69,7 @@ impl Work<'_> {
             }
             let mut reply = self.ask(past).await?;
             in_text::read_calls(spec, &mut reply);
-            self.hear(AgentStep::Usage { usage: reply.usage.clone() }).await?;
+            self.observe(AgentStep::Usage { usage: reply.usage.clone() }).await?;
             let repeats = name_apart(&mut reply);
             self.messages.push(reply.to_message());
             if !reply.tool_calls.is_empty() {
@@ -121,14 +121,14 @@ impl Work<'_> {
     }
 
     /// Stores the new messages in the agent's transcript.
-    fn keep(&mut self, past: &Turn<'_>) -> Result<()> {
+    fn keep(&mut self, past: &TurnGuard<'_>) -> Result<()> {
         past.add(self.messages[self.kept..].iter().cloned())?;
         self.kept = self.messages.len();
         Ok(())
     }
 
-    /// Stores the partial text of an answer that the listener stopped.
-    pub(super) fn keep_part(&mut self, past: &Turn<'_>, text: &str) -> Result<()> {
+    /// Stores the partial text of an answer that the observer stopped.
+    pub(super) fn keep_part(&mut self, past: &TurnGuard<'_>, text: &str) -> Result<()> {
         if !text.is_empty() {
             self.messages.push(Message::assistant(text));
             self.keep(past)?;
@@ -136,16 +136,16 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Emits an event of the run, and reports it to the listener.
-    pub(super) async fn hear(&self, step: AgentStep) -> Result<(), Halt> {
+    /// Emits an event of the run, and reports it to the observer.
+    pub(super) async fn observe(&self, step: AgentStep) -> Result<(), StopReason> {
         let event = AgentEvent { agent: self.agent.name().to_owned(), turn: self.turn, step };
         // The gate already emits the pieces of an answer and its usage as events of the spell's run.
         if !matches!(event.step, AgentStep::Text { .. } | AgentStep::Usage { .. }) {
             self.cx.emit(Event::Agent(event.clone()));
         }
-        match self.listener.hear(event).await? {
-            Heard::GoOn => Ok(()),
-            Heard::Stop => Err(Halt::Stopped),
+        match self.observer.observe(event).await? {
+            ObserverDecision::GoOn => Ok(()),
+            ObserverDecision::Stop => Err(StopReason::Stopped),
         }
     }
 }

@@ -8,7 +8,7 @@ use llmspell_core::chat::{ChatRequest, Content, Message, Part, Role};
 use llmspell_core::{Error, ErrorKind, Result};
 
 use super::Overflow;
-use super::run::{Halt, Work};
+use super::run::{AgentRun, StopReason};
 use crate::answer::text_of;
 use crate::catalogue;
 use crate::count::{count_messages, count_tokens};
@@ -22,12 +22,12 @@ const LAST: usize = 4;
 /// The text that replaces a removed result.
 const LEFT_OUT: &str = "[left out to make room]";
 
-impl Work<'_> {
+impl AgentRun<'_> {
     /// Shortens the transcript if it exceeds the context window. Returns whether it did.
     ///
     /// # Errors
     /// When the transcript is still too long.
-    pub(super) async fn shorten(&mut self) -> Result<bool, Halt> {
+    pub(super) async fn shorten(&mut self) -> Result<bool, StopReason> {
         let Some(most) = self.window() else { return Ok(false) };
         let before = self.tokens();
         if before <= most {
@@ -51,7 +51,7 @@ impl Work<'_> {
         }
         let policy = if policy == Overflow::Summarize { "summarize" } else { "drop_results" }.to_owned();
         let step = AgentStep::Shortened { policy, count, tokens_before: before, tokens_after: after };
-        self.hear(step).await?;
+        self.observe(step).await?;
         Ok(true)
     }
 

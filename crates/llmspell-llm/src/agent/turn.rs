@@ -8,11 +8,11 @@ use llmspell_core::agent::AgentStep;
 use llmspell_core::chat::{ChatRequest, Content, Delta, Message, Part, Reply, Role, ToolCall};
 use llmspell_core::{Context, Error, ErrorKind, Result};
 
-use super::run::{Halt, Work};
+use super::run::{AgentRun, StopReason};
 use super::{AgentSpec, ToolMode, in_text};
 use crate::catalogue;
-use crate::history::Turn;
 use crate::tool::{Tool, cut_result, named};
+use crate::transcript::TurnGuard;
 
 /// The maximum number of tool calls per answer. Calls beyond it are not run; the model receives an error for each.
 const MOST_CALLS: usize = 64;
@@ -24,7 +24,7 @@ const AT_ONCE: usize = 32;
 const MOST_NAMED: usize = 1_000;
 
 /// A call with a known tool and valid arguments.
-struct Ready {
+struct ReadyCall {
     at: usize,
     tool: Tool,
     cx: Context,
@@ -32,28 +32,28 @@ struct Ready {
 }
 
 /// The result of a call as the model receives it.
-struct Told {
+struct ToolResult {
     content: String,
     is_error: bool,
 }
 
-impl Told {
+impl ToolResult {
     fn error(content: impl Into<String>) -> Self {
         Self { content: content.into(), is_error: true }
     }
 }
 
-impl Work<'_> {
-    /// Asks the model, as a stream if the listener wants pieces.
-    pub(super) async fn ask(&mut self, past: &Turn<'_>) -> Result<Reply, Halt> {
+impl AgentRun<'_> {
+    /// Asks the model, as a stream if the observer wants pieces.
+    pub(super) async fn ask(&mut self, past: &TurnGuard<'_>) -> Result<Reply, StopReason> {
         let request = self.request();
-        if !self.listener.streams() {
+        if !self.observer.streams() {
             let reply = self.cx.models().chat(request).await?;
             if let Some(text) = reply.reasoning.clone() {
-                self.hear(AgentStep::Reasoning { text }).await?;
+                self.observe(AgentStep::Reasoning { text }).await?;
             }
             if !reply.text.is_empty() {
-                self.hear(AgentStep::Text { text: reply.text.clone() }).await?;
+                self.observe(AgentStep::Text { text: reply.text.clone() }).await?;
             }
             return Ok(reply);
         }
@@ -66,8 +66,8 @@ impl Work<'_> {
                 Some(Delta::End { reply }) => return Ok(*reply),
                 None => return Err(Error::internal("a stream ended without an end").into()),
             };
-            if let Err(halt) = self.hear(step).await {
-                if matches!(halt, Halt::Stopped) {
+            if let Err(halt) = self.observe(step).await {
+                if matches!(halt, StopReason::Stopped) {
                     self.keep_part(past, pieces.text())?;
                 }
                 return Err(halt);
@@ -92,25 +92,25 @@ impl Work<'_> {
         &mut self,
         calls: &[ToolCall],
         repeats: &HashSet<String>,
-    ) -> Result<Message, Halt> {
+    ) -> Result<Message, StopReason> {
         for call in calls {
-            self.hear(AgentStep::ToolCall {
+            self.observe(AgentStep::ToolCall {
                 id: call.id.clone(),
                 name: call.name.clone(),
                 arguments: call.arguments.clone(),
             })
             .await?;
         }
-        let mut told: Vec<Option<Told>> = Vec::with_capacity(calls.len());
+        let mut told: Vec<Option<ToolResult>> = Vec::with_capacity(calls.len());
         let mut ready = Vec::new();
         for (at, call) in calls.iter().enumerate() {
             // Each call is a task of the context, numbered in the order of the calls, so that a replay finds its
             // effects again.
             let cx = self.cx.spawn();
             told.push(if at >= MOST_CALLS {
-                Some(Told::error(format!("not run: an answer may call at most {MOST_CALLS} tools")))
+                Some(ToolResult::error(format!("not run: an answer may call at most {MOST_CALLS} tools")))
             } else if repeats.contains(&call.id) {
-                Some(Told::error("not run: another call of this answer has the same id"))
+                Some(ToolResult::error("not run: another call of this answer has the same id"))
             } else {
                 match self.prepare(cx, at, call).await? {
                     Ok(call) => {
@@ -138,7 +138,7 @@ impl Work<'_> {
         }
         drop(running);
         let parts = calls.iter().zip(told).map(|(call, told)| {
-            let Told { content, is_error } = told.unwrap_or_else(|| Told::error("not run"));
+            let ToolResult { content, is_error } = told.unwrap_or_else(|| ToolResult::error("not run"));
             Part::ToolResult { id: call.id.clone(), content, is_error }
         });
         Ok(Message { role: Role::Tool, content: Content::Parts(parts.collect()) })
@@ -146,18 +146,23 @@ impl Work<'_> {
 
     /// Finds the tool of a call, validates its arguments, and asks the user for approval if the tool requires it. The
     /// inner error is for the model; the outer one ends the run.
-    async fn prepare(&self, cx: Context, at: usize, call: &ToolCall) -> Result<Result<Ready, Told>> {
+    async fn prepare(
+        &self,
+        cx: Context,
+        at: usize,
+        call: &ToolCall,
+    ) -> Result<Result<ReadyCall, ToolResult>> {
         let Some(tool) = self.agent.spec().tools.iter().find(|tool| tool.name() == call.name) else {
-            return Ok(Err(Told::error(self.no_such_tool(&call.name))));
+            return Ok(Err(ToolResult::error(self.no_such_tool(&call.name))));
         };
         let checked = match tool.check(call.arguments.clone()) {
             Ok(arguments) => tool.approve(&cx, &arguments).await.map(|()| arguments),
             Err(error) => Err(error),
         };
         match checked {
-            Ok(arguments) => Ok(Ok(Ready { at, tool: tool.clone(), cx, arguments })),
+            Ok(arguments) => Ok(Ok(ReadyCall { at, tool: tool.clone(), cx, arguments })),
             Err(error) if error.is_final() => Err(error),
-            Err(error) => Ok(Err(Told::error(error.message()))),
+            Err(error) => Ok(Err(ToolResult::error(error.message()))),
         }
     }
 
@@ -171,8 +176,8 @@ impl Work<'_> {
         }
     }
 
-    async fn hear_result(&self, call: &ToolCall, told: &Told) -> Result<(), Halt> {
-        self.hear(AgentStep::ToolResult {
+    async fn hear_result(&self, call: &ToolCall, told: &ToolResult) -> Result<(), StopReason> {
+        self.observe(AgentStep::ToolResult {
             id: call.id.clone(),
             name: call.name.clone(),
             content: told.content.clone(),
@@ -184,12 +189,12 @@ impl Work<'_> {
 }
 
 /// Runs a call. A tool's failure becomes a result for the model; only an error that ends the spell's run is returned.
-async fn run(call: Ready, most: usize) -> Result<Told> {
+async fn run(call: ReadyCall, most: usize) -> Result<ToolResult> {
     let result = call.tool.run(&call.cx, call.arguments).await.and_then(crate::tool::text_of);
     match result {
-        Ok(text) => Ok(Told { content: cut_result(text, most), is_error: false }),
+        Ok(text) => Ok(ToolResult { content: cut_result(text, most), is_error: false }),
         Err(error) if error.is_final() => Err(error),
-        Err(error) => Ok(Told::error(cut_result(with_hints(&error), most))),
+        Err(error) => Ok(ToolResult::error(cut_result(with_hints(&error), most))),
     }
 }
 

@@ -40,12 +40,12 @@ pub(super) fn fit(schema: &Schema, mut value: Json) -> Result<Json, ValidationEr
 }
 
 /// A conversion at the place of a violation.
-enum Change {
+enum Coercion {
     Set(Json),
     Remove,
 }
 
-fn changes(root: &Json, violation: &Violation) -> Vec<Change> {
+fn changes(root: &Json, violation: &Violation) -> Vec<Coercion> {
     let Some(value) = violation.path().iter().try_fold(root, |value, step| match step {
         PathStep::Field(name) => value.get(name),
         PathStep::Item(index) => value.get(index),
@@ -69,24 +69,24 @@ fn changes(root: &Json, violation: &Violation) -> Vec<Change> {
                     _ => false,
                 }),
             };
-            changes.extend(said.map(Change::Set));
+            changes.extend(said.map(Coercion::Set));
         }
         Json::Number(_) | Json::Bool(_) if asks("string") => {
-            changes.push(Change::Set(value.to_string().into()));
+            changes.push(Coercion::Set(value.to_string().into()));
         }
-        Json::Null => changes.push(Change::Remove),
+        Json::Null => changes.push(Coercion::Remove),
         Json::Array(items) if items.len() == 1 && !asks("array") => {
-            changes.push(Change::Set(items[0].clone()));
+            changes.push(Coercion::Set(items[0].clone()));
         }
         _ => {}
     }
     if asks("array") && !value.is_array() && !value.is_null() {
-        changes.push(Change::Set(Json::Array(vec![value.clone()])));
+        changes.push(Coercion::Set(Json::Array(vec![value.clone()])));
     }
     changes
 }
 
-impl Change {
+impl Coercion {
     /// Applies the conversion; `None` if that is impossible.
     fn make(self, root: &mut Json, path: &[PathStep]) -> Option<()> {
         let inner = |value, step: &PathStep| match step {

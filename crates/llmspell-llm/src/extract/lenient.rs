@@ -17,7 +17,7 @@ const MAX_STARTS: usize = 32;
 
 /// The values in an answer.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct FoundValues {
     /// The values, most likely first.
     pub(super) values: Vec<Json>,
     /// Whether the text ends within a value.
@@ -25,13 +25,13 @@ pub(super) struct Found {
 }
 
 /// Searches an answer for JSON.
-pub(super) fn find(text: &str) -> Found {
+pub(super) fn find(text: &str) -> FoundValues {
     let text = text.trim().trim_start_matches('\u{feff}');
     if let Ok(value) = serde_json::from_str(text) {
-        return Found { values: vec![value], is_cut: false };
+        return FoundValues { values: vec![value], is_cut: false };
     }
     let text = &text[..text.floor_char_boundary(MAX_BYTES)];
-    let mut found = Found::default();
+    let mut found = FoundValues::default();
     for fenced in fences(text) {
         found.look(fenced);
     }
@@ -50,7 +50,7 @@ fn fences(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-impl Found {
+impl FoundValues {
     /// Adds the whole text if it is JSON, or else every object and list in it, in order.
     fn look(&mut self, text: &str) {
         if let Ok(value) = serde_json::from_str(text.trim()) {
@@ -61,18 +61,18 @@ impl Found {
         for _ in 0..MAX_STARTS {
             let Some(start) = text[at..].find(['{', '[']) else { break };
             at += start;
-            let mut reader = Reader { text, at, depth: 0 };
+            let mut reader = LenientReader { text, at, depth: 0 };
             match reader.value() {
                 Ok(value) => {
                     self.values.push(value);
                     at = reader.at;
                 }
                 // Complete values inside an incomplete one are only parts of the answer.
-                Err(Stop::Cut) => {
+                Err(LenientStop::Cut) => {
                     self.is_cut = true;
                     break;
                 }
-                Err(Stop::Wrong) => at += 1,
+                Err(LenientStop::Wrong) => at += 1,
             }
         }
     }
@@ -80,26 +80,26 @@ impl Found {
 
 /// Why a value could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stop {
+enum LenientStop {
     /// The text ends within the value.
     Cut,
     /// This is not a value.
     Wrong,
 }
 
-struct Reader<'a> {
+struct LenientReader<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> LenientReader<'a> {
     fn rest(&self) -> &'a str {
         &self.text[self.at..]
     }
 
-    fn peek(&self) -> Result<char, Stop> {
-        self.rest().chars().next().ok_or(Stop::Cut)
+    fn peek(&self) -> Result<char, LenientStop> {
+        self.rest().chars().next().ok_or(LenientStop::Cut)
     }
 
     fn skip(&mut self, letter: char) {
@@ -126,7 +126,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn value(&mut self) -> Result<Json, Stop> {
+    fn value(&mut self) -> Result<Json, LenientStop> {
         self.skip_blank();
         match self.peek()? {
             '{' => self.deeper(Self::object),
@@ -136,9 +136,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn deeper(&mut self, read: impl FnOnce(&mut Self) -> Result<Json, Stop>) -> Result<Json, Stop> {
+    fn deeper(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<Json, LenientStop>,
+    ) -> Result<Json, LenientStop> {
         if self.depth == MAX_DEPTH {
-            return Err(Stop::Wrong);
+            return Err(LenientStop::Wrong);
         }
         self.depth += 1;
         self.at += 1;
@@ -147,7 +150,7 @@ impl<'a> Reader<'a> {
         value
     }
 
-    fn list(&mut self) -> Result<Json, Stop> {
+    fn list(&mut self) -> Result<Json, LenientStop> {
         let mut items = Vec::new();
         loop {
             self.skip_blank();
@@ -160,7 +163,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn object(&mut self) -> Result<Json, Stop> {
+    fn object(&mut self) -> Result<Json, LenientStop> {
         let mut fields = Map::new();
         loop {
             self.skip_blank();
@@ -174,7 +177,7 @@ impl<'a> Reader<'a> {
             };
             self.skip_blank();
             if !matches!(self.peek()?, ':' | '=') {
-                return Err(Stop::Wrong);
+                return Err(LenientStop::Wrong);
             }
             self.at += 1;
             fields.insert(name, self.value()?);
@@ -183,7 +186,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Skips the comma between two members. It may be missing at the end of a line.
-    fn separator(&mut self, end: char) -> Result<(), Stop> {
+    fn separator(&mut self, end: char) -> Result<(), LenientStop> {
         let before = self.at;
         self.skip_blank();
         let next = self.peek()?;
@@ -192,38 +195,42 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         let is_new_line = self.text[before..self.at].contains('\n');
-        if next == end || is_new_line && !matches!(next, '}' | ']') { Ok(()) } else { Err(Stop::Wrong) }
+        if next == end || is_new_line && !matches!(next, '}' | ']') {
+            Ok(())
+        } else {
+            Err(LenientStop::Wrong)
+        }
     }
 
     /// Reads an unquoted field name.
-    fn name(&mut self) -> Result<String, Stop> {
+    fn name(&mut self) -> Result<String, LenientStop> {
         let rest = self.rest();
         let is_of_name = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '$' | '-' | '.');
-        let end = rest.find(|letter| !is_of_name(letter)).ok_or(Stop::Cut)?;
+        let end = rest.find(|letter| !is_of_name(letter)).ok_or(LenientStop::Cut)?;
         if end == 0 {
-            return Err(Stop::Wrong);
+            return Err(LenientStop::Wrong);
         }
         self.at += end;
         Ok(rest[..end].to_owned())
     }
 
     /// Reads a number, a keyword such as `true`, or an unquoted string, which ends with its line.
-    fn word(&mut self) -> Result<Json, Stop> {
+    fn word(&mut self) -> Result<Json, LenientStop> {
         let rest = self.rest();
-        let end = rest.find([',', ';', '}', ']', '\n', '{', '[', '"']).ok_or(Stop::Cut)?;
+        let end = rest.find([',', ';', '}', ']', '\n', '{', '[', '"']).ok_or(LenientStop::Cut)?;
         let (said, commented) = (&rest[..end], rest[..end].find(" //").or_else(|| rest[..end].find(" #")));
         let word = said[..commented.unwrap_or(end)].trim();
         self.at += commented.unwrap_or(end);
         if matches!(rest[end..].chars().next(), Some('{' | '[' | '"')) {
-            return Err(Stop::Wrong);
+            return Err(LenientStop::Wrong);
         }
         match word {
             "true" | "True" | "TRUE" => Ok(true.into()),
             "false" | "False" | "FALSE" => Ok(false.into()),
             "null" | "None" | "nil" | "undefined" | "NULL" => Ok(Json::Null),
             // An omission, or a number that JSON cannot represent.
-            "" | "..." | "…" | "NaN" | "Infinity" | "-Infinity" => Err(Stop::Wrong),
-            word if word.ends_with("...") || word.ends_with('…') => Err(Stop::Wrong),
+            "" | "..." | "…" | "NaN" | "Infinity" | "-Infinity" => Err(LenientStop::Wrong),
+            word if word.ends_with("...") || word.ends_with('…') => Err(LenientStop::Wrong),
             word if word.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first)) => {
                 Ok(number(word).unwrap_or_else(|| word.into()))
             }
@@ -232,12 +239,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a quoted string. A quote ends it only where a member can end, so an unescaped quote inside does not.
-    fn quoted(&mut self, open: char) -> Result<String, Stop> {
+    fn quoted(&mut self, open: char) -> Result<String, LenientStop> {
         self.skip(open);
         let more: String = [open; 2].iter().collect();
         if matches!(open, '"' | '\'') && self.rest().starts_with(&more) {
             let body = &self.rest()[2..];
-            let end = body.find(&format!("{more}{open}")).ok_or(Stop::Cut)?;
+            let end = body.find(&format!("{more}{open}")).ok_or(LenientStop::Cut)?;
             self.at += 2 + end + 3;
             return Ok(body[..end].to_owned());
         }
@@ -267,7 +274,7 @@ impl<'a> Reader<'a> {
 
     /// Reads an escape sequence. An unknown one is kept with its backslash, since it usually is part of a pattern or a
     /// path.
-    fn escape(&mut self, text: &mut String) -> Result<(), Stop> {
+    fn escape(&mut self, text: &mut String) -> Result<(), LenientStop> {
         let letter = self.peek()?;
         self.skip(letter);
         match letter {
@@ -433,7 +440,7 @@ mod tests {
         fn what_is_json_is_read_as_it_is(value in json_value(), pretty in any::<bool>()) {
             let list = json!([value]);
             let text = if pretty { serde_json::to_string_pretty(&list).unwrap() } else { list.to_string() };
-            let mut reader = Reader { text: &text, at: 0, depth: 0 };
+            let mut reader = LenientReader { text: &text, at: 0, depth: 0 };
             prop_assert_eq!(reader.value(), Ok(list));
             prop_assert_eq!(reader.at, text.len());
         }

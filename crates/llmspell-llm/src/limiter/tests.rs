@@ -7,19 +7,19 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn turn(number: u64) -> Turn {
-    let patience = Instant::now() + Duration::from_secs(3_600);
-    Turn { number, model: "m".into(), tokens: 0, has_fallback: false, is_again: false, patience }
+fn turn(number: u64) -> QueueTicket {
+    let deadline = Instant::now() + Duration::from_secs(3_600);
+    QueueTicket { number, model: "m".into(), tokens: 0, has_fallback: false, is_again: false, deadline }
 }
 
 /// Returns the next call of a limiter for this model.
-fn next(limiter: &Limiter, model: &str) -> Turn {
-    Turn { model: model.into(), ..turn(limiter.number()) }
+fn next(limiter: &Limiter, model: &str) -> QueueTicket {
+    QueueTicket { model: model.into(), ..turn(limiter.number()) }
 }
 
 /// Returns limits with a `Retry-After` of this many seconds.
-fn asks(seconds: u64) -> Limits {
-    Limits { retry_after: Some(Duration::from_secs(seconds)), ..Limits::default() }
+fn asks(seconds: u64) -> ReportedLimits {
+    ReportedLimits { retry_after: Some(Duration::from_secs(seconds)), ..ReportedLimits::default() }
 }
 
 fn busy(retry_after: Option<f64>) -> Error {
@@ -37,7 +37,7 @@ async fn now_or_never<T>(wait: impl Future<Output = T>) -> Option<T> {
 
 #[tokio::test(start_paused = true)]
 async fn who_came_first_goes_first_also_with_another_try() {
-    let limiter = Limiter::alone(Pace { in_flight: NonZeroUsize::new(1), ..Pace::default() });
+    let limiter = Limiter::alone(RateLimits { in_flight: NonZeroUsize::new(1), ..RateLimits::default() });
     let numbers: Vec<u64> = (0..3).map(|_| limiter.number()).collect();
     let first = limiter.pass(&turn(numbers[0])).await.unwrap();
     let waits = |number| {
@@ -60,7 +60,7 @@ async fn who_came_first_goes_first_also_with_another_try() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hold_is_for_all_and_after_it_they_begin_one_at_a_time() {
-    let limiter = Limiter::alone(Pace::default());
+    let limiter = Limiter::alone(RateLimits::default());
     let pass = limiter.pass(&turn(limiter.number())).await.unwrap();
     pass.failed(&busy(Some(2.0)));
     let begin = Instant::now();
@@ -75,7 +75,7 @@ async fn a_hold_is_for_all_and_after_it_they_begin_one_at_a_time() {
             more.push(pass.unwrap());
         }
         assert_eq!(more.len(), expected, "twice as many each time");
-        more.iter_mut().for_each(Pass::worked);
+        more.iter_mut().for_each(AttemptPermit::worked);
         passes.extend(more);
     }
     assert_eq!(begin.elapsed(), Duration::from_secs(2));
@@ -83,10 +83,11 @@ async fn a_hold_is_for_all_and_after_it_they_begin_one_at_a_time() {
 
 #[tokio::test(start_paused = true)]
 async fn what_would_wait_too_long_is_refused_at_once() {
-    let limiter = Limiter::alone(Pace { requests_per_minute: NonZeroU32::new(10), ..Pace::default() });
+    let limiter =
+        Limiter::alone(RateLimits { requests_per_minute: NonZeroU32::new(10), ..RateLimits::default() });
     let _first = limiter.pass(&turn(limiter.number())).await.unwrap();
     let begin = Instant::now();
-    let hasty = Turn { patience: begin + Duration::from_secs(6), ..turn(limiter.number()) };
+    let hasty = QueueTicket { deadline: begin + Duration::from_secs(6), ..turn(limiter.number()) };
     let refused = limiter.pass(&hasty).await.unwrap_err();
     assert_eq!(
         refused.error("p", Duration::from_secs(6)).message(),
@@ -99,8 +100,10 @@ async fn what_would_wait_too_long_is_refused_at_once() {
     for wait in &mut waiting {
         assert!(futures_util::poll!(wait).is_pending());
     }
-    let last = Turn { patience: begin + Duration::from_secs(60), ..turn(limiter.number()) };
-    assert!(matches!(limiter.pass(&last).await, Err(Refused::Limit { wait, .. }) if wait.as_secs() == 61));
+    let last = QueueTicket { deadline: begin + Duration::from_secs(60), ..turn(limiter.number()) };
+    assert!(
+        matches!(limiter.pass(&last).await, Err(LimiterRefusal::Limit { wait, .. }) if wait.as_secs() == 61)
+    );
     assert_eq!(begin.elapsed(), Duration::ZERO);
 
     limiter.gate().learn(&"m".into(), &asks(86_400), Instant::now());
@@ -112,7 +115,7 @@ async fn what_would_wait_too_long_is_refused_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_after_holds_the_model_that_said_it_and_nobody_else() {
-    let limiter = Limiter::alone(Pace::default());
+    let limiter = Limiter::alone(RateLimits::default());
     let begin = Instant::now();
     let all_models = ["m", "n", ""];
     for (seconds, held) in [(60, 60), (120, 120)] {
@@ -132,7 +135,9 @@ async fn a_retry_after_holds_the_model_that_said_it_and_nobody_else() {
     // Longer than the longest wait: refused at once, and sent again after two minutes.
     limiter.gate().learn(&"m".into(), &asks(86_400), Instant::now());
     let since = begin.elapsed();
-    let Err(Refused::Limit { limit, wait }) = limiter.pass(&next(&limiter, "m")).await else { panic!() };
+    let Err(LimiterRefusal::Limit { limit, wait }) = limiter.pass(&next(&limiter, "m")).await else {
+        panic!()
+    };
     assert_eq!(
         (limit.as_str(), wait.as_secs()),
         ("the provider asked not to be called with `m` for a while", 86_400)
@@ -153,28 +158,28 @@ async fn a_retry_after_holds_the_model_that_said_it_and_nobody_else() {
 
 #[tokio::test(start_paused = true)]
 async fn calls_in_the_line_learn_of_a_hold_at_once() {
-    let limiter = Limiter::alone(Pace { in_flight: NonZeroUsize::new(1), ..Pace::default() });
+    let limiter = Limiter::alone(RateLimits { in_flight: NonZeroUsize::new(1), ..RateLimits::default() });
     let first = limiter.pass(&next(&limiter, "m")).await.unwrap();
     let (held, other) = (next(&limiter, "m"), next(&limiter, "n"));
     let (mut held, mut other) = (Box::pin(limiter.pass(&held)), Box::pin(limiter.pass(&other)));
     assert!(futures_util::poll!(&mut held).is_pending() && futures_util::poll!(&mut other).is_pending());
     let begin = Instant::now();
     first.failed(&busy(Some(86_400.0)));
-    assert!(matches!(held.await, Err(Refused::Limit { .. })));
+    assert!(matches!(held.await, Err(LimiterRefusal::Limit { .. })));
     other.await.unwrap().worked();
     assert_eq!(begin.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_limit_that_is_used_up_holds_the_model_that_reported_it() {
-    use crate::told::Told;
-    let used_up = Told { limit: None, left: Some(0), reset: Some(Duration::from_secs(30)) };
+    use crate::rate_limit_headers::RateLimit;
+    let used_up = RateLimit { limit: None, left: Some(0), reset: Some(Duration::from_secs(30)) };
     for (retry_after, m, n) in [(None, 30, 0), (Some(2), 30, 0), (Some(40), 40, 0)] {
-        let limiter = Limiter::alone(Pace::default());
-        let limits = Limits {
+        let limiter = Limiter::alone(RateLimits::default());
+        let limits = ReportedLimits {
             requests: used_up,
             retry_after: retry_after.map(Duration::from_secs),
-            ..Limits::default()
+            ..ReportedLimits::default()
         };
         let begin = Instant::now();
         limiter.gate().learn(&"m".into(), &limits, begin);
@@ -187,7 +192,7 @@ async fn a_limit_that_is_used_up_holds_the_model_that_reported_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_model_that_is_down_or_full_does_not_slow_down_others() {
-    let limiter = Limiter::alone(Pace::default());
+    let limiter = Limiter::alone(RateLimits::default());
     let down = Error::new(ErrorKind::Overloaded, "down")
         .with_call(CallInfo { status: Some(529), ..CallInfo::default() });
     for error in [down, busy(None)] {
@@ -196,7 +201,7 @@ async fn a_model_that_is_down_or_full_does_not_slow_down_others() {
         }
         let slow = limiter.pass(&next(&limiter, "m")).await.unwrap();
         assert!(now_or_never(limiter.pass(&next(&limiter, "m"))).await.is_none(), "one at a time");
-        let with_fallback = || Turn { has_fallback: true, ..next(&limiter, "n") };
+        let with_fallback = || QueueTicket { has_fallback: true, ..next(&limiter, "n") };
         let mut passes = Vec::new();
         for _ in 0..10 {
             passes.push(now_or_never(limiter.pass(&with_fallback())).await.unwrap().unwrap());
@@ -207,7 +212,7 @@ async fn a_model_that_is_down_or_full_does_not_slow_down_others() {
 
 #[tokio::test(start_paused = true)]
 async fn models_of_which_nothing_matters_are_forgotten() {
-    let limiter = Limiter::alone(Pace::default());
+    let limiter = Limiter::alone(RateLimits::default());
     limiter.gate().learn(&"held".into(), &asks(60), Instant::now());
     for number in 0..1_000 {
         limiter.pass(&next(&limiter, &format!("proxy/{number}"))).await.unwrap().failed(&busy(None));
@@ -218,9 +223,12 @@ async fn models_of_which_nothing_matters_are_forgotten() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_provider_tells_is_kept_and_garbage_holds_nobody_for_ever() {
-    use crate::told::Told;
-    let limiter = Limiter::alone(Pace::default());
-    let told = |limit, left, reset| Limits { requests: Told { limit, left, reset }, ..Limits::default() };
+    use crate::rate_limit_headers::RateLimit;
+    let limiter = Limiter::alone(RateLimits::default());
+    let told = |limit, left, reset| ReportedLimits {
+        requests: RateLimit { limit, left, reset },
+        ..ReportedLimits::default()
+    };
     let begin = Instant::now();
     for nothing in [
         told(None, Some(0), None),
@@ -245,10 +253,12 @@ async fn what_a_provider_tells_is_kept_and_garbage_holds_nobody_for_ever() {
 
 #[tokio::test(start_paused = true)]
 async fn tokens_are_counted_before_a_call_and_corrected_after_it() {
-    let limiter =
-        Limiter::alone(Pace { tokens_per_minute: std::num::NonZeroU64::new(1_000), ..Pace::default() });
+    let limiter = Limiter::alone(RateLimits {
+        tokens_per_minute: std::num::NonZeroU64::new(1_000),
+        ..RateLimits::default()
+    });
     assert!(limiter.counts_tokens());
-    let of = |tokens| Turn { tokens, ..turn(limiter.number()) };
+    let of = |tokens| QueueTicket { tokens, ..turn(limiter.number()) };
     let begin = Instant::now();
     let mut pass = limiter.pass(&of(100)).await.unwrap();
     pass.worked();
@@ -261,9 +271,11 @@ async fn tokens_are_counted_before_a_call_and_corrected_after_it() {
 
 #[test]
 fn one_key_at_one_address_has_one_limiter() {
-    let config =
-        |key: &str, url: &str| ProviderConfig::new("p", crate::ShapeKind::OpenAiChat, url).unwrap().key(key);
-    let pace = |requests| Pace { requests_per_minute: NonZeroU32::new(requests), ..Pace::default() };
+    let config = |key: &str, url: &str| {
+        ProviderConfig::new("p", crate::ProtocolKind::OpenAiChat, url).unwrap().key(key)
+    };
+    let pace =
+        |requests| RateLimits { requests_per_minute: NonZeroU32::new(requests), ..RateLimits::default() };
     let one = Limiter::of(&config("k", "https://example.com/v1"), pace(60));
     let same = Limiter::of(&config("k", "https://example.com/other"), pace(30));
     assert!(Arc::ptr_eq(&one, &same));
@@ -274,13 +286,13 @@ fn one_key_at_one_address_has_one_limiter() {
         assert!(!Arc::ptr_eq(&one, &Limiter::of(&config(key, url), pace(60))), "{key} {url}");
     }
     drop((one, same));
-    let anew = Limiter::of(&config("k", "https://example.com/v1"), Pace::default());
+    let anew = Limiter::of(&config("k", "https://example.com/v1"), RateLimits::default());
     assert!(!format!("{anew:?}").contains("limit: 30"), "nobody used it any more");
 }
 
 /// What can happen to a limiter, in any order.
 #[derive(Debug, Clone)]
-enum Step {
+enum LimiterStep {
     /// A call of one of two models begins.
     Join(usize),
     /// The waiting call at this index is cancelled.
@@ -292,22 +304,22 @@ enum Step {
     Pass(u64),
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn steps() -> impl Strategy<Value = Vec<LimiterStep>> {
     let at = 0_usize..8;
     let step = prop_oneof![
-        6 => (0_usize..2).prop_map(Step::Join),
-        1 => at.clone().prop_map(Step::Cancel),
-        3 => at.clone().prop_map(Step::Worked),
-        1 => at.clone().prop_map(Step::Dropped),
-        1 => (at, prop::option::of(0_u64..30_000)).prop_map(|(at, wait)| Step::Failed(at, wait)),
-        3 => (0_u64..20_000).prop_map(Step::Pass),
+        6 => (0_usize..2).prop_map(LimiterStep::Join),
+        1 => at.clone().prop_map(LimiterStep::Cancel),
+        3 => at.clone().prop_map(LimiterStep::Worked),
+        1 => at.clone().prop_map(LimiterStep::Dropped),
+        1 => (at, prop::option::of(0_u64..30_000)).prop_map(|(at, wait)| LimiterStep::Failed(at, wait)),
+        3 => (0_u64..20_000).prop_map(LimiterStep::Pass),
     ];
     prop::collection::vec(step, 0..80)
 }
 
 /// The results of the steps.
 #[derive(Debug, Default)]
-struct Played {
+struct LimiterPlay {
     /// The calls that were let through, in order: time, number and model.
     log: Vec<(Instant, u64, usize)>,
     /// The models on hold: model, end of the hold, and the number of calls let through before it.
@@ -319,21 +331,21 @@ struct Played {
 const MODELS: [&str; 2] = ["m", "n"];
 
 /// Runs the steps, and then ends all calls one after another.
-async fn play(steps: Vec<Step>, most: usize, rate: u32) -> Played {
-    let limiter = Limiter::alone(Pace {
+async fn play(steps: Vec<LimiterStep>, most: usize, rate: u32) -> LimiterPlay {
+    let limiter = Limiter::alone(RateLimits {
         in_flight: NonZeroUsize::new(most),
         requests_per_minute: NonZeroU32::new(rate),
-        ..Pace::default()
+        ..RateLimits::default()
     });
     let (sender, mut passed) = tokio::sync::mpsc::unbounded_channel();
-    let mut waiting: Vec<tokio::task::JoinHandle<Option<Refused>>> = Vec::new();
-    let mut passes = Vec::<(usize, Pass)>::new();
-    let mut played = Played::default();
-    let rest = std::iter::repeat_n(Step::Pass(10_000), 500);
+    let mut waiting: Vec<tokio::task::JoinHandle<Option<LimiterRefusal>>> = Vec::new();
+    let mut passes = Vec::<(usize, AttemptPermit)>::new();
+    let mut played = LimiterPlay::default();
+    let rest = std::iter::repeat_n(LimiterStep::Pass(10_000), 500);
     let begin = steps.len();
     for (at, step) in steps.into_iter().chain(rest).enumerate() {
         match step {
-            Step::Join(model) => {
+            LimiterStep::Join(model) => {
                 let (limiter, sender) = (Arc::clone(&limiter), sender.clone());
                 waiting.push(tokio::spawn(async move {
                     let turn = next(&limiter, MODELS[model]);
@@ -345,17 +357,17 @@ async fn play(steps: Vec<Step>, most: usize, rate: u32) -> Played {
                     None
                 }));
             }
-            Step::Cancel(at) if at < waiting.len() => waiting.remove(at).abort(),
-            Step::Worked(at) if at < passes.len() => passes.remove(at).1.worked(),
-            Step::Dropped(at) if at < passes.len() => drop(passes.remove(at)),
-            Step::Failed(at, wait) if at < passes.len() => {
+            LimiterStep::Cancel(at) if at < waiting.len() => waiting.remove(at).abort(),
+            LimiterStep::Worked(at) if at < passes.len() => passes.remove(at).1.worked(),
+            LimiterStep::Dropped(at) if at < passes.len() => drop(passes.remove(at)),
+            LimiterStep::Failed(at, wait) if at < passes.len() => {
                 let (model, pass) = passes.remove(at);
                 #[expect(clippy::cast_precision_loss, reason = "small")]
                 pass.failed(&busy(wait.map(|millis| millis as f64 / 1_000.0)));
                 let until = |wait| Instant::now() + Duration::from_millis(wait);
                 played.holds.extend(wait.map(|wait| (model, until(wait), played.log.len())));
             }
-            Step::Pass(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
+            LimiterStep::Pass(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
             _ => {}
         }
         // Lets every task that can proceed do so.
@@ -372,7 +384,7 @@ async fn play(steps: Vec<Step>, most: usize, rate: u32) -> Played {
         }
     }
     for call in waiting {
-        let forgotten = !call.is_finished() || matches!(call.await, Ok(Some(Refused::Late)));
+        let forgotten = !call.is_finished() || matches!(call.await, Ok(Some(LimiterRefusal::Late)));
         played.forgotten += usize::from(forgotten);
     }
     played
@@ -382,7 +394,7 @@ proptest! {
     #[test]
     fn no_order_of_things_lets_too_many_through(steps in steps(), most in 1_usize..5, rate in 4_u32..40) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        let Played { log, holds, forgotten } = runtime.block_on(play(steps, most, rate));
+        let LimiterPlay { log, holds, forgotten } = runtime.block_on(play(steps, most, rate));
         for pair in log.windows(rate as usize + 1) {
             let span = pair[rate as usize].0 - pair[0].0;
             prop_assert!(span >= Duration::from_secs(60), "{} in {span:?}", rate + 1);

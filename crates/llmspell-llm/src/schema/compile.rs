@@ -9,12 +9,12 @@ use indexmap::IndexMap;
 use llmspell_core::Error;
 use serde_json::{Map, Number, Value as Json};
 
-use super::draft::Draft;
+use super::draft::SchemaDraft;
 use super::equality::JsonSet;
 use super::keywords::TYPES;
 use super::number::{Exact, exact, is_integer};
-use super::pattern::Pattern;
-use super::resolve::{RECURSIVE, Resources, Target, UnknownDraft, Unresolved};
+use super::pattern::SchemaPattern;
+use super::resolve::{RECURSIVE, ResolvedSchema, SchemaResources, UnknownDraft, Unresolved};
 use super::validation_error::{ValidationError, shown};
 
 /// The index of a node.
@@ -54,7 +54,7 @@ pub(super) struct Node {
 
 /// A compiled keyword.
 pub(super) enum Keyword {
-    Type(Types),
+    Type(TypeSet),
     Enum {
         options: Vec<Json>,
         set: JsonSet<Json>,
@@ -67,11 +67,11 @@ pub(super) enum Keyword {
     MultipleOf(Number),
     MinLength(u64),
     MaxLength(u64),
-    Pattern(Pattern),
+    Pattern(SchemaPattern),
     MinItems(u64),
     MaxItems(u64),
     UniqueItems,
-    Items(Items),
+    Items(ItemsKeyword),
     Contains(Contains),
     MinProperties(u64),
     MaxProperties(u64),
@@ -107,7 +107,7 @@ pub(super) struct RequiredField {
 }
 
 /// The types that a value may have.
-pub(super) struct Types {
+pub(super) struct TypeSet {
     /// In source order.
     pub(super) names: Vec<&'static str>,
     /// Whether `1.0` is an integer.
@@ -116,7 +116,7 @@ pub(super) struct Types {
 
 /// `prefixItems` and `items`, which older drafts call `items` and `additionalItems`.
 #[derive(Default)]
-pub(super) struct Items {
+pub(super) struct ItemsKeyword {
     pub(super) prefix: Vec<NodeId>,
     pub(super) rest: Option<NodeId>,
     /// Whether the draft uses `additionalItems`.
@@ -134,7 +134,7 @@ pub(super) struct Contains {
 #[derive(Default)]
 pub(super) struct Properties {
     pub(super) named: IndexMap<String, NodeId>,
-    pub(super) patterns: Vec<(Pattern, NodeId)>,
+    pub(super) patterns: Vec<(SchemaPattern, NodeId)>,
     pub(super) additional: Option<NodeId>,
 }
 
@@ -159,14 +159,14 @@ impl From<SchemaError> for Error {
     }
 }
 
-type Result<T> = std::result::Result<T, SchemaError>;
+type CompileResult<T> = std::result::Result<T, SchemaError>;
 
 /// Compiles a schema and all its subschemas.
 ///
 /// # Errors
 /// When it is invalid, refers to another document, or could be applied without end.
-pub(super) fn compile(document: &Json) -> Result<Program> {
-    let resources = Resources::of(document).map_err(|UnknownDraft(schema)| {
+pub(super) fn compile(document: &Json) -> CompileResult<Program> {
+    let resources = SchemaResources::of(document).map_err(|UnknownDraft(schema)| {
         let path = if std::ptr::eq(schema, document) { "$" } else { "an embedded schema" };
         SchemaError::Invalid(ValidationError {
             path: format!("{path}[\"$schema\"]"),
@@ -182,10 +182,10 @@ pub(super) fn compile(document: &Json) -> Result<Program> {
         pattern_bytes: 0,
         dangling: None,
     };
-    compiler.node(Target { schema: document, resource: 0 });
+    compiler.node(ResolvedSchema { schema: document, resource: 0 });
     while let Some((id, at)) = compiler.queue.pop() {
         let draft = compiler.resources.get(at.resource).draft;
-        compiler.nodes[id] = Schema { at, draft, compiler: &mut compiler }.compile()?;
+        compiler.nodes[id] = SchemaSource { at, draft, compiler: &mut compiler }.compile()?;
     }
     let mut dynamic_anchors: HashMap<String, HashMap<usize, NodeId>> = HashMap::new();
     for resource in compiler.resources.iter() {
@@ -196,17 +196,17 @@ pub(super) fn compile(document: &Json) -> Result<Program> {
         }
     }
     let program = Program { nodes: compiler.nodes, dynamic_anchors };
-    Chains { program: &program, lengths: vec![Length::Unknown; program.nodes.len()] }.check()?;
+    Chains { program: &program, lengths: vec![LengthKeyword::Unknown; program.nodes.len()] }.check()?;
     compiler.dangling.map_or(Ok(program), Err)
 }
 
 struct Compiler<'a> {
-    resources: Resources<'a>,
+    resources: SchemaResources<'a>,
     nodes: Vec<Node>,
     /// The nodes by the address of their schema.
     ids: HashMap<*const Json, NodeId>,
     /// The schemas that are not compiled yet.
-    queue: Vec<(NodeId, Target<'a>)>,
+    queue: Vec<(NodeId, ResolvedSchema<'a>)>,
     pattern_bytes: usize,
     /// The first dangling reference. It is reported last, since a chain that is too long is the more important error.
     dangling: Option<SchemaError>,
@@ -214,7 +214,7 @@ struct Compiler<'a> {
 
 impl<'a> Compiler<'a> {
     /// Returns the node of a schema. A new one is compiled later.
-    fn node(&mut self, target: Target<'a>) -> NodeId {
+    fn node(&mut self, target: ResolvedSchema<'a>) -> NodeId {
         let address = std::ptr::from_ref(target.schema);
         if let Some(id) = self.ids.get(&address) {
             return *id;
@@ -228,14 +228,14 @@ impl<'a> Compiler<'a> {
 }
 
 /// The schema that is being compiled.
-struct Schema<'a, 'c> {
+struct SchemaSource<'a, 'c> {
     compiler: &'c mut Compiler<'a>,
-    at: Target<'a>,
-    draft: Draft,
+    at: ResolvedSchema<'a>,
+    draft: SchemaDraft,
 }
 
-impl<'a> Schema<'a, '_> {
-    fn compile(mut self) -> Result<Node> {
+impl<'a> SchemaSource<'a, '_> {
+    fn compile(mut self) -> CompileResult<Node> {
         let mut node = Node { resource: self.at.resource, steps: 1, ..Node::default() };
         let fields = match self.at.schema {
             Json::Object(fields) => fields,
@@ -270,7 +270,7 @@ impl<'a> Schema<'a, '_> {
         fields: &'a Map<String, Json>,
         keyword: &'a str,
         value: &'a Json,
-    ) -> Result<Option<Keyword>> {
+    ) -> CompileResult<Option<Keyword>> {
         use Keyword as K;
         let first_of = |group: &[&str]| {
             fields
@@ -293,7 +293,7 @@ impl<'a> Schema<'a, '_> {
                 let limit = self.number(keyword, value)?;
                 let exclusive = if keyword == "minimum" { "exclusiveMinimum" } else { "exclusiveMaximum" };
                 let is_exclusive =
-                    self.draft == Draft::Draft4 && fields.get(exclusive) == Some(&Json::Bool(true));
+                    self.draft == SchemaDraft::Draft4 && fields.get(exclusive) == Some(&Json::Bool(true));
                 match (keyword, is_exclusive) {
                     ("minimum", false) => K::Minimum(limit),
                     ("minimum", true) => K::ExclusiveMinimum(limit),
@@ -301,7 +301,7 @@ impl<'a> Schema<'a, '_> {
                     (_, true) => K::ExclusiveMaximum(limit),
                 }
             }
-            "exclusiveMinimum" | "exclusiveMaximum" if self.draft == Draft::Draft4 => {
+            "exclusiveMinimum" | "exclusiveMaximum" if self.draft == SchemaDraft::Draft4 => {
                 self.boolean(keyword, value)?;
                 return Ok(None);
             }
@@ -334,7 +334,7 @@ impl<'a> Schema<'a, '_> {
                     item: self.schema(&[keyword], value)?,
                     least: bound(self, "minContains")?.unwrap_or(1),
                     most: bound(self, "maxContains")?,
-                    evaluates: self.draft >= Draft::Draft202012,
+                    evaluates: self.draft >= SchemaDraft::Draft202012,
                 })
             }
             "minContains" | "maxContains" => {
@@ -353,7 +353,7 @@ impl<'a> Schema<'a, '_> {
             "dependentRequired" => {
                 let rows = self.object(keyword, value)?.iter();
                 let rows = rows.map(|(name, names)| Ok((name.clone(), self.names(&[keyword, name], names)?)));
-                K::DependentRequired(rows.collect::<Result<_>>()?)
+                K::DependentRequired(rows.collect::<CompileResult<_>>()?)
             }
             "dependentSchemas" => K::DependentSchemas(self.schemas_by_name(keyword, value)?),
             "dependencies" => return self.dependencies(keyword, value).map(Some),
@@ -399,7 +399,7 @@ impl<'a> Schema<'a, '_> {
         }))
     }
 
-    fn types(&mut self, value: &'a Json) -> Result<Types> {
+    fn types(&mut self, value: &'a Json) -> CompileResult<TypeSet> {
         let known = |word: &Json| TYPES.into_iter().find(|name| word.as_str() == Some(name));
         let names = match value {
             Json::Array(words) if words.is_empty() => return Err(self.invalid(&["type"], "at least 1 item")),
@@ -421,11 +421,14 @@ impl<'a> Schema<'a, '_> {
                 None => return Err(self.invalid(&["type"], &format!("{} or array", type_words()))),
             },
         };
-        Ok(Types { names, whole_is_integer: self.draft > Draft::Draft4 })
+        Ok(TypeSet { names, whole_is_integer: self.draft > SchemaDraft::Draft4 })
     }
 
-    fn items(&mut self, fields: &'a Map<String, Json>) -> Result<Items> {
-        let mut items = Items { rest_is_additional: self.draft < Draft::Draft202012, ..Items::default() };
+    fn items(&mut self, fields: &'a Map<String, Json>) -> CompileResult<ItemsKeyword> {
+        let mut items = ItemsKeyword {
+            rest_is_additional: self.draft < SchemaDraft::Draft202012,
+            ..ItemsKeyword::default()
+        };
         let tuple = if items.rest_is_additional { "items" } else { "prefixItems" };
         let is_tuple = fields.get(tuple).is_some_and(|value| tuple == "prefixItems" || value.is_array());
         if let Some(value) = fields.get(tuple).filter(|_| is_tuple) {
@@ -443,7 +446,7 @@ impl<'a> Schema<'a, '_> {
         Ok(items)
     }
 
-    fn properties(&mut self, fields: &'a Map<String, Json>) -> Result<Properties> {
+    fn properties(&mut self, fields: &'a Map<String, Json>) -> CompileResult<Properties> {
         let mut properties = Properties::default();
         if let Some(value) = fields.get("properties") {
             properties.named = self.schemas_by_name("properties", value)?.into_iter().collect();
@@ -461,7 +464,7 @@ impl<'a> Schema<'a, '_> {
     }
 
     /// Compiles `dependencies`, which in Draft 7 and earlier holds both lists of names and schemas.
-    fn dependencies(&mut self, keyword: &'a str, value: &'a Json) -> Result<Keyword> {
+    fn dependencies(&mut self, keyword: &'a str, value: &'a Json) -> CompileResult<Keyword> {
         let (mut required, mut schemas) = (Vec::new(), Vec::new());
         for (name, value) in self.object(keyword, value)? {
             if value.is_array() {
@@ -490,7 +493,7 @@ impl<'a> Schema<'a, '_> {
         id
     }
 
-    fn reference(&mut self, keyword: &'a str, value: &'a Json) -> Result<Option<Keyword>> {
+    fn reference(&mut self, keyword: &'a str, value: &'a Json) -> CompileResult<Option<Keyword>> {
         let reference = self.text(keyword, value)?;
         let resources = &self.compiler.resources;
         let target = match resources.resolve(reference, self.at.resource) {
@@ -523,8 +526,8 @@ impl<'a> Schema<'a, '_> {
         }))
     }
 
-    fn pattern(&mut self, source: &str, at: &[&str]) -> Result<Pattern> {
-        let pattern = Pattern::compile(source).map_err(|expected| {
+    fn pattern(&mut self, source: &str, at: &[&str]) -> CompileResult<SchemaPattern> {
+        let pattern = SchemaPattern::compile(source).map_err(|expected| {
             let got = shown(&Json::from(source));
             let path = self.compiler.resources.path(self.at.schema, at).to_string();
             SchemaError::Invalid(ValidationError { path, expected, got })
@@ -540,18 +543,18 @@ impl<'a> Schema<'a, '_> {
     }
 
     /// Returns the node of a direct subschema.
-    fn schema(&mut self, at: &[&str], schema: &'a Json) -> Result<NodeId> {
+    fn schema(&mut self, at: &[&str], schema: &'a Json) -> CompileResult<NodeId> {
         match schema {
             Json::Object(_) => {}
-            Json::Bool(_) if self.draft > Draft::Draft4 || at[0].starts_with("additional") => {}
-            _ if self.draft == Draft::Draft4 => return Err(self.invalid(at, "object")),
+            Json::Bool(_) if self.draft > SchemaDraft::Draft4 || at[0].starts_with("additional") => {}
+            _ if self.draft == SchemaDraft::Draft4 => return Err(self.invalid(at, "object")),
             _ => return Err(self.invalid(at, "object or boolean")),
         }
         let resource = self.compiler.resources.at(schema, self.at.resource);
-        Ok(self.compiler.node(Target { schema, resource }))
+        Ok(self.compiler.node(ResolvedSchema { schema, resource }))
     }
 
-    fn schemas(&mut self, keyword: &str, value: &'a Json) -> Result<Vec<NodeId>> {
+    fn schemas(&mut self, keyword: &str, value: &'a Json) -> CompileResult<Vec<NodeId>> {
         let schemas = self.array(keyword, value)?;
         if schemas.is_empty() {
             return Err(self.invalid(&[keyword], "at least 1 item"));
@@ -563,7 +566,7 @@ impl<'a> Schema<'a, '_> {
             .collect()
     }
 
-    fn schemas_by_name(&mut self, keyword: &str, value: &'a Json) -> Result<Vec<(String, NodeId)>> {
+    fn schemas_by_name(&mut self, keyword: &str, value: &'a Json) -> CompileResult<Vec<(String, NodeId)>> {
         let schemas = self.object(keyword, value)?;
         schemas
             .iter()
@@ -572,7 +575,7 @@ impl<'a> Schema<'a, '_> {
     }
 
     /// Reads a list of field names.
-    fn names(&mut self, at: &[&str], value: &Json) -> Result<Vec<RequiredField>> {
+    fn names(&mut self, at: &[&str], value: &Json) -> CompileResult<Vec<RequiredField>> {
         let names = value.as_array().ok_or_else(|| self.invalid(at, "array"))?;
         let mut seen = HashSet::new();
         let mut fields = Vec::new();
@@ -592,28 +595,28 @@ impl<'a> Schema<'a, '_> {
         Ok(fields)
     }
 
-    fn array(&self, keyword: &str, value: &'a Json) -> Result<&'a Vec<Json>> {
+    fn array(&self, keyword: &str, value: &'a Json) -> CompileResult<&'a Vec<Json>> {
         value.as_array().ok_or_else(|| self.invalid(&[keyword], "array"))
     }
 
-    fn object(&self, keyword: &str, value: &'a Json) -> Result<&'a Map<String, Json>> {
+    fn object(&self, keyword: &str, value: &'a Json) -> CompileResult<&'a Map<String, Json>> {
         value.as_object().ok_or_else(|| self.invalid(&[keyword], "object"))
     }
 
-    fn text(&self, keyword: &str, value: &'a Json) -> Result<&'a str> {
+    fn text(&self, keyword: &str, value: &'a Json) -> CompileResult<&'a str> {
         value.as_str().ok_or_else(|| self.invalid(&[keyword], "string"))
     }
 
-    fn boolean(&self, keyword: &str, value: &Json) -> Result<bool> {
+    fn boolean(&self, keyword: &str, value: &Json) -> CompileResult<bool> {
         value.as_bool().ok_or_else(|| self.invalid(&[keyword], "boolean"))
     }
 
-    fn number(&self, keyword: &str, value: &Json) -> Result<Number> {
+    fn number(&self, keyword: &str, value: &Json) -> CompileResult<Number> {
         value.as_number().cloned().ok_or_else(|| self.invalid(&[keyword], "number"))
     }
 
     /// Reads a non-negative integer, which may be written as `2.0`.
-    fn count(&self, keyword: &str, value: &Json) -> Result<u64> {
+    fn count(&self, keyword: &str, value: &Json) -> CompileResult<u64> {
         match value.as_number() {
             Some(number) if is_integer(number) => match exact(number) {
                 Exact::Int(int) if int < 0 => Err(self.invalid(&[keyword], "at least 0")),
@@ -681,7 +684,7 @@ impl Keyword {
 }
 
 #[derive(Clone, Copy)]
-enum Length {
+enum LengthKeyword {
     Unknown,
     UnderWay,
     Known(usize),
@@ -690,22 +693,22 @@ enum Length {
 /// Checks the chains of schemas that apply to the same value: none may be endless or longer than [`MAX_CHAIN`].
 struct Chains<'a> {
     program: &'a Program,
-    lengths: Vec<Length>,
+    lengths: Vec<LengthKeyword>,
 }
 
 impl Chains<'_> {
-    fn check(&mut self) -> Result<()> {
+    fn check(&mut self) -> CompileResult<()> {
         (0..self.program.nodes.len()).try_for_each(|id| self.length(id, 1).map(drop))
     }
 
     /// Returns the length of the longest chain from a node. `depth` is the distance from the start of the search.
-    fn length(&mut self, id: NodeId, depth: usize) -> Result<usize> {
+    fn length(&mut self, id: NodeId, depth: usize) -> CompileResult<usize> {
         match self.lengths[id] {
-            Length::Known(length) => return Ok(length),
-            Length::UnderWay => {
+            LengthKeyword::Known(length) => return Ok(length),
+            LengthKeyword::UnderWay => {
                 return Err(SchemaError::Unbounded("a `$ref` leads back to itself".to_owned()));
             }
-            Length::Unknown => {}
+            LengthKeyword::Unknown => {}
         }
         let too_long = || {
             SchemaError::Unbounded(format!(
@@ -715,7 +718,7 @@ impl Chains<'_> {
         if depth > MAX_CHAIN {
             return Err(too_long());
         }
-        self.lengths[id] = Length::UnderWay;
+        self.lengths[id] = LengthKeyword::UnderWay;
         let mut longest = 0;
         for keyword in &self.program.nodes[id].keywords {
             for next in keyword.in_place(self.program) {
@@ -725,7 +728,7 @@ impl Chains<'_> {
         if 1 + longest > MAX_CHAIN {
             return Err(too_long());
         }
-        self.lengths[id] = Length::Known(1 + longest);
+        self.lengths[id] = LengthKeyword::Known(1 + longest);
         Ok(1 + longest)
     }
 }

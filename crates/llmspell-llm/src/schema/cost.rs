@@ -23,11 +23,11 @@ pub(super) struct Exhausted;
 
 /// The remaining steps of a validation. One step is about the work of applying one subschema without children.
 #[derive(Debug)]
-pub(super) struct Steps {
+pub(super) struct StepBudget {
     left: u64,
 }
 
-impl Steps {
+impl StepBudget {
     pub(super) fn for_value(value: &Json) -> Self {
         let bytes = u64::try_from(size(value)).unwrap_or(u64::MAX);
         Self { left: MIN_STEPS.max(bytes.saturating_mul(STEPS_PER_BYTE)) }

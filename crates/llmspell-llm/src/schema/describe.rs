@@ -1,6 +1,6 @@
 //! Describes in words which values a compiled schema accepts.
 
-use super::compile::{Keyword, NodeId, Program, Types};
+use super::compile::{Keyword, NodeId, Program, TypeSet};
 use super::validation_error::{MAX_NAMED, as_json, count, list, one_of};
 
 /// How many references and alternatives are followed for a description.
@@ -86,7 +86,7 @@ fn rank(keyword: &Keyword) -> Option<u8> {
     }
 }
 
-impl Types {
+impl TypeSet {
     fn as_written(&self) -> String {
         list(&self.names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), "or")
     }

@@ -2,7 +2,7 @@
 
 /// A draft; later ones are greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Draft {
+pub(super) enum SchemaDraft {
     Draft4,
     Draft6,
     Draft7,
@@ -10,12 +10,12 @@ pub(super) enum Draft {
     Draft202012,
 }
 
-use Draft::{Draft4, Draft6, Draft7, Draft201909, Draft202012};
+use SchemaDraft::{Draft4, Draft6, Draft7, Draft201909, Draft202012};
 
 /// The draft of a schema without `$schema`.
-pub(super) const DEFAULT: Draft = Draft202012;
+pub(super) const DEFAULT: SchemaDraft = Draft202012;
 
-const URIS: [(&str, Draft); 5] = [
+const URIS: [(&str, SchemaDraft); 5] = [
     ("json-schema.org/draft-04/schema", Draft4),
     ("json-schema.org/draft-06/schema", Draft6),
     ("json-schema.org/draft-07/schema", Draft7),
@@ -25,7 +25,7 @@ const URIS: [(&str, Draft); 5] = [
 
 /// The keywords that some drafts lack, with the first and the last draft that has them. `definitions` and
 /// `dependencies` are deprecated but common, so they are accepted in all drafts.
-const SPANS: [(&str, Draft, Draft); 24] = [
+const SPANS: [(&str, SchemaDraft, SchemaDraft); 24] = [
     ("$anchor", Draft201909, Draft202012),
     ("$defs", Draft201909, Draft202012),
     ("$dynamicAnchor", Draft202012, Draft202012),
@@ -52,7 +52,7 @@ const SPANS: [(&str, Draft, Draft); 24] = [
     ("unevaluatedProperties", Draft201909, Draft202012),
 ];
 
-impl Draft {
+impl SchemaDraft {
     /// Returns the draft of a `$schema` URI.
     pub(super) fn of_uri(uri: &str) -> Option<Self> {
         let uri = uri.strip_prefix("http://").or_else(|| uri.strip_prefix("https://"))?;

@@ -97,7 +97,7 @@ pub(super) fn is_keyword(word: &str) -> bool {
 }
 
 /// A direct subschema.
-pub(super) struct Part<'a> {
+pub(super) struct Subschema<'a> {
     pub(super) keyword: &'static str,
     /// Its name or index within the keyword.
     pub(super) key: Option<Cow<'a, str>>,
@@ -105,7 +105,7 @@ pub(super) struct Part<'a> {
 }
 
 /// Returns the direct subschemas of a schema.
-pub(super) fn parts(schema: &Json) -> impl Iterator<Item = Part<'_>> {
+pub(super) fn parts(schema: &Json) -> impl Iterator<Item = Subschema<'_>> {
     let applied = APPLICATORS.iter().filter_map(|row| schema.as_object()?.get(row.0).map(|held| (row, held)));
     applied.flat_map(|(&(keyword, holds), held)| {
         let one = (holds == Holds::One && !held.is_array()).then_some((None, held));
@@ -115,7 +115,7 @@ pub(super) fn parts(schema: &Json) -> impl Iterator<Item = Part<'_>> {
         let all = all.chain(many.map(|(index, schema)| (Some(Cow::Owned(index.to_string())), schema)));
         let all = all.chain(named.map(|(name, schema)| (Some(Cow::Borrowed(name.as_str())), schema)));
         let all = all.filter(|(_, schema)| schema.is_object() || schema.is_boolean());
-        all.map(move |(key, schema)| Part { keyword, key, schema })
+        all.map(move |(key, schema)| Subschema { keyword, key, schema })
     })
 }
 

@@ -16,13 +16,13 @@ const SIZES: [usize; 5] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20];
 const MAX_NESTING: u32 = 50;
 
 /// A compiled pattern.
-pub(super) struct Pattern {
+pub(super) struct SchemaPattern {
     source: String,
     regex: Regex,
     size: usize,
 }
 
-impl Pattern {
+impl SchemaPattern {
     /// Compiles a pattern.
     ///
     /// # Errors
@@ -398,7 +398,8 @@ mod tests {
             (r"^\$\/\-$", "$/-", "x"),
             ("x|[]", "x", "[]"),
         ] {
-            let compiled = Pattern::compile(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
+            let compiled =
+                SchemaPattern::compile(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
             assert!(compiled.is_match(matching), "{pattern} {matching}");
             assert!(!compiled.is_match(other), "{pattern} {other}");
         }
@@ -419,9 +420,9 @@ mod tests {
             ("(a", "a regular expression (found open group without closing ')')"),
             ("[b-a]", "a regular expression (a range in a character class is out of order)"),
         ] {
-            assert_eq!(Pattern::compile(pattern).err().as_deref(), Some(expected), "{pattern}");
+            assert_eq!(SchemaPattern::compile(pattern).err().as_deref(), Some(expected), "{pattern}");
         }
-        let large = Pattern::compile("(((a{100}){100}){100})").err().unwrap();
+        let large = SchemaPattern::compile("(((a{100}){100}){100})").err().unwrap();
         assert!(large.contains("size"), "{large}");
     }
 }

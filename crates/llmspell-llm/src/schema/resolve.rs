@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value as Json;
 use url::Url;
 
-use super::draft::{self, Draft};
+use super::draft::{self, SchemaDraft};
 use super::keywords::parts;
 use super::validation_error::ValuePath;
 
@@ -21,17 +21,17 @@ const UNNAMED: &str = "schema:///";
 pub(super) const RECURSIVE: &str = "";
 
 /// A schema resource: a schema with an `$id`, or the whole document.
-pub(super) struct Resource<'a> {
+pub(super) struct SchemaResource<'a> {
     root: &'a Json,
     base: Option<Url>,
-    pub(super) draft: Draft,
-    anchors: HashMap<&'a str, Target<'a>>,
-    pub(super) dynamic_anchors: HashMap<&'a str, Target<'a>>,
+    pub(super) draft: SchemaDraft,
+    anchors: HashMap<&'a str, ResolvedSchema<'a>>,
+    pub(super) dynamic_anchors: HashMap<&'a str, ResolvedSchema<'a>>,
 }
 
 /// A schema in the document, with the index of its resource.
 #[derive(Clone, Copy)]
-pub(super) struct Target<'a> {
+pub(super) struct ResolvedSchema<'a> {
     pub(super) schema: &'a Json,
     pub(super) resource: usize,
 }
@@ -49,22 +49,22 @@ pub(super) enum Unresolved {
 pub(super) struct UnknownDraft<'a>(pub(super) &'a Json);
 
 /// The step from a schema to a subschema: a keyword, and a name or index within it.
-struct Link<'a> {
+struct SubschemaLink<'a> {
     around: &'a Json,
     keyword: &'a str,
     key: Option<Cow<'a, str>>,
 }
 
 /// The resources of a document. Schemas are identified by their address.
-pub(super) struct Resources<'a> {
+pub(super) struct SchemaResources<'a> {
     document: &'a Json,
-    all: Vec<Resource<'a>>,
+    all: Vec<SchemaResource<'a>>,
     by_uri: HashMap<String, usize>,
     by_root: HashMap<*const Json, usize>,
-    links: HashMap<*const Json, Link<'a>>,
+    links: HashMap<*const Json, SubschemaLink<'a>>,
 }
 
-impl<'a> Resources<'a> {
+impl<'a> SchemaResources<'a> {
     /// Collects all identifiers and anchors of a document.
     pub(super) fn of(document: &'a Json) -> Result<Self, UnknownDraft<'a>> {
         let (by_uri, by_root, links) = (HashMap::new(), HashMap::new(), HashMap::new());
@@ -75,7 +75,7 @@ impl<'a> Resources<'a> {
         while let Some((schema, outer)) = queue.pop() {
             let resource = resources.name(schema, outer)?;
             for part in parts(schema) {
-                let link = Link { around: schema, keyword: part.keyword, key: part.key };
+                let link = SubschemaLink { around: schema, keyword: part.keyword, key: part.key };
                 resources.links.insert(std::ptr::from_ref(part.schema), link);
                 queue.push((part.schema, resource));
             }
@@ -83,14 +83,14 @@ impl<'a> Resources<'a> {
         Ok(resources)
     }
 
-    fn add(&mut self, root: &'a Json, base: Option<Url>, draft: Draft) -> usize {
+    fn add(&mut self, root: &'a Json, base: Option<Url>, draft: SchemaDraft) -> usize {
         let number = self.all.len();
         if let Some(base) = &base {
             self.by_uri.entry(base.to_string()).or_insert(number);
         }
         self.by_root.insert(std::ptr::from_ref(root), number);
         let (anchors, dynamic_anchors) = (HashMap::new(), HashMap::new());
-        self.all.push(Resource { root, base, draft, anchors, dynamic_anchors });
+        self.all.push(SchemaResource { root, base, draft, anchors, dynamic_anchors });
         number
     }
 
@@ -122,10 +122,10 @@ impl<'a> Resources<'a> {
                 }
             }
             if !fragment.is_empty() && draft.ref_is_alone() {
-                self.all[resource].anchors.insert(fragment, Target { schema, resource });
+                self.all[resource].anchors.insert(fragment, ResolvedSchema { schema, resource });
             }
         }
-        let here = Target { schema, resource };
+        let here = ResolvedSchema { schema, resource };
         if draft.knows("$anchor")
             && let Some(anchor) = word("$anchor")
         {
@@ -146,7 +146,7 @@ impl<'a> Resources<'a> {
         Ok(resource)
     }
 
-    pub(super) fn get(&self, resource: usize) -> &Resource<'a> {
+    pub(super) fn get(&self, resource: usize) -> &SchemaResource<'a> {
         &self.all[resource]
     }
 
@@ -155,12 +155,12 @@ impl<'a> Resources<'a> {
         self.by_root.get(&std::ptr::from_ref(schema)).copied().unwrap_or(outer)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Resource<'a>> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &SchemaResource<'a>> {
         self.all.iter()
     }
 
     /// Resolves a reference in a resource.
-    pub(super) fn resolve(&self, reference: &str, from: usize) -> Result<Target<'a>, Unresolved> {
+    pub(super) fn resolve(&self, reference: &str, from: usize) -> Result<ResolvedSchema<'a>, Unresolved> {
         let (uri, fragment) = reference.split_once('#').unwrap_or((reference, ""));
         let resource = if uri.is_empty() && !reference.is_empty() {
             from
@@ -171,11 +171,11 @@ impl<'a> Resources<'a> {
             known.filter(|_| !reference.is_empty()).ok_or(Unresolved::Remote)?
         };
         let fragment = percent_decode_str(fragment).decode_utf8().map_err(|_| Unresolved::Dangling)?;
-        let Resource { root, anchors, .. } = &self.all[resource];
+        let SchemaResource { root, anchors, .. } = &self.all[resource];
         if !fragment.is_empty() && !fragment.starts_with('/') {
             return anchors.get(&*fragment).copied().ok_or(Unresolved::Dangling);
         }
-        let mut target = Target { schema: root, resource };
+        let mut target = ResolvedSchema { schema: root, resource };
         for token in fragment.split('/').skip(1) {
             let name = token.replace("~1", "/").replace("~0", "~");
             let inner = match target.schema {
@@ -184,7 +184,7 @@ impl<'a> Resources<'a> {
                 _ => None,
             };
             let schema = inner.ok_or(Unresolved::Dangling)?;
-            target = Target { schema, resource: self.at(schema, target.resource) };
+            target = ResolvedSchema { schema, resource: self.at(schema, target.resource) };
         }
         Ok(target)
     }
@@ -192,7 +192,11 @@ impl<'a> Resources<'a> {
     /// Records the path to a schema that is one only because a reference leads to it.
     pub(super) fn reach(&mut self, schema: &'a Json, around: &'a Json, keyword: &'a str) {
         if !std::ptr::eq(schema, self.document) {
-            self.links.entry(std::ptr::from_ref(schema)).or_insert(Link { around, keyword, key: None });
+            self.links.entry(std::ptr::from_ref(schema)).or_insert(SubschemaLink {
+                around,
+                keyword,
+                key: None,
+            });
         }
     }
 
@@ -211,7 +215,7 @@ impl<'a> Resources<'a> {
 }
 
 /// Returns the draft that a schema declares.
-fn draft_of(schema: &Json) -> Result<Option<Draft>, UnknownDraft<'_>> {
+fn draft_of(schema: &Json) -> Result<Option<SchemaDraft>, UnknownDraft<'_>> {
     let Some(uri) = schema.get("$schema").and_then(Json::as_str) else { return Ok(None) };
-    Draft::of_uri(uri).map(Some).ok_or(UnknownDraft(schema))
+    SchemaDraft::of_uri(uri).map(Some).ok_or(UnknownDraft(schema))
 }

@@ -398,12 +398,12 @@ fn of_alternatives_the_one_that_was_meant_speaks() {
     let circle = json!({"type": "object", "properties": {"kind": {"const": "circle"}, "r": {"type": "number"}}, "required": ["kind", "r"]});
     let square = json!({"type": "object", "properties": {"kind": {"const": "square"}, "side": {"type": "number"}}, "required": ["kind", "side"]});
     for word in ["anyOf", "oneOf"] {
-        let shapes = json!({"type": "array", "items": {word: [circle, square]}});
+        let protocols = json!({"type": "array", "items": {word: [circle, square]}});
         assert_eq!(
-            misfit(shapes.clone(), json!([{"kind": "square", "side": "x"}])),
+            misfit(protocols.clone(), json!([{"kind": "square", "side": "x"}])),
             r#"$[0].side: expected number, got string "x""#
         );
-        assert_eq!(misfit(shapes, json!([7])), "$[0]: expected object, got integer 7");
+        assert_eq!(misfit(protocols, json!([7])), "$[0]: expected object, got integer 7");
     }
     let maybe =
         json!({"anyOf": [{"type": "object", "properties": {"a": {"type": "string"}}}, {"type": "null"}]});

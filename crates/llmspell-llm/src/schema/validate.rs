@@ -9,11 +9,13 @@
 use serde_json::{Map, Value as Json};
 
 use super::bounds::size;
-use super::compile::{Contains, Items, Keyword, NodeId, Program, Properties, ROOT, RequiredField, Types};
-use super::cost::{Exhausted, Steps};
+use super::compile::{
+    Contains, ItemsKeyword, Keyword, NodeId, Program, Properties, ROOT, RequiredField, TypeSet,
+};
+use super::cost::{Exhausted, StepBudget};
 use super::equality::{JsonSet, equal};
 use super::number::{compare, is_integer, is_multiple_of};
-use super::validation_error::{Discriminates, Place, Report, Violation, shown};
+use super::validation_error::{Discriminates, InstanceLocation, Violation, ViolationReport, shown};
 
 /// Whether a value fits.
 type Verdict = Result<bool, Exhausted>;
@@ -23,9 +25,9 @@ type Verdict = Result<bool, Exhausted>;
 /// # Errors
 /// The first violation.
 pub(super) fn validate(program: &Program, value: &Json) -> Result<(), Violation> {
-    let place = Place::root();
+    let place = InstanceLocation::root();
     let is_valid = Validation::new(program, value).node(ROOT, &place, value, None, None);
-    let mut report = Report::new(&place);
+    let mut report = ViolationReport::new(&place);
     match is_valid {
         Ok(true) => return Ok(()),
         Err(Exhausted) => {}
@@ -62,23 +64,23 @@ impl Evaluated {
 
 struct Validation<'p> {
     program: &'p Program,
-    steps: Steps,
+    steps: StepBudget,
     /// The resources that were entered so far, in which `$dynamicRef` looks for its anchor.
     scope: Vec<usize>,
 }
 
 impl<'p> Validation<'p> {
     fn new(program: &'p Program, value: &Json) -> Self {
-        Self { program, steps: Steps::for_value(value), scope: Vec::new() }
+        Self { program, steps: StepBudget::for_value(value), scope: Vec::new() }
     }
 
     /// Applies a schema to a value. Without a report, it stops at the first violation.
     fn node(
         &mut self,
         id: NodeId,
-        place: &Place<'_>,
+        place: &InstanceLocation<'_>,
         value: &Json,
-        report: Option<&mut Report>,
+        report: Option<&mut ViolationReport>,
         evaluated: Option<&mut Evaluated>,
     ) -> Verdict {
         let node = &self.program.nodes[id];
@@ -106,9 +108,9 @@ impl<'p> Validation<'p> {
     fn node_with_unevaluated(
         &mut self,
         id: NodeId,
-        place: &Place<'_>,
+        place: &InstanceLocation<'_>,
         value: &Json,
-        report: Option<&mut Report>,
+        report: Option<&mut ViolationReport>,
         evaluated: Option<&mut Evaluated>,
     ) -> Verdict {
         let mut own = self.evaluated(value)?;
@@ -128,9 +130,9 @@ impl<'p> Validation<'p> {
     fn keywords(
         &mut self,
         id: NodeId,
-        place: &Place<'_>,
+        place: &InstanceLocation<'_>,
         value: &Json,
-        mut report: Option<&mut Report>,
+        mut report: Option<&mut ViolationReport>,
         mut evaluated: Option<&mut Evaluated>,
     ) -> Verdict {
         let mut is_valid = true;
@@ -147,9 +149,9 @@ impl<'p> Validation<'p> {
     fn keyword(
         &mut self,
         keyword: &'p Keyword,
-        place: &Place<'_>,
+        place: &InstanceLocation<'_>,
         value: &Json,
-        report: Option<&mut Report>,
+        report: Option<&mut ViolationReport>,
         evaluated: Option<&mut Evaluated>,
     ) -> Verdict {
         match (keyword, value) {
@@ -247,9 +249,9 @@ impl<'p> Validation<'p> {
         &self,
         fits: bool,
         keyword: &Keyword,
-        place: &Place<'_>,
+        place: &InstanceLocation<'_>,
         value: &Json,
-        report: Option<&mut Report>,
+        report: Option<&mut ViolationReport>,
     ) -> bool {
         let discriminates = match keyword {
             Keyword::Type(_) => Discriminates::ByType,
@@ -265,9 +267,9 @@ impl<'p> Validation<'p> {
     fn all_of(
         &mut self,
         ids: &[NodeId],
-        place: &Place<'_>,
+        place: &InstanceLocation<'_>,
         value: &Json,
-        mut report: Option<&mut Report>,
+        mut report: Option<&mut ViolationReport>,
         mut evaluated: Option<&mut Evaluated>,
     ) -> Verdict {
         let mut is_valid = true;
@@ -284,9 +286,9 @@ impl<'p> Validation<'p> {
     fn branch(
         &mut self,
         id: NodeId,
-        place: &Place<'_>,
+        place: &InstanceLocation<'_>,
         value: &Json,
-        report: Option<&mut Report>,
+        report: Option<&mut ViolationReport>,
         evaluated: Option<&mut Evaluated>,
     ) -> Verdict {
         let Some(evaluated) = evaluated else { return self.node(id, place, value, report, None) };
@@ -302,15 +304,15 @@ impl<'p> Validation<'p> {
         &mut self,
         keyword: &Keyword,
         ids: &[NodeId],
-        place: &Place<'_>,
+        place: &InstanceLocation<'_>,
         value: &Json,
-        report: Option<&mut Report>,
+        report: Option<&mut ViolationReport>,
         mut evaluated: Option<&mut Evaluated>,
     ) -> Verdict {
         let mut fitting = 0;
         let mut reports = Vec::new();
         for id in ids {
-            let mut own = report.is_some().then(|| Report::new(place));
+            let mut own = report.is_some().then(|| ViolationReport::new(place));
             let fits = self.branch(*id, place, value, own.as_mut(), evaluated.as_deref_mut())?;
             fitting += usize::from(fits);
             reports.extend(own);
@@ -328,9 +330,9 @@ impl<'p> Validation<'p> {
     fn conditional(
         &mut self,
         keyword: &Keyword,
-        place: &Place<'_>,
+        place: &InstanceLocation<'_>,
         value: &Json,
-        report: Option<&mut Report>,
+        report: Option<&mut ViolationReport>,
         mut evaluated: Option<&mut Evaluated>,
     ) -> Verdict {
         let Keyword::If { condition, then, otherwise } = keyword else { return Ok(true) };
@@ -353,9 +355,9 @@ impl<'p> Validation<'p> {
         &mut self,
         keyword: &Keyword,
         properties: &Properties,
-        place: &Place<'_>,
+        place: &InstanceLocation<'_>,
         fields: &Map<String, Json>,
-        mut report: Option<&mut Report>,
+        mut report: Option<&mut ViolationReport>,
         mut evaluated: Option<&mut Evaluated>,
     ) -> Verdict {
         let Properties { named, patterns, additional } = properties;
@@ -406,11 +408,11 @@ impl<'p> Validation<'p> {
     fn items(
         &mut self,
         keyword: &Keyword,
-        items: &Items,
-        place: &Place<'_>,
+        items: &ItemsKeyword,
+        place: &InstanceLocation<'_>,
         list: &[Json],
         value: &Json,
-        mut report: Option<&mut Report>,
+        mut report: Option<&mut ViolationReport>,
         mut evaluated: Option<&mut Evaluated>,
     ) -> Verdict {
         let is_closed =
@@ -440,10 +442,10 @@ impl<'p> Validation<'p> {
     fn contains(
         &mut self,
         contains: &Contains,
-        place: &Place<'_>,
+        place: &InstanceLocation<'_>,
         list: &[Json],
         value: &Json,
-        report: Option<&mut Report>,
+        report: Option<&mut ViolationReport>,
         mut evaluated: Option<&mut Evaluated>,
     ) -> Verdict {
         let mut found = 0;
@@ -471,9 +473,9 @@ impl<'p> Validation<'p> {
         &mut self,
         id: NodeId,
         keyword: &Keyword,
-        place: &Place<'_>,
+        place: &InstanceLocation<'_>,
         fields: &Map<String, Json>,
-        mut report: Option<&mut Report>,
+        mut report: Option<&mut ViolationReport>,
         evaluated: Option<&mut Evaluated>,
     ) -> Verdict {
         let Some(evaluated) = evaluated else { return Ok(true) };
@@ -509,10 +511,10 @@ impl<'p> Validation<'p> {
         &mut self,
         id: NodeId,
         keyword: &Keyword,
-        place: &Place<'_>,
+        place: &InstanceLocation<'_>,
         list: &[Json],
         value: &Json,
-        mut report: Option<&mut Report>,
+        mut report: Option<&mut ViolationReport>,
         evaluated: Option<&mut Evaluated>,
     ) -> Verdict {
         let Some(evaluated) = evaluated else { return Ok(true) };
@@ -538,10 +540,10 @@ impl<'p> Validation<'p> {
     fn dependent_schemas(
         &mut self,
         rows: &[(String, NodeId)],
-        place: &Place<'_>,
+        place: &InstanceLocation<'_>,
         fields: &Map<String, Json>,
         value: &Json,
-        mut report: Option<&mut Report>,
+        mut report: Option<&mut ViolationReport>,
         mut evaluated: Option<&mut Evaluated>,
     ) -> Verdict {
         let mut is_valid = true;
@@ -557,15 +559,15 @@ impl<'p> Validation<'p> {
     fn property_names(
         &mut self,
         id: NodeId,
-        place: &Place<'_>,
+        place: &InstanceLocation<'_>,
         fields: &Map<String, Json>,
         value: &Json,
-        report: Option<&mut Report>,
+        report: Option<&mut ViolationReport>,
     ) -> Verdict {
         for name in fields.keys() {
-            let mut own = report.is_some().then(|| Report::new(place));
+            let mut own = report.is_some().then(|| ViolationReport::new(place));
             if !self.node(id, place, &Json::from(name.as_str()), own.as_mut(), None)? {
-                let expected = own.and_then(Report::into_first).map(Violation::into_expected);
+                let expected = own.and_then(ViolationReport::into_first).map(Violation::into_expected);
                 let expected = format!("other names of fields: {}", expected.unwrap_or_default());
                 add(report, place, Discriminates::No, || expected.clone(), value);
                 return Ok(false);
@@ -577,9 +579,9 @@ impl<'p> Validation<'p> {
     fn required(
         &self,
         names: &[RequiredField],
-        place: &Place<'_>,
+        place: &InstanceLocation<'_>,
         fields: &Map<String, Json>,
-        mut report: Option<&mut Report>,
+        mut report: Option<&mut ViolationReport>,
     ) -> bool {
         let mut is_valid = true;
         for RequiredField { name, schema } in names.iter().filter(|field| !fields.contains_key(&field.name)) {
@@ -594,9 +596,9 @@ impl<'p> Validation<'p> {
     fn dependent_required(
         &self,
         rows: &[(String, Vec<RequiredField>)],
-        place: &Place<'_>,
+        place: &InstanceLocation<'_>,
         fields: &Map<String, Json>,
-        mut report: Option<&mut Report>,
+        mut report: Option<&mut ViolationReport>,
     ) -> bool {
         let needed = rows.iter().filter(|(name, _)| fields.contains_key(name));
         needed.fold(true, |is_valid, (_, names)| {
@@ -607,8 +609,8 @@ impl<'p> Validation<'p> {
 
 /// Adds a violation to the report, if there is one.
 fn add(
-    report: Option<&mut Report>,
-    place: &Place<'_>,
+    report: Option<&mut ViolationReport>,
+    place: &InstanceLocation<'_>,
     discriminates: Discriminates,
     expected: impl Fn() -> String,
     value: &Json,
@@ -618,7 +620,7 @@ fn add(
     }
 }
 
-impl Types {
+impl TypeSet {
     fn fit(&self, value: &Json) -> bool {
         let is = |name: &str| match (name, value) {
             ("string", Json::String(_))

@@ -149,28 +149,28 @@ pub(super) fn as_json(value: &Json) -> String {
 
 /// The current place during validation: a linked list on the stack.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'a> {
-    outer: Option<&'a Place<'a>>,
-    step: PlaceStep<'a>,
+pub(super) struct InstanceLocation<'a> {
+    outer: Option<&'a InstanceLocation<'a>>,
+    step: LocationStep<'a>,
     /// The position among its siblings, in the order of the value.
     index: usize,
     depth: usize,
 }
 
 #[derive(Clone, Copy)]
-enum PlaceStep<'a> {
+enum LocationStep<'a> {
     Field(&'a str),
     Item,
 }
 
-impl<'a> Place<'a> {
+impl<'a> InstanceLocation<'a> {
     pub(super) fn root() -> Self {
-        Self { outer: None, step: PlaceStep::Item, index: 0, depth: 0 }
+        Self { outer: None, step: LocationStep::Item, index: 0, depth: 0 }
     }
 
     /// Returns the place of a field, given its position in the object.
     pub(super) fn field(&'a self, index: usize, name: &'a str) -> Self {
-        Self { outer: Some(self), step: PlaceStep::Field(name), index, depth: self.depth + 1 }
+        Self { outer: Some(self), step: LocationStep::Field(name), index, depth: self.depth + 1 }
     }
 
     /// Returns the place of an absent field, which comes after all present ones.
@@ -179,7 +179,7 @@ impl<'a> Place<'a> {
     }
 
     pub(super) fn item(&'a self, index: usize) -> Self {
-        Self { outer: Some(self), step: PlaceStep::Item, index, depth: self.depth + 1 }
+        Self { outer: Some(self), step: LocationStep::Item, index, depth: self.depth + 1 }
     }
 
     pub(super) fn depth(&self) -> usize {
@@ -187,7 +187,7 @@ impl<'a> Place<'a> {
     }
 
     /// Returns the steps from the root to this place.
-    fn steps(&self) -> Vec<(usize, PlaceStep<'a>)> {
+    fn steps(&self) -> Vec<(usize, LocationStep<'a>)> {
         let mut steps = Vec::with_capacity(self.depth);
         let mut here = *self;
         while let Some(outer) = here.outer {
@@ -251,7 +251,7 @@ pub(super) enum Discriminates {
 }
 
 /// The violations of a value: the first one, and what is needed to guess which alternative was meant.
-pub(super) struct Report {
+pub(super) struct ViolationReport {
     /// The depth of the value that is validated.
     depth: usize,
     count: usize,
@@ -262,15 +262,15 @@ pub(super) struct Report {
     is_told_apart: bool,
 }
 
-impl Report {
-    pub(super) fn new(place: &Place<'_>) -> Self {
+impl ViolationReport {
+    pub(super) fn new(place: &InstanceLocation<'_>) -> Self {
         Self { depth: place.depth(), count: 0, first: None, here: None, is_told_apart: false }
     }
 
     /// Adds a violation. Its texts are created only if needed.
     pub(super) fn add(
         &mut self,
-        place: &Place<'_>,
+        place: &InstanceLocation<'_>,
         discriminates: Discriminates,
         expected: impl Fn() -> String,
         got: impl FnOnce() -> String,
@@ -285,8 +285,8 @@ impl Report {
             self.first.as_ref().is_none_or(|first| steps.iter().map(|(index, _)| index).lt(&first.order));
         if is_first {
             let path = steps.iter().map(|(index, step)| match step {
-                PlaceStep::Field(name) => PathStep::from(*name),
-                PlaceStep::Item => PathStep::Item(*index),
+                LocationStep::Field(name) => PathStep::from(*name),
+                LocationStep::Item => PathStep::Item(*index),
             });
             let path = ValuePath(path.collect());
             let order = steps.iter().map(|(index, _)| *index).collect();
@@ -296,7 +296,12 @@ impl Report {
 
     /// Adds the violation of alternatives that all failed. If one of them fails deeper than at the value itself, it was
     /// probably meant, and its violation is more helpful than the list of alternatives.
-    pub(super) fn add_alternatives(&mut self, place: &Place<'_>, value: &Json, alternatives: Vec<Self>) {
+    pub(super) fn add_alternatives(
+        &mut self,
+        place: &InstanceLocation<'_>,
+        value: &Json,
+        alternatives: Vec<Self>,
+    ) {
         let mut meant = None;
         let mut here = Vec::new();
         for alternative in alternatives {

@@ -13,8 +13,8 @@ use llmspell_core::chat::{
 use llmspell_core::effect::Permit;
 use llmspell_core::{Budget, Context, Error, ErrorKind, Result, Value};
 use llmspell_llm::{
-    Agent, AgentEnd, AgentReply, AgentSpec, Attempt, Client, Heard, Listener, Mock, Overflow, Provider,
-    Schema, Tool, ToolMode,
+    AgentEnd, AgentObserver, AgentReply, AgentSpec, Attempt, Client, Mock, ModelAgent, ObserverDecision,
+    Overflow, Provider, Schema, Tool, ToolMode,
 };
 use serde_json::{Value as Json, json};
 
@@ -49,8 +49,8 @@ struct Notes {
     stop_at: Option<&'static str>,
 }
 
-impl Listener for Notes {
-    fn hear(&self, event: AgentEvent) -> LocalBoxFuture<'_, Result<Heard>> {
+impl AgentObserver for Notes {
+    fn observe(&self, event: AgentEvent) -> LocalBoxFuture<'_, Result<ObserverDecision>> {
         let line = match event.step {
             AgentStep::Text { text } => format!("text {text}"),
             AgentStep::Reasoning { text } => format!("thought {text}"),
@@ -63,7 +63,7 @@ impl Listener for Notes {
         };
         let stop = self.stop_at.is_some_and(|at| line.contains(at));
         self.lines.lock().unwrap().push(format!("{} {line}", event.turn));
-        Box::pin(std::future::ready(Ok(if stop { Heard::Stop } else { Heard::GoOn })))
+        Box::pin(std::future::ready(Ok(if stop { ObserverDecision::Stop } else { ObserverDecision::GoOn })))
     }
 
     fn streams(&self) -> bool {
@@ -77,7 +77,7 @@ impl Notes {
     }
 }
 
-async fn run(agent: &Agent, cx: &Context, notes: &Notes) -> Result<Option<AgentReply>> {
+async fn run(agent: &ModelAgent, cx: &Context, notes: &Notes) -> Result<Option<AgentReply>> {
     match agent.run(cx, Message::user("go"), notes).await? {
         AgentEnd::Answered(reply) => Ok(Some(*reply)),
         AgentEnd::Stopped => Ok(None),
@@ -87,7 +87,7 @@ async fn run(agent: &Agent, cx: &Context, notes: &Notes) -> Result<Option<AgentR
 /// Runs an agent with a mock. Returns its result and the recorded lines.
 async fn play(mock: Mock, spec: AgentSpec) -> (Result<AgentReply>, Vec<String>) {
     let cx = context(&mock);
-    let agent = Agent::new(&cx, spec).unwrap();
+    let agent = ModelAgent::new(&cx, spec).unwrap();
     let notes = Notes::default();
     let result = run(&agent, &cx, &notes).await.map(Option::unwrap);
     (result, notes.lines())
@@ -155,7 +155,7 @@ async fn answered(replies: Vec<Reply>, spec: AgentSpec) -> (Result<AgentReply>, 
     let cx = Context::builder().models(Arc::new(client)).build();
     let request =
         ChatRequest { provider: Some("p".into()), model: Some("m".into()), ..ChatRequest::default() };
-    let agent = Agent::new(&cx, AgentSpec { request, ..spec }).unwrap();
+    let agent = ModelAgent::new(&cx, AgentSpec { request, ..spec }).unwrap();
     let result = run(&agent, &cx, &Notes::default()).await.map(Option::unwrap);
     let asked = provider.1.lock().unwrap().clone();
     (result, asked)
@@ -233,7 +233,7 @@ async fn an_agent_that_never_answers_ends_and_keeps_what_was_said() {
     }
     let mock = mock.reply("at last");
     let cx = context(&mock);
-    let agent = Agent::new(&cx, AgentSpec { max_turns: 3, ..spec() }).unwrap();
+    let agent = ModelAgent::new(&cx, AgentSpec { max_turns: 3, ..spec() }).unwrap();
     let error = run(&agent, &cx, &Notes::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TurnLimit);
     assert_eq!(error.message(), "agent `clerk` has no answer after 3 turns");
@@ -248,7 +248,7 @@ async fn a_turn_that_failed_was_not_said_and_those_before_it_were() {
     let mock =
         Mock::new().error(failing.clone()).reply_tool_call("say", json!({"text": "hi"})).error(failing);
     let cx = context(&mock);
-    let agent = Agent::new(&cx, spec()).unwrap();
+    let agent = ModelAgent::new(&cx, spec()).unwrap();
     for kept in [0, 3] {
         assert_eq!(run(&agent, &cx, &Notes::default()).await.unwrap_err().kind(), ErrorKind::BadRequest);
         assert_eq!(agent.messages().len(), kept);
@@ -263,7 +263,7 @@ async fn an_agent_spends_no_more_than_its_budget_and_the_run_goes_on() {
     }
     let cx = context(&mock);
     let budget = Some(Budget { model_calls: Some(2), ..Budget::default() });
-    let agent = Agent::new(&cx, AgentSpec { budget, ..spec() }).unwrap();
+    let agent = ModelAgent::new(&cx, AgentSpec { budget, ..spec() }).unwrap();
     let error = run(&agent, &cx, &Notes::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Budget);
     assert_eq!(error.message(), "agent `clerk` reached its model_calls limit of 2: 2 made, 0 left");
@@ -342,7 +342,7 @@ async fn what_was_made_shorter_for_a_question_without_an_answer_does_not_hold_th
     }
     let mock = mock.reply("word ".repeat(60)).error(Error::new(ErrorKind::BadRequest, "no"));
     let cx = context(&mock);
-    let agent = Agent::new(&cx, AgentSpec { context_window: Some(800), ..spec() }).unwrap();
+    let agent = ModelAgent::new(&cx, AgentSpec { context_window: Some(800), ..spec() }).unwrap();
     run(&agent, &cx, &Notes::default()).await.unwrap();
     let (said, notes) = (agent.messages().len(), Notes::default());
     assert_eq!(run(&agent, &cx, &notes).await.unwrap_err().kind(), ErrorKind::BadRequest);
@@ -386,7 +386,7 @@ async fn a_model_that_is_known_to_call_no_tools_is_refused_them_unless_it_is_sai
             model: Some(model.into()),
             ..ChatRequest::default()
         };
-        Agent::new(&cx, AgentSpec { request, tool_mode, ..spec() }).map(drop)
+        ModelAgent::new(&cx, AgentSpec { request, tool_mode, ..spec() }).map(drop)
     };
     let error = make("open-mistral-nemo", None).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
@@ -402,7 +402,7 @@ async fn whoever_listens_may_stop_and_what_was_said_is_kept() {
     for (streams, stop_at, kept) in [(true, "one", 2), (false, "one", 0), (false, "say", 0)] {
         let mock = Mock::new().reply_tool_calls("one two three", calls(&[("say", json!({"text": "hi"}))]));
         let cx = context(&mock);
-        let agent = Agent::new(&cx, spec()).unwrap();
+        let agent = ModelAgent::new(&cx, spec()).unwrap();
         let notes = Notes { streams, stop_at: Some(stop_at), ..Notes::default() };
         assert!(run(&agent, &cx, &notes).await.unwrap().is_none());
         assert_eq!(agent.messages().len(), kept, "{streams} {stop_at}");
@@ -426,7 +426,7 @@ async fn calls_of_one_answer_run_at_once_and_are_answered_in_their_order() {
     let wanted = (0..10).map(|number| ("wait".to_owned(), json!({"ms": 100 - number})));
     let mock = Mock::new().reply_tool_calls("", wanted).reply("done");
     let cx = context(&mock);
-    let agent = Agent::new(&cx, AgentSpec { tools: vec![slow], ..spec() }).unwrap();
+    let agent = ModelAgent::new(&cx, AgentSpec { tools: vec![slow], ..spec() }).unwrap();
     let began = tokio::time::Instant::now();
     run(&agent, &cx, &Notes::default()).await.unwrap();
     assert_eq!(began.elapsed().as_millis(), 100);
@@ -478,7 +478,7 @@ async fn a_tool_that_asks_runs_only_when_the_user_says_yes() {
             .models(Arc::new(client))
             .console(Arc::new(Says(says, Arc::clone(&asked))))
             .build();
-        let agent = Agent::new(&cx, AgentSpec { tools: vec![say().confirm(true)], ..spec() }).unwrap();
+        let agent = ModelAgent::new(&cx, AgentSpec { tools: vec![say().confirm(true)], ..spec() }).unwrap();
         let notes = Notes::default();
         run(&agent, &cx, &notes).await.unwrap();
         assert!(notes.lines().contains(&told.to_owned()), "{says:?}: {:?}", notes.lines());

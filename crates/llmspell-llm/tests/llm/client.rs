@@ -9,7 +9,7 @@ use llmspell_core::ErrorKind;
 use llmspell_core::capability::Models;
 use llmspell_core::chat::{ChatRequest, Delta};
 use llmspell_core::effect::Permit;
-use llmspell_llm::{Client, Gate, Mock, Pace, ProviderConfig, ProviderRow, ShapeKind};
+use llmspell_llm::{Client, Mock, MockGate, ProtocolKind, ProviderConfig, ProviderRow, RateLimits};
 use serde_json::json;
 
 use crate::fault_server::{FaultServer, Step, response, stream_head};
@@ -173,7 +173,7 @@ async fn one_providers_failure_does_not_hide_the_others_models() {
 
 #[tokio::test]
 async fn the_first_piece_arrives_before_the_last_is_sent() {
-    let stream = sample(ShapeKind::OpenAiChat).stream;
+    let stream = sample(ProtocolKind::OpenAiChat).stream;
     let middle = stream.find("你好").unwrap() - 60;
     let script = vec![
         stream_head("text/event-stream"),
@@ -182,7 +182,7 @@ async fn the_first_piece_arrives_before_the_last_is_sent() {
         Step::Send(stream.as_bytes()[middle..].to_vec()),
     ];
     let server = FaultServer::start(vec![script]).await;
-    let caller = client(ShapeKind::OpenAiChat, &server.url, |builder| builder);
+    let caller = client(ProtocolKind::OpenAiChat, &server.url, |builder| builder);
     let mut pieces = caller.client().stream(Permit::for_test(), ask()).await.unwrap();
     assert_eq!(pieces.next().await.unwrap().unwrap(), Delta::Text { text: "grüß ".into() });
     server.go_on();
@@ -192,10 +192,10 @@ async fn the_first_piece_arrives_before_the_last_is_sent() {
 
 #[tokio::test]
 async fn dropping_a_call_closes_its_socket() {
-    let begun = frames(ShapeKind::OpenAiChat, &[json!({"choices": [{"delta": {"content": "hi"}}]})]);
+    let begun = frames(ProtocolKind::OpenAiChat, &[json!({"choices": [{"delta": {"content": "hi"}}]})]);
     let script = vec![stream_head("text/event-stream"), Step::Send(begun.into_bytes()), Step::Hang];
     let mut server = FaultServer::start(vec![script]).await;
-    let caller = client(ShapeKind::OpenAiChat, &server.url, |builder| builder);
+    let caller = client(ProtocolKind::OpenAiChat, &server.url, |builder| builder);
     let mut pieces = caller.client().stream(Permit::for_test(), ask()).await.unwrap();
     pieces.next().await.unwrap().unwrap();
     let before = Instant::now();
@@ -204,7 +204,7 @@ async fn dropping_a_call_closes_its_socket() {
     assert!(before.elapsed() < Duration::from_millis(100), "{:?}", before.elapsed());
 
     let mut server = FaultServer::start(vec![vec![Step::Hang]]).await;
-    let caller = client(ShapeKind::OpenAiChat, &server.url, |builder| builder);
+    let caller = client(ProtocolKind::OpenAiChat, &server.url, |builder| builder);
     let mut call = caller.client().chat(Permit::for_test(), ask());
     while server.requests().is_empty() {
         tokio::select! {
@@ -219,8 +219,9 @@ async fn dropping_a_call_closes_its_socket() {
 #[test]
 fn calls_run_on_the_runtime_they_are_given() {
     let io = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let server = io.block_on(FaultServer::start(vec![response(200, "", &sample(ShapeKind::Gemini).whole)]));
-    let caller = client(ShapeKind::Gemini, &server.url, |builder| builder.io(io.handle().clone()));
+    let server =
+        io.block_on(FaultServer::start(vec![response(200, "", &sample(ProtocolKind::Gemini).whole)]));
+    let caller = client(ProtocolKind::Gemini, &server.url, |builder| builder.io(io.handle().clone()));
     // There is no runtime here, so this thread cannot drive a socket.
     let reply = futures_executor_block_on(caller.client().chat(Permit::for_test(), ask()));
     assert_eq!(reply.unwrap().text, "grüß 你好 🦀");
@@ -247,11 +248,11 @@ fn futures_executor_block_on<T>(future: impl Future<Output = T>) -> T {
 
 #[tokio::test]
 async fn no_more_calls_are_in_flight_than_allowed() {
-    let gate = Gate::new();
+    let gate = MockGate::new();
     let mock = Mock::new().gate(&gate);
     let client = Client::builder()
         .mock(mock.clone())
-        .pace(Pace { in_flight: NonZeroUsize::new(2), ..Pace::default() })
+        .pace(RateLimits { in_flight: NonZeroUsize::new(2), ..RateLimits::default() })
         .build()
         .unwrap();
     let calls: Vec<_> = (0..5)

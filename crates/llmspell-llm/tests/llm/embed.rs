@@ -6,7 +6,7 @@ use llmspell_core::capability::Models;
 use llmspell_core::effect::Permit;
 use llmspell_core::embed::{EmbedRequest, Embeddings};
 use llmspell_core::{Context, Error, ErrorKind, Limits};
-use llmspell_llm::{Client, Mock, ProviderConfig, ShapeKind};
+use llmspell_llm::{Client, Mock, ProtocolKind, ProviderConfig};
 use serde_json::{Value as Json, json};
 
 use crate::fault_server::{FaultServer, response};
@@ -21,8 +21,8 @@ fn texts(texts: &[&str]) -> EmbedRequest {
     }
 }
 
-async fn embed(shape: ShapeKind, url: &str, request: EmbedRequest) -> Result<Embeddings, Error> {
-    let config = ProviderConfig::new("p", shape, url).unwrap().key(CANARY);
+async fn embed(protocol: ProtocolKind, url: &str, request: EmbedRequest) -> Result<Embeddings, Error> {
+    let config = ProviderConfig::new("p", protocol, url).unwrap().key(CANARY);
     let client = Client::builder().provider(config).build().unwrap();
     client.embed(Permit::for_test(), request).await
 }
@@ -33,17 +33,17 @@ async fn each_api_is_asked_in_its_own_words() {
         "data": [{"index": 1, "embedding": [0.0, 1.0]}, {"index": 0, "embedding": [0.5, -0.25]}]});
     let asked = json!({"model": "m", "input": ["one", "two"], "encoding_format": "float", "dimensions": 2});
     let gemini_one = |text: &str| json!({"model": "models/m", "content": {"parts": [{"text": text}]}, "outputDimensionality": 2});
-    for (shape, path, body, answer) in [
-        (ShapeKind::OpenAiChat, "/v1/embeddings", asked.clone(), openai.clone()),
-        (ShapeKind::OpenAiResponses, "/v1/embeddings", asked, openai),
+    for (protocol, path, body, answer) in [
+        (ProtocolKind::OpenAiChat, "/v1/embeddings", asked.clone(), openai.clone()),
+        (ProtocolKind::OpenAiResponses, "/v1/embeddings", asked, openai),
         (
-            ShapeKind::Gemini,
+            ProtocolKind::Gemini,
             "/v1beta/models/m:batchEmbedContents",
             json!({"requests": [gemini_one("one"), gemini_one("two")]}),
             json!({"embeddings": [{"values": [0.5, -0.25]}, {"values": [0, 1]}], "usageMetadata": {"promptTokenCount": 5}}),
         ),
         (
-            ShapeKind::Ollama,
+            ProtocolKind::Ollama,
             "/api/embed",
             json!({"model": "m", "input": ["one", "two"], "dimensions": 2}),
             json!({"model": "m", "embeddings": [[0.5, -0.25], [0, 1]], "prompt_eval_count": 5}),
@@ -51,13 +51,13 @@ async fn each_api_is_asked_in_its_own_words() {
     ] {
         let server = FaultServer::start(vec![response(200, "", &answer.to_string())]).await;
         let request = EmbedRequest { dimensions: Some(2), ..texts(&["one", "two"]) };
-        let made = embed(shape, &server.url, request).await.unwrap();
-        assert_eq!(made.vectors, [[0.5, -0.25], [0.0, 1.0]], "{shape:?}");
-        assert_eq!((made.usage.input_tokens, made.usage.estimated), (5, false), "{shape:?}");
+        let made = embed(protocol, &server.url, request).await.unwrap();
+        assert_eq!(made.vectors, [[0.5, -0.25], [0.0, 1.0]], "{protocol:?}");
+        assert_eq!((made.usage.input_tokens, made.usage.estimated), (5, false), "{protocol:?}");
         let requests = server.requests();
-        assert_eq!(requests[0].lines().next().unwrap(), format!("POST {path} HTTP/1.1"), "{shape:?}");
+        assert_eq!(requests[0].lines().next().unwrap(), format!("POST {path} HTTP/1.1"), "{protocol:?}");
         let sent: Json = serde_json::from_str(requests[0].split_once("\r\n\r\n").unwrap().1).unwrap();
-        assert_eq!(sent, body, "{shape:?}");
+        assert_eq!(sent, body, "{protocol:?}");
     }
 }
 
@@ -69,7 +69,7 @@ async fn many_texts_go_in_as_few_calls_as_the_provider_takes() {
     };
     let server = FaultServer::start(vec![batch(100), batch(100), batch(50)]).await;
     let many: Vec<&str> = vec!["word"; 250];
-    let made = embed(ShapeKind::Gemini, &server.url, texts(&many)).await.unwrap();
+    let made = embed(ProtocolKind::Gemini, &server.url, texts(&many)).await.unwrap();
     assert_eq!((made.vectors.len(), server.requests().len()), (250, 3));
     // The provider does not report the number of tokens.
     assert_eq!((made.usage.input_tokens, made.usage.estimated), (250, true));
@@ -83,7 +83,7 @@ async fn what_fails_is_said_as_of_other_calls() {
         (response(200, "", r#"{"data": []}"#), ErrorKind::BadResponse, 1),
     ] {
         let server = FaultServer::start(vec![answer]).await;
-        let error = embed(ShapeKind::OpenAiChat, &server.url, texts(&["one"])).await.unwrap_err();
+        let error = embed(ProtocolKind::OpenAiChat, &server.url, texts(&["one"])).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         assert_eq!(error.call().unwrap().provider.as_deref(), Some("p"));
         assert_eq!(server.requests().len(), requests);
@@ -92,12 +92,12 @@ async fn what_fails_is_said_as_of_other_calls() {
     let busy = response(503, "", "{}");
     let made = response(200, "", r#"{"data": [{"index": 0, "embedding": [1]}]}"#);
     let server = FaultServer::start(vec![busy, made]).await;
-    assert_eq!(embed(ShapeKind::OpenAiChat, &server.url, texts(&["one"])).await.unwrap().vectors, [[1.0]]);
+    assert_eq!(embed(ProtocolKind::OpenAiChat, &server.url, texts(&["one"])).await.unwrap().vectors, [[1.0]]);
 }
 
 #[tokio::test]
 async fn a_provider_that_has_no_such_models_names_those_that_have() {
-    let config = ProviderConfig::new("anthropic", ShapeKind::Anthropic, "http://127.0.0.1:9").unwrap();
+    let config = ProviderConfig::new("anthropic", ProtocolKind::Anthropic, "http://127.0.0.1:9").unwrap();
     let client = Client::builder().provider(config).mock(Mock::new()).build().unwrap();
     let error = client.embed_model("anthropic").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use llmspell_core::chat::{ChatRequest, Role};
 use llmspell_core::{Context, Error, ErrorKind};
-use llmspell_llm::{Client, ExtractOptions, Extracted, Mock, Schema, extract};
+use llmspell_llm::{Client, ExtractSpec, Extracted, Mock, Schema, extract};
 use serde_json::{Value as Json, json};
 
 fn schema() -> Schema {
@@ -171,7 +171,7 @@ fn world(mock: Mock) -> Context {
 }
 
 async fn ask(mock: Mock) -> Result<Extracted, Error> {
-    extract(&world(mock), ChatRequest::prompt("Which invoice?"), &schema(), ExtractOptions::default()).await
+    extract(&world(mock), ChatRequest::prompt("Which invoice?"), &schema(), ExtractSpec::default()).await
 }
 
 /// The results of all answers of one kind.
@@ -229,7 +229,7 @@ async fn the_model_is_told_the_schema_and_what_was_wrong() {
     let cx = world(mock.clone());
     let schema = Schema::read(&json!({"age": "integer"})).unwrap();
     let request = ChatRequest { system: Some("Be exact.".into()), ..ChatRequest::prompt("How old is Ada?") };
-    let extracted = extract(&cx, request, &schema, ExtractOptions::default()).await.unwrap();
+    let extracted = extract(&cx, request, &schema, ExtractSpec::default()).await.unwrap();
     assert_eq!((extracted.value, extracted.attempts), (json!({"age": 36}), 2));
     assert_eq!(extracted.usage.input_tokens, cx.meter().usage().input_tokens);
 

@@ -11,20 +11,20 @@ use llmspell_core::capability::{Estimate, Models};
 use llmspell_core::chat::{ChatRequest, Delta, Message, ModelInfo, Part, Reply, Role};
 use llmspell_core::effect::Permit;
 use llmspell_core::{CallInfo, Error, ErrorKind, Result};
-use llmspell_llm::{Attempt, Client, Mock, Provider, ProviderConfig, RetryPolicy, ShapeKind};
+use llmspell_llm::{Attempt, Client, Mock, ProtocolKind, Provider, ProviderConfig, RetryPolicy};
 use serde_json::json;
 use tokio::time::Instant;
 
 use crate::fault_server::{FaultServer, Script, Step, response, stream_head};
-use crate::support::{Answer, SHAPES, frames, sample, scripts, stream_script};
+use crate::support::{Answer, PROTOCOLS, frames, sample, scripts, stream_script};
 
-const BACKUP: ShapeKind = ShapeKind::OpenAiChat;
+const BACKUP: ProtocolKind = ProtocolKind::OpenAiChat;
 
 /// A client of `p`, which plays scripts, and of `q`, which works.
-async fn two(shape: ShapeKind, script: Script) -> (FaultServer, FaultServer, Client) {
-    let first = FaultServer::start(scripts(shape, vec![script])).await;
+async fn two(protocol: ProtocolKind, script: Script) -> (FaultServer, FaultServer, Client) {
+    let first = FaultServer::start(scripts(protocol, vec![script])).await;
     let second = FaultServer::start(vec![good(false), good(true)]).await;
-    let client = client(&[("p", shape, &first.url), ("q", BACKUP, &second.url)]);
+    let client = client(&[("p", protocol, &first.url), ("q", BACKUP, &second.url)]);
     (first, second, client)
 }
 
@@ -33,10 +33,10 @@ fn good(streamed: bool) -> Script {
     if streamed { stream_script(BACKUP, &sample.stream) } else { response(200, "", &sample.whole) }
 }
 
-fn client(providers: &[(&str, ShapeKind, &str)]) -> Client {
+fn client(providers: &[(&str, ProtocolKind, &str)]) -> Client {
     let retry = RetryPolicy { base: Duration::ZERO, ..RetryPolicy::default() };
-    let builder = providers.iter().fold(Client::builder().retry(retry), |builder, (name, shape, url)| {
-        builder.provider(ProviderConfig::new(*name, *shape, url).unwrap())
+    let builder = providers.iter().fold(Client::builder().retry(retry), |builder, (name, protocol, url)| {
+        builder.provider(ProviderConfig::new(*name, *protocol, url).unwrap())
     });
     builder.build().unwrap()
 }
@@ -85,9 +85,9 @@ async fn r21_another_model_answers_where_the_provider_is_at_fault_and_only_there
         (529, error("full"), 3, true),
         (200, "<html>".to_owned(), 2, true),
     ] {
-        for shape in SHAPES {
-            let (first, second, client) = two(shape, response(status, "", &body)).await;
-            let case = format!("{status} {body} {shape:?}");
+        for protocol in PROTOCOLS {
+            let (first, second, client) = two(protocol, response(status, "", &body)).await;
+            let case = format!("{status} {body} {protocol:?}");
             match client.chat(Permit::for_test(), asking(&["q/n"])).await {
                 Ok(reply) => {
                     assert!(falls_back, "{case}");
@@ -123,24 +123,28 @@ async fn r21_a_server_that_is_not_there_is_fallen_back_from() {
 
 #[tokio::test]
 async fn r10_a_stream_falls_back_before_its_first_piece_and_not_after_it() {
-    for shape in SHAPES {
+    for protocol in PROTOCOLS {
         let full = json!({"type": "error", "error": {"type": "overloaded_error", "message": "full"}});
-        let before = stream_script(shape, &frames(shape, &[full]));
-        let first = FaultServer::start(scripts(shape, vec![before])).await;
+        let before = stream_script(protocol, &frames(protocol, &[full]));
+        let first = FaultServer::start(scripts(protocol, vec![before])).await;
         let second = FaultServer::start(vec![good(true)]).await;
-        let both = client(&[("p", shape, &first.url), ("q", BACKUP, &second.url)]);
+        let both = client(&[("p", protocol, &first.url), ("q", BACKUP, &second.url)]);
         let answer = streamed(&both, asking(&["q/n"])).await;
         let reply = answer.end.unwrap();
-        assert_eq!((answer.text.as_str(), reply.provider.as_str()), ("grüß 你好 🦀", "q"), "{shape:?}");
-        assert_eq!((reply.attempts, reply.failed), (4, vec!["p/m: broke off: full".to_owned()]), "{shape:?}");
+        assert_eq!((answer.text.as_str(), reply.provider.as_str()), ("grüß 你好 🦀", "q"), "{protocol:?}");
+        assert_eq!(
+            (reply.attempts, reply.failed),
+            (4, vec!["p/m: broke off: full".to_owned()]),
+            "{protocol:?}"
+        );
 
-        let after = stream_script(shape, &super::faults::beginning(shape));
-        let (_first, second, client) = two(shape, after).await;
+        let after = stream_script(protocol, &super::faults::beginning(protocol));
+        let (_first, second, client) = two(protocol, after).await;
         let answer = streamed(&client, asking(&["q/n"])).await;
         let error = answer.end.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::StreamInterrupted, "{shape:?}");
-        assert_eq!(error.call().unwrap().partial.as_deref(), Some("grüß 你好 🦀"), "{shape:?}");
-        assert_eq!(second.requests().len(), 0, "{shape:?}");
+        assert_eq!(error.kind(), ErrorKind::StreamInterrupted, "{protocol:?}");
+        assert_eq!(error.call().unwrap().partial.as_deref(), Some("grüß 你好 🦀"), "{protocol:?}");
+        assert_eq!(second.requests().len(), 0, "{protocol:?}");
     }
 }
 
@@ -150,9 +154,9 @@ async fn when_all_fail_the_error_names_each_and_its_reason() {
     let cut = FaultServer::start(vec![vec![stream_head("text/event-stream")]]).await;
     let strict = FaultServer::start(vec![response(401, "", r#"{"error": {"message": "who?"}}"#)]).await;
     let client = client(&[
-        ("p", ShapeKind::Gemini, &busy.url),
+        ("p", ProtocolKind::Gemini, &busy.url),
         ("q", BACKUP, &cut.url),
-        ("r", ShapeKind::Anthropic, &strict.url),
+        ("r", ProtocolKind::Anthropic, &strict.url),
         ("s", BACKUP, &busy.url),
     ]);
     let error = streamed(&client, asking(&["q/n", "p/m", "q/n", "r/o", "s/m"])).await.end.unwrap_err();
@@ -209,7 +213,7 @@ fn the_dearest_of_those_that_may_answer_is_set_aside_for() {
 
 #[tokio::test]
 async fn what_one_provider_signed_is_not_shown_to_another() {
-    let (_first, second, client) = two(ShapeKind::Anthropic, response(503, "", "{}")).await;
+    let (_first, second, client) = two(ProtocolKind::Anthropic, response(503, "", "{}")).await;
     let signed = Reply {
         text: "hm".into(),
         reasoning_parts: vec![Part::Reasoning {

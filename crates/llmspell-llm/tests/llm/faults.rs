@@ -13,21 +13,21 @@
 //! | R9 | slow | | R21 | down: `fallback.rs` |
 //! | R10 | a truncated stream | | R22 | clocks: `fallback.rs`, and tokio's clock everywhere |
 //! | R11 | a stream without its final event | | R23 | impossible token counts |
-//! | R12 | a damaged chunk | | R24 | many concurrent calls: `pace.rs` |
+//! | R12 | a damaged chunk | | R24 | many concurrent calls: `rate_limits.rs` |
 
 mod answers;
 mod calls;
 mod rows;
 
-use llmspell_llm::ShapeKind;
+use llmspell_llm::ProtocolKind;
 
 use crate::fault_server::{FaultServer, Script, response};
 use crate::support::{self, Answer, Caller, client, sample, stream_script};
 
 /// Starts a server that plays these scripts, and a client of it.
-async fn set_up(shape: ShapeKind, scripts: Vec<Script>) -> (FaultServer, Caller) {
-    let server = FaultServer::start(support::scripts(shape, scripts)).await;
-    let client = client(shape, &server.url, |builder| builder);
+async fn set_up(protocol: ProtocolKind, scripts: Vec<Script>) -> (FaultServer, Caller) {
+    let server = FaultServer::start(support::scripts(protocol, scripts)).await;
+    let client = client(protocol, &server.url, |builder| builder);
     (server, client)
 }
 
@@ -41,18 +41,18 @@ fn attempts(server: &FaultServer) -> usize {
 }
 
 /// Returns the first chunks of a stream, up to the text `grüß 你好 🦀`, without any end.
-pub(crate) fn beginning(shape: ShapeKind) -> String {
-    let stream = sample(shape).stream;
+pub(crate) fn beginning(protocol: ProtocolKind) -> String {
+    let stream = sample(protocol).stream;
     let at = stream.find('🦀').unwrap();
-    let end = if shape == ShapeKind::Ollama { "\n" } else { "\n\n" };
+    let end = if protocol == ProtocolKind::Ollama { "\n" } else { "\n\n" };
     let after = stream[at..].find(end).unwrap() + end.len();
     stream[..at + after].to_owned()
 }
 
 /// Returns a complete valid answer, either way.
-fn good(shape: ShapeKind, streamed: bool) -> Script {
-    let sample = sample(shape);
-    if streamed { stream_script(shape, &sample.stream) } else { response(200, "", &sample.whole) }
+fn good(protocol: ProtocolKind, streamed: bool) -> Script {
+    let sample = sample(protocol);
+    if streamed { stream_script(protocol, &sample.stream) } else { response(200, "", &sample.whole) }
 }
 
 /// Formats an error in one line.

@@ -11,7 +11,7 @@ use llmspell_core::capability::Models;
 use llmspell_core::chat::{ChatRequest, Delta};
 use llmspell_core::effect::Permit;
 use llmspell_core::{Error, ErrorKind};
-use llmspell_llm::{Client, Pace, ProviderConfig, RetryPolicy, ShapeKind, Timeouts};
+use llmspell_llm::{Client, ProtocolKind, ProviderConfig, RateLimits, RetryPolicy, Timeouts};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -90,13 +90,13 @@ pub(crate) async fn soak(calls: usize) -> Figures {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let open = Arc::new(AtomicUsize::new(0));
     let server = tokio::spawn(serve(listener, Arc::clone(&open)));
-    let config = ProviderConfig::new("p", ShapeKind::OpenAiChat, &url).unwrap();
+    let config = ProviderConfig::new("p", ProtocolKind::OpenAiChat, &url).unwrap();
     let (base, most) = (Duration::from_millis(2), Duration::from_millis(10));
     let client = Client::builder()
         .provider(config)
         .retry(RetryPolicy { retries: TRIES - 1, base, most, ..RetryPolicy::default() })
         .timeouts(Timeouts { idle: IDLE, ..Timeouts::default() })
-        .pace(Pace { in_flight: std::num::NonZeroUsize::new(AT_ONCE), ..Pace::default() })
+        .pace(RateLimits { in_flight: std::num::NonZeroUsize::new(AT_ONCE), ..RateLimits::default() })
         .build()
         .unwrap();
 

@@ -7,17 +7,17 @@ use llmspell_core::capability::Models;
 use llmspell_core::chat::{ChatRequest, Delta, Reply};
 use llmspell_core::effect::Permit;
 use llmspell_core::{Error, Result};
-use llmspell_llm::{Client, ClientBuilder, ProviderConfig, RetryPolicy, ShapeKind};
+use llmspell_llm::{Client, ClientBuilder, ProtocolKind, ProviderConfig, RetryPolicy};
 use serde_json::{Value as Json, json};
 
 use crate::fault_server::{Script, Step, response, stream_head};
 
-pub(crate) const SHAPES: [ShapeKind; 5] = [
-    ShapeKind::OpenAiChat,
-    ShapeKind::OpenAiResponses,
-    ShapeKind::Anthropic,
-    ShapeKind::Gemini,
-    ShapeKind::Ollama,
+pub(crate) const PROTOCOLS: [ProtocolKind; 5] = [
+    ProtocolKind::OpenAiChat,
+    ProtocolKind::OpenAiResponses,
+    ProtocolKind::Anthropic,
+    ProtocolKind::Gemini,
+    ProtocolKind::Ollama,
 ];
 
 /// An API key that must not appear outside a request's header.
@@ -27,11 +27,11 @@ pub(crate) struct Caller(Client);
 
 /// Returns a client of one provider, `p`, that retries without waiting.
 pub(crate) fn client(
-    shape: ShapeKind,
+    protocol: ProtocolKind,
     url: &str,
     more: impl FnOnce(ClientBuilder) -> ClientBuilder,
 ) -> Caller {
-    let config = ProviderConfig::new("p", shape, url).unwrap().key(CANARY);
+    let config = ProviderConfig::new("p", protocol, url).unwrap().key(CANARY);
     let retry = RetryPolicy { base: Duration::ZERO, ..RetryPolicy::default() };
     Caller(more(Client::builder().provider(config).retry(retry)).build().unwrap())
 }
@@ -92,8 +92,8 @@ fn filled(mut request: ChatRequest) -> ChatRequest {
 }
 
 /// Returns the scripts of a server, preceded by the answer to Ollama's first request.
-pub(crate) fn scripts(shape: ShapeKind, mut scripts: Vec<Script>) -> Vec<Script> {
-    if shape == ShapeKind::Ollama {
+pub(crate) fn scripts(protocol: ProtocolKind, mut scripts: Vec<Script>) -> Vec<Script> {
+    if protocol == ProtocolKind::Ollama {
         scripts.insert(0, response(200, "", r#"{"model_info": {"llama.context_length": 32768}}"#));
     }
     scripts
@@ -106,22 +106,22 @@ pub(crate) struct Sample {
 }
 
 /// The MIME type of a stream.
-pub(crate) fn stream_of(shape: ShapeKind) -> &'static str {
-    if shape == ShapeKind::Ollama { "application/x-ndjson" } else { "text/event-stream" }
+pub(crate) fn stream_of(protocol: ProtocolKind) -> &'static str {
+    if protocol == ProtocolKind::Ollama { "application/x-ndjson" } else { "text/event-stream" }
 }
 
 /// A stream that ends with its connection.
-pub(crate) fn stream_script(shape: ShapeKind, stream: &str) -> Script {
-    vec![stream_head(stream_of(shape)), Step::Send(stream.as_bytes().to_vec())]
+pub(crate) fn stream_script(protocol: ProtocolKind, stream: &str) -> Script {
+    vec![stream_head(stream_of(protocol)), Step::Send(stream.as_bytes().to_vec())]
 }
 
 /// Frames chunks like an API.
-pub(crate) fn frames(shape: ShapeKind, chunks: &[Json]) -> String {
+pub(crate) fn frames(protocol: ProtocolKind, chunks: &[Json]) -> String {
     chunks
         .iter()
-        .map(|chunk| match (shape, chunk["type"].as_str()) {
-            (ShapeKind::Ollama, _) => format!("{chunk}\n"),
-            (ShapeKind::Anthropic | ShapeKind::OpenAiResponses, Some(kind)) => {
+        .map(|chunk| match (protocol, chunk["type"].as_str()) {
+            (ProtocolKind::Ollama, _) => format!("{chunk}\n"),
+            (ProtocolKind::Anthropic | ProtocolKind::OpenAiResponses, Some(kind)) => {
                 format!("event: {kind}\ndata: {chunk}\n\n")
             }
             _ => format!("data: {chunk}\n\n"),
@@ -130,16 +130,16 @@ pub(crate) fn frames(shape: ShapeKind, chunks: &[Json]) -> String {
 }
 
 /// `grüß 你好 🦀`, then the calls `add {"a": 1}` and `now`; 11 input tokens, 5 output tokens.
-pub(crate) fn sample(shape: ShapeKind) -> Sample {
-    let (whole, stream) = match shape {
-        ShapeKind::OpenAiChat => openai(),
-        ShapeKind::OpenAiResponses => responses(),
-        ShapeKind::Anthropic => anthropic(),
-        ShapeKind::Gemini => gemini(),
-        ShapeKind::Ollama => ollama(),
+pub(crate) fn sample(protocol: ProtocolKind) -> Sample {
+    let (whole, stream) = match protocol {
+        ProtocolKind::OpenAiChat => openai(),
+        ProtocolKind::OpenAiResponses => responses(),
+        ProtocolKind::Anthropic => anthropic(),
+        ProtocolKind::Gemini => gemini(),
+        ProtocolKind::Ollama => ollama(),
     };
-    let done = if shape == ShapeKind::OpenAiChat { "data: [DONE]\n\n" } else { "" };
-    Sample { whole: whole.to_string(), stream: frames(shape, &stream) + done }
+    let done = if protocol == ProtocolKind::OpenAiChat { "data: [DONE]\n\n" } else { "" };
+    Sample { whole: whole.to_string(), stream: frames(protocol, &stream) + done }
 }
 
 fn openai() -> (Json, Vec<Json>) {

@@ -6,7 +6,7 @@ use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
 use cap_std::fs::{Dir, File, OpenOptions};
 use llmspell_core::path::{InnerPath, unfinished};
 
-use super::{Fault, Found, Jail, Outcome, enter, look, open_file};
+use super::{FoundEntry, Jail, JailError, JailResult, enter, look, open_file};
 
 /// How often a write starts again because another call removed a file or folder that it was using. Each retry needs
 /// another removal at just that moment. Only if the granted folder itself was removed do all tries fail.
@@ -17,13 +17,13 @@ impl Jail {
     ///
     /// The bytes go to a temporary file in the same folder, which is synced to the disk and then renamed. So a kill or
     /// a power failure leaves the old content or the new one.
-    pub(crate) fn write(&self, path: &InnerPath, bytes: &[u8]) -> Outcome<()> {
+    pub(crate) fn write(&self, path: &InnerPath, bytes: &[u8]) -> JailResult<()> {
         self.in_folder(path, |folder, name| {
             let replaced = match look(folder, name)? {
-                Found::Folder(_) => return Err(Fault::Folder),
+                FoundEntry::Folder(_) => return Err(JailError::Folder),
                 // Open the old file for writing first: this fails if its owner made it read-only.
-                Found::File(_) => Some(open_file(folder, name, OpenOptions::new().write(true))?.1),
-                Found::Nothing => None,
+                FoundEntry::File(_) => Some(open_file(folder, name, OpenOptions::new().write(true))?.1),
+                FoundEntry::Nothing => None,
             };
             let (mut file, unfinished) = Unfinished::create(folder)?;
             if let Some(replaced) = replaced {
@@ -38,14 +38,14 @@ impl Jail {
     /// Appends to a file. Creates the file and the folders on its path if they are missing.
     ///
     /// All bytes go out in one write, so that concurrent appends, also from other processes, do not mix their texts.
-    pub(crate) fn append(&self, path: &InnerPath, bytes: &[u8]) -> Outcome<()> {
+    pub(crate) fn append(&self, path: &InnerPath, bytes: &[u8]) -> JailResult<()> {
         self.in_folder(path, |folder, name| {
             let mut file = match open_file(folder, name, OpenOptions::new().append(true)) {
                 Ok((file, _)) => file,
-                Err(Fault::Missing) => match create(folder, name) {
+                Err(JailError::Missing) => match create(folder, name) {
                     // Another call created it first. Start again and open it like any existing file, since it may be a
                     // link.
-                    Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(Fault::Missing),
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(JailError::Missing),
                     created => created?,
                 },
                 Err(fault) => return Err(fault),
@@ -55,10 +55,10 @@ impl Jail {
     }
 
     /// Opens the folder at a path, and creates each folder on the path that is missing.
-    pub(super) fn make_folders(&self, path: &InnerPath) -> Outcome<Dir> {
+    pub(super) fn make_folders(&self, path: &InnerPath) -> JailResult<Dir> {
         self.refuse_system(path)?;
         path.names().try_fold(self.dir.try_clone()?, |folder, name| match enter(&folder, name) {
-            Err(Fault::Missing) => match folder.create_dir(name) {
+            Err(JailError::Missing) => match folder.create_dir(name) {
                 Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error.into()),
                 _ => enter(&folder, name),
             },
@@ -67,15 +67,15 @@ impl Jail {
     }
 
     /// Calls `work` with the folder of a path, created if it is missing, and the last name of the path. `work` is
-    /// called again when it returns [`Fault::Missing`], because another call may have removed what it used; it must
+    /// called again when it returns [`JailError::Missing`], because another call may have removed what it used; it must
     /// have changed nothing in that case.
-    fn in_folder(&self, path: &InnerPath, work: impl Fn(&Dir, &str) -> Outcome<()>) -> Outcome<()> {
-        let (folder, name) = path.split().ok_or(Fault::Folder)?;
+    fn in_folder(&self, path: &InnerPath, work: impl Fn(&Dir, &str) -> JailResult<()>) -> JailResult<()> {
+        let (folder, name) = path.split().ok_or(JailError::Folder)?;
         self.refuse_system(path)?;
-        let mut done = Err(Fault::Missing);
+        let mut done = Err(JailError::Missing);
         for _ in 0..MAX_TRIES {
             done = self.make_folders(&folder).and_then(|folder| work(&folder, name));
-            if !matches!(done, Err(Fault::Missing)) {
+            if !matches!(done, Err(JailError::Missing)) {
                 break;
             }
         }
@@ -124,7 +124,7 @@ mod tests {
 
     use llmspell_core::path::InnerPath;
 
-    use super::super::{Jail, Outcome};
+    use super::super::{Jail, JailResult};
 
     const THREADS: usize = 4;
 
@@ -135,7 +135,7 @@ mod tests {
     }
 
     /// Runs `work` on all threads at the same moment, `rounds` times. Returns the faults.
-    fn at_once(rounds: usize, work: impl Fn(usize) -> Outcome<()> + Sync) -> Vec<String> {
+    fn at_once(rounds: usize, work: impl Fn(usize) -> JailResult<()> + Sync) -> Vec<String> {
         let barrier = Barrier::new(THREADS);
         let thread = || {
             let faults = (0..rounds).filter_map(|round| {

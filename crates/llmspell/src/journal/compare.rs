@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use llmspell_core::effect::{Effect, Entry};
+use llmspell_core::effect::{Effect, JournalEntry};
 use llmspell_core::replay::{Difference, shown};
 use llmspell_core::{Error, Result, Value};
 use serde::Serialize;
@@ -11,7 +11,7 @@ use super::recording::place;
 
 /// A difference between two runs at one effect path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Change {
+pub struct RunDifference {
     /// The effect path, such as `main.2#7`.
     pub at: String,
     /// The operation, such as `models.chat`.
@@ -24,8 +24,8 @@ pub struct Change {
 ///
 /// # Errors
 /// When an error in a run cannot be represented as data.
-pub fn compare(first: &[Entry], second: &[Entry]) -> Result<Vec<Change>> {
-    let mut places: BTreeMap<_, (Option<&Entry>, Option<&Entry>)> = BTreeMap::new();
+pub fn compare(first: &[JournalEntry], second: &[JournalEntry]) -> Result<Vec<RunDifference>> {
+    let mut places: BTreeMap<_, (Option<&JournalEntry>, Option<&JournalEntry>)> = BTreeMap::new();
     for entry in first {
         places.entry(place(&entry.effect.path)).or_default().0 = Some(entry);
     }
@@ -42,12 +42,12 @@ pub fn compare(first: &[Entry], second: &[Entry]) -> Result<Vec<Change>> {
         };
         let Effect { path, ask } = &entry.effect;
         let operation = format!("{}.{}", ask.capability, ask.operation);
-        changes.extend(what.map(|what| Change { at: path.to_string(), operation, what }));
+        changes.extend(what.map(|what| RunDifference { at: path.to_string(), operation, what }));
     }
     Ok(changes)
 }
 
-fn difference(first: &Entry, second: &Entry) -> Result<Option<String>> {
+fn difference(first: &JournalEntry, second: &JournalEntry) -> Result<Option<String>> {
     let (then, now) = (&first.effect.ask, &second.effect.ask);
     if (&then.capability, &then.operation) != (&now.capability, &now.operation) {
         return Ok(Some(format!("was {}.{}", then.capability, then.operation)));
@@ -67,7 +67,7 @@ fn difference(first: &Entry, second: &Entry) -> Result<Option<String>> {
 }
 
 /// Returns the result of an effect, and whether it is an answer or an error.
-fn answer(entry: &Entry) -> Result<Option<(&'static str, Value)>> {
+fn answer(entry: &JournalEntry) -> Result<Option<(&'static str, Value)>> {
     let Some(end) = &entry.end else { return Ok(None) };
     Ok(Some(match &end.answer {
         Ok(value) => ("answer", value.clone()),
@@ -87,7 +87,7 @@ fn told(name: &str, then: &Value, now: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use llmspell_core::effect::{Ask, End};
+    use llmspell_core::effect::{EffectRequest, EffectResult};
     use serde_json::json;
 
     use super::*;
@@ -96,14 +96,14 @@ mod tests {
     fn changes_are_told_place_by_place() {
         let entry =
             |path: &str, operation: &'static str, request: serde_json::Value, answer: serde_json::Value| {
-                let ask = Ask::new("models", operation, &request).unwrap();
+                let ask = EffectRequest::new("models", operation, &request).unwrap();
                 let answer = match answer {
                     serde_json::Value::Null => None,
                     serde_json::Value::Bool(_) => Some(Err(Error::runtime("boom"))),
                     answer => Some(Ok(llmspell_core::to_value(&answer).unwrap())),
                 };
-                let end = answer.map(|answer| End { order: 1, said: 0, answer });
-                Entry { effect: Effect { path: path.parse().unwrap(), ask }, end }
+                let end = answer.map(|answer| EffectResult { order: 1, said: 0, answer });
+                JournalEntry { effect: Effect { path: path.parse().unwrap(), ask }, end }
             };
         let first = [
             entry("main#1", "chat", json!({"model": "a"}), json!({"text": "x"})),

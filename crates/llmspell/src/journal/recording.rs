@@ -17,9 +17,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use indexmap::IndexMap;
-use llmspell_core::effect::{Ask, Effect, EffectPath, End, Entry};
+use llmspell_core::effect::{Effect, EffectPath, EffectRequest, EffectResult, JournalEntry};
 use llmspell_core::replay::Replay;
-use llmspell_core::{Error, Map, Parts, Result, Value, from_value};
+use llmspell_core::{Error, Map, RecordedStream, Result, Value, from_value};
 use serde::{Deserialize, Serialize};
 
 use super::RunInfo;
@@ -37,8 +37,8 @@ const VERSION: u32 = 1;
 /// let file = std::env::temp_dir().join(format!("llmspell-doc-{}.jsonl", std::process::id()));
 /// let spell = Spell::from_source("now.luau", "return time.now()")?;
 /// let runtime = Runtime::builder().build()?;
-/// let first = runtime.cast(spell.clone()).record(&file).start().outcome().await;
-/// let again = runtime.cast(spell).replay(Recording::read(&file)?).start().outcome().await;
+/// let first = runtime.run(spell.clone()).record(&file).start().outcome().await;
+/// let again = runtime.run(spell).replay(Recording::read(&file)?).start().outcome().await;
 /// assert_eq!(again.into_result()?, first.into_result()?);
 /// # std::fs::remove_file(file).unwrap();
 /// # Ok::<(), llmspell::Error>(()) }).unwrap()
@@ -48,7 +48,7 @@ pub struct Recording {
     /// The inputs of the run.
     pub info: RunInfo,
     /// The effects of the run.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<JournalEntry>,
 }
 
 impl Recording {
@@ -74,7 +74,7 @@ impl Recording {
     pub fn parse(text: &str) -> Result<Self> {
         let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         let first = lines.next().map(|(_, line)| line).unwrap_or_default();
-        let head: Head = serde_json::from_str(first).map_err(|_| damaged("it is no recording"))?;
+        let head: RecordingHead = serde_json::from_str(first).map_err(|_| damaged("it is no recording"))?;
         if head.llmspell != VERSION {
             let why = format!("it has version {}, and this llmspell reads {VERSION}", head.llmspell);
             return Err(damaged(&why).hint("use another llmspell, or record it anew"));
@@ -94,7 +94,7 @@ impl Recording {
         let mut out = RecordingText::begin(&self.info)?;
         let mut entries: Vec<_> = self.entries.iter().collect();
         entries.sort_by(|a, b| place(&a.effect.path).cmp(&place(&b.effect.path)));
-        for Entry { effect, end } in entries {
+        for JournalEntry { effect, end } in entries {
             out.effect(effect, end.as_ref())?;
         }
         Ok(out.take())
@@ -107,7 +107,7 @@ impl Recording {
 
 /// The first line of a recording.
 #[derive(Serialize, Deserialize)]
-struct Head {
+struct RecordingHead {
     llmspell: u32,
     #[serde(flatten)]
     info: RunInfo,
@@ -130,7 +130,7 @@ pub(crate) struct RecordingText {
 impl RecordingText {
     /// Writes the first line.
     pub(crate) fn begin(info: &RunInfo) -> Result<Self> {
-        let head = json(&Head { llmspell: VERSION, info: info.clone() })?;
+        let head = json(&RecordingHead { llmspell: VERSION, info: info.clone() })?;
         Ok(Self { text: head + "\n", blobs: HashSet::new() })
     }
 
@@ -140,7 +140,7 @@ impl RecordingText {
     }
 
     /// Writes the start of an effect, with its end if known.
-    pub(crate) fn effect(&mut self, effect: &Effect, end: Option<&End>) -> Result<()> {
+    pub(crate) fn effect(&mut self, effect: &Effect, end: Option<&EffectResult>) -> Result<()> {
         let Effect { path, ask } = effect;
         let request = pack(&ask.request, self)?;
         let (at, operation) =
@@ -159,13 +159,13 @@ impl RecordingText {
     }
 
     /// Writes the end of an effect whose start is written.
-    pub(crate) fn end(&mut self, path: &EffectPath, end: &End) -> Result<()> {
+    pub(crate) fn end(&mut self, path: &EffectPath, end: &EffectResult) -> Result<()> {
         let (at, end) = (json(&path.to_string())?, self.end_fields(end)?);
         let _ = writeln!(self.text, r#"{{"at":{at}{end}}}"#);
         Ok(())
     }
 
-    fn end_fields(&mut self, End { order, said, answer }: &End) -> Result<String> {
+    fn end_fields(&mut self, EffectResult { order, said, answer }: &EffectResult) -> Result<String> {
         let (name, value) = match answer {
             Ok(value) => ("answer", pack_answer(value, self)?),
             Err(error) => ("error", pack_answer(&llmspell_core::to_value(error)?, self)?),
@@ -195,7 +195,7 @@ impl BlobSink for RecordingText {
 struct RecordingReader {
     blobs: Blobs,
     /// The effects, in the order of their first lines.
-    effects: IndexMap<EffectPath, (Entry, Parts)>,
+    effects: IndexMap<EffectPath, (JournalEntry, RecordedStream)>,
 }
 
 impl RecordingReader {
@@ -220,9 +220,9 @@ impl RecordingReader {
             let (capability, operation) = (capability.to_owned().into(), operation.to_owned().into());
             let repeatable = line.get("once") != Some(&Value::Bool(true));
             let request = read(line.swap_remove("request").unwrap_or_default(), &self.blobs)?;
-            let ask = Ask { capability, operation, request, repeatable, if_done: None };
-            let entry = Entry { effect: Effect { path: path.clone(), ask }, end: None };
-            self.effects.insert(path.clone(), (entry, Parts::default()));
+            let ask = EffectRequest { capability, operation, request, repeatable, if_done: None };
+            let entry = JournalEntry { effect: Effect { path: path.clone(), ask }, end: None };
+            self.effects.insert(path.clone(), (entry, RecordedStream::default()));
         }
         let order = number(&line, "order");
         let (entry, parts) = self
@@ -240,17 +240,17 @@ impl RecordingReader {
             (Some(_), Some(_)) => return Err(damaged("an effect has an answer and an error")),
         };
         let said = number(&line, "said").unwrap_or(0);
-        entry.end = order.map(|order| End { order, said, answer });
+        entry.end = order.map(|order| EffectResult { order, said, answer });
         Ok(())
     }
 
-    fn entries(self) -> Vec<Entry> {
-        let whole = |(mut entry, parts): (Entry, Parts)| {
+    fn entries(self) -> Vec<JournalEntry> {
+        let whole = |(mut entry, parts): (JournalEntry, RecordedStream)| {
             // The run was cut off while the answer arrived: a replay delivers what had arrived.
             if entry.end.is_none()
                 && let Some(answer) = parts.clone().arrived()
             {
-                entry.end = Some(End { order: parts.last_order(), said: 0, answer: Ok(answer) });
+                entry.end = Some(EffectResult { order: parts.last_order(), said: 0, answer: Ok(answer) });
                 return entry;
             }
             parts.into_entry(entry)
@@ -276,11 +276,11 @@ mod tests {
 
     #[test]
     fn a_recording_reads_as_it_was_written_and_is_in_the_order_of_the_spell() {
-        let entry = |path: &str, request: Value, end: Option<End>| {
-            let ask = Ask::new("models", "chat", &request).unwrap();
-            Entry { effect: Effect { path: path.parse().unwrap(), ask }, end }
+        let entry = |path: &str, request: Value, end: Option<EffectResult>| {
+            let ask = EffectRequest::new("models", "chat", &request).unwrap();
+            JournalEntry { effect: Effect { path: path.parse().unwrap(), ask }, end }
         };
-        let end = |order, answer| Some(End { order, said: 1, answer });
+        let end = |order, answer| Some(EffectResult { order, said: 1, answer });
         let long = Value::from("x".repeat(2000));
         let recording = Recording {
             info: RunInfo { run_id: "r".into(), spell: "s".into(), ..RunInfo::default() },

@@ -18,14 +18,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use llmspell_core::commit::{CommitPoint, Commits};
-use llmspell_core::effect::{Effect, EffectPath, End, EntryId, Journal, Lookup};
+use llmspell_core::effect::{Effect, EffectPath, EffectResult, EntryId, Journal, Lookup};
 use llmspell_core::replay::Recorded;
 use llmspell_core::{Error, ErrorKind, Outcome, Result, Value};
 use serde::{Deserialize, Serialize};
 
 use super::writer::Queue;
 use crate::spell::SpellModules;
-use crate::store::{Record, StoredRun};
+use crate::store::{JournalRecord, StoredRun};
 
 /// The decision about effects in doubt: effects that are not idempotent and were in progress when their run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -144,7 +144,7 @@ impl RunJournal {
         let Some(modules) = &self.modules else { return Ok(()) };
         let count = modules.count();
         if self.recorded_modules.swap(count, Ordering::Relaxed) < count {
-            self.queue.add_lazily(Record::Modules(modules.all()?), 0)?;
+            self.queue.add_lazily(JournalRecord::Modules(modules.all()?), 0)?;
         }
         Ok(())
     }
@@ -171,7 +171,7 @@ impl RunJournal {
     }
 
     /// Returns the answer of an effect in doubt, unless it is to be repeated.
-    fn decided(&self, effect: &Effect) -> Option<End> {
+    fn decided(&self, effect: &Effect) -> Option<EffectResult> {
         let order = *self.before.in_doubt.get(&effect.path)?;
         let path = &effect.path;
         let interrupted = |what: &str| Err(Error::new(ErrorKind::Interrupted, format!("{path} {what}")));
@@ -183,7 +183,7 @@ impl RunJournal {
                 interrupted("was under way when the run ended: nobody knows whether it happened")
             }
         };
-        Some(End { order, said: 0, answer })
+        Some(EffectResult { order, said: 0, answer })
     }
 }
 
@@ -199,7 +199,7 @@ fn size(value: &Value) -> usize {
         }
 }
 
-fn answer_size(end: &End) -> usize {
+fn answer_size(end: &EffectResult) -> usize {
     end.answer.as_ref().map_or(0, size)
 }
 
@@ -220,7 +220,7 @@ impl Journal for RunJournal {
         }
         if let Some(end) = self.decided(&effect) {
             let bytes = answer_size(&end);
-            let done = Record::Done { effect, began, ended: began, end: end.clone() };
+            let done = JournalRecord::Done { effect, began, ended: began, end: end.clone() };
             self.queue.add(done, bytes)?;
             return Ok(Lookup::Recorded(end));
         }
@@ -228,7 +228,7 @@ impl Journal for RunJournal {
             true => (CommitPoint::REACHED, Some(effect)),
             false => {
                 let bytes = size(&effect.ask.request);
-                (self.queue.add(Record::Started { effect, began }, bytes)?, None)
+                (self.queue.add(JournalRecord::Started { effect, began }, bytes)?, None)
             }
         };
         let entry = self.under_way(OpenEffect { path, began, effect });
@@ -243,22 +243,22 @@ impl Journal for RunJournal {
         };
         if let Some((effect, began)) = start {
             let bytes = size(&effect.ask.request);
-            self.queue.add_lazily(Record::Started { effect, began }, bytes)?;
+            self.queue.add_lazily(JournalRecord::Started { effect, began }, bytes)?;
         }
         let bytes = size(&part);
-        self.queue.add_lazily(Record::Part { path, order, part }, bytes).map(drop)
+        self.queue.add_lazily(JournalRecord::Part { path, order, part }, bytes).map(drop)
     }
 
-    fn finish(&self, entry: EntryId, end: End) -> Result<CommitPoint> {
+    fn finish(&self, entry: EntryId, end: EffectResult) -> Result<CommitPoint> {
         let OpenEffect { path, began, effect } =
             self.open().remove(&entry.0).ok_or_else(|| unknown(entry))?;
         let (ended, mut bytes) = (self.since(), answer_size(&end));
         let record = match effect {
             Some(effect) => {
                 bytes += size(&effect.ask.request);
-                Record::Done { effect, began, ended, end }
+                JournalRecord::Done { effect, began, ended, end }
             }
-            None => Record::Ended { path, ended, end },
+            None => JournalRecord::Ended { path, ended, end },
         };
         self.queue.add(record, bytes)
     }
@@ -269,14 +269,14 @@ impl Journal for RunJournal {
             open.sort_unstable_by_key(|(number, _)| *number);
             for OpenEffect { began, effect, .. } in open.into_iter().map(|(_, open)| open) {
                 if let Some(effect) = effect {
-                    self.queue.add_lazily(Record::Started { effect, began }, 0)?;
+                    self.queue.add_lazily(JournalRecord::Started { effect, began }, 0)?;
                 }
             }
         } else if !self.queue.is_open() {
             return Ok(CommitPoint::REACHED);
         }
         self.record_modules()?;
-        self.queue.add(Record::closed(outcome, said), 0)
+        self.queue.add(JournalRecord::closed(outcome, said), 0)
     }
 
     fn commits(&self) -> Option<Arc<Commits>> {

@@ -19,16 +19,16 @@ use llmspell_core::{Error, ErrorKind, Event, LogEntry, LogLevel, Map, Result};
 use tokio::sync::{Notify, mpsc};
 
 use crate::spell::Spell;
-use crate::store::{Lease, NewRun, Record, RecordSink};
+use crate::store::{JournalRecord, Lease, NewRun, RecordSink};
 
 /// The maximum size of the waiting records of one queue, in bytes. A run that adds more waits for the writer.
 const MOST_WAITING: usize = 4 << 20;
 
 /// A handle to the writer. Cheap to clone. The thread starts with the first record and ends with the last handle.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Writer(Arc<Mutex<Option<mpsc::UnboundedSender<Arc<Queue>>>>>);
+pub(crate) struct JournalWriter(Arc<Mutex<Option<mpsc::UnboundedSender<Arc<Queue>>>>>);
 
-impl Writer {
+impl JournalWriter {
     /// Asks the writer to process a queue.
     fn notify(&self, queue: &Arc<Queue>) -> Result<()> {
         let mut sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -70,19 +70,19 @@ pub enum OnUnavailable {
 /// The records of one run on their way to the store, and the events that must not be shown before them.
 pub(crate) struct Queue {
     store: Arc<dyn RecordSink>,
-    writer: Writer,
+    writer: JournalWriter,
     commits: Arc<Commits>,
     on_unavailable: OnUnavailable,
     /// Receives events that may be shown now.
     listener: Box<dyn Fn(Event) + Send + Sync>,
-    state: Mutex<State>,
+    state: Mutex<WriterState>,
     /// Notified when events have been shown.
     shown: Notify,
 }
 
-struct State {
+struct WriterState {
     run: RunLease,
-    records: Vec<Record>,
+    records: Vec<JournalRecord>,
     bytes: usize,
     /// Waiting events, each with the record that must be durable first.
     events: Vec<(CommitPoint, Event)>,
@@ -104,8 +104,8 @@ enum RunLease {
 }
 
 /// The writer's next action for a queue.
-enum Step {
-    Write(RunLease, Vec<Record>, CommitPoint),
+enum WriterStep {
+    Write(RunLease, Vec<JournalRecord>, CommitPoint),
     Release(Arc<Lease>),
     Nothing,
 }
@@ -114,7 +114,7 @@ impl Queue {
     /// Creates the queue of a new run. The run is created in the store with its first record.
     pub(crate) fn new(
         store: Arc<dyn RecordSink>,
-        writer: Writer,
+        writer: JournalWriter,
         run: NewRun,
         spell: Spell,
         on_unavailable: OnUnavailable,
@@ -126,7 +126,7 @@ impl Queue {
     /// Creates the queue of a resumed run.
     pub(crate) fn claimed(
         store: Arc<dyn RecordSink>,
-        writer: Writer,
+        writer: JournalWriter,
         lease: Lease,
         listener: Box<dyn Fn(Event) + Send + Sync>,
     ) -> Arc<Self> {
@@ -135,12 +135,12 @@ impl Queue {
 
     fn with(
         store: Arc<dyn RecordSink>,
-        writer: Writer,
+        writer: JournalWriter,
         run: RunLease,
         on_unavailable: OnUnavailable,
         listener: Box<dyn Fn(Event) + Send + Sync>,
     ) -> Arc<Self> {
-        let state = State {
+        let state = WriterState {
             run,
             records: Vec::new(),
             bytes: 0,
@@ -164,16 +164,21 @@ impl Queue {
     }
 
     /// Adds a record that nobody waits for. It is written with the next record of [`add`](Self::add).
-    pub(crate) fn add_lazily(self: &Arc<Self>, record: Record, bytes: usize) -> Result<CommitPoint> {
+    pub(crate) fn add_lazily(self: &Arc<Self>, record: JournalRecord, bytes: usize) -> Result<CommitPoint> {
         self.add_record(record, bytes, false)
     }
 
     /// Adds a record and schedules its writing.
-    pub(crate) fn add(self: &Arc<Self>, record: Record, bytes: usize) -> Result<CommitPoint> {
+    pub(crate) fn add(self: &Arc<Self>, record: JournalRecord, bytes: usize) -> Result<CommitPoint> {
         self.add_record(record, bytes, true)
     }
 
-    fn add_record(self: &Arc<Self>, record: Record, bytes: usize, at_once: bool) -> Result<CommitPoint> {
+    fn add_record(
+        self: &Arc<Self>,
+        record: JournalRecord,
+        bytes: usize,
+        at_once: bool,
+    ) -> Result<CommitPoint> {
         let mut state = self.state();
         let is_full = state.bytes > MOST_WAITING;
         if is_full && !matches!(state.run, RunLease::Off) {
@@ -197,7 +202,7 @@ impl Queue {
         Ok(last)
     }
 
-    fn schedule(self: &Arc<Self>, state: &mut State) -> Result<()> {
+    fn schedule(self: &Arc<Self>, state: &mut WriterState) -> Result<()> {
         if !state.is_scheduled {
             self.writer.notify(self)?;
             state.is_scheduled = true;
@@ -206,7 +211,7 @@ impl Queue {
     }
 
     /// Shows an event after all earlier events, once `record` is durable. `record` is written first.
-    pub(crate) fn show(self: &Arc<Self>, event: Event, record: Option<Record>) -> Result<()> {
+    pub(crate) fn show(self: &Arc<Self>, event: Event, record: Option<JournalRecord>) -> Result<()> {
         let after = match record {
             Some(record) => self.add(record, 0)?,
             None => CommitPoint::REACHED,
@@ -235,7 +240,7 @@ impl Queue {
     async fn write(self: Arc<Self>) {
         loop {
             match self.next_step() {
-                Step::Write(run, records, point) => {
+                WriterStep::Write(run, records, point) => {
                     let appended = self.append(run, &records).await;
                     self.show_until(point);
                     match appended {
@@ -243,29 +248,29 @@ impl Queue {
                         Err(error) => self.commits.fail(error),
                     }
                 }
-                Step::Release(lease) => {
+                WriterStep::Release(lease) => {
                     // If this fails, the run counts as owned until this process ends.
                     let _ = self.store.release(&lease).await;
                     return;
                 }
-                Step::Nothing => return,
+                WriterStep::Nothing => return,
             }
         }
     }
 
-    fn next_step(&self) -> Step {
+    fn next_step(&self) -> WriterStep {
         let mut state = self.state();
         if !state.records.is_empty() {
             state.bytes = 0;
-            return Step::Write(state.run.clone(), std::mem::take(&mut state.records), state.last);
+            return WriterStep::Write(state.run.clone(), std::mem::take(&mut state.records), state.last);
         }
         state.is_scheduled = false;
         match state.is_abandoned {
             true => match std::mem::replace(&mut state.run, RunLease::Off) {
-                RunLease::Owned(lease) => Step::Release(lease),
-                RunLease::New(_) | RunLease::Off => Step::Nothing,
+                RunLease::Owned(lease) => WriterStep::Release(lease),
+                RunLease::New(_) | RunLease::Off => WriterStep::Nothing,
             },
-            false => Step::Nothing,
+            false => WriterStep::Nothing,
         }
     }
 
@@ -279,7 +284,7 @@ impl Queue {
         self.shown.notify_waiters();
     }
 
-    async fn append(&self, run: RunLease, records: &[Record]) -> Result<()> {
+    async fn append(&self, run: RunLease, records: &[JournalRecord]) -> Result<()> {
         let lease = match run {
             RunLease::Owned(lease) => lease,
             RunLease::Off => return Ok(()),
@@ -317,7 +322,7 @@ impl Queue {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, WriterState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

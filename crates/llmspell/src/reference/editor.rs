@@ -1,8 +1,8 @@
 //! The files that an editor needs for completion and type checks in spells.
 
-use llmspell_core::Furniture;
+use llmspell_core::PreludeDocs;
 use llmspell_core::bridge::Bridge;
-use llmspell_core::furniture::Written;
+use llmspell_core::prelude_docs::TypeSyntax;
 
 use super::types;
 
@@ -50,20 +50,21 @@ pub struct EditorFile {
 /// assert_eq!(paths, ["types/llmspell.d.luau", "types/llmspell.d.ts", ".luaurc", "tsconfig.json"]);
 /// ```
 #[must_use]
-pub fn editor_files(bridges: &[Bridge], furniture: &[&Furniture]) -> Vec<EditorFile> {
+pub fn editor_files(bridges: &[Bridge], prelude_docs: &[&PreludeDocs]) -> Vec<EditorFile> {
     let generated =
-        types(bridges, furniture).map(|(path, text)| EditorFile { path, text, is_generated: true });
-    let configured = [(".luaurc", luaurc(bridges, furniture)), ("tsconfig.json", TSCONFIG.to_owned())]
+        types(bridges, prelude_docs).map(|(path, text)| EditorFile { path, text, is_generated: true });
+    let configured = [(".luaurc", luaurc(bridges, prelude_docs)), ("tsconfig.json", TSCONFIG.to_owned())]
         .map(|(path, text)| EditorFile { path: path.to_owned(), text, is_generated: false });
     generated.into_iter().chain(configured).collect()
 }
 
 /// Returns the content of `.luaurc`. It names the globals, for tools that do not read the type file and would report
 /// them as unknown.
-fn luaurc(bridges: &[Bridge], furniture: &[&Furniture]) -> String {
+fn luaurc(bridges: &[Bridge], prelude_docs: &[&PreludeDocs]) -> String {
     let bridges = bridges.iter().map(|bridge| bridge.name);
-    let furniture = furniture.iter().filter(|piece| piece.written == Written::Luau).map(|piece| piece.name);
+    let prelude_docs =
+        prelude_docs.iter().filter(|piece| piece.written == TypeSyntax::Luau).map(|piece| piece.name);
     let globals: Vec<String> =
-        bridges.chain(furniture).chain(GLOBALS).map(|name| format!("\"{name}\"")).collect();
+        bridges.chain(prelude_docs).chain(GLOBALS).map(|name| format!("\"{name}\"")).collect();
     format!("{{\n    \"languageMode\": \"nonstrict\",\n    \"globals\": [{}]\n}}\n", globals.join(", "))
 }

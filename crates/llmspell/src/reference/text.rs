@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use llmspell_core::bridge::{Bridge, Field, Method};
-use llmspell_core::furniture::{Function, Kind, Written};
-use llmspell_core::{Class, Error, ErrorKind, Furniture, Result};
+use llmspell_core::prelude_docs::{ClassDoc, FunctionDoc, TypeSyntax};
+use llmspell_core::{Class, Error, ErrorKind, PreludeDocs, Result};
 
-use super::types::{Named, Shape, Types};
+use super::types::{NamedType, TypeShape, TypeWriter};
 use super::{constant, function_signature, method_path, remarks, signature, summary};
 
 const WIDTH: usize = 80;
@@ -17,10 +17,10 @@ enum Topic<'a> {
     Constant(&'a Field),
     Method(&'a Method),
     Class(&'a Class),
-    Type(Named),
-    Furniture(&'a Furniture),
-    Kind(&'a Kind, Written),
-    Function(&'a Function, Written),
+    Type(NamedType),
+    Prelude(&'a PreludeDocs),
+    Kind(&'a ClassDoc, TypeSyntax),
+    Function(&'a FunctionDoc, TypeSyntax),
 }
 
 /// Returns the documentation of `query`: a bridge (`llm`), a method (`llm.chat`), an object (`llm.Conversation`), one
@@ -35,14 +35,14 @@ enum Topic<'a> {
 ///
 /// # Errors
 /// When nothing has that name; the error names near ones.
-pub fn text(bridges: &[Bridge], furniture: &[&Furniture], query: Option<&str>) -> Result<String> {
+pub fn text(bridges: &[Bridge], prelude_docs: &[&PreludeDocs], query: Option<&str>) -> Result<String> {
     let Some(query) = query else {
         let bridges = bridges.iter().map(|bridge| (bridge.name.to_owned(), bridge.doc));
-        let furniture = in_order(furniture).into_iter().map(|piece| (piece.name.to_owned(), piece.doc));
-        return Ok(list(&bridges.chain(furniture).collect::<Vec<_>>()));
+        let prelude_docs = in_order(prelude_docs).into_iter().map(|piece| (piece.name.to_owned(), piece.doc));
+        return Ok(list(&bridges.chain(prelude_docs).collect::<Vec<_>>()));
     };
-    let of_furniture = in_order(furniture).into_iter().flat_map(furniture_topics);
-    let topics: Vec<(String, Topic<'_>)> = bridges.iter().flat_map(topics).chain(of_furniture).collect();
+    let of_preludes = in_order(prelude_docs).into_iter().flat_map(prelude_topics);
+    let topics: Vec<(String, Topic<'_>)> = bridges.iter().flat_map(topics).chain(of_preludes).collect();
     // `llm.conversation` is a function and `llm.Conversation` is its result: try the exact name first.
     let exact = topics.iter().find(|(name, _)| name == query);
     let wanted = plain(query);
@@ -58,9 +58,9 @@ pub fn text(bridges: &[Bridge], furniture: &[&Furniture], query: Option<&str>) -
 }
 
 /// Returns the globals of Luau before those of JavaScript, whatever the order of the engines.
-fn in_order<'a>(furniture: &[&'a Furniture]) -> Vec<&'a Furniture> {
-    let of = |written| furniture.iter().copied().filter(move |piece| piece.written == written);
-    of(Written::Luau).chain(of(Written::TypeScript)).collect()
+fn in_order<'a>(prelude_docs: &[&'a PreludeDocs]) -> Vec<&'a PreludeDocs> {
+    let of = |written| prelude_docs.iter().copied().filter(move |piece| piece.written == written);
+    of(TypeSyntax::Luau).chain(of(TypeSyntax::TypeScript)).collect()
 }
 
 /// Normalizes a name for comparison: case, underscores and the kind of separator are ignored, so `llm.streamChat` is
@@ -88,8 +88,8 @@ fn topics(bridge: &Bridge) -> Vec<(String, Topic<'_>)> {
     topics
 }
 
-fn furniture_topics(piece: &Furniture) -> Vec<(String, Topic<'_>)> {
-    let mut topics = vec![(piece.name.to_owned(), Topic::Furniture(piece))];
+fn prelude_topics(piece: &PreludeDocs) -> Vec<(String, Topic<'_>)> {
+    let mut topics = vec![(piece.name.to_owned(), Topic::Prelude(piece))];
     let functions = piece.functions.iter();
     topics.extend(
         functions.map(|function| (piece.path(function.name), Topic::Function(function, piece.written))),
@@ -104,8 +104,8 @@ fn furniture_topics(piece: &Furniture) -> Vec<(String, Topic<'_>)> {
     topics
 }
 
-fn types_of(bridge: &Bridge) -> Vec<Named> {
-    let mut types = Types::new();
+fn types_of(bridge: &Bridge) -> Vec<NamedType> {
+    let mut types = TypeWriter::new();
     let of_classes = bridge.classes.iter().flat_map(|class| &class.methods);
     for method in bridge.methods.iter().chain(of_classes) {
         signature("", method, &mut types, WIDTH);
@@ -139,7 +139,7 @@ fn unknown<'a>(query: &str, names: impl Iterator<Item = &'a str>) -> Error {
 }
 
 fn page(name: &str, topic: &Topic<'_>) -> String {
-    let mut types = Types::new();
+    let mut types = TypeWriter::new();
     match topic {
         Topic::Bridge(bridge) => {
             let constants =
@@ -165,7 +165,7 @@ fn page(name: &str, topic: &Topic<'_>) -> String {
             page
         }
         Topic::Type(named) => describe(named),
-        Topic::Furniture(piece) => {
+        Topic::Prelude(piece) => {
             let functions = piece.functions.iter().map(|function| (piece.path(function.name), function.doc));
             let classes = piece.classes.iter().map(|class| (piece.path(class.name), class.doc));
             entry(name, piece.doc, &functions.chain(classes).collect::<Vec<_>>())
@@ -206,18 +206,18 @@ fn list(entries: &[(String, &str)]) -> String {
     out
 }
 
-fn describe(named: &Named) -> String {
+fn describe(named: &NamedType) -> String {
     let mut out = format!("{}\n", named.name);
     out.push_str(&wrapped(&named.doc, 4));
     match &named.shape {
-        Shape::Record(parts) | Shape::Words(parts) => {
+        TypeShape::Record(parts) | TypeShape::Words(parts) => {
             for part in parts {
                 let colon = if part.ty.is_empty() { "" } else { ": " };
                 let _ = writeln!(out, "    {}{colon}{}", part.name, part.ty);
                 out.push_str(&wrapped(&part.doc, 8));
             }
         }
-        Shape::Other(ty) => {
+        TypeShape::Other(ty) => {
             let _ = writeln!(out, "    {ty}");
         }
     }

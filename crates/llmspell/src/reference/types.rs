@@ -14,14 +14,14 @@ use serde_json::Value as Json;
 
 /// The language in which types are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Language {
+pub(super) enum TypeLanguage {
     Luau,
     TypeScript,
 }
 
 /// Writes types, and collects the named types that they refer to.
-pub(super) struct Types {
-    language: Language,
+pub(super) struct TypeWriter {
+    language: TypeLanguage,
     /// The schemas of arguments, in which fields with a default are optional.
     taken: SchemaGenerator,
     /// The schemas of results, in which fields that are always present are required.
@@ -29,36 +29,36 @@ pub(super) struct Types {
 }
 
 /// A named type.
-pub(super) struct Named {
+pub(super) struct NamedType {
     pub(super) name: String,
     pub(super) doc: String,
-    pub(super) shape: Shape,
+    pub(super) shape: TypeShape,
 }
 
-pub(super) enum Shape {
+pub(super) enum TypeShape {
     /// A table with these fields.
-    Record(Vec<Part>),
+    Record(Vec<TypePart>),
     /// One of these string literals.
-    Words(Vec<Part>),
+    Words(Vec<TypePart>),
     /// Any other type, in the language's syntax.
     Other(String),
 }
 
 /// A field of a record, or one string literal of a set.
-pub(super) struct Part {
+pub(super) struct TypePart {
     pub(super) name: String,
     pub(super) ty: String,
     pub(super) doc: String,
 }
 
-impl Types {
+impl TypeWriter {
     /// Creates a writer of Luau types.
     pub(super) fn new() -> Self {
-        Self::of(Language::Luau)
+        Self::of(TypeLanguage::Luau)
     }
 
     /// Creates a writer of types in this language.
-    pub(super) fn of(language: Language) -> Self {
+    pub(super) fn of(language: TypeLanguage) -> Self {
         Self {
             language,
             taken: SchemaSettings::default().into_generator(),
@@ -108,7 +108,7 @@ impl Types {
 
     /// Returns the named types that were collected, sorted by name. For a type that is used both ways, fields that may
     /// be omitted from arguments are optional.
-    pub(super) fn named(&self) -> Vec<Named> {
+    pub(super) fn named(&self) -> Vec<NamedType> {
         let given = self.given.definitions();
         let mut schemas: BTreeMap<&String, &Json> = given.iter().collect();
         schemas.extend(self.taken.definitions());
@@ -122,30 +122,30 @@ impl Types {
 /// The syntax in which a type is written.
 #[derive(Debug, Clone, Copy)]
 struct Style {
-    language: Language,
+    language: TypeLanguage,
     /// Whether it is the type of an argument, whose fields have camel-case names in JavaScript.
     is_taken: bool,
 }
 
 impl Style {
     fn is_luau(self) -> bool {
-        self.language == Language::Luau
+        self.language == TypeLanguage::Luau
     }
 }
 
-fn named(name: &str, schema: &Json, style: Style) -> Named {
-    let words: Option<Vec<Part>> = list(schema, "oneOf")
-        .map(|word| Some(Part { name: quoted(word.get("const")?), ty: String::new(), doc: doc(word) }))
+fn named(name: &str, schema: &Json, style: Style) -> NamedType {
+    let words: Option<Vec<TypePart>> = list(schema, "oneOf")
+        .map(|word| Some(TypePart { name: quoted(word.get("const")?), ty: String::new(), doc: doc(word) }))
         .collect();
     let shape = match words {
-        Some(words) if !words.is_empty() => Shape::Words(words),
-        _ if schema.get("properties").is_some() => Shape::Record(fields(schema, style)),
-        _ => Shape::Other(Type::of(schema, style).text()),
+        Some(words) if !words.is_empty() => TypeShape::Words(words),
+        _ if schema.get("properties").is_some() => TypeShape::Record(fields(schema, style)),
+        _ => TypeShape::Other(Type::of(schema, style).text()),
     };
-    Named { name: name.to_owned(), doc: doc(schema), shape }
+    NamedType { name: name.to_owned(), doc: doc(schema), shape }
 }
 
-fn fields(schema: &Json, style: Style) -> Vec<Part> {
+fn fields(schema: &Json, style: Style) -> Vec<TypePart> {
     let required: Vec<&str> = list(schema, "required").filter_map(Json::as_str).collect();
     let properties = schema.get("properties").and_then(Json::as_object).into_iter().flatten();
     properties
@@ -154,11 +154,11 @@ fn fields(schema: &Json, style: Style) -> Vec<Part> {
             let left_out = !required.contains(&name.as_str());
             if style.is_luau() {
                 ty.optional |= left_out;
-                return Part { name: name.clone(), ty: ty.text(), doc: doc(schema) };
+                return TypePart { name: name.clone(), ty: ty.text(), doc: doc(schema) };
             }
             let name = if style.is_taken { super::camel_case(name) } else { name.clone() };
             let mark = if left_out { "?" } else { "" };
-            Part { name: format!("{name}{mark}"), ty: ty.text(), doc: doc(schema) }
+            TypePart { name: format!("{name}{mark}"), ty: ty.text(), doc: doc(schema) }
         })
         .collect()
 }
@@ -310,7 +310,7 @@ mod tests {
 
     use super::*;
 
-    const LUAU: Style = Style { language: Language::Luau, is_taken: true };
+    const LUAU: Style = Style { language: TypeLanguage::Luau, is_taken: true };
 
     #[test]
     fn each_schema_has_a_luau_type() {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use llmspell_core::Class;
 use llmspell_core::bridge::{Bridge, Method};
 
-use super::types::{Language, Named, Shape, Types};
+use super::types::{NamedType, TypeLanguage, TypeShape, TypeWriter};
 use super::{REGENERATE, camel_case, summary};
 
 /// The globals that exist without any bridge.
@@ -23,7 +23,7 @@ const RESERVED: [&str; 6] = ["default", "delete", "function", "in", "new", "with
 /// The types are in a namespace, so that they do not collide with types of the language or of the web.
 #[must_use]
 pub fn typescript_types(bridges: &[Bridge]) -> String {
-    let mut types = Types::of(Language::TypeScript);
+    let mut types = TypeWriter::of(TypeLanguage::TypeScript);
     let mut declared = String::new();
     for bridge in bridges {
         for class in &bridge.classes {
@@ -56,11 +56,11 @@ fn comment(out: &mut String, indent: &str, doc: &str) {
     }
 }
 
-fn export(out: &mut String, named: &Named) {
+fn export(out: &mut String, named: &NamedType) {
     out.push('\n');
     comment(out, "    ", &named.doc);
     match &named.shape {
-        Shape::Record(fields) => {
+        TypeShape::Record(fields) => {
             let _ = writeln!(out, "    interface {} {{", named.name);
             for field in fields {
                 comment(out, "        ", &field.doc);
@@ -68,17 +68,17 @@ fn export(out: &mut String, named: &Named) {
             }
             out.push_str("    }\n");
         }
-        Shape::Words(words) => {
+        TypeShape::Words(words) => {
             let words: Vec<&str> = words.iter().map(|word| word.name.as_str()).collect();
             let _ = writeln!(out, "    type {} = {};", named.name, words.join(" | "));
         }
-        Shape::Other(ty) => {
+        TypeShape::Other(ty) => {
             let _ = writeln!(out, "    type {} = {ty};", named.name);
         }
     }
 }
 
-fn declare_class(out: &mut String, class: &Class, types: &mut Types) {
+fn declare_class(out: &mut String, class: &Class, types: &mut TypeWriter) {
     out.push('\n');
     comment(out, "    ", summary(class.doc));
     let items = class.items.as_ref().and_then(|items| items.next.returns);
@@ -98,7 +98,7 @@ fn declare_class(out: &mut String, class: &Class, types: &mut Types) {
     out.push_str("    }\n");
 }
 
-fn declare_bridge(out: &mut String, bridge: &Bridge, types: &mut Types) {
+fn declare_bridge(out: &mut String, bridge: &Bridge, types: &mut TypeWriter) {
     out.push('\n');
     comment(out, "    ", summary(bridge.doc));
     let _ = writeln!(out, "    const {}: {{", bridge.name);
@@ -118,7 +118,7 @@ fn declare_bridge(out: &mut String, bridge: &Bridge, types: &mut Types) {
 }
 
 /// Declares a method, such as `chat(prompt: string, options?: ChatOptions): Promise<string>;`.
-fn declare_method(out: &mut String, method: &Method, types: &mut Types) {
+fn declare_method(out: &mut String, method: &Method, types: &mut TypeWriter) {
     comment(out, "        ", summary(method.doc));
     let parts: Vec<_> = method.params.iter().map(|param| (param, types.taken_part(param.schema))).collect();
     // Only trailing parameters can be marked with `?`. An optional parameter before a required one accepts `undefined`

@@ -90,7 +90,7 @@ const LATER: [&str; 5] = ["license", "tags", "homepage", "returns", "capabilitie
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Written {
+struct ManifestFile {
     name: Option<String>,
     version: Option<Value>,
     description: Option<String>,
@@ -141,7 +141,7 @@ impl Manifest {
             .chain(map.get("capabilities").and_then(asked::warning))
             .collect();
         map.retain(|key, _| READ.contains(&key.as_str()));
-        let written: Written = from_value(Value::Map(map)).map_err(as_config)?;
+        let written: ManifestFile = from_value(Value::Map(map)).map_err(as_config)?;
         let permissions = Permissions::from(written.permissions);
         asked::check(&permissions)?;
         let mut limits = limits(written.limits)?;

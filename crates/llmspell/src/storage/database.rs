@@ -5,14 +5,14 @@ use std::path::Path;
 use llmspell_core::{Error, ErrorKind, Result};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use crate::database::Kind;
+use crate::database::DatabaseKind;
 
 /// The quota in bytes, for keys, values and files together.
 const MAX_BYTES: i64 = 64 << 20;
 /// The quota for the number of keys, files and folders.
 const MAX_ENTRIES: i64 = 10_000;
 
-const STORAGE: Kind = Kind {
+const STORAGE: DatabaseKind = DatabaseKind {
     name: "the spell's storage",
     // `LMSP`.
     application: 0x4C4D_5350,
@@ -74,16 +74,16 @@ impl Database {
     }
 
     /// Begins a write transaction, which excludes all other writers. It is rolled back unless it is committed.
-    pub(super) fn change(&mut self) -> Result<Change<'_>> {
-        self.0.transaction_with_behavior(TransactionBehavior::Immediate).map(Change).map_err(failed)
+    pub(super) fn change(&mut self) -> Result<WriteTransaction<'_>> {
+        self.0.transaction_with_behavior(TransactionBehavior::Immediate).map(WriteTransaction).map_err(failed)
     }
 }
 
 /// A write transaction.
 #[derive(Debug)]
-pub(super) struct Change<'a>(Transaction<'a>);
+pub(super) struct WriteTransaction<'a>(Transaction<'a>);
 
-impl Change<'_> {
+impl WriteTransaction<'_> {
     /// Whether a key has this value; `None` means that the key is missing.
     pub(super) fn is(&self, key: &str, value: Option<&str>) -> Result<bool> {
         let mut statement =

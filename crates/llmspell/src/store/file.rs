@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use futures_util::future::BoxFuture;
 use llmspell_core::{Error, ErrorKind, Result};
 
-use super::{Lease, NewRun, Record, RecordSink, fenced};
+use super::{JournalRecord, Lease, NewRun, RecordSink, fenced};
 use crate::journal::Recording;
 use crate::journal::recording::RecordingText;
 
@@ -61,7 +61,7 @@ impl RecordingFile {
         Ok(lease)
     }
 
-    fn append_records(&self, lease: &Lease, records: &[Record]) -> Result<()> {
+    fn append_records(&self, lease: &Lease, records: &[JournalRecord]) -> Result<()> {
         let mut open = self.open();
         let Some(recording) = open.as_mut().filter(|open| open.run_id == lease.run_id) else {
             return Err(fenced(lease));
@@ -70,12 +70,12 @@ impl RecordingFile {
         let mut is_closed = false;
         for record in records {
             match record {
-                Record::Started { effect, .. } => text.effect(effect, None)?,
-                Record::Part { path, order, part } => text.part(path, *order, part)?,
-                Record::Ended { path, end, .. } => text.end(path, end)?,
-                Record::Done { effect, end, .. } => text.effect(effect, Some(end))?,
-                Record::Modules(_) | Record::Lines(_) => {}
-                Record::Closed { .. } => is_closed = true,
+                JournalRecord::Started { effect, .. } => text.effect(effect, None)?,
+                JournalRecord::Part { path, order, part } => text.part(path, *order, part)?,
+                JournalRecord::Ended { path, end, .. } => text.end(path, end)?,
+                JournalRecord::Done { effect, end, .. } => text.effect(effect, Some(end))?,
+                JournalRecord::Modules(_) | JournalRecord::Lines(_) => {}
+                JournalRecord::Closed { .. } => is_closed = true,
             }
         }
         recording.partial.write_all(text.take().as_bytes()).map_err(|error| self.failed(error))?;
@@ -109,7 +109,7 @@ impl RecordSink for RecordingFile {
         Box::pin(async move { self.create_run(run) })
     }
 
-    fn append<'a>(&'a self, lease: &'a Lease, records: &'a [Record]) -> BoxFuture<'a, Result<()>> {
+    fn append<'a>(&'a self, lease: &'a Lease, records: &'a [JournalRecord]) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move { self.append_records(lease, records) })
     }
 

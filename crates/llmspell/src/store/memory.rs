@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
 use llmspell_core::cache::Cache;
-use llmspell_core::effect::{Effect, EffectPath, End, Entry};
-use llmspell_core::{Error, ErrorKind, Parts, Result, Value};
+use llmspell_core::effect::{Effect, EffectPath, EffectResult, JournalEntry};
+use llmspell_core::{Error, ErrorKind, RecordedStream, Result, Value};
 
 use super::{
-    Claim, Lease, NewRun, Record, RecordSink, RunList, RunState, RunStore, RunSummary, StoredEffect,
+    Claim, JournalRecord, Lease, NewRun, RecordSink, RunList, RunState, RunStore, RunSummary, StoredEffect,
     StoredRun, fenced, no_such_run, owned,
 };
 
@@ -75,30 +75,30 @@ impl MemoryRun {
         }
     }
 
-    fn add(&mut self, record: &Record) {
+    fn add(&mut self, record: &JournalRecord) {
         match record {
-            Record::Started { effect, began } => self.put(effect, *began, None),
-            Record::Part { path, order, part } => {
+            JournalRecord::Started { effect, began } => self.put(effect, *began, None),
+            JournalRecord::Part { path, order, part } => {
                 if let Some(effect) = self.effect(path) {
                     effect.parts.push(*order, part.clone());
                 }
             }
-            Record::Ended { path, ended, end } => {
+            JournalRecord::Ended { path, ended, end } => {
                 if let Some(effect) = self.effect(path) {
                     effect.took = Some(ended.saturating_sub(effect.began));
                     effect.entry.end = Some(end.clone());
                 }
             }
-            Record::Done { effect, began, ended, end } => {
+            JournalRecord::Done { effect, began, ended, end } => {
                 self.put(effect, *began, Some((*ended, end.clone())))
             }
-            Record::Modules(modules) => {
+            JournalRecord::Modules(modules) => {
                 for (path, digest) in modules {
                     self.new.info.modules.entry(path.clone()).or_insert_with(|| digest.clone());
                 }
             }
-            Record::Lines(lines) => self.lines = *lines,
-            Record::Closed { at, error, usage, model_calls, lines } => {
+            JournalRecord::Lines(lines) => self.lines = *lines,
+            JournalRecord::Closed { at, error, usage, model_calls, lines } => {
                 (self.ended, self.is_owned) = (Some(*at), false);
                 self.error.clone_from(error);
                 (self.usage, self.model_calls) = (Some(usage.clone()), *model_calls);
@@ -107,13 +107,13 @@ impl MemoryRun {
         }
     }
 
-    fn put(&mut self, effect: &Effect, began: Duration, end: Option<(Duration, End)>) {
+    fn put(&mut self, effect: &Effect, began: Duration, end: Option<(Duration, EffectResult)>) {
         let (took, end) = match end {
             Some((ended, end)) => (Some(ended.saturating_sub(began)), Some(end)),
             None => (None, None),
         };
-        let entry = Entry { effect: effect.clone(), end };
-        let stored = StoredEffect { entry, parts: Parts::default(), began, took };
+        let entry = JournalEntry { effect: effect.clone(), end };
+        let stored = StoredEffect { entry, parts: RecordedStream::default(), began, took };
         match self.effect(&effect.path) {
             Some(known) => *known = stored,
             None => {
@@ -176,7 +176,7 @@ impl RecordSink for MemoryStore {
         })
     }
 
-    fn append<'a>(&'a self, lease: &'a Lease, records: &'a [Record]) -> BoxFuture<'a, Result<()>> {
+    fn append<'a>(&'a self, lease: &'a Lease, records: &'a [JournalRecord]) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let mut runs = self.runs();
             let run = runs.get_mut(&lease.run_id).filter(|run| run.epoch == lease.epoch);

@@ -24,14 +24,14 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use self::owner::{Owner, is_alive};
 use self::rows::{SUMMARY, StoredRow, lossy_id};
 use super::{
-    Claim, DamagedRun, JOURNAL_FORMAT, Lease, NewRun, Record, RecordSink, RunList, RunStore, StoredRun,
-    no_such_run, owned,
+    Claim, DamagedRun, JOURNAL_FORMAT, JournalRecord, Lease, NewRun, RecordSink, RunList, RunStore,
+    StoredRun, no_such_run, owned,
 };
-use crate::database::Kind;
+use crate::database::DatabaseKind;
 use crate::journal::blobs::{damaged, json};
 
 /// Times of runs are milliseconds since 1970. Times of effects are microseconds since the start of the run.
-const JOURNAL: Kind = Kind {
+const JOURNAL: DatabaseKind = DatabaseKind {
     name: "the journal of runs",
     // `LMSJ`.
     application: 0x4C4D_534A,
@@ -119,10 +119,10 @@ const BLOB_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A run store in a local folder. Cheap to clone. Nothing is opened or created before it is needed.
 #[derive(Debug, Clone)]
-pub struct SqliteStore(Arc<Inner>);
+pub struct SqliteStore(Arc<SqliteInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct SqliteInner {
     folder: PathBuf,
     database: Mutex<Option<Connection>>,
     owner: OnceLock<Owner>,
@@ -132,7 +132,11 @@ impl SqliteStore {
     /// Returns the store in this folder, an absolute path. The folder is created with the first run.
     #[must_use]
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
-        Self(Arc::new(Inner { folder: folder.into(), database: Mutex::default(), owner: OnceLock::new() }))
+        Self(Arc::new(SqliteInner {
+            folder: folder.into(),
+            database: Mutex::default(),
+            owner: OnceLock::new(),
+        }))
     }
 
     /// Reads the database, if it exists.
@@ -346,7 +350,7 @@ impl RecordSink for SqliteStore {
         Box::pin(async move { self.create_run(run) })
     }
 
-    fn append<'a>(&'a self, lease: &'a Lease, records: &'a [Record]) -> BoxFuture<'a, Result<()>> {
+    fn append<'a>(&'a self, lease: &'a Lease, records: &'a [JournalRecord]) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move { self.append_records(lease, records) })
     }
 

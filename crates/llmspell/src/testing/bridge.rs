@@ -13,7 +13,7 @@ use llmspell_macros::bridge;
 pub mod test {
     use llmspell_core::{Callback, Context, Map, Result, Value};
 
-    use super::{Course, RunOptions, RunResult, raised, same};
+    use super::{RunOptions, RunResult, TestFile, raised, same};
 
     /// Adds a case: a name that says what is shown, and a function that shows it.
     ///
@@ -33,7 +33,7 @@ pub mod test {
     /// end
     /// ```
     pub fn case(cx: &Context, name: String, run: Callback) -> Result<()> {
-        Course::of(cx)?.add(cx, name, Some(run))
+        TestFile::of(cx)?.add(cx, name, Some(run))
     }
 
     /// Adds a case that is not run, and is counted as skipped.
@@ -45,7 +45,7 @@ pub mod test {
     /// ```
     pub fn skip(cx: &Context, name: String, run: Option<Callback>) -> Result<()> {
         drop(run);
-        Course::of(cx)?.add(cx, name, None)
+        TestFile::of(cx)?.add(cx, name, None)
     }
 
     /// Runs the spell with these parameters, and returns the result.
@@ -74,8 +74,8 @@ pub mod test {
     /// end)
     /// ```
     pub async fn run(cx: Context, params: Option<Map>, options: Option<RunOptions>) -> Result<RunResult> {
-        let course = Course::of(&cx)?;
-        let run = super::super::run::run(&course, params.unwrap_or_default(), options.unwrap_or_default());
+        let test_file = TestFile::of(&cx)?;
+        let run = super::super::run::run(&test_file, params.unwrap_or_default(), options.unwrap_or_default());
         run.await.map_err(raised)
     }
 
@@ -131,14 +131,14 @@ pub mod test {
     /// end)
     /// ```
     pub fn snapshot(cx: &Context, value: Value) -> Result<()> {
-        Course::of(cx)?.snapshot(&value).map_err(raised)
+        TestFile::of(cx)?.snapshot(&value).map_err(raised)
     }
 }
 
-use super::course::Course;
 use super::options::RunOptions;
 use super::run::RunResult;
 use super::same;
+use super::test_file::TestFile;
 
 /// Makes every error fail the case: it is raised, where other bridges would return it to the script.
 fn raised(error: Error) -> Error {

@@ -14,28 +14,28 @@ use llmspell_llm::Client;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::course::{Course, World};
 use super::files;
 use super::options::RunOptions;
-use super::staged::Staged;
-use super::world::{Misses, Nobody, ScriptedModels, ScriptedWeb};
+use super::test_file::{Sandbox, TestFile};
+use super::test_journal::TestJournal;
+use super::world::{OfflineWorld, ScriptedModels, ScriptedWeb, UnmatchedRequests};
 use crate::journal::{Recording, RunInfo};
-use crate::run::Stage;
+use crate::run::TestWorld;
 use crate::spell::Spell;
 
 /// The run id of every run in a test. A random id could get into prompts and make them differ from the recording.
 pub(super) const RUN_ID: &str = "test";
 
-impl Stage {
-    /// Creates a stage without models, network and user input.
+impl TestWorld {
+    /// Creates a test world without models, network and user input.
     ///
     /// # Errors
     /// When the client of models cannot be built.
     pub(super) fn empty(folder: &Path) -> Result<Self> {
         Ok(Self {
             models: Arc::new(Client::builder().build()?),
-            console: Arc::new(Nobody),
-            net: Arc::new(Nobody),
+            console: Arc::new(OfflineWorld),
+            net: Arc::new(OfflineWorld),
             folder: folder.to_owned(),
             storage: PathBuf::new(),
         })
@@ -156,17 +156,17 @@ impl From<Outcome> for RunResult {
 ///
 /// # Errors
 /// When the run asks for something that neither the test nor the recording answers, or for less than they do.
-pub(super) async fn run(course: &Course, params: Map, options: RunOptions) -> Result<RunResult> {
-    let (file, world) = course.next_run()?;
-    if let Some(world) = world {
-        record(course, &file, &world, params.clone(), options.clone()).await?;
+pub(super) async fn run(test_file: &TestFile, params: Map, options: RunOptions) -> Result<RunResult> {
+    let (file, sandbox) = test_file.next_run()?;
+    if let Some(sandbox) = sandbox {
+        record(test_file, &file, &sandbox, params.clone(), options.clone()).await?;
     }
     // Also replay what was just recorded. This checks the recording, and makes the result the same as in later replays.
-    replay(course, &file, params, options).await
+    replay(test_file, &file, params, options).await
 }
 
-async fn replay(course: &Course, file: &str, params: Map, options: RunOptions) -> Result<RunResult> {
-    let setup = &course.setup;
+async fn replay(test_file: &TestFile, file: &str, params: Map, options: RunOptions) -> Result<RunResult> {
+    let setup = &test_file.setup;
     let recording = match files::read(&setup.folder.dir, file)? {
         Some(text) => {
             Some(Recording::parse(&text).map_err(|error| error.prefixed(format_args!("{file}: ")))?)
@@ -179,19 +179,25 @@ async fn replay(course: &Course, file: &str, params: Map, options: RunOptions) -
         // Without a recording there are no live effects that a permission could allow.
         None => setup.spell.asked().clone(),
     };
-    let journal = Arc::new(Staged::replay(entries, file, &options)?);
-    let stage = Stage::empty(&setup.root)?;
+    let journal = Arc::new(TestJournal::replay(entries, file, &options)?);
+    let world = TestWorld::empty(&setup.root)?;
     let (model, fallback) = info.map(|info| (info.model, info.fallback)).unzip();
-    let played = Played { spell: &setup.spell, stage, permissions, model: model.flatten(), fallback };
-    Ok(played.play(course, &journal, params, options).await?.into())
+    let played = ConfiguredRun { spell: &setup.spell, world, permissions, model: model.flatten(), fallback };
+    Ok(played.play(test_file, &journal, params, options).await?.into())
 }
 
-async fn record(course: &Course, file: &str, world: &World, params: Map, options: RunOptions) -> Result<()> {
-    let setup = &course.setup;
+async fn record(
+    test_file: &TestFile,
+    file: &str,
+    sandbox: &Sandbox,
+    params: Map,
+    options: RunOptions,
+) -> Result<()> {
+    let setup = &test_file.setup;
     let Some(live) = &setup.record else { return Err(Error::internal("nothing is to be recorded")) };
-    let folder = &world.spell;
+    let folder = &sandbox.spell;
     let spell = Spell::load(folder)?;
-    let journal = Arc::new(Staged::record(&options)?);
+    let journal = Arc::new(TestJournal::record(&options)?);
     let info = RunInfo {
         run_id: RUN_ID.to_owned(),
         spell: spell.name().to_owned(),
@@ -203,17 +209,17 @@ async fn record(course: &Course, file: &str, world: &World, params: Map, options
         model: live.model.clone().or_else(|| spell.manifest().model.clone()),
         fallback: live.fallback.clone().unwrap_or_else(|| spell.manifest().fallback.clone()),
     };
-    let (storage, net) = (world.storage.clone(), Arc::clone(&setup.runtime.0.net));
-    let mut stage = Stage { storage, net, ..Stage::empty(folder)? };
+    let (storage, net) = (sandbox.storage.clone(), Arc::clone(&setup.runtime.0.net));
+    let mut world = TestWorld { storage, net, ..TestWorld::empty(folder)? };
     if let Some(models) = &setup.runtime.0.models {
-        stage.models = Arc::clone(models);
+        world.models = Arc::clone(models);
     }
     let permissions = info.permissions.clone().beneath(folder);
     // The permissions that a replay without a recording uses.
     let is_plain = permissions == *spell.asked();
     let (model, fallback) = (info.model.clone(), Some(info.fallback.clone()));
-    let played = Played { spell: &spell, stage, permissions, model, fallback };
-    played.play(course, &journal, params, options).await?;
+    let played = ConfiguredRun { spell: &spell, world, permissions, model, fallback };
+    played.play(test_file, &journal, params, options).await?;
     let (dir, entries) = (&setup.folder.dir, journal.recorded());
     if entries.is_empty() && is_plain {
         return files::remove(dir, file);
@@ -222,47 +228,47 @@ async fn record(course: &Course, file: &str, world: &World, params: Map, options
 }
 
 /// A run with all of its settings.
-struct Played<'a> {
+struct ConfiguredRun<'a> {
     spell: &'a Spell,
-    stage: Stage,
+    world: TestWorld,
     permissions: Permissions,
     model: Option<String>,
     fallback: Option<Vec<String>>,
 }
 
-impl Played<'_> {
+impl ConfiguredRun<'_> {
     /// Runs the spell, and checks that it asked for exactly the effects that there were answers for.
     async fn play(
         self,
-        course: &Course,
-        journal: &Arc<Staged>,
+        test_file: &TestFile,
+        journal: &Arc<TestJournal>,
         params: Map,
         options: RunOptions,
     ) -> Result<Outcome> {
-        let misses = Misses::default();
-        let mut stage = self.stage;
+        let unmatched = UnmatchedRequests::default();
+        let mut world = self.world;
         if let Some(answers) = &options.model {
-            stage.models = Arc::new(ScriptedModels::new(answers, &misses)?);
+            world.models = Arc::new(ScriptedModels::new(answers, &unmatched)?);
         }
         if let Some(pages) = options.http {
-            stage.net = Arc::new(ScriptedWeb::new(pages, &misses));
+            world.net = Arc::new(ScriptedWeb::new(pages, &unmatched));
         }
-        let mut cast = course
+        let mut builder = test_file
             .setup
             .runtime
-            .cast(self.spell.clone())
+            .run(self.spell.clone())
             .params(params)
             .permissions(self.permissions)
             .journal(Arc::clone(journal) as Arc<dyn Journal>)
-            .on(stage, RUN_ID);
+            .on(world, RUN_ID);
         if let Some(model) = self.model {
-            cast = cast.model(model);
+            builder = builder.model(model);
         }
         if let Some(models) = self.fallback {
-            cast = cast.fallback(models);
+            builder = builder.fallback(models);
         }
-        let outcome = cast.start().outcome().await;
-        if let Some(miss) = misses.take() {
+        let outcome = builder.start().outcome().await;
+        if let Some(miss) = unmatched.take() {
             return Err(miss);
         }
         if let Some(error) = outcome.error.as_ref().filter(|error| is_of_the_test(error)) {

@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use indexmap::IndexMap;
 use llmspell_core::capability::{
-    Console, Dial, Estimate, Incoming, ModelListing, ModelRef, Models, Net, Outgoing, ProviderInfo,
+    ConnectPermit, Console, Estimate, Incoming, ModelListing, ModelRef, Models, Net, Outgoing, ProviderInfo,
 };
 use llmspell_core::chat::{ChatRequest, Delta, Reply};
 use llmspell_core::effect::Permit;
@@ -29,9 +29,9 @@ const SOMEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(93, 184, 215, 14));
 
 /// The first request that a test has no scripted answer for.
 #[derive(Clone, Default)]
-pub(super) struct Misses(Arc<Mutex<Option<Error>>>);
+pub(super) struct UnmatchedRequests(Arc<Mutex<Option<Error>>>);
 
-impl Misses {
+impl UnmatchedRequests {
     fn note(&self, error: &Error) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
     }
@@ -47,11 +47,11 @@ pub(super) struct ScriptedModels {
     client: Client,
     mock: Mock,
     answers: usize,
-    misses: Misses,
+    unmatched: UnmatchedRequests,
 }
 
 impl ScriptedModels {
-    pub(super) fn new(answers: &[Short<ModelAnswer>], misses: &Misses) -> Result<Self> {
+    pub(super) fn new(answers: &[Short<ModelAnswer>], unmatched: &UnmatchedRequests) -> Result<Self> {
         let mut mock = Mock::new();
         for Short(answer) in answers {
             mock = add(mock, answer)?;
@@ -67,15 +67,15 @@ impl ScriptedModels {
         for row in PROVIDERS {
             builder = builder.custom(row.name, Arc::new(mock.clone()) as Arc<dyn Provider>);
         }
-        let misses = misses.clone();
-        Ok(Self { client: builder.build()?, mock, answers: answers.len(), misses })
+        let unmatched = unmatched.clone();
+        Ok(Self { client: builder.build()?, mock, answers: answers.len(), unmatched })
     }
 
     fn look(&self) -> impl Fn(&Error) + Send + 'static {
-        let (mock, answers, misses) = (self.mock.clone(), self.answers, self.misses.clone());
+        let (mock, answers, unmatched) = (self.mock.clone(), self.answers, self.unmatched.clone());
         move |error| {
             if mock.requests().len() > answers {
-                misses.note(error);
+                unmatched.note(error);
             }
         }
     }
@@ -172,20 +172,20 @@ impl Models for ScriptedModels {
 /// A web with the pages that a test gives.
 pub(super) struct ScriptedWeb {
     pages: IndexMap<String, HttpAnswer>,
-    misses: Misses,
+    unmatched: UnmatchedRequests,
 }
 
 impl ScriptedWeb {
-    pub(super) fn new(pages: IndexMap<String, Short<HttpAnswer>>, misses: &Misses) -> Self {
+    pub(super) fn new(pages: IndexMap<String, Short<HttpAnswer>>, unmatched: &UnmatchedRequests) -> Self {
         let pages = pages.into_iter().map(|(url, Short(page))| (url, page)).collect();
-        Self { pages, misses: misses.clone() }
+        Self { pages, unmatched: unmatched.clone() }
     }
 
     fn answer(&self, url: &str) -> Result<Incoming> {
         let found = self.pages.iter().find(|(known, _)| is_same_address(known, url));
         let Some((_, HttpAnswer { status, headers, body })) = found else {
             let error = Error::new(ErrorKind::Replay, format!("`http` has no answer for {url}"));
-            self.misses.note(&error);
+            self.unmatched.note(&error);
             return Err(error);
         };
         let headers = headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -204,27 +204,27 @@ impl Net for ScriptedWeb {
         Box::pin(async { Ok(vec![SOMEWHERE]) })
     }
 
-    fn exchange(&self, dial: Dial, _: Outgoing) -> BoxFuture<'static, Result<Incoming>> {
+    fn exchange(&self, dial: ConnectPermit, _: Outgoing) -> BoxFuture<'static, Result<Incoming>> {
         let answer = self.answer(dial.url().as_str());
         Box::pin(async { answer })
     }
 }
 
 /// A console and a network that never answer with anything real. The journal of a test answers before they are reached.
-pub(super) struct Nobody;
+pub(super) struct OfflineWorld;
 
-impl Console for Nobody {
+impl Console for OfflineWorld {
     fn read_line(&self, _: Permit, _: String) -> BoxFuture<'static, Result<Option<String>>> {
         Box::pin(async { Ok(None) })
     }
 }
 
-impl Net for Nobody {
+impl Net for OfflineWorld {
     fn resolve(&self, _: &Permit, _: &str) -> BoxFuture<'static, Result<Vec<IpAddr>>> {
         Box::pin(async { Err(Error::internal("a test looked for a host")) })
     }
 
-    fn exchange(&self, _: Dial, _: Outgoing) -> BoxFuture<'static, Result<Incoming>> {
+    fn exchange(&self, _: ConnectPermit, _: Outgoing) -> BoxFuture<'static, Result<Incoming>> {
         Box::pin(async { Err(Error::internal("a test reached for a host")) })
     }
 }

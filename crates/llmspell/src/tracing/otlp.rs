@@ -14,7 +14,7 @@ use llmspell_core::{Error, ErrorKind, Result};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
-use self::span::{Attribute, Span, Trace};
+use self::span::{Attribute, Span, SpanBuilder};
 use super::{TracedRun, Tracer};
 use crate::store::StoredEffect;
 
@@ -63,15 +63,15 @@ impl OtlpConfig {
 /// use llmspell::{Otlp, OtlpConfig};
 ///
 /// let otlp = Otlp::new(OtlpConfig::new("http://127.0.0.1:4318/v1/traces"));
-/// let outcome = runtime.cast(spell).trace(otlp.tracer()).start().outcome().await;
+/// let outcome = runtime.run(spell).trace(otlp.tracer()).start().outcome().await;
 /// otlp.send().await?;
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone)]
-pub struct Otlp(Arc<Shared>);
+pub struct Otlp(Arc<OtlpInner>);
 
 #[derive(Debug)]
-struct Shared {
+struct OtlpInner {
     config: OtlpConfig,
     ended: Mutex<Vec<Span>>,
     client: OnceLock<reqwest::Client>,
@@ -81,7 +81,7 @@ impl Otlp {
     /// Creates an exporter without spans.
     #[must_use]
     pub fn new(config: OtlpConfig) -> Self {
-        Self(Arc::new(Shared { config, ended: Mutex::default(), client: OnceLock::new() }))
+        Self(Arc::new(OtlpInner { config, ended: Mutex::default(), client: OnceLock::new() }))
     }
 
     /// Returns a tracer for one run.
@@ -105,7 +105,7 @@ impl Otlp {
     }
 }
 
-impl Shared {
+impl OtlpInner {
     async fn post(&self, spans: &[Span]) -> Result<()> {
         let mut request = self.client()?.post(&self.config.endpoint).json_body(&self.export(spans))?;
         for (name, value) in &self.config.headers {
@@ -142,9 +142,9 @@ impl Shared {
         let OtlpConfig { service, resource, .. } = &self.config;
         let mut attributes = vec![Attribute::text(names::SERVICE_NAME, service)];
         attributes.extend(resource.iter().map(|(name, value)| Attribute::text(name, value)));
-        let scope = Scope { name: "llmspell", version: env!("CARGO_PKG_VERSION") };
+        let scope = OtlpScope { name: "llmspell", version: env!("CARGO_PKG_VERSION") };
         let scope_spans = [ScopeSpans { scope, spans }];
-        Export { resource_spans: [ResourceSpans { resource: Resource { attributes }, scope_spans }] }
+        Export { resource_spans: [ResourceSpans { resource: OtlpResource { attributes }, scope_spans }] }
     }
 }
 
@@ -188,23 +188,23 @@ struct Export<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ResourceSpans<'a> {
-    resource: Resource,
+    resource: OtlpResource,
     scope_spans: [ScopeSpans<'a>; 1],
 }
 
 #[derive(Serialize)]
-struct Resource {
+struct OtlpResource {
     attributes: Vec<Attribute>,
 }
 
 #[derive(Serialize)]
 struct ScopeSpans<'a> {
-    scope: Scope,
+    scope: OtlpScope,
     spans: &'a [Span],
 }
 
 #[derive(Serialize)]
-struct Scope {
+struct OtlpScope {
     name: &'static str,
     version: &'static str,
 }
@@ -213,7 +213,7 @@ struct Scope {
 /// happened.
 #[derive(Debug)]
 struct RunTracer {
-    shared: Arc<Shared>,
+    shared: Arc<OtlpInner>,
     effects: Mutex<Vec<StoredEffect>>,
 }
 
@@ -227,7 +227,7 @@ impl Tracer for RunTracer {
 
     fn closed(&self, run: &TracedRun<'_>) {
         let effects = std::mem::take(&mut *lock(&self.effects));
-        let trace = Trace::new(run, self.shared.config.content);
+        let trace = SpanBuilder::new(run, self.shared.config.content);
         let mut spans: Vec<Span> =
             effects.iter().chain(&run.unfinished).map(|effect| trace.effect(effect)).collect();
         let mut tasks = BTreeMap::new();

@@ -4,15 +4,15 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use llmspell::llm::ShapeKind;
+use llmspell::llm::ProtocolKind;
 use serde_json::{Value as Json, json};
 
-pub(crate) const SHAPES: [ShapeKind; 5] = [
-    ShapeKind::OpenAiChat,
-    ShapeKind::OpenAiResponses,
-    ShapeKind::Anthropic,
-    ShapeKind::Gemini,
-    ShapeKind::Ollama,
+pub(crate) const PROTOCOLS: [ProtocolKind; 5] = [
+    ProtocolKind::OpenAiChat,
+    ProtocolKind::OpenAiResponses,
+    ProtocolKind::Anthropic,
+    ProtocolKind::Gemini,
+    ProtocolKind::Ollama,
 ];
 
 /// The text of the model, and the tools that it calls, by name with arguments.
@@ -39,7 +39,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(shape: ShapeKind, answers: Vec<Answer>) -> Self {
+    pub(crate) fn start(protocol: ProtocolKind, answers: Vec<Answer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -61,8 +61,8 @@ impl Server {
                 let Some(answer) = answers.next() else { return };
                 let streams = body["stream"] == true || head.contains("streamGenerateContent");
                 let (kind, text) = match streams {
-                    true => (stream_kind(shape), stream(shape, &answer)),
-                    false => ("application/json", whole(shape, &answer).to_string()),
+                    true => (stream_kind(protocol), stream(protocol, &answer)),
+                    false => ("application/json", whole(protocol, &answer).to_string()),
                 };
                 respond(&mut socket, kind, &text);
             }
@@ -102,8 +102,8 @@ fn respond(socket: &mut TcpStream, kind: &str, body: &str) {
     socket.write_all(body.as_bytes()).unwrap();
 }
 
-fn stream_kind(shape: ShapeKind) -> &'static str {
-    if shape == ShapeKind::Ollama { "application/x-ndjson" } else { "text/event-stream" }
+fn stream_kind(protocol: ProtocolKind) -> &'static str {
+    if protocol == ProtocolKind::Ollama { "application/x-ndjson" } else { "text/event-stream" }
 }
 
 /// Numbers the tool calls, for APIs with ids.
@@ -115,10 +115,10 @@ fn numbered(answer: &Answer) -> impl Iterator<Item = (usize, String, &'static st
         .map(|(at, (name, arguments))| (at, format!("id-{name}"), *name, arguments))
 }
 
-fn whole(shape: ShapeKind, answer: &Answer) -> Json {
+fn whole(protocol: ProtocolKind, answer: &Answer) -> Json {
     let wants = !answer.calls.is_empty();
-    match shape {
-        ShapeKind::OpenAiChat => {
+    match protocol {
+        ProtocolKind::OpenAiChat => {
             let calls: Vec<_> = numbered(answer)
                 .map(|(_, id, name, arguments)| json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments.to_string()}}))
                 .collect();
@@ -129,7 +129,7 @@ fn whole(shape: ShapeKind, answer: &Answer) -> Json {
             json!({"model": "m", "choices": [{"message": message, "finish_reason": if wants { "tool_calls" } else { "stop" }}],
                 "usage": {"prompt_tokens": 10, "completion_tokens": 5}})
         }
-        ShapeKind::OpenAiResponses => {
+        ProtocolKind::OpenAiResponses => {
             let mut output = vec![
                 json!({"type": "reasoning", "id": "rs", "summary": [], "encrypted_content": "sealed thought"}),
                 json!({"type": "message", "content": [{"type": "output_text", "text": answer.text}]}),
@@ -140,7 +140,7 @@ fn whole(shape: ShapeKind, answer: &Answer) -> Json {
             json!({"id": "r", "model": "m", "status": "completed", "output": output,
                 "usage": {"input_tokens": 10, "output_tokens": 5}})
         }
-        ShapeKind::Anthropic => {
+        ProtocolKind::Anthropic => {
             let mut content = vec![
                 json!({"type": "thinking", "thinking": "", "signature": "sealed thought"}),
                 json!({"type": "text", "text": answer.text}),
@@ -151,7 +151,7 @@ fn whole(shape: ShapeKind, answer: &Answer) -> Json {
             json!({"id": "r", "type": "message", "model": "m", "content": content,
                 "stop_reason": if wants { "tool_use" } else { "end_turn" }, "usage": {"input_tokens": 10, "output_tokens": 5}})
         }
-        ShapeKind::Gemini => {
+        ProtocolKind::Gemini => {
             let mut parts = vec![json!({"text": answer.text})];
             parts.extend(numbered(answer).map(|(at, _, name, arguments)| {
                 let mut part = json!({"functionCall": {"name": name, "args": arguments}});
@@ -163,7 +163,7 @@ fn whole(shape: ShapeKind, answer: &Answer) -> Json {
             json!({"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}],
                 "usageMetadata": {"promptTokenCount": 10, "candidatesTokenCount": 5}})
         }
-        ShapeKind::Ollama => {
+        ProtocolKind::Ollama => {
             let calls: Vec<_> = numbered(answer)
                 .map(|(_, _, name, arguments)| json!({"function": {"name": name, "arguments": arguments}}))
                 .collect();
@@ -174,7 +174,7 @@ fn whole(shape: ShapeKind, answer: &Answer) -> Json {
 }
 
 /// Returns the same answer in chunks: the text in two, and each call's arguments in two if the API splits them.
-fn stream(shape: ShapeKind, answer: &Answer) -> String {
+fn stream(protocol: ProtocolKind, answer: &Answer) -> String {
     let (first, second) = answer.text.split_at(answer.text.len() / 2);
     let wants = !answer.calls.is_empty();
     let event = |json: Json| match json["type"].as_str() {
@@ -182,8 +182,8 @@ fn stream(shape: ShapeKind, answer: &Answer) -> String {
         None => format!("data: {json}\n\n"),
     };
     let mut text = String::new();
-    match shape {
-        ShapeKind::OpenAiChat => {
+    match protocol {
+        ProtocolKind::OpenAiChat => {
             let chunk = |delta: Json, finish: Json| {
                 event(json!({"model": "m", "choices": [{"delta": delta, "finish_reason": finish}]}))
             };
@@ -204,19 +204,19 @@ fn stream(shape: ShapeKind, answer: &Answer) -> String {
             text += &event(json!({"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 5}}));
             text + "data: [DONE]\n\n"
         }
-        ShapeKind::OpenAiResponses => {
+        ProtocolKind::OpenAiResponses => {
             for piece in [first, second] {
                 text +=
                     &event(json!({"type": "response.output_text.delta", "output_index": 1, "delta": piece}));
             }
-            let response = whole(shape, answer);
+            let response = whole(protocol, answer);
             for (at, item) in response["output"].as_array().into_iter().flatten().enumerate() {
                 text +=
                     &event(json!({"type": "response.output_item.done", "output_index": at, "item": item}));
             }
             text + &event(json!({"type": "response.completed", "response": response}))
         }
-        ShapeKind::Anthropic => {
+        ProtocolKind::Anthropic => {
             text += &event(
                 json!({"type": "message_start", "message": {"id": "r", "model": "m", "usage": {"input_tokens": 10}}}),
             );
@@ -248,15 +248,15 @@ fn stream(shape: ShapeKind, answer: &Answer) -> String {
             );
             text + &event(json!({"type": "message_stop"}))
         }
-        ShapeKind::Gemini => {
+        ProtocolKind::Gemini => {
             text += &event(json!({"candidates": [{"content": {"parts": [{"text": first}]}}]}));
-            let mut last = whole(shape, answer);
+            let mut last = whole(protocol, answer);
             last["candidates"][0]["content"]["parts"][0]["text"] = second.into();
             text + &event(last)
         }
-        ShapeKind::Ollama => {
+        ProtocolKind::Ollama => {
             text += &format!("{}\n", json!({"model": "m", "message": {"content": first}, "done": false}));
-            let mut last = whole(shape, answer);
+            let mut last = whole(protocol, answer);
             last["message"]["content"] = second.into();
             text + &format!("{last}\n")
         }

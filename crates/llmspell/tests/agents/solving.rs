@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use llmspell::capability::Models;
-use llmspell::llm::{Client, ProviderConfig, ShapeKind};
+use llmspell::llm::{Client, ProtocolKind, ProviderConfig};
 use llmspell::{Outcome, Runtime, Spell};
 use serde_json::json;
 
-use crate::server::{Answer, SHAPES, Server};
+use crate::server::{Answer, PROTOCOLS, Server};
 
 const LUAU: &str = r#"
     local scout = agents.create {name = "scout", description = "Finds out who makes a thing."}
@@ -116,32 +116,34 @@ fn answers() -> Vec<Answer> {
     ]
 }
 
-fn run(shape: ShapeKind, server: &Server, language: &str, source: &str, stream: bool) -> Outcome {
-    let config = ProviderConfig::new("p", shape, &server.url).unwrap().default_model("m").key("sk-test");
+fn run(protocol: ProtocolKind, server: &Server, language: &str, source: &str, stream: bool) -> Outcome {
+    let config = ProviderConfig::new("p", protocol, &server.url).unwrap().default_model("m").key("sk-test");
     let models = Client::builder().provider(config).build().unwrap();
     let runtime = Runtime::builder().workers(1).models(Arc::new(models) as Arc<dyn Models>).build().unwrap();
     let spell = Spell::from_source(&format!("clerk.{language}"), source).unwrap();
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let params = [("stream".to_owned(), stream.into())].into_iter().collect();
-    tokio.block_on(runtime.cast(spell).params(params).start().outcome())
+    tokio.block_on(runtime.run(spell).params(params).start().outcome())
 }
 
 #[test]
 fn an_agent_solves_a_task_alike_in_each_api_whole_and_streamed_in_both_languages() {
-    for shape in SHAPES {
+    for protocol in PROTOCOLS {
         for (language, source) in [("luau", LUAU), ("js", JAVASCRIPT)] {
             for stream in [false, true] {
-                let server = Server::start(shape, answers());
-                let outcome = run(shape, &server, language, source, stream);
-                let case = format!("{shape:?} {language} stream: {stream}");
+                let server = Server::start(protocol, answers());
+                let outcome = run(protocol, &server, language, source, stream);
+                let case = format!("{protocol:?} {language} stream: {stream}");
                 assert!(outcome.error.is_none(), "{case}: {:?}", outcome.error);
                 assert_eq!(outcome.output, TOLD, "{case}");
                 assert_eq!(outcome.value, 6.into(), "{case}");
                 let asked = server.asked();
                 assert_eq!(asked.len(), 4, "{case}");
                 // Signed or encrypted reasoning is returned to the provider unchanged.
-                let carried =
-                    matches!(shape, ShapeKind::OpenAiResponses | ShapeKind::Anthropic | ShapeKind::Gemini);
+                let carried = matches!(
+                    protocol,
+                    ProtocolKind::OpenAiResponses | ProtocolKind::Anthropic | ProtocolKind::Gemini
+                );
                 assert_eq!(asked[1].to_string().contains("sealed thought"), carried, "{case}: {}", asked[1]);
                 // The other agent does not see the conversation of the first.
                 assert!(!asked[2].to_string().contains("40"), "{case}");

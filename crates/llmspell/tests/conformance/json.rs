@@ -75,7 +75,7 @@ export default params.vectors.map((bytes) => {
 async fn judge(file: &str, script: &str, vectors: &[Vector]) -> Vec<Result<Json, String>> {
     let runtime = Runtime::builder().workers(1).build().unwrap();
     let bytes: Vec<Value> = vectors.iter().map(|vector| Value::Bytes(vector.bytes())).collect();
-    let cast = runtime.cast(Spell::from_source(file, script).unwrap()).param("vectors", bytes);
+    let cast = runtime.run(Spell::from_source(file, script).unwrap()).param("vectors", bytes);
     let value = cast.limits(|limits: &mut Limits| limits.memory = 64 << 20).start().outcome().await;
     let told: Vec<Json> =
         serde_json::from_value(serde_json::to_value(value.into_result().unwrap()).unwrap()).unwrap();

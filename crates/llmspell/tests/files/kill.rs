@@ -19,7 +19,7 @@ fn child() {
     let runtime = runtime(&root);
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio.block_on(async {
-        let cast = runtime.cast(Spell::from_source("test.luau", script).unwrap());
+        let cast = runtime.run(Spell::from_source("test.luau", script).unwrap());
         let (run, mut events) = cast.permissions(permissions(&root)).start_with_events();
         // The events end when the run has ended.
         let outcome = tokio::spawn(run.outcome());

@@ -16,7 +16,7 @@ fn spells_of_one_name_in_different_places_do_not_share() {
     let world = World::new();
     let runtime = Runtime::builder().workers(1).storage(world.path("storage")).build().unwrap();
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let run = |spell| told(tokio.block_on(runtime.cast(spell).start().outcome()));
+    let run = |spell| told(tokio.block_on(runtime.run(spell).start().outcome()));
     let script = r#"return storage.update("who", function(who) return (who or "") .. spell.name end)"#;
     for place in ["a", "b"] {
         fs::create_dir_all(world.path(place)).unwrap();
@@ -45,7 +45,7 @@ fn a_name_cannot_lead_out_of_the_storage() {
     let long = "n".repeat(300);
     for name in ["../../outside/evil.luau", "....luau", &format!("{long}.luau"), "ü\n.luau"] {
         let spell = Spell::from_source(name, r#"return storage.set("a", 1)"#).unwrap();
-        tokio.block_on(runtime.cast(spell).start().outcome()).into_result().unwrap();
+        tokio.block_on(runtime.run(spell).start().outcome()).into_result().unwrap();
     }
     assert_eq!(names(&world.path("storage")).len(), 4);
     world.check();
@@ -60,7 +60,7 @@ fn without_storage_the_error_says_so_and_nothing_is_opened_by_a_spell_that_keeps
     let spell =
         Spell::from_source("a.luau", r#"local _, err = storage.get("a") return err.message"#).unwrap();
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    assert_eq!(told(tokio.block_on(runtime.cast(spell).start().outcome())), "this runtime has no storage");
+    assert_eq!(told(tokio.block_on(runtime.run(spell).start().outcome())), "this runtime has no storage");
 }
 
 #[test]

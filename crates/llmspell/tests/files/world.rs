@@ -63,7 +63,7 @@ impl World {
         permissions: Permissions,
         limits: impl FnOnce(&mut Limits),
     ) -> Outcome {
-        let cast = runtime(self.folder.path()).cast(spell).permissions(permissions);
+        let cast = runtime(self.folder.path()).run(spell).permissions(permissions);
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         tokio.block_on(cast.limits(limits).start().outcome())
     }

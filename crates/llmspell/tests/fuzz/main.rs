@@ -102,13 +102,12 @@ async fn run(surface: &HostSurface, seed: u64, port: u16) -> Vec<String> {
         .build()
         .unwrap();
     let spell = Spell::from_source(surface.language.file(), &*text).unwrap();
-    let mut cast =
-        runtime.cast(spell).permissions(world::permissions(folder.path(), port)).limits(|limits| {
-            limits.cpu = Duration::from_secs(2);
-            limits.wall = Duration::from_secs(2);
-            limits.memory = 64 << 20;
-            limits.output = 1 << 20;
-        });
+    let mut cast = runtime.run(spell).permissions(world::permissions(folder.path(), port)).limits(|limits| {
+        limits.cpu = Duration::from_secs(2);
+        limits.wall = Duration::from_secs(2);
+        limits.memory = 64 << 20;
+        limits.output = 1 << 20;
+    });
     // Some runs are also recorded, so their effects are written to a file, read and sorted.
     if rng.u32(0..4) == 0 {
         cast = cast.record(folder.path().join("recording.json"));

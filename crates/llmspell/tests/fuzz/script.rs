@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use fastrand::Rng;
 use llmspell::bridge::{Bridge, Field, Method, TypeOf};
-use llmspell::furniture::Written;
-use llmspell::{Furniture, Runtime};
+use llmspell::prelude_docs::TypeSyntax;
+use llmspell::{PreludeDocs, Runtime};
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value as Json};
 
@@ -119,7 +119,7 @@ impl HostSurface {
         all.extend(
             runtime
                 .engines()
-                .furniture()
+                .prelude_docs()
                 .into_iter()
                 .filter(|it| of_language(it, language))
                 .flat_map(prelude),
@@ -147,12 +147,12 @@ fn class_of(schema: &Json) -> Option<String> {
     is_object.then(|| schema["title"].as_str().map(str::to_owned)).flatten()
 }
 
-fn of_language(piece: &Furniture, language: ScriptLanguage) -> bool {
-    (language == ScriptLanguage::Luau) == (piece.written == Written::Luau)
+fn of_language(piece: &PreludeDocs, language: ScriptLanguage) -> bool {
+    (language == ScriptLanguage::Luau) == (piece.written == TypeSyntax::Luau)
 }
 
 /// Returns the functions of a prelude, and JavaScript's constructors of its classes. They accept any arguments.
-fn prelude(piece: &'static Furniture) -> impl Iterator<Item = HostFunction> {
+fn prelude(piece: &'static PreludeDocs) -> impl Iterator<Item = HostFunction> {
     let any = |name: &str, rest| TypedParam { name: name.to_owned(), schema: Json::Bool(true), rest };
     let function = |name, params| HostFunction { name, kind: CallForm::Function, params, returns: None };
     let functions = piece.functions.iter().map(move |it| {
@@ -162,7 +162,7 @@ fn prelude(piece: &'static Furniture) -> impl Iterator<Item = HostFunction> {
         };
         function(piece.path(it.name), it.params.iter().map(param).collect())
     });
-    let classes = piece.classes.iter().filter(|_| piece.written == Written::TypeScript);
+    let classes = piece.classes.iter().filter(|_| piece.written == TypeSyntax::TypeScript);
     functions.chain(
         classes.map(move |it| function(format!("new {}", it.name), vec![any("", false), any("", false)])),
     )

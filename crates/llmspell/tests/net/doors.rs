@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt};
-use llmspell::capability::{Dial, HttpRequest, Incoming, Net, Outgoing};
+use llmspell::capability::{ConnectPermit, HttpRequest, Incoming, Net, Outgoing};
 use llmspell::effect::Permit;
 use llmspell::{Context, Error, ErrorKind, Grant, NetRule, Permissions, Result, Sockets};
 
@@ -35,7 +35,7 @@ impl Net for Names {
         async { found.ok_or(missing) }.boxed()
     }
 
-    fn exchange(&self, dial: Dial, outgoing: Outgoing) -> BoxFuture<'static, Result<Incoming>> {
+    fn exchange(&self, dial: ConnectPermit, outgoing: Outgoing) -> BoxFuture<'static, Result<Incoming>> {
         self.sockets.exchange(dial, outgoing)
     }
 }
@@ -273,7 +273,7 @@ async fn a_connection_that_was_granted_to_one_run_serves_no_other() {
             let found = self.0[name].clone();
             async { Ok(found) }.boxed()
         }
-        fn exchange(&self, dial: Dial, outgoing: Outgoing) -> BoxFuture<'static, Result<Incoming>> {
+        fn exchange(&self, dial: ConnectPermit, outgoing: Outgoing) -> BoxFuture<'static, Result<Incoming>> {
             self.1.exchange(dial, outgoing)
         }
     }

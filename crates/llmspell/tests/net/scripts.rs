@@ -47,7 +47,7 @@ async fn cast(script: &str, server: &Server, limits: impl FnOnce(&mut Limits)) -
     let runtime = Runtime::builder().workers(1).build().unwrap();
     let script = format!("local url = params.url\n{script}");
     let spell = Spell::from_source("http.luau", script).unwrap();
-    let cast = runtime.cast(spell).permissions(permissions).param("url", server.url(""));
+    let cast = runtime.run(spell).permissions(permissions).param("url", server.url(""));
     cast.limits(limits).start().outcome().await
 }
 
@@ -187,7 +187,7 @@ async fn a_spell_without_a_grant_is_told_which_flag_to_add_and_nobody_hears_of_i
     let runtime = Runtime::builder().workers(1).build().unwrap();
     let script = "local body, err = http.get(params.url) error(err)";
     let spell = Spell::from_source("http.luau", script).unwrap();
-    let outcome = runtime.cast(spell).param("url", server.url("/")).start().outcome().await;
+    let outcome = runtime.run(spell).param("url", server.url("/")).start().outcome().await;
     let error = outcome.error.unwrap();
     assert_eq!(error.kind().as_str(), "permission.denied");
     assert_eq!(error.hints(), [format!("run it with --allow-net=127.0.0.1:{}", server.port)]);
@@ -217,7 +217,7 @@ async fn closed_after(busy: bool) -> Duration {
         while params.busy do end
     end})";
     let spell = Spell::from_source("http.luau", script).unwrap();
-    let cast = runtime.cast(spell).permissions(permissions);
+    let cast = runtime.run(spell).permissions(permissions);
     let cast = cast.param("url", format!("http://127.0.0.1:{port}/")).param("busy", busy);
     let (run, mut events) = cast.start_with_events();
     // The incomplete character is held back.

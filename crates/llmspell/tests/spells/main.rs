@@ -19,7 +19,7 @@ use std::sync::Arc;
 use libtest_mimic::{Arguments, Failed, Trial};
 use llmspell::capability::Models;
 use llmspell::llm::{Client, Mock};
-use llmspell::testing::{CaseState, Record, Tests};
+use llmspell::testing::{CaseState, RecordingSettings, Tests};
 use llmspell::{Outcome, Runtime, Spell, reference};
 use world::run;
 
@@ -133,7 +133,7 @@ fn examples() -> Vec<Trial> {
         let methods = bridge.methods.iter().chain(classes);
         documented.extend(methods.map(|method| (format!("{}.{}", bridge.name, method.name), method.doc)));
     }
-    for piece in runtime.engines().furniture() {
+    for piece in runtime.engines().prelude_docs() {
         documented
             .extend(piece.all().map(|function| (format!("{}.{}", piece.name, function.name), function.doc)));
         documented
@@ -170,7 +170,7 @@ fn as_test(example: &str) -> Result<(), Failed> {
     let runtime = Runtime::builder().workers(1).models(Arc::new(models) as Arc<dyn Models>).build()?;
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tests = || Tests::new(&runtime, Spell::load(folder.path())?);
-    for tests in [tests()?.record(Record::default()), tests()?] {
+    for tests in [tests()?.record(RecordingSettings::default()), tests()?] {
         let report = tokio.block_on(tests.run(|_| ()))?;
         if report.cases.is_empty() || report.count(CaseState::Failed) > 0 {
             return Err(Failed::from(format!("{report:#?}")));

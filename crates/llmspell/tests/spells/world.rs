@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
-use llmspell::capability::{Console, Dial, Incoming, Models, Net, Outgoing};
+use llmspell::capability::{ConnectPermit, Console, Incoming, Models, Net, Outgoing};
 use llmspell::effect::Permit;
 use llmspell::llm::{Client, Mock};
 use llmspell::{Outcome, Permissions, Result, Runtime, Spell};
@@ -31,7 +31,7 @@ impl Net for Echo {
         Box::pin(async { Ok(vec![IpAddr::V4(Ipv4Addr::new(93, 184, 215, 14))]) })
     }
 
-    fn exchange(&self, dial: Dial, outgoing: Outgoing) -> BoxFuture<'static, Result<Incoming>> {
+    fn exchange(&self, dial: ConnectPermit, outgoing: Outgoing) -> BoxFuture<'static, Result<Incoming>> {
         let url = dial.url();
         let (status, headers, body) = match url.path() {
             "/json" => (200, vec![("Content-Type", "application/json")], Bytes::from(r#"{"names":["Ada"]}"#)),
@@ -57,7 +57,7 @@ pub(crate) fn run(spell: Spell, mock: Mock) -> Outcome {
     let world = tempfile::tempdir().expect("a temporary folder");
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a tokio runtime");
     let runtime = runtime(world.path(), mock);
-    let cast = runtime.cast(spell).permissions(permissions(world.path()));
+    let cast = runtime.run(spell).permissions(permissions(world.path()));
     tokio.block_on(cast.start().outcome())
 }
 

@@ -47,7 +47,7 @@ fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let runtime = Runtime::builder().build().unwrap();
     fs::create_dir(folder.path().join("types")).unwrap();
-    for file in reference::editor_files(&reference::bridges(&runtime), &runtime.engines().furniture()) {
+    for file in reference::editor_files(&reference::bridges(&runtime), &runtime.engines().prelude_docs()) {
         fs::write(folder.path().join(file.path), file.text).unwrap();
     }
     folder

@@ -89,7 +89,7 @@ fn by_us(programs: &[Program]) -> Vec<ProgramResult> {
             fs::write(folder.path().join(name), text).unwrap();
         }
         let spell = Spell::load(folder.path()).unwrap();
-        match tokio.block_on(runtime.cast(spell).start().outcome()).into_result() {
+        match tokio.block_on(runtime.run(spell).start().outcome()).into_result() {
             Ok(value) => ProgramResult::Value(serde_json::to_value(value).unwrap()),
             Err(error) if error.kind() == ErrorKind::Syntax => ProgramResult::Refused(error.to_string()),
             Err(error) => ProgramResult::Threw(error.message().split(':').next().unwrap().to_owned()),

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use super::super::table::Table;
-use super::{Code, Frame, MAX_DEPTH, Writer};
+use super::{BlockFrame, Code, MAX_DEPTH, MarkdownWriter};
 
-impl Writer {
+impl MarkdownWriter {
     pub(super) fn in_cell(&self) -> bool {
         self.table.as_ref().is_some_and(Table::in_cell)
     }
@@ -17,16 +17,16 @@ impl Writer {
 
     /// Returns the line ends around a list. A list in an item has no empty line around it.
     pub(super) fn around_list(&self) -> usize {
-        if self.frames.iter().any(|frame| matches!(frame, Frame::Item(_))) { 1 } else { 2 }
+        if self.frames.iter().any(|frame| matches!(frame, BlockFrame::Item(_))) { 1 } else { 2 }
     }
 
-    pub(super) fn push(&mut self, frame: Frame) {
+    pub(super) fn push(&mut self, frame: BlockFrame) {
         if self.frames.len() < MAX_DEPTH && self.code.is_none() && !self.in_cell() {
             self.frames.push(frame);
         }
     }
 
-    pub(super) fn pop(&mut self, is_wanted: impl Fn(&Frame) -> bool) {
+    pub(super) fn pop(&mut self, is_wanted: impl Fn(&BlockFrame) -> bool) {
         if let Some(at) =
             self.frames.iter().rposition(is_wanted).filter(|_| self.code.is_none() && !self.in_cell())
         {
@@ -115,9 +115,9 @@ impl Writer {
     pub(super) fn indent(&mut self, frames: usize) {
         for frame in &self.frames[..frames] {
             match frame {
-                Frame::Quote => self.out.push_str("> "),
-                Frame::List(_) => {}
-                Frame::Item(width) => self.out.extend(std::iter::repeat_n(' ', *width)),
+                BlockFrame::Quote => self.out.push_str("> "),
+                BlockFrame::List(_) => {}
+                BlockFrame::Item(width) => self.out.extend(std::iter::repeat_n(' ', *width)),
             }
         }
     }

@@ -46,9 +46,9 @@ pub(super) fn work_out(expression: &str) -> Result<Value> {
     Ok(number_of(number))
 }
 
-type Function = fn(f64) -> f64;
+type MathFunction = fn(f64) -> f64;
 
-const FUNCTIONS: &[(&str, Function)] = &[
+const FUNCTIONS: &[(&str, MathFunction)] = &[
     ("sqrt", f64::sqrt),
     ("abs", f64::abs),
     ("floor", f64::floor),

@@ -7,10 +7,10 @@ use llmspell::capability::ModelRef;
 use llmspell::{Limits, Map, Permissions, Result, Runtime, Spell};
 use serde::Serialize;
 
-use super::grants::{By, Grants, lines};
+use super::grants::{GrantSource, Grants, lines};
 use crate::exit::Exit;
-use crate::report::Report;
-use crate::screen::Output;
+use crate::report::Reporter;
+use crate::run_view::Output;
 use crate::stdout::{print, print_json};
 use crate::terminal::escape_name;
 
@@ -22,8 +22,8 @@ pub(super) struct Preview<'a> {
     engine: String,
     entry: &'a str,
     params: Map,
-    permissions: Asked<'a>,
-    limits: Shown,
+    permissions: PermissionPreview<'a>,
+    limits: LimitsPreview,
     /// The model of requests that name none. Absent if finding it needs the network.
     model: Option<String>,
     /// The fallback models.
@@ -34,10 +34,10 @@ pub(super) struct Preview<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct Asked<'a> {
+struct PermissionPreview<'a> {
     asked: &'a Permissions,
     /// The permissions that were asked for and are granted, by their source.
-    granted_by: BTreeMap<By, &'a Permissions>,
+    granted_by: BTreeMap<GrantSource, &'a Permissions>,
     not_granted: &'a Permissions,
     /// All permissions of the run, including those that flags grant without being asked for.
     effective: Permissions,
@@ -45,7 +45,7 @@ struct Asked<'a> {
 
 /// The limits, with units in their names for JSON.
 #[derive(Debug, Serialize)]
-struct Shown {
+struct LimitsPreview {
     cpu_seconds: f64,
     wall_seconds: f64,
     memory_bytes: u64,
@@ -58,7 +58,7 @@ struct Shown {
     text: String,
 }
 
-impl From<&Limits> for Shown {
+impl From<&Limits> for LimitsPreview {
     fn from(limits: &Limits) -> Self {
         Self {
             cpu_seconds: limits.cpu.as_secs_f64(),
@@ -95,7 +95,7 @@ impl<'a> Preview<'a> {
             engine,
             entry: &spell.source().name,
             params: spell.params(params)?,
-            permissions: Asked {
+            permissions: PermissionPreview {
                 asked: spell.asked(),
                 granted_by: grants.settled().collect(),
                 not_granted: grants.open(),
@@ -112,7 +112,7 @@ impl<'a> Preview<'a> {
     ///
     /// # Errors
     /// When stdout cannot be written.
-    pub(super) fn show(&self, output: Output, report: &Report) -> Result<Exit> {
+    pub(super) fn show(&self, output: Output, report: &Reporter) -> Result<Exit> {
         match output {
             Output::Text => print(&report.safe_out(&self.text())),
             Output::Json | Output::StreamJson => print_json(self),

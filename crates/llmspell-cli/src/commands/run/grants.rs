@@ -9,7 +9,7 @@ use crate::terminal::escape_name;
 /// The source of a grant for something that the spell asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum By {
+pub(crate) enum GrantSource {
     /// A flag that covers it.
     Flag,
     /// A stored "always" answer for this version of the spell.
@@ -20,7 +20,7 @@ pub(crate) enum By {
     Answer,
 }
 
-impl By {
+impl GrantSource {
     /// Returns the source in words for the user.
     pub(crate) fn told(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ impl By {
 #[derive(Debug)]
 pub(crate) struct Grants {
     flags: Permissions,
-    settled: Vec<(By, Permissions)>,
+    settled: Vec<(GrantSource, Permissions)>,
     open: Permissions,
 }
 
@@ -45,12 +45,12 @@ impl Grants {
     /// Creates the grants from flags. What the flags do not cover of `asked` remains open.
     pub(crate) fn new(flags: Permissions, asked: Permissions) -> Self {
         let mut grants = Self { flags: flags.clone(), settled: Vec::new(), open: asked };
-        grants.settle(By::Flag, &flags);
+        grants.settle(GrantSource::Flag, &flags);
         grants
     }
 
     /// Grants the open permissions that `granted` covers. What was not asked for is not granted.
-    pub(crate) fn settle(&mut self, by: By, granted: &Permissions) {
+    pub(crate) fn settle(&mut self, by: GrantSource, granted: &Permissions) {
         let (covered, open) = std::mem::take(&mut self.open).split_by(granted);
         self.open = open;
         if !covered.is_empty() {
@@ -59,7 +59,7 @@ impl Grants {
     }
 
     /// Grants everything that is open.
-    pub(crate) fn settle_all(&mut self, by: By) {
+    pub(crate) fn settle_all(&mut self, by: GrantSource) {
         self.settle(by, &Permissions::all());
     }
 
@@ -69,7 +69,7 @@ impl Grants {
     }
 
     /// Returns the permissions that were asked for and are granted, with their sources.
-    pub(crate) fn settled(&self) -> impl Iterator<Item = (By, &Permissions)> {
+    pub(crate) fn settled(&self) -> impl Iterator<Item = (GrantSource, &Permissions)> {
         self.settled.iter().map(|(by, granted)| (*by, granted))
     }
 
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn nothing_holds_that_was_not_granted() {
-        use By::{AllowAsked, Answer, Flag, Remembered};
+        use GrantSource::{AllowAsked, Answer, Flag, Remembered};
         for (asked, flags, said, holds, open) in [
             (NOTHING, NOTHING, &[][..], NOTHING, NOTHING),
             (ASKED, NOTHING, &[], NOTHING, ASKED),

@@ -3,14 +3,14 @@
 use llmspell::{Error, Permissions, Result, Spell};
 
 use super::grants::lines;
-use crate::console::{Question, Reader};
+use crate::console::{StdinReader, UserQuestion};
 use crate::report::say;
 use crate::signals::Interrupts;
 use crate::terminal::{self, escape_name};
 
 /// The user's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum UserAnswer {
     /// Grant the permissions for this run.
     Once,
     /// Grant them for all runs of this version of the spell.
@@ -19,7 +19,7 @@ pub(super) enum Answer {
     No,
 }
 
-impl Answer {
+impl UserAnswer {
     /// Parses a line of input. Everything that is not clearly a yes is a no.
     fn of(line: Option<&str>) -> Self {
         match line.map(|line| line.trim().to_lowercase()).as_deref() {
@@ -38,13 +38,13 @@ pub(super) async fn ask(
     spell: &Spell,
     wanted: &Permissions,
     can_remember: bool,
-    reader: &mut Reader,
+    reader: &mut StdinReader,
     interrupts: &mut Interrupts,
-) -> Result<Answer> {
+) -> Result<UserAnswer> {
     // Discard what was typed before the question was visible: it is not an answer.
     terminal::forget_typed();
     say(&text(spell, wanted, can_remember));
-    let (question, line) = Question::new();
+    let (question, line) = UserQuestion::new();
     reader.answer(question)?;
     let line = tokio::select! {
         biased;
@@ -58,8 +58,8 @@ pub(super) async fn ask(
     if line.is_none() {
         say("\n");
     }
-    Ok(match Answer::of(line.as_deref()) {
-        Answer::Always if !can_remember => Answer::No,
+    Ok(match UserAnswer::of(line.as_deref()) {
+        UserAnswer::Always if !can_remember => UserAnswer::No,
         answer => answer,
     })
 }
@@ -87,20 +87,20 @@ mod tests {
     #[test]
     fn only_a_yes_is_a_yes() {
         for (line, answer) in [
-            (Some("y"), Answer::Once),
-            (Some(" YES "), Answer::Once),
-            (Some("a"), Answer::Always),
-            (Some("Always"), Answer::Always),
-            (Some("n"), Answer::No),
-            (Some(""), Answer::No),
-            (Some("yess"), Answer::No),
-            (Some("yes please"), Answer::No),
-            (Some("ya"), Answer::No),
-            (Some("1"), Answer::No),
-            (Some("\u{ff59}"), Answer::No),
-            (None, Answer::No),
+            (Some("y"), UserAnswer::Once),
+            (Some(" YES "), UserAnswer::Once),
+            (Some("a"), UserAnswer::Always),
+            (Some("Always"), UserAnswer::Always),
+            (Some("n"), UserAnswer::No),
+            (Some(""), UserAnswer::No),
+            (Some("yess"), UserAnswer::No),
+            (Some("yes please"), UserAnswer::No),
+            (Some("ya"), UserAnswer::No),
+            (Some("1"), UserAnswer::No),
+            (Some("\u{ff59}"), UserAnswer::No),
+            (None, UserAnswer::No),
         ] {
-            assert_eq!(Answer::of(line), answer, "{line:?}");
+            assert_eq!(UserAnswer::of(line), answer, "{line:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The trace of a run: shown on stderr, exported to an OpenTelemetry collector, or both.
 
 use clap::Args;
-use llmspell::{Cast, Otlp, OtlpConfig, Result};
+use llmspell::{Otlp, OtlpConfig, Result, RunBuilder};
 use percent_encoding::percent_decode_str;
 
 use crate::environment::of_process as get;
@@ -15,7 +15,7 @@ pub(crate) struct TraceFlags {
 }
 
 /// The trace of a run.
-pub(crate) struct Trace {
+pub(crate) struct RunTrace {
     /// Whether it is shown on stderr.
     shown: bool,
     /// The collector that it is exported to.
@@ -23,17 +23,17 @@ pub(crate) struct Trace {
 }
 
 impl TraceFlags {
-    pub(crate) fn trace(&self) -> Trace {
-        Trace { shown: self.trace, otlp: collector().map(Otlp::new) }
+    pub(crate) fn trace(&self) -> RunTrace {
+        RunTrace { shown: self.trace, otlp: collector().map(Otlp::new) }
     }
 }
 
-impl Trace {
-    pub(super) fn apply(&self, cast: Cast) -> Cast {
-        let cast = if self.shown { cast.trace_events() } else { cast };
+impl RunTrace {
+    pub(super) fn apply(&self, builder: RunBuilder) -> RunBuilder {
+        let builder = if self.shown { builder.trace_events() } else { builder };
         match &self.otlp {
-            Some(otlp) => cast.trace(otlp.tracer()),
-            None => cast,
+            Some(otlp) => builder.trace(otlp.tracer()),
+            None => builder,
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use clap::Args;
-use llmspell::effect::Entry;
+use llmspell::effect::JournalEntry;
 use llmspell::{Recording, Result, RunStore, compare};
 
 use super::{find, store};
@@ -53,7 +53,7 @@ impl DiffArgs {
     }
 }
 
-async fn entries(store: &dyn RunStore, named: &str) -> Result<Vec<Entry>> {
+async fn entries(store: &dyn RunStore, named: &str) -> Result<Vec<JournalEntry>> {
     let file = Path::new(named);
     if file.is_file() {
         return Ok(Recording::read(file)?.entries);

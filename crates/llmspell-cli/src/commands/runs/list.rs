@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use super::store;
 use crate::args::Format;
-use crate::commands::run::perform::short;
+use crate::commands::run::execute::short;
 use crate::exit::Exit;
-use crate::figures;
-use crate::report::{Report, say};
+use crate::format;
+use crate::report::{Reporter, say};
 use crate::stdout::{print, print_json};
 use crate::terminal::escape_name;
 
@@ -27,7 +27,7 @@ pub(super) struct ListArgs {
 }
 
 impl ListArgs {
-    pub(super) async fn execute(&self, report: &Report) -> Result<Exit> {
+    pub(super) async fn execute(&self, report: &Reporter) -> Result<Exit> {
         let RunList { mut runs, damaged } = store()?.list().await?;
         let all = runs.len();
         runs.truncate(self.limit);
@@ -107,10 +107,10 @@ fn row(run: &RunSummary, now: SystemTime) -> [String; 7] {
     [
         escape_name(short(&run.info.run_id)),
         state(run.state).to_owned(),
-        figures::ago(now - run.started),
-        run.ended.map_or_else(unknown, |ended| figures::seconds(ended - run.started)),
+        format::ago(now - run.started),
+        run.ended.map_or_else(unknown, |ended| format::seconds(ended - run.started)),
         if run.ended.is_some() { run.model_calls.to_string() } else { unknown() },
-        run.usage.as_ref().filter(|_| run.model_calls > 0).map_or_else(unknown, figures::cost),
+        run.usage.as_ref().filter(|_| run.model_calls > 0).map_or_else(unknown, format::cost),
         escape_name(&format!("{}{version}", run.info.spell)),
     ]
 }

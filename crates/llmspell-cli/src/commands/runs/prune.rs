@@ -8,7 +8,7 @@ use llmspell::{Result, RunList, parse_span};
 
 use super::store;
 use crate::exit::Exit;
-use crate::report::{Report, say};
+use crate::report::{Reporter, say};
 
 /// Removes runs permanently, with all their requests and answers
 ///
@@ -28,7 +28,7 @@ pub(super) struct PruneArgs {
 }
 
 impl PruneArgs {
-    pub(super) async fn execute(&self, report: &Report) -> Result<Exit> {
+    pub(super) async fn execute(&self, report: &Reporter) -> Result<Exit> {
         let store = store()?;
         let chosen = match self.runs.as_slice() {
             [] => self.old(&store.list().await?),

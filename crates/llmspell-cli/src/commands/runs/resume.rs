@@ -8,14 +8,14 @@ use clap::{Args, ValueEnum};
 use llmspell::{Claim, Error, ErrorKind, InDoubt, Result, RunState, Spell, StoredRun};
 
 use super::{find, store};
-use crate::commands::run::perform::{Conduct, Plan, Start, perform};
-use crate::connect::{self, Connected, Wanted};
-use crate::console::{Question, Reader};
+use crate::commands::run::execute::{RunPlan, RunSettings, RunStart, perform};
+use crate::connect::{self, ConnectedProviders, WantedModels};
+use crate::console::{StdinReader, UserQuestion};
 use crate::environment;
 use crate::exit::Exit;
 use crate::language;
-use crate::report::{Report, say};
-use crate::screen::{Output, Screen};
+use crate::report::{Reporter, say};
+use crate::run_view::{Output, Screen};
 use crate::signals::Interrupts;
 use crate::terminal::{self, escape_name};
 
@@ -28,9 +28,9 @@ pub(super) struct ResumeArgs {
     /// The run's id, or a unique prefix
     run: String,
     #[command(flatten)]
-    again: Again,
+    again: ResumePlan,
     #[command(flatten)]
-    conduct: Conduct,
+    settings: RunSettings,
     /// What to write to stdout
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -38,11 +38,11 @@ pub(super) struct ResumeArgs {
 
 /// Options of a resumed run.
 #[derive(Debug, Default, Args)]
-pub(crate) struct Again {
+pub(crate) struct ResumePlan {
     /// What to do about effects in doubt, without asking: effects that are not idempotent and were in progress when the
     /// run ended
     #[arg(long, value_enum)]
-    in_doubt: Option<Choice>,
+    in_doubt: Option<InDoubtChoice>,
     /// Resume although the spell has changed; if it requests something else than before, the run fails
     #[arg(long)]
     changed: bool,
@@ -53,7 +53,7 @@ pub(crate) struct Again {
 
 /// The decision about effects in doubt.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Choice {
+enum InDoubtChoice {
     /// They have happened: continue without repeating them
     Done,
     /// They have not happened: perform them now
@@ -62,25 +62,25 @@ enum Choice {
     Fail,
 }
 
-impl From<Choice> for InDoubt {
-    fn from(choice: Choice) -> Self {
+impl From<InDoubtChoice> for InDoubt {
+    fn from(choice: InDoubtChoice) -> Self {
         match choice {
-            Choice::Done => Self::Done,
-            Choice::Repeat => Self::Repeat,
-            Choice::Fail => Self::Fail,
+            InDoubtChoice::Done => Self::Done,
+            InDoubtChoice::Repeat => Self::Repeat,
+            InDoubtChoice::Fail => Self::Fail,
         }
     }
 }
 
 impl ResumeArgs {
-    pub(super) async fn execute(self, report: &Report) -> Result<Exit> {
+    pub(super) async fn execute(self, report: &Reporter) -> Result<Exit> {
         let mut screen = Screen::new(report, self.output);
-        let plan = self.again.plan(&self.run, self.conduct, &mut screen).await;
+        let plan = self.again.plan(&self.run, self.settings, &mut screen).await;
         perform(plan, &mut screen, report).await
     }
 }
 
-impl Again {
+impl ResumePlan {
     /// Resumes with this spell.
     pub(crate) fn with(spell: Spell) -> Self {
         Self { spell: Some(spell), ..Self::default() }
@@ -90,7 +90,12 @@ impl Again {
     ///
     /// # Errors
     /// When the run cannot be resumed: it is in progress, its spell has changed, or effects in doubt are undecided.
-    pub(crate) async fn plan(self, run: &str, conduct: Conduct, screen: &mut Screen<'_>) -> Result<Plan> {
+    pub(crate) async fn plan(
+        self,
+        run: &str,
+        settings: RunSettings,
+        screen: &mut Screen<'_>,
+    ) -> Result<RunPlan> {
         let store = store()?;
         let run = find(&*store, run).await?;
         let id = &run.summary.info.run_id;
@@ -115,33 +120,33 @@ impl Again {
                 _ => error,
             })?,
         };
-        let mut reader = Reader::default();
+        let mut reader = StdinReader::default();
         let mut interrupts = Interrupts::listen()?;
         let in_doubt = match self.in_doubt {
             Some(choice) => choice.into(),
             None => decide(&run, &mut reader, &mut interrupts).await?,
         };
-        let wanted = Wanted {
+        let wanted = WantedModels {
             model: run.summary.info.model.as_deref(),
-            fallback: &conduct.pace.fallback,
-            pace: conduct.pace.of_provider(),
-            ..Wanted::default()
+            fallback: &settings.pace.fallback,
+            pace: settings.pace.of_provider(),
+            ..WantedModels::default()
         };
-        let Connected { models, fallback, notice, .. } = tokio::select! {
+        let ConnectedProviders { models, fallback, notice, .. } = tokio::select! {
             connected = connect::models(wanted) => connected?,
             () = interrupts.next() => return Err(Error::cancelled()),
         };
         screen.notice(notice);
         let lease = store.claim(&run.summary.info.run_id, Claim::IfFree).await?;
         let cache = Some(Arc::clone(&store));
-        let start = Start::Resume { store, lease, run: Box::new(run), in_doubt, fallback };
-        let (limits, trace) = (conduct.limits, conduct.trace.trace());
-        Ok(Plan { spell, start, limits, trace, models: Some(models), cache, reader, interrupts })
+        let start = RunStart::Resume { store, lease, run: Box::new(run), in_doubt, fallback };
+        let (limits, trace) = (settings.limits, settings.trace.trace());
+        Ok(RunPlan { spell, start, limits, trace, models: Some(models), cache, reader, interrupts })
     }
 }
 
 /// Asks the user about effects in doubt, if there are any and there is a user.
-async fn decide(run: &StoredRun, reader: &mut Reader, interrupts: &mut Interrupts) -> Result<InDoubt> {
+async fn decide(run: &StoredRun, reader: &mut StdinReader, interrupts: &mut Interrupts) -> Result<InDoubt> {
     let mut open = String::new();
     for effect in run.in_doubt() {
         let request = serde_json::to_string(&effect.ask.request).unwrap_or_default();
@@ -169,7 +174,7 @@ async fn decide(run: &StoredRun, reader: &mut Reader, interrupts: &mut Interrupt
     }
     terminal::forget_typed();
     say(&format!("{told}\nDid it? [y]es, leave it / [n]o, do it now / [Q]uit: "));
-    let (question, line) = Question::new();
+    let (question, line) = UserQuestion::new();
     reader.answer(question)?;
     let line = tokio::select! {
         biased;

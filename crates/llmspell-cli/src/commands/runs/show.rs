@@ -13,8 +13,8 @@ use super::list::state;
 use super::{find, store};
 use crate::args::Format;
 use crate::exit::Exit;
-use crate::figures;
-use crate::report::Report;
+use crate::format;
+use crate::report::Reporter;
 use crate::stdout::{print, print_json};
 use crate::terminal::escape_name;
 
@@ -29,24 +29,24 @@ pub(super) struct ShowArgs {
 }
 
 impl ShowArgs {
-    pub(super) async fn execute(&self, report: &Report) -> Result<Exit> {
+    pub(super) async fn execute(&self, report: &Reporter) -> Result<Exit> {
         let run = find(&*store()?, &self.run).await?;
         match self.output {
-            Format::Json => print_json(&Whole::of(&run)),
+            Format::Json => print_json(&ShownRun::of(&run)),
             Format::Text => print(&report.safe_out(&text(&run))),
         }
     }
 }
 
 #[derive(Serialize)]
-struct Whole<'a> {
+struct ShownRun<'a> {
     #[serde(flatten)]
     summary: &'a RunSummary,
-    effects: Vec<Done<'a>>,
+    effects: Vec<ShownEffect<'a>>,
 }
 
 #[derive(Serialize)]
-struct Done<'a> {
+struct ShownEffect<'a> {
     at: String,
     operation: String,
     request: &'a Value,
@@ -61,11 +61,11 @@ struct Done<'a> {
     error: Option<&'a llmspell::Error>,
 }
 
-impl<'a> Whole<'a> {
+impl<'a> ShownRun<'a> {
     fn of(run: &'a StoredRun) -> Self {
         let effects = run.effects.iter().map(|done| {
             let answer = done.entry.end.as_ref().map(|end| end.answer.as_ref());
-            Done {
+            ShownEffect {
                 at: done.entry.effect.path.to_string(),
                 operation: operation(done),
                 request: &done.entry.effect.ask.request,
@@ -98,8 +98,8 @@ fn text(run: &StoredRun) -> String {
         row("param", &format!("{} = {}", escape_name(name), serde_json::json!(value)));
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    row("began", &figures::ago(now - summary.started));
-    let took = summary.ended.map(|ended| format!(" after {}", figures::seconds(ended - summary.started)));
+    row("began", &format::ago(now - summary.started));
+    let took = summary.ended.map(|ended| format!(" after {}", format::seconds(ended - summary.started)));
     let took = took.unwrap_or_default();
     row("state", &format!("{}{took}", state(summary.state)));
     if let Some(error) = &summary.error {
@@ -108,10 +108,10 @@ fn text(run: &StoredRun) -> String {
     if let Some(usage) = summary.usage.as_ref().filter(|_| summary.model_calls > 0) {
         let calls = summary.model_calls;
         let plural = if calls == 1 { "" } else { "s" };
-        let (tokens, cost) = (figures::tokens(usage), figures::cost(usage));
+        let (tokens, cost) = (format::tokens(usage), format::cost(usage));
         row("models", &format!("{calls} call{plural}, {tokens}, cost {cost}"));
     }
-    let tree = Task::tree(&run.effects);
+    let tree = ShownTask::tree(&run.effects);
     if !run.effects.is_empty() {
         text.push_str("\nmain\n");
         tree.draw("", &mut text);
@@ -121,17 +121,17 @@ fn text(run: &StoredRun) -> String {
 
 /// A task of the run, with its effects and its child tasks.
 #[derive(Default)]
-struct Task<'a> {
+struct ShownTask<'a> {
     effects: Vec<&'a StoredEffect>,
-    tasks: BTreeMap<&'a str, Task<'a>>,
+    tasks: BTreeMap<&'a str, ShownTask<'a>>,
 }
 
-enum Branch<'t, 'a> {
+enum TreeBranch<'t, 'a> {
     Effect(&'a StoredEffect),
-    Task(&'a str, &'t Task<'a>),
+    Task(&'a str, &'t ShownTask<'a>),
 }
 
-impl<'a> Task<'a> {
+impl<'a> ShownTask<'a> {
     fn tree(effects: &'a [StoredEffect]) -> Self {
         let mut root = Self::default();
         for effect in effects {
@@ -152,18 +152,18 @@ impl<'a> Task<'a> {
     }
 
     fn draw(&self, indent: &str, text: &mut String) {
-        let effects = self.effects.iter().map(|effect| (effect.began, Branch::Effect(effect)));
-        let tasks = self.tasks.iter().map(|(name, task)| (task.began(), Branch::Task(name, task)));
+        let effects = self.effects.iter().map(|effect| (effect.began, TreeBranch::Effect(effect)));
+        let tasks = self.tasks.iter().map(|(name, task)| (task.began(), TreeBranch::Task(name, task)));
         let mut branches: Vec<_> = effects.chain(tasks).collect();
         branches.sort_by_key(|(began, _)| *began);
         let last = branches.len().saturating_sub(1);
         for (at, (_, branch)) in branches.iter().enumerate() {
             let (corner, deeper) = if at == last { ("└─", "   ") } else { ("├─", "│  ") };
             match branch {
-                Branch::Effect(effect) => {
+                TreeBranch::Effect(effect) => {
                     let _ = writeln!(text, "{indent}{corner} {}", line(effect));
                 }
-                Branch::Task(name, task) => {
+                TreeBranch::Task(name, task) => {
                     let kind = if name.starts_with("step(") { "" } else { "task " };
                     let _ = writeln!(text, "{indent}{corner} {kind}{}", escape_name(name));
                     task.draw(&format!("{indent}{deeper}"), text);
@@ -176,6 +176,6 @@ impl<'a> Task<'a> {
 /// Describes an effect in one line: operation, result and duration.
 fn line(done: &StoredEffect) -> String {
     let took = done.took.map(|took| took.as_secs_f64());
-    let line = figures::effect(&EffectEvent::ended(&done.entry, EffectStage::Ended, took));
+    let line = format::effect(&EffectEvent::ended(&done.entry, EffectStage::Ended, took));
     if done.entry.end.is_none() { format!("{line}  never ended") } else { line }
 }

@@ -1,7 +1,7 @@
 //! Embeddings behind the gate.
 
 use super::{GatedModels, settle};
-use crate::effect::Ask;
+use crate::effect::EffectRequest;
 use crate::embed::{EmbedRequest, Embeddings};
 use crate::error::{Error, Result};
 
@@ -12,7 +12,7 @@ impl GatedModels<'_> {
     /// Returns the provider's error, or an error when a limit is reached, the run has ended, or the provider has no
     /// embedding models.
     pub async fn embed(&self, request: EmbedRequest) -> Result<Embeddings> {
-        let ask = Ask::new("models", "embed", &request)?;
+        let ask = EffectRequest::new("models", "embed", &request)?;
         let mut call = self.0.count_call().await?;
         let live = async |permit| {
             let (models, mut request) = (self.capability()?, request);
@@ -22,7 +22,7 @@ impl GatedModels<'_> {
                 None => models.embed_model(&found.provider)?,
             });
             request.provider = Some(found.provider);
-            self.0.set_aside(&mut call, models, &mut request.as_question()).await?;
+            self.0.reserve(&mut call, models, &mut request.as_question()).await?;
             models.embed(permit, request).await
         };
         let result: Result<Embeddings> = self.0.gate(ask, live).await;

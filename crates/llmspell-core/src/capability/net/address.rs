@@ -12,7 +12,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 /// The kind of an address that is not public.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Special {
+pub(super) struct NonPublicKind {
     /// A phrase for error messages: "10.0.0.1 is a private address (RFC 1918)".
     pub(super) what: &'static str,
     /// Whether the IPv6 address embeds an IPv4 address. No rule can grant such an address.
@@ -20,7 +20,7 @@ pub(super) struct Special {
 }
 
 /// Returns the special kind of an address, or `None` for a public address.
-pub(super) fn special(address: IpAddr) -> Option<Special> {
+pub(super) fn special(address: IpAddr) -> Option<NonPublicKind> {
     match address {
         IpAddr::V4(address) => V4.iter().find(|(net, _)| net.contains(&address)).map(|(_, what)| *what),
         IpAddr::V6(address) => V6
@@ -33,10 +33,10 @@ pub(super) fn special(address: IpAddr) -> Option<Special> {
 
 /// The only range of IPv6 that has been allocated for global unicast so far (RFC 4291, section 2.4).
 const GLOBAL_UNICAST: Ipv6Net = v6([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
-const RESERVED_V6: Special = is("a reserved address (RFC 4291)");
+const RESERVED_V6: NonPublicKind = is("a reserved address (RFC 4291)");
 
 /// The first matching row counts.
-const V4: &[(Ipv4Net, Special)] = &[
+const V4: &[(Ipv4Net, NonPublicKind)] = &[
     (v4(0, 0, 0, 0, 8), is("an address of \"this network\" (RFC 791)")),
     (v4(10, 0, 0, 0, 8), is("a private address (RFC 1918)")),
     (v4(100, 64, 0, 0, 10), is("a shared address (RFC 6598)")),
@@ -56,7 +56,7 @@ const V4: &[(Ipv4Net, Special)] = &[
 ];
 
 /// The first matching row counts.
-const V6: &[(Ipv6Net, Special)] = &[
+const V6: &[(Ipv6Net, NonPublicKind)] = &[
     (v6([0, 0, 0, 0, 0, 0, 0, 0], 128), is("the unspecified address (RFC 4291)")),
     (v6([0, 0, 0, 0, 0, 0, 0, 1], 128), is("the loopback address (RFC 4291)")),
     (v6([0, 0, 0, 0, 0, 0, 0, 0], 96), embeds("an IPv4-compatible address (RFC 4291)")),
@@ -81,12 +81,12 @@ const V6: &[(Ipv6Net, Special)] = &[
     (v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8), is("a multicast address (RFC 4291)")),
 ];
 
-const fn is(what: &'static str) -> Special {
-    Special { what, embeds: false }
+const fn is(what: &'static str) -> NonPublicKind {
+    NonPublicKind { what, embeds: false }
 }
 
-const fn embeds(what: &'static str) -> Special {
-    Special { what, embeds: true }
+const fn embeds(what: &'static str) -> NonPublicKind {
+    NonPublicKind { what, embeds: true }
 }
 
 const fn v4(a: u8, b: u8, c: u8, d: u8, prefix: u8) -> Ipv4Net {

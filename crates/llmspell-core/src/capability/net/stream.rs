@@ -6,26 +6,26 @@ use bytes::Bytes;
 use futures_util::stream::{BoxStream, Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 
-use super::journey::Arrived;
+use super::redirect::ResponseHead;
 use super::{HttpHead, MAX_BODY};
 use crate::context::Context;
-use crate::effect::{Ask, Permit};
+use crate::effect::{EffectRequest, Permit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::{self, Chunks};
-use crate::held::Held;
+use crate::memory_reservation::MemoryReservation;
 
 /// The maximum size of a streamed body, in bytes. It allows a large log file, but not an endless stream.
 const MAX_STREAMED: u64 = 1024 * 1024 * 1024;
 
 /// A body that is read whole.
-pub(super) struct Whole {
+pub(super) struct WholeBody {
     bytes: Vec<u8>,
-    held: Held,
+    held: MemoryReservation,
 }
 
-impl Whole {
+impl WholeBody {
     /// Creates an empty body, whose size is charged to `held`.
-    pub(super) fn new(held: Held) -> Self {
+    pub(super) fn new(held: MemoryReservation) -> Self {
         Self { bytes: Vec::new(), held }
     }
 
@@ -54,9 +54,9 @@ fn too_large(most: u64) -> Error {
 
 /// A chunk of a body, as recorded.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Piece(#[serde(with = "data")] Bytes);
+struct BodyChunk(#[serde(with = "data")] Bytes);
 
-impl gate::Chunk for Piece {
+impl gate::Chunk for BodyChunk {
     /// Returns `false`: only the end of the connection's stream completes a body.
     fn is_last(&self) -> bool {
         false
@@ -67,19 +67,23 @@ impl gate::Chunk for Piece {
 pub struct HttpStream {
     cx: Context,
     head: HttpHead,
-    pieces: Chunks<Piece>,
+    pieces: Chunks<BodyChunk>,
 }
 
 impl HttpStream {
     /// Opens a stream through the gate.
-    pub(super) async fn open<F>(cx: &Context, ask: Ask, live: impl FnOnce(Permit) -> F) -> Result<Self>
+    pub(super) async fn open<F>(
+        cx: &Context,
+        ask: EffectRequest,
+        live: impl FnOnce(Permit) -> F,
+    ) -> Result<Self>
     where
-        F: Future<Output = Result<Arrived>>,
+        F: Future<Output = Result<ResponseHead>>,
     {
         let live = |permit| {
             let arriving = live(permit);
             async move {
-                let Arrived { head, body } = arriving.await?;
+                let ResponseHead { head, body } = arriving.await?;
                 Ok((head, count(body).boxed()))
             }
         };
@@ -109,7 +113,7 @@ impl HttpStream {
     /// # Errors
     /// When it exceeds [`MAX_BODY`], or is incomplete.
     pub async fn rest(&mut self) -> Result<Bytes> {
-        let mut whole = Whole::new(self.cx.hold(0)?);
+        let mut whole = WholeBody::new(self.cx.hold(0)?);
         while let Some(piece) = self.next().await? {
             whole.push(&piece)?;
         }
@@ -118,12 +122,12 @@ impl HttpStream {
 }
 
 /// Limits the total size of the chunks to [`MAX_STREAMED`].
-fn count(body: BoxStream<'static, Result<Bytes>>) -> impl Stream<Item = Result<Piece>> {
+fn count(body: BoxStream<'static, Result<Bytes>>) -> impl Stream<Item = Result<BodyChunk>> {
     let mut received = 0;
     body.map(move |piece| {
         let piece = piece?;
         received += piece.len() as u64;
-        if received > MAX_STREAMED { Err(too_large(MAX_STREAMED)) } else { Ok(Piece(piece)) }
+        if received > MAX_STREAMED { Err(too_large(MAX_STREAMED)) } else { Ok(BodyChunk(piece)) }
     })
 }
 
@@ -149,9 +153,9 @@ pub(super) mod data {
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
-        struct Data;
+        struct DataVisitor;
 
-        impl<'de> Visitor<'de> for Data {
+        impl<'de> Visitor<'de> for DataVisitor {
             type Value = Bytes;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -183,6 +187,6 @@ pub(super) mod data {
             }
         }
 
-        deserializer.deserialize_any(Data)
+        deserializer.deserialize_any(DataVisitor)
     }
 }

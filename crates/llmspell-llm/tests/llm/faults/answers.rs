@@ -2,31 +2,32 @@
 
 use llmspell_core::ErrorKind::*;
 use llmspell_core::chat::FinishReason;
-use llmspell_llm::ShapeKind;
+use llmspell_llm::ProtocolKind;
 use serde_json::{Value as Json, json};
 
 use super::{attempts, beginning, good, set_up, told};
 use crate::fault_server::{Step, chunked, chunked_head, response, stream_head};
-use crate::support::{SHAPES, ask, frames, sample, stream_of, stream_script};
+use crate::support::{PROTOCOLS, ask, frames, sample, stream_of, stream_script};
 
 #[tokio::test]
 async fn r10_r11_a_stream_that_ends_too_soon_is_an_error_with_the_text_so_far() {
-    for shape in SHAPES {
-        let so_far = beginning(shape);
-        let cut = vec![chunked_head(stream_of(shape)), chunked(so_far.as_bytes())];
-        let half = format!("{so_far}{}", if shape == ShapeKind::Ollama { "{\"mess" } else { "data: {\"cho" });
+    for protocol in PROTOCOLS {
+        let so_far = beginning(protocol);
+        let cut = vec![chunked_head(stream_of(protocol)), chunked(so_far.as_bytes())];
+        let half =
+            format!("{so_far}{}", if protocol == ProtocolKind::Ollama { "{\"mess" } else { "data: {\"cho" });
         for (name, script) in [
-            ("end of the connection", stream_script(shape, &so_far)),
+            ("end of the connection", stream_script(protocol, &so_far)),
             ("no end of the coding", cut.clone()),
             ("reset", [cut, vec![Step::Wait, Step::Reset]].concat()),
-            ("half a chunk", stream_script(shape, &half)),
-            ("no end of the last chunk", stream_script(shape, so_far.trim_end())),
+            ("half a chunk", stream_script(protocol, &half)),
+            ("no end of the last chunk", stream_script(protocol, so_far.trim_end())),
         ] {
-            let (server, client) = set_up(shape, vec![script]).await;
+            let (server, client) = set_up(protocol, vec![script]).await;
             server.go_on();
             let answer = client.ask_stream(ask()).await;
             let error = answer.end.unwrap_err();
-            let case = format!("{shape:?} {name}: {error:?}");
+            let case = format!("{protocol:?} {name}: {error:?}");
             assert_eq!(error.kind(), StreamInterrupted, "{case}");
             let call = error.call().unwrap();
             // A reset may overtake data that was sent before it.
@@ -42,7 +43,7 @@ async fn r10_r11_a_stream_that_ends_too_soon_is_an_error_with_the_text_so_far() 
 
 #[tokio::test]
 async fn r11_the_ends_of_a_stream_that_count() {
-    use ShapeKind::*;
+    use ProtocolKind::*;
     let text = json!({"choices": [{"delta": {"content": "hi"}}]});
     let finish = json!({"choices": [{"delta": {}, "finish_reason": "stop"}]});
     let openai = |chunks: &[&Json], done: bool| {
@@ -59,7 +60,7 @@ async fn r11_the_ends_of_a_stream_that_count() {
             &[json!({"candidates": [{"content": {"parts": [{"text": "hi"}]}, "finishReason": finish}]})],
         )
     };
-    for (name, shape, stream, expected) in [
+    for (name, protocol, stream, expected) in [
         ("finish and [DONE]", OpenAiChat, openai(&[&text, &finish], true), "ok Stop"),
         ("finish without [DONE]", OpenAiChat, openai(&[&text, &finish], false), "ok Stop"),
         (
@@ -100,7 +101,7 @@ async fn r11_the_ends_of_a_stream_that_count() {
             "stream_interrupted retryable=true status=Some(200) attempts=1 p: the stream ended before the model had finished",
         ),
     ] {
-        let (_server, client) = set_up(shape, vec![stream_script(shape, &stream)]).await;
+        let (_server, client) = set_up(protocol, vec![stream_script(protocol, &stream)]).await;
         assert_eq!(told(&client.ask_stream(ask()).await), expected, "{name}");
     }
 }
@@ -108,40 +109,41 @@ async fn r11_the_ends_of_a_stream_that_count() {
 #[tokio::test]
 async fn r4_an_error_inside_a_stream_is_told_by_its_kind() {
     let overloaded = json!({"type": "error", "error": {"type": "overloaded_error", "message": "full"}});
-    for shape in SHAPES {
+    for protocol in PROTOCOLS {
         // Before the first text, the call is retried; after it, the call is not.
-        let first = stream_script(shape, &frames(shape, std::slice::from_ref(&overloaded)));
-        let (_server, client) = set_up(shape, vec![first, good(shape, true)]).await;
-        assert_eq!(client.ask_stream(ask()).await.end.unwrap().attempts, 2, "{shape:?}");
+        let first = stream_script(protocol, &frames(protocol, std::slice::from_ref(&overloaded)));
+        let (_server, client) = set_up(protocol, vec![first, good(protocol, true)]).await;
+        assert_eq!(client.ask_stream(ask()).await.end.unwrap().attempts, 2, "{protocol:?}");
 
-        let late = beginning(shape) + &frames(shape, std::slice::from_ref(&overloaded));
-        let (server, client) = set_up(shape, vec![stream_script(shape, &late)]).await;
+        let late = beginning(protocol) + &frames(protocol, std::slice::from_ref(&overloaded));
+        let (server, client) = set_up(protocol, vec![stream_script(protocol, &late)]).await;
         let error = client.ask_stream(ask()).await.end.unwrap_err();
-        assert_eq!((error.kind(), error.message()), (Overloaded, "p: broke off: full"), "{shape:?}");
-        assert_eq!(error.call().unwrap().partial.as_deref(), Some("grüß 你好 🦀"), "{shape:?}");
-        assert_eq!(attempts(&server), 1, "{shape:?}");
+        assert_eq!((error.kind(), error.message()), (Overloaded, "p: broke off: full"), "{protocol:?}");
+        assert_eq!(error.call().unwrap().partial.as_deref(), Some("grüß 你好 🦀"), "{protocol:?}");
+        assert_eq!(attempts(&server), 1, "{protocol:?}");
     }
 }
 
 #[tokio::test]
 async fn r12_a_chunk_that_is_damaged_is_named() {
-    for shape in SHAPES {
-        let damaged = if shape == ShapeKind::Ollama { "{oops\n" } else { "data: {oops\n\n" };
-        let number = frames_in(shape, &beginning(shape)) + 1;
-        let (server, client) = set_up(shape, vec![stream_script(shape, &(beginning(shape) + damaged))]).await;
+    for protocol in PROTOCOLS {
+        let damaged = if protocol == ProtocolKind::Ollama { "{oops\n" } else { "data: {oops\n\n" };
+        let number = frames_in(protocol, &beginning(protocol)) + 1;
+        let (server, client) =
+            set_up(protocol, vec![stream_script(protocol, &(beginning(protocol) + damaged))]).await;
         let error = client.ask_stream(ask()).await.end.unwrap_err();
-        assert_eq!(error.kind(), BadStream, "{shape:?}");
+        assert_eq!(error.kind(), BadStream, "{protocol:?}");
         assert_eq!(
             error.message(),
             format!("p: chunk {number} of the stream is no JSON object: `{{oops`"),
-            "{shape:?}"
+            "{protocol:?}"
         );
         assert_eq!(attempts(&server), 1);
     }
 }
 
-fn frames_in(shape: ShapeKind, stream: &str) -> usize {
-    stream.matches(if shape == ShapeKind::Ollama { "\n" } else { "\n\n" }).count()
+fn frames_in(protocol: ProtocolKind, stream: &str) -> usize {
+    stream.matches(if protocol == ProtocolKind::Ollama { "\n" } else { "\n\n" }).count()
 }
 
 #[tokio::test]
@@ -170,34 +172,35 @@ async fn r13_a_whole_answer_that_is_none_is_quoted_and_tried_once_more() {
         ),
         ("a short body", typed("application/json", 100, "{}"), "p: the answer was cut off ("),
     ] {
-        for shape in SHAPES {
-            let (server, client) = set_up(shape, vec![script.clone()]).await;
+        for protocol in PROTOCOLS {
+            let (server, client) = set_up(protocol, vec![script.clone()]).await;
             let error = client.ask(false).await.end.unwrap_err();
-            assert_eq!(error.kind(), BadResponse, "{name} {shape:?}");
-            assert!(error.message().starts_with(message), "{name} {shape:?}: {error}");
-            assert_eq!(attempts(&server), 2, "{name} {shape:?}");
+            assert_eq!(error.kind(), BadResponse, "{name} {protocol:?}");
+            assert!(error.message().starts_with(message), "{name} {protocol:?}: {error}");
+            assert_eq!(attempts(&server), 2, "{name} {protocol:?}");
         }
     }
 }
 
 #[tokio::test]
 async fn r13_a_stream_of_no_bytes_is_no_answer_and_tried_once_more() {
-    for shape in SHAPES {
-        let (server, client) = set_up(shape, vec![stream_script(shape, "")]).await;
+    for protocol in PROTOCOLS {
+        let (server, client) = set_up(protocol, vec![stream_script(protocol, "")]).await;
         assert_eq!(
             told(&client.ask(true).await),
             "bad_response retryable=true status=Some(200) attempts=2 p: the stream is empty: nothing"
         );
-        assert_eq!(attempts(&server), 2, "{shape:?}");
-        let (_server, client) = set_up(shape, vec![stream_script(shape, ""), good(shape, true)]).await;
-        assert_eq!(client.ask(true).await.end.unwrap().attempts, 2, "{shape:?}");
+        assert_eq!(attempts(&server), 2, "{protocol:?}");
+        let (_server, client) =
+            set_up(protocol, vec![stream_script(protocol, ""), good(protocol, true)]).await;
+        assert_eq!(client.ask(true).await.end.unwrap().attempts, 2, "{protocol:?}");
     }
 }
 
 #[tokio::test]
 async fn r14_r18_an_answer_that_holds_nothing_is_an_error() {
-    use ShapeKind::*;
-    for (shape, body, expected) in [
+    use ProtocolKind::*;
+    for (protocol, body, expected) in [
         (OpenAiChat, json!({"choices": []}), Err(EmptyResponse)),
         (OpenAiChat, json!({}), Err(EmptyResponse)),
         (
@@ -243,20 +246,20 @@ async fn r14_r18_an_answer_that_holds_nothing_is_an_error() {
         (Gemini, json!({"promptFeedback": {"blockReason": "SAFETY"}}), Ok(FinishReason::ContentFilter)),
         (Ollama, json!({"done": true}), Err(EmptyResponse)),
     ] {
-        let (_server, client) = set_up(shape, vec![response(200, "", &body.to_string())]).await;
+        let (_server, client) = set_up(protocol, vec![response(200, "", &body.to_string())]).await;
         let found =
             client.ask(false).await.end.map(|reply| reply.finish_reason).map_err(|error| error.kind());
-        assert_eq!(found, expected, "{shape:?} {body}");
+        assert_eq!(found, expected, "{protocol:?} {body}");
     }
 }
 
 #[tokio::test]
 async fn r14_r18_an_answer_of_no_words_is_the_same_whole_and_streamed() {
-    use ShapeKind::*;
+    use ProtocolKind::*;
     let done = |reason: &str| json!({"type": "message_delta", "delta": {"stop_reason": reason}});
     let ended = json!({"type": "message_stop"});
     let incomplete = json!({"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}});
-    for (shape, chunks, expected) in [
+    for (protocol, chunks, expected) in [
         (OpenAiChat, vec![json!({"choices": [{"delta": {}, "finish_reason": "stop"}]})], Err(EmptyResponse)),
         (
             OpenAiChat,
@@ -279,10 +282,10 @@ async fn r14_r18_an_answer_of_no_words_is_the_same_whole_and_streamed() {
         (Gemini, vec![json!({"candidates": [{"finishReason": "SAFETY"}]})], Ok(FinishReason::ContentFilter)),
         (Ollama, vec![json!({"done": true, "done_reason": "length"})], Ok(FinishReason::Length)),
     ] {
-        let stream = frames(shape, &chunks);
-        let (_server, client) = set_up(shape, vec![stream_script(shape, &stream)]).await;
+        let stream = frames(protocol, &chunks);
+        let (_server, client) = set_up(protocol, vec![stream_script(protocol, &stream)]).await;
         let found = client.ask(true).await.end.map(|reply| reply.finish_reason).map_err(|error| error.kind());
-        assert_eq!(found, expected, "{shape:?} {stream}");
+        assert_eq!(found, expected, "{protocol:?} {stream}");
     }
 }
 
@@ -297,7 +300,7 @@ async fn r23_usage_that_cannot_be_is_estimated_and_never_credits() {
     ] {
         let body = json!({"choices": [{"message": {"content": "12345678"}, "finish_reason": "stop"}], "usage": usage});
         let (_server, client) =
-            set_up(ShapeKind::OpenAiChat, vec![response(200, "", &body.to_string())]).await;
+            set_up(ProtocolKind::OpenAiChat, vec![response(200, "", &body.to_string())]).await;
         let found = client.ask(false).await.end.unwrap().usage;
         assert_eq!((found.input_tokens, found.output_tokens, found.estimated), (7, 2, true), "{usage}");
         assert_eq!(found.cost_usd, None, "no known price is no price");
@@ -306,9 +309,10 @@ async fn r23_usage_that_cannot_be_is_estimated_and_never_credits() {
 
 #[tokio::test]
 async fn what_anthropic_counts_at_the_beginning_is_not_the_whole() {
-    let stream: String = sample(ShapeKind::Anthropic).stream.replace(r#""output_tokens":5"#, r#""other":5"#);
+    let stream: String =
+        sample(ProtocolKind::Anthropic).stream.replace(r#""output_tokens":5"#, r#""other":5"#);
     let (_server, client) =
-        set_up(ShapeKind::Anthropic, vec![stream_script(ShapeKind::Anthropic, &stream)]).await;
+        set_up(ProtocolKind::Anthropic, vec![stream_script(ProtocolKind::Anthropic, &stream)]).await;
     let usage = client.ask(true).await.end.unwrap().usage;
     assert_eq!((usage.input_tokens, usage.estimated), (11, true));
     assert!(usage.output_tokens > 5, "{usage:?}");
@@ -330,7 +334,7 @@ async fn r15_invalid_bytes_become_a_mark_and_not_a_failure() {
     );
     whole.splice(0..0, head.into_bytes());
     for (streamed, script) in [(true, script), (false, vec![Step::Send(whole)])] {
-        let (_server, client) = set_up(ShapeKind::OpenAiChat, vec![script]).await;
+        let (_server, client) = set_up(ProtocolKind::OpenAiChat, vec![script]).await;
         let answer = client.ask(streamed).await;
         assert_eq!((answer.text.as_str(), told(&answer).as_str()), ("a\u{fffd}b", "ok Stop"));
     }
@@ -340,9 +344,9 @@ async fn r15_invalid_bytes_become_a_mark_and_not_a_failure() {
 async fn r16_a_tool_calls_index_is_a_name_and_not_a_size() {
     let call = json!({"choices": [{"delta": {"tool_calls": [
         {"index": u64::MAX, "id": "c", "function": {"name": "f", "arguments": "{\"a"}}]}, "finish_reason": "tool_calls"}]});
-    let stream = frames(ShapeKind::OpenAiChat, &[call]);
+    let stream = frames(ProtocolKind::OpenAiChat, &[call]);
     let (_server, client) =
-        set_up(ShapeKind::OpenAiChat, vec![stream_script(ShapeKind::OpenAiChat, &stream)]).await;
+        set_up(ProtocolKind::OpenAiChat, vec![stream_script(ProtocolKind::OpenAiChat, &stream)]).await;
     let reply = client.ask_stream(ask()).await.end.unwrap();
     assert_eq!((reply.tool_calls.len(), &reply.tool_calls[0].arguments), (1, &json!("{\"a")));
 }

@@ -6,12 +6,12 @@ use llmspell_core::ErrorKind::{self, *};
 use llmspell_core::capability::Models as _;
 use llmspell_core::chat::{ChatRequest, Usage};
 use llmspell_core::effect::Permit;
-use llmspell_llm::{RetryPolicy, ShapeKind, Timeouts};
+use llmspell_llm::{ProtocolKind, RetryPolicy, Timeouts};
 use serde_json::json;
 
 use super::{attempts, beginning, good, set_up};
 use crate::fault_server::{FaultServer, Script, Step, chunked, chunked_head, response, stream_head};
-use crate::support::{CANARY, SHAPES, ask, client, sample, stream_of, stream_script};
+use crate::support::{CANARY, PROTOCOLS, ask, client, sample, stream_of, stream_script};
 
 #[tokio::test]
 async fn r3_r5_r6_what_may_pass_is_tried_again_and_what_may_not_is_not() {
@@ -37,13 +37,13 @@ async fn r3_r5_r6_what_may_pass_is_tried_again_and_what_may_not_is_not() {
             3,
         ),
     ] {
-        for shape in SHAPES {
+        for protocol in PROTOCOLS {
             for streamed in [false, true] {
                 let (server, client) =
-                    set_up(shape, vec![response(status, "x-request-id: req-7\r\n", &body)]).await;
+                    set_up(protocol, vec![response(status, "x-request-id: req-7\r\n", &body)]).await;
                 let answer = client.ask(streamed).await;
                 let error = answer.end.unwrap_err();
-                let case = format!("{status} {body} {shape:?} streamed={streamed}: {error:?}");
+                let case = format!("{status} {body} {protocol:?} streamed={streamed}: {error:?}");
                 assert_eq!(error.kind(), kind, "{case}");
                 assert_eq!(attempts(&server), tries, "{case}");
                 let call = error.call().unwrap();
@@ -61,12 +61,12 @@ async fn r3_r5_r6_what_may_pass_is_tried_again_and_what_may_not_is_not() {
 
 #[tokio::test]
 async fn r3_a_try_that_works_after_some_that_did_not_counts_them() {
-    for shape in SHAPES {
+    for protocol in PROTOCOLS {
         for streamed in [false, true] {
             let busy = response(503, "", "{}");
-            let (server, client) = set_up(shape, vec![busy.clone(), busy, good(shape, streamed)]).await;
+            let (server, client) = set_up(protocol, vec![busy.clone(), busy, good(protocol, streamed)]).await;
             let reply = client.ask(streamed).await.end.unwrap();
-            assert_eq!(reply.attempts, 3, "{shape:?} streamed={streamed}");
+            assert_eq!(reply.attempts, 3, "{protocol:?} streamed={streamed}");
             let keys: Vec<String> = server
                 .requests()
                 .iter()
@@ -84,7 +84,7 @@ async fn r3_a_try_that_works_after_some_that_did_not_counts_them() {
 async fn r2_a_wait_that_would_outlast_the_run_is_not_begun() {
     for streamed in [false, true] {
         let (server, client) =
-            set_up(ShapeKind::OpenAiChat, vec![response(429, "retry-after: 30\r\n", "{}")]).await;
+            set_up(ProtocolKind::OpenAiChat, vec![response(429, "retry-after: 30\r\n", "{}")]).await;
         let permit = Permit::for_test_until(Instant::now() + Duration::from_secs(20));
         let error = if streamed {
             client.client().stream(permit, ask()).await.err().unwrap()
@@ -103,7 +103,7 @@ async fn r2_a_wait_that_would_outlast_the_run_is_not_begun() {
 
 #[tokio::test]
 async fn r7_r8_a_connection_that_fails_is_tried_again_unless_the_request_may_have_been_served() {
-    let shape = ShapeKind::OpenAiChat;
+    let protocol = ProtocolKind::OpenAiChat;
     let quiet: Script = Vec::new();
     for (name, script, retry, tries) in [
         ("reset", vec![Step::Reset], RetryPolicy::default(), 3),
@@ -112,7 +112,7 @@ async fn r7_r8_a_connection_that_fails_is_tried_again_unless_the_request_may_hav
     ] {
         let server = FaultServer::start(vec![script]).await;
         let retry = RetryPolicy { base: Duration::ZERO, ..retry };
-        let client = client(shape, &server.url, |builder| builder.retry(retry));
+        let client = client(protocol, &server.url, |builder| builder.retry(retry));
         let error = client.ask(false).await.end.unwrap_err();
         assert_eq!((error.kind(), error.is_retryable()), (Network, true), "{name}: {error:?}");
         let estimated = error.call().unwrap().usage.as_ref().unwrap().estimated;
@@ -120,14 +120,14 @@ async fn r7_r8_a_connection_that_fails_is_tried_again_unless_the_request_may_hav
         assert_eq!(attempts(&server), tries, "{name}: {error:?}");
     }
 
-    let refused = client(shape, "http://127.0.0.1:1", |builder| builder);
+    let refused = client(protocol, "http://127.0.0.1:1", |builder| builder);
     let error = refused.ask(false).await.end.unwrap_err();
     assert_eq!((error.kind(), error.call().unwrap().attempts), (Network, 3));
     assert!(error.message().starts_with("p: no connection to 127.0.0.1:1: "), "{error}");
 
     // A server that answers a TLS handshake with plain text.
     let server = FaultServer::start(vec![response(200, "", "{}")]).await;
-    let plain = client(shape, &server.url.replace("http:", "https:"), |builder| builder);
+    let plain = client(protocol, &server.url.replace("http:", "https:"), |builder| builder);
     let error = plain.ask(false).await.end.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable(), attempts(&server)), (Network, false, 1), "{error:?}");
     let greeting = server.requests().remove(0);
@@ -140,16 +140,16 @@ async fn r7_r8_a_connection_that_fails_is_tried_again_unless_the_request_may_hav
 
 #[tokio::test]
 async fn a_connection_that_a_server_offers_to_keep_is_not_relied_on() {
-    let shape = ShapeKind::OpenAiChat;
-    let stream = sample(shape).stream;
+    let protocol = ProtocolKind::OpenAiChat;
+    let stream = sample(protocol).stream;
     // Seems to keep the connection alive, and closes it at the next byte.
     let kept = vec![
-        chunked_head(stream_of(shape)),
+        chunked_head(stream_of(protocol)),
         chunked(stream.as_bytes()),
         Step::Send(b"0\r\n\r\n".to_vec()),
         Step::Hang,
     ];
-    let (server, client) = set_up(shape, vec![kept]).await;
+    let (server, client) = set_up(protocol, vec![kept]).await;
     for _ in 0..3 {
         assert_eq!(client.ask_stream(ask()).await.end.unwrap().attempts, 1);
     }
@@ -158,17 +158,17 @@ async fn a_connection_that_a_server_offers_to_keep_is_not_relied_on() {
 
 #[tokio::test]
 async fn r19_a_redirect_is_not_followed() {
-    for shape in SHAPES {
+    for protocol in PROTOCOLS {
         let elsewhere = FaultServer::start(vec![response(200, "", "{}")]).await;
         for status in [301, 302, 307, 308] {
             let headers = format!("location: {}/\r\n", elsewhere.url);
-            let (_server, client) = set_up(shape, vec![response(status, &headers, "")]).await;
+            let (_server, client) = set_up(protocol, vec![response(status, &headers, "")]).await;
             for streamed in [false, true] {
                 let error = client.ask(streamed).await.end.unwrap_err();
-                assert_eq!(error.kind(), BadResponse, "{shape:?} {status} streamed={streamed}");
+                assert_eq!(error.kind(), BadResponse, "{protocol:?} {status} streamed={streamed}");
             }
         }
-        assert_eq!(elsewhere.requests(), [] as [String; 0], "{shape:?}");
+        assert_eq!(elsewhere.requests(), [] as [String; 0], "{protocol:?}");
     }
 }
 
@@ -176,8 +176,8 @@ async fn r19_a_redirect_is_not_followed() {
 async fn r9_a_provider_that_is_slow_is_given_up_on() {
     let short = Duration::from_millis(100);
     let long = Timeouts::default();
-    let shape = ShapeKind::Anthropic;
-    let begun = [stream_script(shape, &beginning(shape)), vec![Step::Hang]].concat();
+    let protocol = ProtocolKind::Anthropic;
+    let begun = [stream_script(protocol, &beginning(protocol)), vec![Step::Hang]].concat();
     for (name, script, timeouts, message) in [
         ("no first byte", vec![Step::Hang], Timeouts { first_byte: short, ..long }, "no answer from "),
         (
@@ -194,7 +194,7 @@ async fn r9_a_provider_that_is_slow_is_given_up_on() {
         ),
     ] {
         let mut server = FaultServer::start(vec![script]).await;
-        let client = client(shape, &server.url, |builder| builder.timeouts(timeouts));
+        let client = client(protocol, &server.url, |builder| builder.timeouts(timeouts));
         let error = client.ask_stream(ask()).await.end.unwrap_err();
         assert_eq!(error.kind(), Timeout, "{name}");
         assert!(
@@ -208,7 +208,7 @@ async fn r9_a_provider_that_is_slow_is_given_up_on() {
 
 #[tokio::test]
 async fn r9_pings_keep_a_stream_alive_but_not_for_ever() {
-    let shape = ShapeKind::OpenAiChat;
+    let protocol = ProtocolKind::OpenAiChat;
     let mut script = vec![stream_head("text/event-stream")];
     for _ in 0..400 {
         script.push(Step::Send(b": ping\n\n".to_vec()));
@@ -220,7 +220,7 @@ async fn r9_pings_keep_a_stream_alive_but_not_for_ever() {
         ..Timeouts::default()
     };
     let server = FaultServer::start(vec![script]).await;
-    let client = client(shape, &server.url, |builder| builder.timeouts(timeouts));
+    let client = client(protocol, &server.url, |builder| builder.timeouts(timeouts));
     let error = client.ask_stream(ask()).await.end.unwrap_err();
     assert_eq!(error.message(), "p: the call took longer than its limit of 1.2 s");
 }
@@ -228,25 +228,25 @@ async fn r9_pings_keep_a_stream_alive_but_not_for_ever() {
 #[tokio::test]
 async fn r5_the_key_is_seen_in_the_request_and_nowhere_else() {
     let echo = json!({"error": {"message": format!("bad key {CANARY}")}}).to_string();
-    for shape in SHAPES {
+    for protocol in PROTOCOLS {
         for script in [
             response(401, &format!("x-request-id: {CANARY}\r\n"), &echo),
             response(500, "", &format!("<p>{CANARY}</p>")),
             response(200, "", &echo),
             response(200, "", &format!("not JSON {CANARY}")),
-            stream_script(shape, &format!("data: {CANARY}\n\n")),
-            stream_script(shape, &format!("{CANARY}\n\n")),
+            stream_script(protocol, &format!("data: {CANARY}\n\n")),
+            stream_script(protocol, &format!("{CANARY}\n\n")),
         ] {
             for streamed in [false, true] {
-                let (server, client) = set_up(shape, vec![script.clone()]).await;
+                let (server, client) = set_up(protocol, vec![script.clone()]).await;
                 let error = client.ask(streamed).await.end.unwrap_err();
                 let shown = format!(
                     "{error:?} {error} {} {:?}",
                     serde_json::to_string(&error).unwrap(),
                     client.client()
                 );
-                assert!(!shown.contains("canary"), "{shape:?} streamed={streamed}: {shown}");
-                assert!(server.requests().last().unwrap().contains(CANARY), "{shape:?}");
+                assert!(!shown.contains("canary"), "{protocol:?} streamed={streamed}: {shown}");
+                assert!(server.requests().last().unwrap().contains(CANARY), "{protocol:?}");
             }
         }
     }
@@ -254,7 +254,7 @@ async fn r5_the_key_is_seen_in_the_request_and_nowhere_else() {
 
 #[tokio::test]
 async fn a_request_that_ollama_would_cut_is_refused() {
-    let (server, client) = set_up(ShapeKind::Ollama, vec![good(ShapeKind::Ollama, false)]).await;
+    let (server, client) = set_up(ProtocolKind::Ollama, vec![good(ProtocolKind::Ollama, false)]).await;
     let error = client.ask_whole(ChatRequest::prompt("x".repeat(200_000))).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BadRequest);
     assert_eq!(error.message(), "p: the request needs about 50004 tokens of context and the model has 32768");

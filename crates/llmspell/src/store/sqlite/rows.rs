@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use llmspell_core::effect::{Ask, Effect, EffectPath, End, Entry};
-use llmspell_core::{Error, Parts, Result, Value, from_value};
+use llmspell_core::effect::{Effect, EffectPath, EffectRequest, EffectResult, JournalEntry};
+use llmspell_core::{Error, RecordedStream, Result, Value, from_value};
 use rusqlite::{Connection, Row};
 
 use super::unsigned;
@@ -142,7 +142,7 @@ fn effect(
         let found: Option<String> = row.get(at).map_err(failed)?;
         found.map(|text| unpack(&text, blobs)).transpose()
     };
-    let ask = Ask {
+    let ask = EffectRequest {
         capability: text(2)?.into(),
         operation: text(3)?.into(),
         request: json(4)?.unwrap_or_default(),
@@ -150,7 +150,7 @@ fn effect(
         if_done: None,
     };
     let (task, count) = (text(0)?, number(1)?.unwrap_or(0));
-    let mut arrived = Parts::default();
+    let mut arrived = RecordedStream::default();
     for list in parts.remove(&(task.clone(), count)).unwrap_or_default() {
         let list: Vec<(u64, Value)> = from_value(unpack(&list, blobs)?)?;
         list.into_iter().for_each(|(order, part)| arrived.push(order, part));
@@ -162,10 +162,10 @@ fn effect(
     };
     let count = |number: Option<i64>| unsigned(number.unwrap_or(0));
     let (order, said) = (count(number(8)?), count(number(9)?));
-    let end = answer.map(|answer| End { order, said, answer });
+    let end = answer.map(|answer| EffectResult { order, said, answer });
     let began = count(number(6)?);
     let took = number(7)?.map(|ended| Duration::from_micros(unsigned(ended).saturating_sub(began)));
-    let mut entry = Entry { effect: Effect { path, ask }, end };
+    let mut entry = JournalEntry { effect: Effect { path, ask }, end };
     if entry.end.is_some() {
         entry = std::mem::take(&mut arrived).into_entry(entry);
     }

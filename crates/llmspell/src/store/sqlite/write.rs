@@ -4,22 +4,21 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-use llmspell_core::effect::{Effect, EffectPath, End};
+use llmspell_core::effect::{Effect, EffectPath, EffectResult};
 use llmspell_core::{Error, Result, to_value};
 use rusqlite::{Connection, params};
 
 use super::{JOURNAL, SqliteStore, moment, signed};
 use crate::journal::RunInfo;
 use crate::journal::blobs::{Blob, BlobSink, damaged, json, pack, pack_answer};
-use crate::store::{Lease, Record, fenced};
+use crate::store::{JournalRecord, Lease, fenced};
 
 impl SqliteStore {
-    pub(super) fn append_records(&self, lease: &Lease, records: &[Record]) -> Result<()> {
+    pub(super) fn append_records(&self, lease: &Lease, records: &[JournalRecord]) -> Result<()> {
         let guard = self.open()?;
         let database = guard.as_ref().ok_or_else(|| Error::internal("the journal is not open"))?;
         // Sync only if a start is not idempotent: losing it in a power failure would repeat the effect.
-        let is_write_ahead =
-            |record: &Record| matches!(record, Record::Started { effect, .. } if !effect.ask.repeatable);
+        let is_write_ahead = |record: &JournalRecord| matches!(record, JournalRecord::Started { effect, .. } if !effect.ask.repeatable);
         if !records.iter().any(is_write_ahead) {
             return append(database, lease, records);
         }
@@ -33,7 +32,7 @@ impl SqliteStore {
     }
 }
 
-fn append(database: &Connection, lease: &Lease, records: &[Record]) -> Result<()> {
+fn append(database: &Connection, lease: &Lease, records: &[JournalRecord]) -> Result<()> {
     let failed = |error| JOURNAL.failed(error);
     let change = Change::begin(database).map_err(failed)?;
     let is_owner = change
@@ -47,7 +46,7 @@ fn append(database: &Connection, lease: &Lease, records: &[Record]) -> Result<()
     // A batch may contain thousands of parts of one answer, so consecutive ones share a row.
     for records in records.chunk_by(|one, next| one.part_of().is_some() && one.part_of() == next.part_of()) {
         match records {
-            [Record::Part { path, order, .. }, ..] => run.parts(path, *order, records)?,
+            [JournalRecord::Part { path, order, .. }, ..] => run.parts(path, *order, records)?,
             records => records.iter().try_for_each(|record| run.add(record))?,
         }
     }
@@ -109,18 +108,18 @@ impl RunRows<'_> {
         statement.execute(values).map_err(|error| JOURNAL.failed(error))
     }
 
-    fn add(&mut self, record: &Record) -> Result<()> {
+    fn add(&mut self, record: &JournalRecord) -> Result<()> {
         match record {
-            Record::Started { effect, began } => self.start(effect, *began),
-            Record::Part { path, order, .. } => self.parts(path, *order, std::slice::from_ref(record)),
-            Record::Ended { path, ended, end } => self.end(path, *ended, end),
-            Record::Done { effect, began, ended, end } => self.done(effect, *began, *ended, end),
-            Record::Modules(modules) => self.modules(modules),
-            Record::Lines(lines) => {
+            JournalRecord::Started { effect, began } => self.start(effect, *began),
+            JournalRecord::Part { path, order, .. } => self.parts(path, *order, std::slice::from_ref(record)),
+            JournalRecord::Ended { path, ended, end } => self.end(path, *ended, end),
+            JournalRecord::Done { effect, began, ended, end } => self.done(effect, *began, *ended, end),
+            JournalRecord::Modules(modules) => self.modules(modules),
+            JournalRecord::Lines(lines) => {
                 let sql = "UPDATE run SET said = ?2 WHERE id = ?1";
                 self.execute(sql, params![self.run, signed(*lines)]).map(drop)
             }
-            Record::Closed { at, error, usage, model_calls, lines } => {
+            JournalRecord::Closed { at, error, usage, model_calls, lines } => {
                 let error = error.as_ref().map(json).transpose()?;
                 let (usage, model_calls) = (json(usage)?, signed(*model_calls));
                 self.execute(
@@ -161,10 +160,10 @@ impl RunRows<'_> {
     }
 
     /// Adds consecutive parts of one answer, as a list of pairs of order and part.
-    fn parts(&mut self, path: &EffectPath, first: u64, parts: &[Record]) -> Result<()> {
+    fn parts(&mut self, path: &EffectPath, first: u64, parts: &[JournalRecord]) -> Result<()> {
         let mut list = String::from("[");
         for record in parts {
-            if let Record::Part { order, part, .. } = record {
+            if let JournalRecord::Part { order, part, .. } = record {
                 if list.len() > 1 {
                     list.push(',');
                 }
@@ -180,7 +179,7 @@ impl RunRows<'_> {
         .map(drop)
     }
 
-    fn end(&mut self, path: &EffectPath, ended: Duration, end: &End) -> Result<()> {
+    fn end(&mut self, path: &EffectPath, ended: Duration, end: &EffectResult) -> Result<()> {
         let (answer, error) = self.answer(end)?;
         let (order, said) = (signed(end.order), signed(end.said));
         self.execute(
@@ -191,7 +190,7 @@ impl RunRows<'_> {
         .map(drop)
     }
 
-    fn done(&mut self, effect: &Effect, began: Duration, ended: Duration, end: &End) -> Result<()> {
+    fn done(&mut self, effect: &Effect, began: Duration, ended: Duration, end: &EffectResult) -> Result<()> {
         let Effect { path: EffectPath { task, count }, ask } = effect;
         let request = pack(&ask.request, self)?;
         let (answer, error) = self.answer(end)?;
@@ -233,7 +232,7 @@ impl RunRows<'_> {
     }
 
     /// Returns the columns `answer` and `error` of an end.
-    fn answer(&mut self, end: &End) -> Result<(Option<String>, Option<String>)> {
+    fn answer(&mut self, end: &EffectResult) -> Result<(Option<String>, Option<String>)> {
         Ok(match &end.answer {
             Ok(value) => (Some(pack_answer(value, self)?), None),
             Err(error) => (None, Some(pack_answer(&to_value(error)?, self)?)),

@@ -87,13 +87,13 @@ impl Attribute {
 }
 
 /// Creates the spans of one run.
-pub(super) struct Trace<'a> {
+pub(super) struct SpanBuilder<'a> {
     run: &'a TracedRun<'a>,
     /// Whether prompts and answers are exported.
     content: bool,
 }
 
-impl<'a> Trace<'a> {
+impl<'a> SpanBuilder<'a> {
     pub(super) fn new(run: &'a TracedRun<'a>, content: bool) -> Self {
         Self { run, content }
     }
