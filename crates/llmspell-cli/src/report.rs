@@ -1,7 +1,7 @@
 //! Everything that the command writes to stderr: errors, warnings, notes, traces and the spell's log.
 //!
-//! Most functions return text: during a run it must go through the screen (`run_view.rs`), which keeps it apart from the
-//! spell's output. Text of spells, models and servers is escaped for terminals.
+//! Most functions return text: during a run it must go through the screen (`run_view.rs`), which keeps it apart from
+//! the spell's output. Text of spells, models and servers is escaped for terminals.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

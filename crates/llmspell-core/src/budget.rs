@@ -1,12 +1,13 @@
 //! The spend ledger of a run: reserves budget before a model call and settles the real usage after it.
 //!
 //! Model calls cost tokens and money, and the amount is known only when the answer has arrived. Each call therefore
-//! *reserves* its maximum (`Reservation`) before it is sent. After the call, the reservation is released and the real usage
-//! is *settled*. Calls at the same time therefore cannot overspend together, as far as the input estimates are right.
+//! *reserves* its maximum (`Reservation`) before it is sent. After the call, the reservation is released and the real
+//! usage is *settled*. Calls at the same time therefore cannot overspend together, as far as the input estimates are
+//! right.
 //!
-//! The ledger of a run (`SpendLedger`) may have a parent: a child run draws on its parent's ledger, and an agent's budget
-//! is a ledger within that of its run. A reservation must fit in every ledger of the chain, or it is taken from none
-//! of them. All ledgers of a run tree share one `RunTree`, through which waiting calls are woken.
+//! The ledger of a run (`SpendLedger`) may have a parent: a child run draws on its parent's ledger, and an agent's
+//! budget is a ledger within that of its run. A reservation must fit in every ledger of the chain, or it is taken from
+//! none of them. All ledgers of a run tree share one `RunTree`, through which waiting calls are woken.
 //!
 //! A call whose reservation does not fit waits while other calls are under way, because their settlement may free
 //! budget. It fails when nothing can free budget any more:

@@ -1,7 +1,7 @@
 //! Effects, and the journal that records them.
 //!
-//! An *effect* is one use of a capability: a model call, an HTTP request, a file access, a look at the clock. The
-//! gate (`gate.rs`) describes each effect as an [`EffectRequest`] at an [`EffectPath`] and asks the run's [`Journal`] about
+//! An *effect* is one use of a capability: a model call, an HTTP request, a file access, a look at the clock. The gate
+//! (`gate.rs`) describes each effect as an [`EffectRequest`] at an [`EffectPath`] and asks the run's [`Journal`] about
 //! it:
 //!
 //! | the journal returns | meaning | the gate |

@@ -1,11 +1,11 @@
 //! The answer sequencer delivers answers to the script one at a time, in an order that a replay can repeat.
 //!
 //! Answers arrive at any time, often several at once. If the script received each one on arrival, a script with
-//! parallel branches would depend on timing that no journal can repeat. The sequencer ([`AnswerSequencer`]) removes that
-//! dependency:
+//! parallel branches would depend on timing that no journal can repeat. The sequencer ([`AnswerSequencer`]) removes
+//! that dependency:
 //!
-//! 1. An answer draws a sequence number when it arrives ([`draw`](AnswerSequencer::draw)), is recorded with it, and waits in a
-//!    queue.
+//! 1. An answer draws a sequence number when it arrives ([`draw`](AnswerSequencer::draw)), is recorded with it, and
+//!    waits in a queue.
 //! 2. When the script has nothing else to do, its engine calls [`next`](AnswerSequencer::next).
 //! 3. `next` releases the answer with the lowest number, if its record is durable. If not, the engine tries again
 //!    later: an answer never overtakes one with a lower number.
@@ -19,8 +19,8 @@
 //! | the live run draws | 2 | 1 | `main.2#1`, `main.1#1` |
 //! | a replay waits with the recorded numbers | 2 | 1 | the same |
 //!
-//! Until an engine takes control ([`take`](AnswerSequencer::take)), or if no order is recorded, answers are not queued. They only
-//! wait until their records are durable.
+//! Until an engine takes control ([`take`](AnswerSequencer::take)), or if no order is recorded, answers are not queued.
+//! They only wait until their records are durable.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;

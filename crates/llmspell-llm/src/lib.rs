@@ -29,7 +29,8 @@
 //!
 //! - The transport (`transport.rs`) sends requests, and enforces time limits and size limits.
 //! - The client retries, falls back and prices.
-//! - The rate limiter decides when a try may be sent (`limiter.rs`, configured by [`RateLimits`]). There is one per API key.
+//! - The rate limiter decides when a try may be sent (`limiter.rs`, configured by [`RateLimits`]). There is one per API
+//!   key.
 //!
 //! # What is not here
 //!

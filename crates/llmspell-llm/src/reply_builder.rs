@@ -1,7 +1,8 @@
 //! Builds an answer from the parts that a provider sends.
 //!
-//! A protocol (`protocol/`) adds text, tool calls and usage to a [`ReplyBuilder`]. While the answer streams, the reader takes the
-//! new deltas out ([`ReplyBuilder::take_news`]). At the end, [`ReplyBuilder::into_reply`] returns the whole answer.
+//! A protocol (`protocol/`) adds text, tool calls and usage to a [`ReplyBuilder`]. While the answer streams, the reader
+//! takes the new deltas out ([`ReplyBuilder::take_news`]). At the end, [`ReplyBuilder::into_reply`] returns the whole
+//! answer.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -1,5 +1,5 @@
-//! What the journal costs: the processor time of an effect with none, in memory for a recording, and in the database; and
-//! how long it takes to play 100 model calls again.
+//! What the journal costs: the processor time of an effect with none, in memory for a recording, and in the database;
+//! and how long it takes to play 100 model calls again.
 //!
 //! `cargo bench -p llmspell --bench journal`. Unix only: the kernel counts processor time.
 

@@ -5,8 +5,8 @@
 //! 1. Build a [`Runtime`] once per program. It holds engines, bridges, models and worker threads. [`RuntimeBuilder`]
 //!    lists what a runtime has by default: no models, no console and no storage.
 //! 2. Load a [`Spell`] from a folder or file ([`Spell::load`]), or from text ([`Spell::from_source`]).
-//! 3. Configure a run with [`Runtime::run`], which returns a [`RunBuilder`]: parameters, permissions, limits, journal. A run
-//!    has no permissions unless [`RunBuilder::permissions`] grants them.
+//! 3. Configure a run with [`Runtime::run`], which returns a [`RunBuilder`]: parameters, permissions, limits, journal.
+//!    A run has no permissions unless [`RunBuilder::permissions`] grants them.
 //! 4. [`RunBuilder::start`] returns a [`Run`], a handle that can be awaited, cancelled or detached. Its result is an
 //!    [`Outcome`]: value or error, output, logs and usage.
 //!

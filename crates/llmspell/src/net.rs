@@ -1,8 +1,8 @@
 //! The real network: the connections for the HTTP requests of spells.
 //!
 //! [`Sockets`] implements the [`Net`] capability on a dedicated thread. It connects only to the IP addresses in a
-//! [`ConnectPermit`], which only the gate can make after it has checked them. DNS lookup and connection are therefore two
-//! separate calls, and a name that resolves differently the second time (DNS rebinding) gains nothing.
+//! [`ConnectPermit`], which only the gate can make after it has checked them. DNS lookup and connection are therefore
+//! two separate calls, and a name that resolves differently the second time (DNS rebinding) gains nothing.
 //!
 //! Connections to public addresses are pooled for all runs. A connection to another address was granted to one run and
 //! is never reused. Redirects are not followed here: the gate follows them, and checks each hop.

@@ -1,7 +1,7 @@
 //! Sessions: an open VM on its worker thread.
 //!
-//! [`WorkerSession`] is a session on the worker. [`OpenSession`] is a handle to one that stays open, which evaluates sources and
-//! calls functions from any thread.
+//! [`WorkerSession`] is a session on the worker. [`OpenSession`] is a handle to one that stays open, which evaluates
+//! sources and calls functions from any thread.
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
 //! Runs of spells, as an embedding program sees them.
 //!
-//! [`RunBuilder`] builds a run: it sets the inputs of the run and where its effects are recorded. [`Run`] is the handle of a
-//! started run. The script itself runs on a worker thread (`worker.rs`), in a session that `live.rs` opens.
+//! [`RunBuilder`] builds a run: it sets the inputs of the run and where its effects are recorded. [`Run`] is the handle
+//! of a started run. The script itself runs on a worker thread (`worker.rs`), in a session that `open_session.rs`
+//! opens.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

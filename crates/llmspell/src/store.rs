@@ -27,8 +27,8 @@
 //! # Durability
 //!
 //! [`append`](RecordSink::append) commits a batch completely or not at all. When it returns, the batch survives the end
-//! of the process. If the batch contains the [`JournalRecord::Started`] of an effect that is not idempotent, it also survives
-//! a power failure.
+//! of the process. If the batch contains the [`JournalRecord::Started`] of an effect that is not idempotent, it also
+//! survives a power failure.
 //!
 //! # The records of an effect
 //!
@@ -343,8 +343,8 @@ impl StoredRun {
         open.map(|effect| &effect.entry.effect).filter(|effect| !effect.ask.repeatable)
     }
 
-    /// Checks that `spell` is the spell that ran. Returns it for [`RunBuilder::resume`](crate::RunBuilder::resume), restricted to
-    /// the modules that the run had loaded, in the same versions.
+    /// Checks that `spell` is the spell that ran. Returns it for [`RunBuilder::resume`](crate::RunBuilder::resume),
+    /// restricted to the modules that the run had loaded, in the same versions.
     ///
     /// # Errors
     /// `conflict` if the spell or one of these modules has changed; also when a file cannot be read.

@@ -6,8 +6,8 @@
 //! Each test file runs in its own session and names its cases (`test_file.rs`). A case runs the spell with `test.run`
 //! (`run.rs`). The answers to the spell's effects have three sources, in this order:
 //!
-//! 1. Scripted answers. Faults and typed lines come from the journal itself (`test_journal.rs`). Models and web pages come
-//!    from stand-ins behind the gate (`world.rs`), so retries, redirects and permissions are the real ones.
+//! 1. Scripted answers. Faults and typed lines come from the journal itself (`test_journal.rs`). Models and web pages
+//!    come from stand-ins behind the gate (`world.rs`), so retries, redirects and permissions are the real ones.
 //! 2. The recording of the case, a file in `tests/recordings`.
 //! 3. With `llmspell test --update`, the real world in place of that recording. Its answers become the new recording,
 //!    which is replayed at once.

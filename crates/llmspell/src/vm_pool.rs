@@ -1,7 +1,7 @@
 //! The pool of VMs that a worker reuses for further runs of the same spell.
 //!
-//! Only runs that allow it (`RunBuilder::share_vm`) use the pool. A VM is pooled only after a run that ended well, and the
-//! engine resets it (`Session::renew`) both when it is returned and when it is taken.
+//! Only runs that allow it (`RunBuilder::share_vm`) use the pool. A VM is pooled only after a run that ended well, and
+//! the engine resets it (`Session::renew`) both when it is returned and when it is taken.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

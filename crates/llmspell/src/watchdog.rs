@@ -4,8 +4,8 @@
 //! looks at each worker that executes a script. When a limit may be reached, it sets the flag that the VM's interrupt
 //! reads; the script's thread then checks its meter and decides. While no script computes, the watchdog sleeps.
 //!
-//! Each poll of a run is charged separately ([`WatchdogSlot::drive`]), so waiting costs nothing and runs on one thread do not
-//! pay for each other. Native code that cannot be interrupted is only reported, through [`OnUnresponsive`].
+//! Each poll of a run is charged separately ([`WatchdogSlot::drive`]), so waiting costs nothing and runs on one thread
+//! do not pay for each other. Native code that cannot be interrupted is only reported, through [`OnUnresponsive`].
 
 use std::io;
 use std::pin::Pin;
@@ -91,7 +91,8 @@ fn watch(shared: &Weak<WatchdogShared>) {
             continue;
         }
         shared.parked.store(true, Ordering::Relaxed);
-        // Dekker-style handshake with `WatchdogSlot::begin`: the worker sees `parked`, or this thread sees the worker's run.
+        // Dekker-style handshake with `WatchdogSlot::begin`: the worker sees `parked`, or this thread sees the worker's
+        // run.
         fence(Ordering::SeqCst);
         let idle = !shared.tick();
         drop(shared);

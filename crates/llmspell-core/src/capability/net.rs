@@ -2,7 +2,8 @@
 //!
 //! [`Net`] is the trait that an HTTP implementation provides. [`GatedNet`] is what bridges call. This module decides
 //! where connections may go: it checks each host and each resolved address against the run's permissions, for redirects
-//! too, and passes the checked addresses to [`Net`] in a [`ConnectPermit`]. The implementation follows no redirect by itself.
+//! too, and passes the checked addresses to [`Net`] in a [`ConnectPermit`]. The implementation follows no redirect by
+//! itself.
 
 mod address;
 mod connect;

@@ -14,8 +14,8 @@
 //!
 //! # Order
 //!
-//! Each poll repeats [`JsRun::step`] until nothing makes progress. All due jobs run first, one by one. Then one host call
-//! is settled, and its jobs run before the next one is. If nothing is left to do and nothing was woken, the answer
+//! Each poll repeats [`JsRun::step`] until nothing makes progress. All due jobs run first, one by one. Then one host
+//! call is settled, and its jobs run before the next one is. If nothing is left to do and nothing was woken, the answer
 //! sequencer of core (`Context::next_turn`) delivers one answer. The script thus sees answers one at a time, in an
 //! order that a replay can repeat. Jobs that follow from an answer run in the context of the code that made the call,
 //! so effects are numbered in the order of the calls. There are no tasks and scopes as in Luau.

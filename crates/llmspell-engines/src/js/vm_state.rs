@@ -1,7 +1,8 @@
 //! The state that the VM's host functions share.
 //!
-//! The VM owns the host functions, and they own the [`JsVmState`], so the `JsVmState` holds no handle to the VM. It does hold
-//! values of the VM ([`HeldValue`]). QuickJS requires that these are dropped before the VM; [`JsVmState::let_go`] drops them.
+//! The VM owns the host functions, and they own the [`JsVmState`], so the `JsVmState` holds no handle to the VM. It
+//! does hold values of the VM ([`HeldValue`]). QuickJS requires that these are dropped before the VM;
+//! [`JsVmState::let_go`] drops them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};

@@ -23,8 +23,8 @@
 //! 4. If nothing was woken meanwhile, the answer sequencer of core (`Context::next_turn`) delivers one answer of the
 //!    host. The script thus sees answers one at a time, in an order that a replay can repeat.
 //!
-//! When the interrupt stops a task in the middle of its work (`LuauRunState::stopped`), no other task and no background work
-//! of the session runs until that task goes on. They would see half of what it does.
+//! When the interrupt stops a task in the middle of its work (`LuauRunState::stopped`), no other task and no background
+//! work of the session runs until that task goes on. They would see half of what it does.
 //!
 //! # End
 //!

@@ -1,8 +1,8 @@
 //! The state that the VM's host functions share.
 //!
-//! [`LuauVmState`] lives as long as the VM, and [`LuauRunState`] as long as one run; [`LuauVmState::renew`] replaces it when the VM serves
-//! another run. The VM owns the host functions, and they own the [`LuauVmState`]. So the `LuauVmState` holds no strong handle to the
-//! VM, which would keep both alive for ever.
+//! [`LuauVmState`] lives as long as the VM, and [`LuauRunState`] as long as one run; [`LuauVmState::renew`] replaces it
+//! when the VM serves another run. The VM owns the host functions, and they own the [`LuauVmState`]. So the
+//! `LuauVmState` holds no strong handle to the VM, which would keep both alive for ever.
 
 use std::cell::{Cell, OnceCell, Ref, RefCell};
 use std::collections::{HashMap, HashSet};

@@ -137,7 +137,8 @@ impl ModelState {
         self.line.values().for_each(|waiting| waiting.woken.notify_one());
     }
 
-    /// Whether the model's state can be removed: no call waits, no try lacks an outcome, and no hold or breaker is active.
+    /// Whether the model's state can be removed: no call waits, no try lacks an outcome, and no hold or breaker is
+    /// active.
     fn is_idle(&self, now: Instant) -> bool {
         self.line.is_empty()
             && self.unheard == 0

@@ -3,8 +3,8 @@
 //! The manifest declares parameters, asks for permissions, and sets limits and models. Limits and models apply unless
 //! the user sets others. Permissions hold only if the user grants them.
 //!
-//! Unknown keys are only warnings, so that a manifest for a newer version still loads. Unknown keys in `permissions` and
-//! `limits` are errors, since ignoring them could change what a spell may do.
+//! Unknown keys are only warnings, so that a manifest for a newer version still loads. Unknown keys in `permissions`
+//! and `limits` are errors, since ignoring them could change what a spell may do.
 
 use std::time::Duration;
 
@@ -127,8 +127,8 @@ impl Manifest {
     /// Parses a manifest.
     ///
     /// # Errors
-    /// When the text is not YAML within the parser's budgets, repeats a key, or has a field of the wrong type. The error
-    /// names the field.
+    /// When the text is not YAML within the parser's budgets, repeats a key, or has a field of the wrong type. The
+    /// error names the field.
     pub fn parse(text: &str) -> Result<Self> {
         let read: Option<Map> =
             serde_saphyr::from_str(text).map_err(|error| Error::config(told(error.without_snippet())))?;

@@ -53,8 +53,8 @@ fn append(database: &Connection, lease: &Lease, records: &[JournalRecord]) -> Re
     change.commit().map_err(failed)
 }
 
-/// A transaction whose statements are cached: it begins and ends with each effect, and parsing `BEGIN` and `COMMIT` anew
-/// took longer than the rest. Dropped before its end, it is rolled back.
+/// A transaction whose statements are cached: it begins and ends with each effect, and parsing `BEGIN` and `COMMIT`
+/// anew took longer than the rest. Dropped before its end, it is rolled back.
 struct Change<'a>(&'a Connection);
 
 impl<'a> Change<'a> {
