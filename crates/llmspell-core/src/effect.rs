@@ -219,7 +219,7 @@ pub trait Journal: Send + Sync {
     fn begin(&self, effect: Effect) -> Result<Lookup>;
 
     /// Records one part of a streamed answer. The first part is the head; the chunks follow. `order` is the position in
-    /// the [order](End::order) of answers. Parts become durable with the next record that somebody waits for.
+    /// the [order](EffectResult::order) of answers. Parts become durable with the next record that somebody waits for.
     ///
     /// # Errors
     /// When the journal cannot be written.
@@ -250,7 +250,7 @@ pub trait Journal: Send + Sync {
         true
     }
 
-    /// Returns the highest number in the [order](End::order) of answers that the journal already holds.
+    /// Returns the highest number in the [order](EffectResult::order) of answers that the journal already holds.
     fn last_order(&self) -> u64 {
         0
     }

@@ -16,7 +16,7 @@ use crate::value::{Map, Value};
 pub(crate) struct StreamRecord<H, P> {
     /// The data before the chunks, such as the head of an HTTP response.
     pub(crate) head: H,
-    /// The sequence number of the head in the [order](End::order) of answers. Each chunk has a number too.
+    /// The sequence number of the head in the [order](EffectResult::order) of answers. Each chunk has a number too.
     pub(crate) opened: u64,
     #[serde(rename = "pieces")]
     pub(crate) chunks: Vec<(u64, P)>,

@@ -39,7 +39,7 @@ impl Recorded {
         Err(mismatch(format!("{} {}", effect.path, difference(then, now))))
     }
 
-    /// Returns the highest number in the [order](End::order) of answers.
+    /// Returns the highest number in the [order](EffectResult::order) of answers.
     #[must_use]
     pub fn last_order(&self) -> u64 {
         self.0.values().filter_map(|entry| Some(entry.end.as_ref()?.order)).max().unwrap_or(0)
