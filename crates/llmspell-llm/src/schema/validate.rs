@@ -181,7 +181,8 @@ impl<'p> Validation<'p> {
                 self.unevaluated_items(*id, keyword, place, list, value, report, evaluated)
             }
             (Keyword::DependentSchemas(rows), Json::Object(fields)) => {
-                self.dependent_schemas(rows, place, fields, value, report, evaluated)
+                let ids = rows.iter().filter(|(name, _)| fields.contains_key(name)).map(|(_, id)| id);
+                self.all_of(ids, place, value, report, evaluated)
             }
             (Keyword::PropertyNames(id), Json::Object(fields)) => {
                 self.property_names(*id, place, fields, value, report)
@@ -264,9 +265,9 @@ impl<'p> Validation<'p> {
         fits
     }
 
-    fn all_of(
+    fn all_of<'i>(
         &mut self,
-        ids: &[NodeId],
+        ids: impl IntoIterator<Item = &'i NodeId>,
         place: &InstanceLocation<'_>,
         value: &Json,
         mut report: Option<&mut ViolationReport>,
@@ -530,25 +531,6 @@ impl<'p> Validation<'p> {
             }
             is_valid &= self.node(id, &place.item(index), item, report.as_deref_mut(), None)?;
             evaluated.mark(index);
-            if !is_valid && report.is_none() {
-                break;
-            }
-        }
-        Ok(is_valid)
-    }
-
-    fn dependent_schemas(
-        &mut self,
-        rows: &[(String, NodeId)],
-        place: &InstanceLocation<'_>,
-        fields: &Map<String, Json>,
-        value: &Json,
-        mut report: Option<&mut ViolationReport>,
-        mut evaluated: Option<&mut Evaluated>,
-    ) -> Verdict {
-        let mut is_valid = true;
-        for (_, id) in rows.iter().filter(|(name, _)| fields.contains_key(name)) {
-            is_valid &= self.node(*id, place, value, report.as_deref_mut(), evaluated.as_deref_mut())?;
             if !is_valid && report.is_none() {
                 break;
             }
