@@ -81,10 +81,10 @@ pub(super) fn compiler() -> Compiler {
 /// # Errors
 /// When it does not compile.
 pub(super) fn load(host: &LuauVmState, lua: &Lua, source: &Source) -> Result<Function> {
-    let code = host
-        .chunks
-        .compile(&format!("{}{}", live_globals(lua), source.text))
-        .map_err(|error| Error::from(diagnostic(source, &error)))?;
+    let code = host.chunks.compile(&format!("{}{}", live_globals(lua), source.text)).map_err(|error| {
+        // Messages may name columns of the first line, which the added code shifts: compile the source alone.
+        Error::from(check(&host.chunks, source).unwrap_or_else(|| diagnostic(source, &error)))
+    })?;
     host.run().files.borrow_mut().insert(source.name.clone());
     lua.load(&*code)
         .set_mode(ChunkMode::Binary)

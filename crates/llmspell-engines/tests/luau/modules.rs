@@ -59,6 +59,7 @@ fn errors_in_a_module_name_its_file() {
     let stage = Stage::with_files([
         ("lib/bad.luau", "local x = = 1"),
         ("lib/nul.luau", "return {\n\0}"),
+        ("lib/open.luau", "print(1"),
         ("lib/boom.luau", "\nlocal function f() error('boom') end\nf()"),
     ]);
     let error = stage.eval("require('./lib/bad')").unwrap_err();
@@ -66,6 +67,9 @@ fn errors_in_a_module_name_its_file() {
     assert!(error.excerpt().unwrap().contains("local x = = 1"));
     let error = stage.eval("require('./lib/nul')").unwrap_err();
     assert_eq!(shown(&error), "lib/nul.luau:2: a source may not hold a NUL character [syntax]");
+    // The message's column is that of the file, even after a script has set globals.
+    let error = stage.eval("total = 1 require('./lib/open')").unwrap_err();
+    assert_eq!(error.message(), "Expected ')' (to close '(' at column 6), got <eof>");
     let error = stage.eval("require('./lib/boom')").unwrap_err();
     assert_eq!(shown(&error), "lib/boom.luau:2: boom [runtime]");
     let trace: Vec<_> = error.traceback().iter().map(|frame| frame.place.to_string()).collect();
