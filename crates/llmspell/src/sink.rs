@@ -25,7 +25,7 @@ pub(crate) struct Collector {
     listener: Option<mpsc::UnboundedSender<Event>>,
     /// How many lines the run has printed and logged.
     lines: AtomicU64,
-    /// How many lines were shown before the run was resumed.
+    /// The number of lines that earlier attempts of a resumed run have shown.
     shown_before: u64,
     /// The queue of the run's journal, through which lines pass.
     journal: OnceLock<Arc<Queue>>,

@@ -278,7 +278,7 @@ impl LimiterState {
         let is_first = self.first(now).is_none_or(|(first, _)| first >= turn.number);
         if is_first || !joined.looked {
             joined.looked = true;
-            // Calls of a model on hold do not use the limits per minute for now.
+            // While a model is on hold, its waiting calls use none of the limits per minute.
             let models = self.models.values().filter(|model| active(model.hold, now).is_none());
             let earlier = models.flat_map(|model| model.line.range(..turn.number));
             let before = earlier.fold((0, 0_u64), |(calls, tokens), (_, waiting)| {

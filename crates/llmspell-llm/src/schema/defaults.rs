@@ -12,7 +12,7 @@ const MAX_WORK: usize = 1_000_000;
 /// The maximum depth to which schemas are followed.
 const MAX_DEPTH: usize = 64;
 
-/// Whether a schema or one of its subschemas has a `default`.
+/// Returns whether a schema or one of its subschemas has a `default`.
 pub(super) fn has_any(schema: &Json) -> bool {
     schema.get("default").is_some() || parts(schema).any(|part| has_any(part.schema))
 }

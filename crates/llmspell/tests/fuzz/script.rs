@@ -376,7 +376,7 @@ impl<'a> ScriptGenerator<'a> {
         ScriptValue::Record(fields)
     }
 
-    /// Returns a text that is meaningful for a parameter of this name.
+    /// Returns a text that suits the parameter's name, such as an address for `url`.
     fn text_for(&mut self, name: &str) -> ScriptValue {
         let texts: &[&str] = match name {
             "url" | "input" => {
