@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
 
+pub use crate::chat::CachePolicy;
 use crate::chat::{ChatRequest, FinishReason, Reply, Usage};
 use crate::context::Context;
 use crate::convert::{from_value, to_value};
@@ -35,62 +34,6 @@ pub trait Cache: Send + Sync {
     /// # Errors
     /// When the cache cannot be written.
     fn keep<'a>(&'a self, request: &'a Value, answer: &'a Value) -> BoxFuture<'a, Result<()>>;
-}
-
-/// Whether a request may be answered from the cache: `true`, `false`, or the maximum age of the answer in seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "CachePolicyForm", into = "CachePolicyForm")]
-pub enum CachePolicy {
-    /// The model is called, and its answer is not stored.
-    Off,
-    /// A cached answer is used if it is not older than this; `None` accepts any age.
-    On(Option<Duration>),
-}
-
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[serde(untagged)]
-enum CachePolicyForm {
-    Whether(bool),
-    Seconds(f64),
-}
-
-impl TryFrom<CachePolicyForm> for CachePolicy {
-    type Error = String;
-
-    fn try_from(written: CachePolicyForm) -> Result<Self, String> {
-        match written {
-            CachePolicyForm::Whether(false) => Ok(Self::Off),
-            CachePolicyForm::Whether(true) => Ok(Self::On(None)),
-            CachePolicyForm::Seconds(seconds) => match Duration::try_from_secs_f64(seconds) {
-                Ok(age) => Ok(Self::On(Some(age))),
-                Err(_) => Err(format!("expected true, false or seconds, found {seconds}")),
-            },
-        }
-    }
-}
-
-impl From<CachePolicy> for CachePolicyForm {
-    fn from(policy: CachePolicy) -> Self {
-        match policy {
-            CachePolicy::Off => Self::Whether(false),
-            CachePolicy::On(None) => Self::Whether(true),
-            CachePolicy::On(Some(age)) => Self::Seconds(age.as_secs_f64()),
-        }
-    }
-}
-
-impl JsonSchema for CachePolicy {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "CachePolicy".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"anyOf": [{"type": "boolean"}, {"type": "number"}]})
-    }
 }
 
 /// The cache slot of one request.
@@ -147,22 +90,5 @@ impl CacheKey {
     /// Logs a failure of the cache. The script still gets its answer.
     fn warn(&self, what: &str, error: &crate::Error) -> Result<()> {
         self.cx.log(LogLevel::Warn, format!("the cache could not be {what}: {error}"), Map::new())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_policy_is_a_switch_or_an_age() {
-        let read = |text: &str| serde_json::from_str::<CachePolicy>(text).map_err(|error| error.to_string());
-        assert_eq!(read("true"), Ok(CachePolicy::On(None)));
-        assert_eq!(read("false"), Ok(CachePolicy::Off));
-        assert_eq!(read("0.5"), Ok(CachePolicy::On(Some(Duration::from_millis(500)))));
-        assert_eq!(read("-1"), Err("expected true, false or seconds, found -1".to_owned()));
-        for policy in ["true", "false", "60.0"] {
-            assert_eq!(serde_json::to_string(&read(policy).unwrap()).unwrap(), policy);
-        }
     }
 }

@@ -9,8 +9,6 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-use crate::cache::CachePolicy;
-
 /// The author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -216,6 +214,62 @@ impl JsonSchema for Seconds {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         schemars::json_schema!({"type": "number"})
+    }
+}
+
+/// Whether a request may be answered from the cache: `true`, `false`, or the maximum age of the answer in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "CachePolicyForm", into = "CachePolicyForm")]
+pub enum CachePolicy {
+    /// The model is called, and its answer is not stored.
+    Off,
+    /// A cached answer is used if it is not older than this; `None` accepts any age.
+    On(Option<Duration>),
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(untagged)]
+enum CachePolicyForm {
+    Whether(bool),
+    Seconds(f64),
+}
+
+impl TryFrom<CachePolicyForm> for CachePolicy {
+    type Error = String;
+
+    fn try_from(written: CachePolicyForm) -> Result<Self, String> {
+        match written {
+            CachePolicyForm::Whether(false) => Ok(Self::Off),
+            CachePolicyForm::Whether(true) => Ok(Self::On(None)),
+            CachePolicyForm::Seconds(seconds) => match Duration::try_from_secs_f64(seconds) {
+                Ok(age) => Ok(Self::On(Some(age))),
+                Err(_) => Err(format!("expected true, false or seconds, found {seconds}")),
+            },
+        }
+    }
+}
+
+impl From<CachePolicy> for CachePolicyForm {
+    fn from(policy: CachePolicy) -> Self {
+        match policy {
+            CachePolicy::Off => Self::Whether(false),
+            CachePolicy::On(None) => Self::Whether(true),
+            CachePolicy::On(Some(age)) => Self::Seconds(age.as_secs_f64()),
+        }
+    }
+}
+
+impl JsonSchema for CachePolicy {
+    fn schema_name() -> Cow<'static, str> {
+        "CachePolicy".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({"anyOf": [{"type": "boolean"}, {"type": "number"}]})
     }
 }
 
@@ -484,6 +538,18 @@ mod tests {
     fn seconds_outside_a_day_are_refused() {
         for bad in ["0", "-1", "1e400", "86401"] {
             assert!(serde_json::from_str::<Seconds>(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_policy_is_a_switch_or_an_age() {
+        let read = |text: &str| serde_json::from_str::<CachePolicy>(text).map_err(|error| error.to_string());
+        assert_eq!(read("true"), Ok(CachePolicy::On(None)));
+        assert_eq!(read("false"), Ok(CachePolicy::Off));
+        assert_eq!(read("0.5"), Ok(CachePolicy::On(Some(Duration::from_millis(500)))));
+        assert_eq!(read("-1"), Err("expected true, false or seconds, found -1".to_owned()));
+        for policy in ["true", "false", "60.0"] {
+            assert_eq!(serde_json::to_string(&read(policy).unwrap()).unwrap(), policy);
         }
     }
 }

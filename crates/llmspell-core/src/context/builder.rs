@@ -10,7 +10,8 @@ use crate::cache::Cache;
 use crate::capability::{Clock, Console, Files, Models, Modules, Net, Random, Storage};
 use crate::effect::{Journal, NoJournal, Task};
 use crate::error::Result;
-use crate::limits::{Limits, Meter};
+use crate::limits::Limits;
+use crate::meter::Meter;
 use crate::permission::Permissions;
 use crate::sequencer::AnswerSequencer;
 
