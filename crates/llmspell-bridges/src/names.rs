@@ -1,21 +1,15 @@
-//! Did-you-mean hints for unknown names.
+//! Hints for unknown names.
 
-/// The minimum similarity (Jaro–Winkler, from 0 to 1) at which a name is suggested.
-const NEAR: f64 = 0.7;
+use llmspell_core::did_you_mean;
 
 /// The maximum number of names that a hint lists.
 const LISTED: usize = 20;
 
-/// Returns a hint: the known name most similar to a wrong one, or a list of the known names.
+/// Returns a hint: the known names most similar to a wrong one, or a list of the known names.
 pub(crate) fn near<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> String {
     let known: Vec<_> = known.collect();
-    let nearest = known
-        .iter()
-        .map(|name| (strsim::jaro_winkler(wrong, name), name))
-        .filter(|(likeness, _)| *likeness >= NEAR)
-        .max_by(|(one, _), (other, _)| one.total_cmp(other));
-    if let Some((_, name)) = nearest {
-        return format!("did you mean `{name}`?");
+    if let Some(hint) = did_you_mean(wrong, known.iter().map(|name| (name, name))) {
+        return hint;
     }
     if known.is_empty() {
         return "there is none".to_owned();

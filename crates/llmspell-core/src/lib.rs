@@ -45,6 +45,7 @@ mod recorded_stream;
 pub mod replay;
 mod sequencer;
 mod step;
+mod suggest;
 pub mod trace;
 mod value;
 
@@ -64,4 +65,5 @@ pub use path::InnerPath;
 pub use permission::{Grant, NetRule, Permissions};
 pub use prelude_docs::PreludeDocs;
 pub use recorded_stream::RecordedStream;
+pub use suggest::did_you_mean;
 pub use value::{MAX_DEPTH, Map, Value};

@@ -1,7 +1,7 @@
 //! Resolves the names of providers and models.
 
 use llmspell_core::capability::ModelRef;
-use llmspell_core::{Error, ErrorKind, Result};
+use llmspell_core::{Error, ErrorKind, Result, did_you_mean};
 
 use crate::client::ConfiguredProvider;
 use crate::mock;
@@ -95,8 +95,8 @@ pub(crate) fn named<'a>(entries: &'a [ConfiguredProvider], name: &str) -> Result
     }
     let known = entries.iter().map(|entry| entry.name.as_str()).chain(PROVIDERS.iter().map(|row| row.name));
     let mut error = Error::new(ErrorKind::NoProvider, format!("there is no provider `{name}`"));
-    if let Some(near) = near(name, known).first() {
-        error = error.hint(format!("did you mean `{near}`?"));
+    if let Some(hint) = did_you_mean(name, known.map(|name| (name, name))) {
+        error = error.hint(hint);
     }
     Err(error.hint(usable))
 }
@@ -107,8 +107,7 @@ pub(crate) fn near_hint<'a>(
     model: &str,
     known: impl Iterator<Item = &'a str>,
 ) -> Option<String> {
-    let near = near(model, known);
-    (!near.is_empty()).then(|| format!("did you mean {}?", models(provider, &near)))
+    did_you_mean(model, known.map(|name| (name, format!("{provider}/{name}"))))
 }
 
 /// Returns a "did you mean" hint with similar names, or else a hint with the first few names.
@@ -121,24 +120,6 @@ pub(crate) fn known_hint(provider: &str, model: &str, known: &[&str]) -> Option<
 
 fn models(provider: &str, names: &[&str]) -> String {
     list(names.iter().map(|name| format!("{provider}/{name}")))
-}
-
-/// Returns at most three names similar to a wrong one, most similar first.
-fn near<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    const LIKE: f64 = 0.6;
-    let wrong = wrong.to_lowercase();
-    let mut scored: Vec<(f64, &str)> = known
-        .map(|name| {
-            let lower = name.to_lowercase();
-            let part = if wrong.len() >= 3 && lower.contains(&wrong) { 0.65 } else { 0.0 };
-            (strsim::normalized_damerau_levenshtein(&wrong, &lower).max(part), name)
-        })
-        .filter(|(score, _)| *score >= LIKE)
-        .collect();
-    scored.sort_by(|one, other| other.0.total_cmp(&one.0).then(one.1.cmp(other.1)));
-    scored.dedup_by(|one, other| one.1 == other.1);
-    scored.truncate(3);
-    scored.into_iter().map(|(_, name)| name).collect()
 }
 
 fn list(names: impl Iterator<Item = impl std::fmt::Display>) -> String {

@@ -109,7 +109,7 @@ fn it_says_of_a_model_what_is_known_without_a_look_at_the_network() {
 #[test]
 fn what_is_wrong_is_told_as_in_a_run() {
     let folder = spell();
-    let stderr = "error: there is no spell at webb\nhint: did you mean web?\n";
+    let stderr = "error: there is no spell at webb\nhint: did you mean `web`?\n";
     assert_eq!(folder.run(&["run", "webb", "--dry-run"]), seen(2, "", stderr));
     let ran = folder.run(&["run", "web", "n=x", "--dry-run"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));

@@ -58,12 +58,12 @@ fn wrong_parameters_say_what_is_expected() {
         (&["nmae=Ada"], format!("error: there is no parameter `nmae`\n{known}")),
         (
             &["--nmae=Ada"],
-            format!("error: there is no flag or parameter `--nmae`\nhint: did you mean name=…?\n{names}"),
+            format!("error: there is no flag or parameter `--nmae`\nhint: did you mean `name=…`?\n{names}"),
         ),
         (
             &["--timeuot=5s"],
             format!(
-                "error: there is no flag or parameter `--timeuot`\nhint: did you mean --timeout?\n{names}"
+                "error: there is no flag or parameter `--timeuot`\nhint: did you mean `--timeout` or `timeout=…`?\n{names}"
             ),
         ),
         (&["--name"], "error: the parameter `name` has no value\nhint: write name=value\n".into()),

@@ -9,7 +9,7 @@ use crate::support::{finish, folder, read_request, run, seen};
 fn a_spell_that_is_not_there_names_a_near_one() {
     let folder = folder(&[("greet.luau", ""), ("empty/notes.txt", "")]);
     for (spell, stderr) in [
-        ("gret.luau", "error: there is no spell at gret.luau\nhint: did you mean greet.luau?\n"),
+        ("gret.luau", "error: there is no spell at gret.luau\nhint: did you mean `greet.luau`?\n"),
         (
             "empty",
             "error: empty is not a spell: it has no entry script\n\

@@ -1,6 +1,6 @@
 //! The shorthand for schemas: `{name = "string", age = "integer?", tags = {"string"}}`.
 
-use llmspell_core::{Error, Result};
+use llmspell_core::{Error, Result, did_you_mean};
 use serde_json::{Map, Value as Json, json};
 
 use super::compile::{SchemaError, compile};
@@ -104,11 +104,9 @@ fn word(written: &str, path: &ValuePath) -> Result<Form> {
 }
 
 fn unknown(path: &ValuePath, written: &str) -> Error {
-    let known = TYPES.iter().chain(&["any"]);
-    let near = known.clone().max_by(|a, b| strsim::jaro(a, written).total_cmp(&strsim::jaro(b, written)));
     let error = wrong(path, "a type (string, integer, number, boolean, object, array, any)", &written.into());
-    match near.filter(|near| strsim::jaro(near, written) > 0.8) {
-        Some(near) => error.hint(format!("did you mean `{near}`?")),
+    match did_you_mean(written, TYPES.iter().chain(&["any"]).map(|name| (name, name))) {
+        Some(hint) => error.hint(hint),
         None => error,
     }
 }

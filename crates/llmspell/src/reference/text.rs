@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use llmspell_core::bridge::{Bridge, Field, Method};
 use llmspell_core::prelude_docs::{ClassDoc, FunctionDoc, TypeSyntax};
-use llmspell_core::{Class, Error, ErrorKind, PreludeDocs, Result};
+use llmspell_core::{Class, Error, ErrorKind, PreludeDocs, Result, did_you_mean};
 
 use super::types::{NamedType, TypeShape, TypeWriter};
 use super::{constant, function_signature, method_path, remarks, signature, summary};
@@ -117,25 +117,21 @@ fn types_of(bridge: &Bridge) -> Vec<NamedType> {
 }
 
 fn unknown<'a>(query: &str, names: impl Iterator<Item = &'a str>) -> Error {
-    let wanted = plain(query);
+    // The last part alone may match: `promise.await` is really a method of the object that `promise` makes.
     let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
-    let likeness = |name: &str| {
-        let name = plain(name);
-        // The last part alone may match: `promise.await` is really a method of the object that `promise` makes.
-        if last(&name) == last(&wanted) {
-            return 1.0;
+    let wanted = plain(query);
+    let (mut same_last, mut all) = (Vec::new(), Vec::new());
+    for name in names {
+        let plain = plain(name);
+        if last(&plain) == last(&wanted) {
+            same_last.push((wanted.clone(), name));
         }
-        strsim::jaro_winkler(&wanted, &name).max(strsim::jaro_winkler(&wanted, &last(&name)))
-    };
-    let mut near: Vec<(f64, &str)> =
-        names.map(|name| (likeness(name), name)).filter(|(likeness, _)| *likeness > 0.8).collect();
-    near.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-    let near: Vec<String> = near.iter().take(3).map(|(_, name)| format!("`{name}`")).collect();
-    let error = Error::new(ErrorKind::NotFound, format!("nothing is named `{query}`"));
-    match near.as_slice() {
-        [] => error.hint("`llmspell doc` lists all bridges"),
-        near => error.hint(format!("did you mean {}?", near.join(" or "))),
+        all.push((last(&plain), name));
+        all.push((plain, name));
     }
+    let error = Error::new(ErrorKind::NotFound, format!("nothing is named `{query}`"));
+    let known = if same_last.is_empty() { all } else { same_last };
+    error.hint(did_you_mean(&wanted, known).unwrap_or_else(|| "`llmspell doc` lists all bridges".to_owned()))
 }
 
 fn page(name: &str, topic: &Topic<'_>) -> String {

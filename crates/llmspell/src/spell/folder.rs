@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use cap_fs_ext::{MetadataExt as _, OpenOptionsSyncExt as _};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File, Metadata, OpenOptions};
-use llmspell_core::{Error, MAX_SOURCE, Result};
+use llmspell_core::{Error, MAX_SOURCE, Result, did_you_mean};
 
 use super::digest::Snapshot;
 use super::{Language, MANIFEST, Manifest, extension};
@@ -196,18 +196,9 @@ pub(super) fn missing(path: &Path, dir: &Path) -> Error {
     let Ok(dir) = Dir::open_ambient_dir(dir, ambient_authority()) else {
         return error.hint("a spell is a folder with a main script, or a script file");
     };
-    let mut near: Vec<(f64, String)> = dir
-        .entries()
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .map(|name| (strsim::jaro_winkler(&wanted, &name), name))
-        .filter(|(likeness, _)| *likeness > 0.75)
-        .collect();
-    near.sort_by(|a, b| b.0.total_cmp(&a.0));
-    match near.first() {
-        Some((_, name)) => error.hint(format!("did you mean {}?", path.with_file_name(name).display())),
-        None => error.hint("a spell is a folder with a main script, or a script file"),
-    }
+    let names = dir.entries().into_iter().flatten().flatten();
+    let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let shown = |name: &str| path.with_file_name(name).display().to_string();
+    let hint = did_you_mean(&wanted, names.map(|name| (name.clone(), shown(&name))));
+    error.hint(hint.unwrap_or_else(|| "a spell is a folder with a main script, or a script file".to_owned()))
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use llmspell::{Error, Map, Result, Source, Spell, Value};
+use llmspell::{Error, Map, Result, Source, Spell, Value, did_you_mean};
 
 use crate::args;
 
@@ -78,16 +78,11 @@ fn unknown_flag(word: &str, declared: &[&str]) -> Error {
             .hint(format!("write {name}=value"));
     }
     let error = Error::config(format!("there is no flag or parameter `{flag}`"));
-    // `max_by` takes the last of equal candidates, and flags come last, because dashes suggest that a flag was meant.
-    let known = declared.iter().map(|name| (*name, format!("{name}=…")));
     let flags = args::run_flags();
-    let near = known
-        .chain(flags.iter().map(|flag| (flag.as_str(), format!("--{flag}"))))
-        .map(|(known, shown)| (strsim::jaro_winkler(name, known), shown))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    let error = match near {
-        Some((_, shown)) => error.hint(format!("did you mean {shown}?")),
+    let flags = flags.iter().map(|flag| (flag.as_str(), format!("--{flag}")));
+    let known = declared.iter().map(|name| (*name, format!("{name}=…"))).chain(flags);
+    let error = match did_you_mean(name, known) {
+        Some(hint) => error.hint(hint),
         None => error,
     };
     match declared {
