@@ -18,12 +18,8 @@ use crate::exit::Exit;
 use crate::report::Reporter;
 
 /// Runs spells: small sandboxed scripts that put language models to work.
-///
-/// Exit codes: 0 success · 1 the spell failed · 2 wrong usage · 3 permission denied · 4 budget exceeded · 5 time,
-/// memory or other limit · 6 the provider failed · 7 no answer matched its schema · 8 replay mismatch · 75 paused, can
-/// be resumed · 130 interrupted.
 #[derive(Debug, Parser)]
-#[command(name = "llmspell", version, max_term_width = 100)]
+#[command(name = "llmspell", version, max_term_width = 100, after_help = Exit::help())]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: CliCommand,

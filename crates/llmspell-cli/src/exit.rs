@@ -3,37 +3,47 @@
 use std::io;
 use std::process::ExitCode;
 
+use clap::ValueEnum;
 use llmspell::{Error, ErrorKind, Limit};
 
-/// An exit code of the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Exit(u8);
+/// The exit codes of the process. The doc comment of each is its meaning in the help, the README and the guides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Exit {
+    /// success
+    Done = 0,
+    /// the spell failed
+    Failed = 1,
+    /// wrong use: unknown spell, provider or model, wrong parameter, unreadable `.env`
+    WrongUse = 2,
+    /// permission denied
+    Denied = 3,
+    /// budget spent: tokens, cost or model calls
+    Budget = 4,
+    /// another limit reached: processor time, wall time, memory, output or tasks
+    Limit = 5,
+    /// the provider failed
+    Provider = 6,
+    /// no answer of the model matched its schema
+    Output = 7,
+    /// the run differs from its recording
+    Replay = 8,
+    /// a bug in llmspell
+    Bug = 70,
+    /// paused: before the run can resume, you must decide about an effect in doubt
+    Paused = 75,
+    /// interrupted
+    Interrupted = 130,
+    // Shells report this code for a program that SIGPIPE ended.
+    /// stdout was closed
+    Closed = 141,
+}
 
 impl Exit {
-    /// Success.
-    pub(crate) const DONE: Self = Self(0);
-    /// The spell failed.
-    pub(crate) const FAILED: Self = Self(1);
-    /// A bug in llmspell.
-    pub(crate) const BUG: Self = Self(70);
-    /// The reader of stdout has closed it. Shells report this code for a program that SIGPIPE ended.
-    pub(crate) const UNHEARD: Self = Self(141);
-
-    const WRONG_USE: Self = Self(2);
-    const DENIED: Self = Self(3);
-    const BUDGET: Self = Self(4);
-    const LIMIT: Self = Self(5);
-    const PROVIDER: Self = Self(6);
-    const OUTPUT: Self = Self(7);
-    const REPLAY: Self = Self(8);
-    const PAUSED: Self = Self(75);
-    const INTERRUPTED: Self = Self(130);
-
     /// Returns the code for an error. A spell's own HTTP request can fail with the same kinds as a provider, but gets
     /// another code.
     pub(crate) fn of(error: &Error) -> Self {
         match Self::of_kind(error.kind()) {
-            Self::PROVIDER if !error.is_provider() => Self::FAILED,
+            Self::Provider if !error.is_provider() => Self::Failed,
             exit => exit,
         }
     }
@@ -42,31 +52,34 @@ impl Exit {
         use ErrorKind as K;
         match kind {
             K::Load | K::Config | K::Conflict | K::NotFound | K::NoProvider | K::UnknownModel => {
-                Self::WRONG_USE
+                Self::WrongUse
             }
-            K::PermissionDenied => Self::DENIED,
-            K::Budget | K::Limit(Limit::Tokens | Limit::Cost | Limit::ModelCalls) => Self::BUDGET,
-            K::Limit(_) => Self::LIMIT,
-            kind if kind.is_provider() => Self::PROVIDER,
-            K::OutputInvalid => Self::OUTPUT,
-            K::Replay => Self::REPLAY,
-            K::Interrupted => Self::PAUSED,
-            K::Internal => Self::BUG,
-            K::Cancelled => Self::INTERRUPTED,
+            K::PermissionDenied => Self::Denied,
+            K::Budget | K::Limit(Limit::Tokens | Limit::Cost | Limit::ModelCalls) => Self::Budget,
+            K::Limit(_) => Self::Limit,
+            kind if kind.is_provider() => Self::Provider,
+            K::OutputInvalid => Self::Output,
+            K::Replay => Self::Replay,
+            K::Interrupted => Self::Paused,
+            K::Internal => Self::Bug,
+            K::Cancelled => Self::Interrupted,
             // Syntax, runtime, argument, assertion, stopped, I/O and HTTP errors are failures of the spell.
-            _ => Self::FAILED,
+            _ => Self::Failed,
         }
     }
 
-    /// Returns the code as a number.
-    pub(crate) fn code(self) -> i32 {
-        self.0.into()
+    /// Returns the section of the help that lists all codes.
+    pub(crate) fn help() -> String {
+        let meaning = |exit: &Self| exit.to_possible_value().and_then(|value| value.get_help().cloned());
+        let row = |exit: &Self| format!("  {:<5}{}", *exit as u8, meaning(exit).unwrap_or_default());
+        let rows: Vec<String> = Self::value_variants().iter().map(row).collect();
+        format!("Exit codes:\n{}", rows.join("\n"))
     }
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        exit.0.into()
+        (exit as u8).into()
     }
 }
 
@@ -81,7 +94,7 @@ pub(crate) fn io(what: &str, error: io::Error) -> Error {
     reason = "a native that holds its thread can only be ended with the process"
 )]
 pub(crate) fn now(exit: Exit) -> ! {
-    std::process::exit(exit.code())
+    std::process::exit(exit as i32)
 }
 
 #[cfg(test)]
@@ -89,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_has_the_code_that_the_documentation_says() {
+    fn every_kind_has_its_code() {
         let table = [
             (1, "syntax runtime argument assertion stopped io http"),
             (2, "load config conflict not_found no_provider unknown_model"),
@@ -110,7 +123,7 @@ mod tests {
         for (code, kinds) in table {
             for name in kinds.split_whitespace() {
                 let kind = ErrorKind::from_name(name).expect(name);
-                assert_eq!(Exit::of_kind(kind).code(), code, "{name}");
+                assert_eq!(Exit::of_kind(kind) as u8, code, "{name}");
             }
         }
     }
@@ -119,9 +132,9 @@ mod tests {
     fn a_failed_request_of_the_spell_is_not_a_failed_provider() {
         for kind in [ErrorKind::Network, ErrorKind::Timeout, ErrorKind::BadResponse] {
             let mut error = Error::new(kind, "no answer");
-            assert_eq!(Exit::of(&error), Exit::FAILED);
+            assert_eq!(Exit::of(&error), Exit::Failed);
             error.call_mut().provider = Some("openai".into());
-            assert_eq!(Exit::of(&error), Exit::PROVIDER);
+            assert_eq!(Exit::of(&error), Exit::Provider);
         }
     }
 }

@@ -11,7 +11,7 @@ pub(crate) fn catch() {
     panic::set_hook(Box::new(|info| {
         // If stderr is closed, there is nobody to report to.
         let _ = std::io::stderr().write_all(message(info).as_bytes());
-        exit::now(Exit::BUG);
+        exit::now(Exit::Bug);
     }));
 }
 

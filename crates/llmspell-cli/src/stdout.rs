@@ -31,8 +31,8 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<Exit> {
 /// When the write failed, except because the reader has closed stdout.
 pub(crate) fn written(result: io::Result<()>) -> Result<Exit> {
     match result {
-        Ok(()) => Ok(Exit::DONE),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::UNHEARD),
+        Ok(()) => Ok(Exit::Done),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Closed),
         Err(error) => Err(exit::io("cannot write to stdout", error)),
     }
 }

@@ -6,6 +6,8 @@
 //! them. Where a command grants `example.com`, a server on loopback replaces it. The duration of each test case is
 //! shown as 2 ms.
 //!
+//! A table of the exit codes, in a guide or the README, must be the one of `llmspell --help`.
+//!
 //! `UPDATE=1 cargo test -p llmspell-cli --test guide` writes the actual output into the guides. Review it before you
 //! commit.
 #![expect(clippy::disallowed_methods, reason = "the test starts the command and lays out its files itself")]
@@ -52,6 +54,16 @@ fn main() {
         trials.push(Trial::test(format!("{name}: flags"), move || match unknown.as_slice() {
             [] => Ok(()),
             unknown => Err(Failed::from(format!("the commands have no flags {unknown:?}"))),
+        }));
+    }
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let text = fs::read_to_string(&readme).unwrap();
+    let told = with_exit_codes(&text);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(readme, told).unwrap();
+    } else {
+        trials.push(Trial::test("README.md: exit codes", move || {
+            if told == text { Ok(()) } else { Err(difference(&text, &told)) }
         }));
     }
     libtest_mimic::run(&arguments, trials).exit();
@@ -127,7 +139,22 @@ fn tell(section: &str) -> String {
         told.push_str(&format!("{before}```{language}\n{content}```\n"));
         rest = after;
     }
-    told + rest
+    with_exit_codes(&(told + rest))
+}
+
+/// Replaces the table of the exit codes, if there is one, by that of the help.
+fn with_exit_codes(text: &str) -> String {
+    const HEAD: &str = "| code | meaning |\n|---|---|\n";
+    let Some((before, table)) = text.split_once(HEAD) else { return text.to_owned() };
+    let after = table.split_once("\n\n").map_or("", |(_, after)| after);
+    let help = String::from_utf8(Desk::new().shell("llmspell --help").stdout).unwrap();
+    let (_, codes) = help.split_once("Exit codes:\n").unwrap();
+    let rows: String = codes
+        .lines()
+        .filter_map(|line| line.trim().split_once(' '))
+        .map(|(code, meaning)| format!("| {code} | {} |\n", meaning.trim_start()))
+        .collect();
+    format!("{before}{HEAD}{rows}\n{after}")
 }
 
 /// The folder in which a section is performed.

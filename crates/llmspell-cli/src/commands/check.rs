@@ -33,12 +33,12 @@ impl CheckArgs {
     pub(crate) fn execute(self, report: &Reporter) -> Result<Exit> {
         let runtime = Runtime::builder().build()?;
         let mut found = Vec::new();
-        let mut worst = Exit::DONE;
+        let mut worst = Exit::Done;
         for path in &self.spells {
             // A spell that cannot be read must not hide the mistakes in the others.
             match check(&runtime, self.entry, path, report) {
                 Ok((_, diagnostics)) if !diagnostics.is_empty() => {
-                    worst = worst.max(Exit::FAILED);
+                    worst = worst.max(Exit::Failed);
                     found.extend(diagnostics);
                 }
                 Ok((note, _)) if self.output == Format::Text => {

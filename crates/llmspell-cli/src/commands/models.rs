@@ -49,7 +49,7 @@ impl ModelsArgs {
         };
         let printed = match self.output {
             Format::Json => print_json(&listing.models)?,
-            Format::Text if listing.models.is_empty() => Exit::DONE,
+            Format::Text if listing.models.is_empty() => Exit::Done,
             Format::Text => print(&table(&listing.models, terminal::columns()))?,
         };
         Ok(failed.unwrap_or(printed))

@@ -65,11 +65,11 @@ impl TestArgs {
         };
         let shown = report.on_stdout();
         let (mut list, unheard) = (CaseList::default(), Notify::new());
-        let mut heard = Ok(Exit::DONE);
+        let mut heard = Ok(Exit::Done);
         let each = |case: &CaseReport| {
-            if self.output == Format::Text && matches!(heard, Ok(Exit::DONE)) {
+            if self.output == Format::Text && matches!(heard, Ok(Exit::Done)) {
                 heard = print(&list.line(case, &shown));
-                if !matches!(heard, Ok(Exit::DONE)) {
+                if !matches!(heard, Ok(Exit::Done)) {
                     unheard.notify_one();
                 }
             }
@@ -79,7 +79,7 @@ impl TestArgs {
             () = unheard.notified() => None,
             () = interrupts.next() => return Err(Error::cancelled()),
         };
-        let (Some(came), Exit::DONE) = (came, heard?) else { return Ok(Exit::UNHEARD) };
+        let (Some(came), Exit::Done) = (came, heard?) else { return Ok(Exit::Closed) };
         let printed = match self.output {
             Format::Json => print_json(&Counted::new(&came))?,
             Format::Text => print(&(failures(&came, &shown) + &Counted::new(&came).line()))?,
@@ -92,7 +92,7 @@ impl TestArgs {
             report.note(&what).iter().for_each(|note| say(note));
         }
         let failed = came.count(CaseState::Failed) > 0;
-        Ok(if failed { printed.max(Exit::FAILED) } else { printed })
+        Ok(if failed { printed.max(Exit::Failed) } else { printed })
     }
 
     /// Prepares the tests.

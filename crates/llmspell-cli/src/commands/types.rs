@@ -55,7 +55,7 @@ impl TypesArgs {
                 }
             }
         }
-        Ok(Exit::DONE)
+        Ok(Exit::Done)
     }
 }
 

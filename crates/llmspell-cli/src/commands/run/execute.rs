@@ -207,7 +207,7 @@ pub(crate) async fn perform(
     if outcome.model_calls > 0 && !is_replay {
         report.note(&spent(&outcome)).iter().for_each(|note| say(note));
     }
-    let Some(error) = outcome.error.as_ref().filter(|error| heard == Exit::DONE || !error.is_cancelled())
+    let Some(error) = outcome.error.as_ref().filter(|error| heard == Exit::Done || !error.is_cancelled())
     else {
         // The run was cancelled because stdout was closed; that is not the spell's error.
         return Ok(heard);

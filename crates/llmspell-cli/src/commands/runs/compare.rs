@@ -49,7 +49,7 @@ impl DiffArgs {
                 print(&text)?
             }
         };
-        Ok(if changes.is_empty() { printed } else { printed.max(Exit::FAILED) })
+        Ok(if changes.is_empty() { printed } else { printed.max(Exit::Failed) })
     }
 }
 

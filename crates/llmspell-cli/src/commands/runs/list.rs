@@ -33,7 +33,7 @@ impl ListArgs {
         runs.truncate(self.limit);
         let printed = match self.output {
             Format::Json => print_json(&json(&runs, &damaged))?,
-            Format::Text if runs.is_empty() => Exit::DONE,
+            Format::Text if runs.is_empty() => Exit::Done,
             Format::Text => print(&table(&runs, SystemTime::now()))?,
         };
         for DamagedRun { id, error, .. } in &damaged {

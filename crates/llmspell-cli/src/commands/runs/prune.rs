@@ -57,7 +57,7 @@ impl PruneArgs {
             let _ = write!(text, ", {busy} still running");
         }
         report.note(&text).iter().for_each(|note| say(note));
-        Ok(Exit::DONE)
+        Ok(Exit::Done)
     }
 
     /// Returns the runs that began long enough ago. Damaged runs without a readable start count as old.
