@@ -2,35 +2,38 @@
 
 use std::path::Path;
 
-use clap::{Args, ValueEnum};
-use llmspell::{Language, Result, Spell};
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use llmspell::{Language, Result, Spell, built_in_engines};
 
 /// The choice of the entry script.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct EntryArgs {
     /// The language of the entry script, if the spell's folder has several; by default the manifest's entry, or
     /// main.luau
-    #[arg(long, value_enum)]
-    lang: Option<Lang>,
+    #[arg(long, value_parser = PossibleValuesParser::new(languages().iter().map(names)), ignore_case = true)]
+    lang: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Lang {
-    Luau,
-    Ts,
-    Js,
+/// Returns the languages of this build.
+fn languages() -> Vec<Language> {
+    built_in_engines().into_iter().flat_map(|engine| engine.languages).collect()
+}
+
+/// Returns the names of a language on the command line. The usual extension is the one that the help shows.
+fn names(language: &Language) -> PossibleValue {
+    let mut extensions = language.extensions.iter();
+    let usual = extensions.next().unwrap_or(&language.name);
+    PossibleValue::new(usual).alias(language.name.to_lowercase()).aliases(extensions)
 }
 
 impl EntryArgs {
     /// Loads the spell at this path, with the chosen entry script.
-    pub(crate) fn load(self, path: &Path) -> Result<Spell> {
-        let language = match self.lang {
-            None => return Spell::load(path),
-            Some(Lang::Luau) => Language::Luau,
-            Some(Lang::Ts) => Language::TypeScript,
-            Some(Lang::Js) => Language::JavaScript,
-        };
-        Spell::load_in(path, language)
+    pub(crate) fn load(&self, path: &Path) -> Result<Spell> {
+        match &self.lang {
+            None => Spell::load(path),
+            Some(language) => Spell::load_in(path, language),
+        }
     }
 }
 
@@ -41,6 +44,6 @@ pub(crate) fn entry_of(path: &Path, digest: &str) -> Result<Spell> {
     if is_it(&spell) {
         return Ok(spell);
     }
-    let others = Language::ALL.into_iter().filter_map(|language| Spell::load_in(path, language).ok());
+    let others = languages().into_iter().filter_map(|language| Spell::load_in(path, &language.name).ok());
     Ok(others.into_iter().find(is_it).unwrap_or(spell))
 }

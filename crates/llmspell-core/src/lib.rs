@@ -54,7 +54,9 @@ pub use budget::{Budget, DEFAULT_OUTPUT};
 pub use callback::{Callback, CallbackHost};
 pub use context::{Context, ContextBuilder, Event, Sink, SpellInfo};
 pub use convert::{from_value, into_value, to_value};
-pub use engine::{Diagnostic, Engine, EngineDescriptor, EngineRegistry, MAX_SOURCE, Session, Source};
+pub use engine::{
+    Diagnostic, Engine, EngineDescriptor, EngineRegistry, Language, MAX_SOURCE, Session, Source,
+};
 pub use error::{CallInfo, Error, ErrorKind, MAX_MESSAGE, OutputInfo, Result, SourceLocation, StackFrame};
 pub use limits::{Limit, Limits};
 pub use memory_reservation::MemoryReservation;

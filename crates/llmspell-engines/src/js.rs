@@ -30,4 +30,4 @@ mod values;
 mod vm_state;
 mod web;
 
-pub use engine::{DESCRIPTOR, Js};
+pub use engine::{Js, descriptor};

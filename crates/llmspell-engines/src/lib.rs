@@ -8,7 +8,7 @@
 //! use llmspell_core::EngineRegistry;
 //! let registry = EngineRegistry::new();
 //! llmspell_engines::register_all(&registry)?;
-//! assert_eq!(registry.by_extension("luau")?.descriptor().language, "Luau");
+//! assert_eq!(registry.by_key(".mts")?.descriptor().name, "js");
 //! # Ok::<(), llmspell_core::Error>(())
 //! ```
 
@@ -26,15 +26,16 @@ mod marshal;
 mod module_path;
 mod wake;
 
-/// An engine's descriptor, and the function that creates the engine.
-pub type EngineEntry = (EngineDescriptor, fn() -> Arc<dyn Engine>);
+/// The functions that return an engine's descriptor and create the engine.
+pub type EngineEntry = (fn() -> EngineDescriptor, fn() -> Arc<dyn Engine>);
 
-/// The engines in this build. A new engine needs a folder and a line here.
+/// The engines in this build, in the order in which a folder's entry script is looked up. A new engine needs a folder
+/// and a line here.
 pub const ENGINES: &[EngineEntry] = &[
-    #[cfg(feature = "js")]
-    (js::DESCRIPTOR, || Arc::new(js::Js::new())),
     #[cfg(feature = "luau")]
-    (luau::DESCRIPTOR, || Arc::new(luau::Luau::new())),
+    (luau::descriptor, || Arc::new(luau::Luau::new())),
+    #[cfg(feature = "js")]
+    (js::descriptor, || Arc::new(js::Js::new())),
 ];
 
 /// Registers all [`ENGINES`].
@@ -42,5 +43,5 @@ pub const ENGINES: &[EngineEntry] = &[
 /// # Errors
 /// When the registry already holds an engine with the same name, extension or MIME type.
 pub fn register_all(registry: &EngineRegistry) -> Result<()> {
-    ENGINES.iter().try_for_each(|(descriptor, make)| registry.register(descriptor.clone(), make))
+    ENGINES.iter().try_for_each(|(descriptor, make)| registry.register(descriptor(), make))
 }

@@ -25,4 +25,4 @@ mod task;
 mod values;
 mod vm_state;
 
-pub use engine::{DESCRIPTOR, Luau};
+pub use engine::{Luau, descriptor};

@@ -15,8 +15,8 @@ fn main() {
     let bridges: Vec<Arc<Bridge>> =
         llmspell_bridges::BRIDGES.iter().map(|bridge| Arc::new(bridge())).collect();
     for descriptor in registry.descriptors() {
-        let engine = registry.by_name(descriptor.name).expect("it is registered");
-        measure(descriptor.language, &*engine, &bridges);
+        let engine = registry.by_name(&descriptor.name).expect("it is registered");
+        measure(&descriptor.name, &*engine, &bridges);
     }
 }
 

@@ -65,7 +65,9 @@ pub use net::Sockets;
 pub use open_session::OpenSession;
 pub use run::{Events, Run, RunBuilder};
 pub use runtime::{Runtime, RuntimeBuilder};
-pub use spell::{Language, LimitsAsked, Manifest, ParamSpec, ParamType, Spell, parse_size, parse_span};
+pub use spell::{
+    LimitsAsked, Manifest, ParamSpec, ParamType, Spell, built_in_engines, parse_size, parse_span,
+};
 pub use store::{
     Claim, DamagedRun, JournalRecord, Lease, MemoryStore, NewRun, RecordSink, RunList, RunState, RunStore,
     RunSummary, SqliteStore, StoredEffect, StoredRun,

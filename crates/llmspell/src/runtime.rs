@@ -75,7 +75,15 @@ impl Runtime {
     /// # Errors
     /// Those of [`Spell::load`].
     pub fn load(&self, path: &Path) -> Result<Spell> {
-        Spell::load_for(&self.0.engines.descriptors(), path)
+        Spell::load_with(&self.0.engines.descriptors(), path, None)
+    }
+
+    /// Loads a spell like [`Spell::load_in`], but knows all engines of this runtime.
+    ///
+    /// # Errors
+    /// Those of [`Spell::load_in`].
+    pub fn load_in(&self, path: &Path, language: &str) -> Result<Spell> {
+        Spell::load_with(&self.0.engines.descriptors(), path, Some(language))
     }
 
     /// Returns a builder for a run of a spell.
@@ -83,7 +91,7 @@ impl Runtime {
         RunBuilder::new(self.clone(), spell)
     }
 
-    /// Opens a VM of this engine, given by name or language. It stays open until the handle is dropped.
+    /// Opens a VM of this engine, given by its name, a language or a file extension. It stays open until the handle is dropped.
     ///
     /// # Errors
     /// When there is no such engine, or its VM cannot be created.
@@ -109,7 +117,7 @@ impl Runtime {
     /// When there is no such engine; the error names those that exist.
     pub fn engine_for(&self, spell: &Spell) -> Result<Arc<dyn Engine>> {
         match &spell.manifest().engine {
-            Some(name) => self.0.engines.by_name(name).or_else(|_| self.0.engines.by_language(name)),
+            Some(key) => self.0.engines.by_key(key),
             None => self.0.engines.by_extension(spell.extension()),
         }
     }

@@ -10,7 +10,6 @@
 mod asked;
 mod digest;
 mod folder;
-mod language;
 mod manifest;
 mod modules;
 mod params;
@@ -18,10 +17,9 @@ mod params;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use llmspell_core::{EngineDescriptor, Error, Map, Permissions, Result, Source};
+use llmspell_core::{EngineDescriptor, Error, ErrorKind, Language, Map, Permissions, Result, Source};
 
 pub(crate) use folder::Folder;
-pub use language::Language;
 pub use manifest::{LimitsAsked, Manifest, parse_size, parse_span};
 pub(crate) use modules::{ModuleDigests, SpellModules, change};
 pub use params::{ParamSpec, ParamType};
@@ -83,33 +81,39 @@ impl Spell {
         }
     }
 
-    /// Loads a spell from its folder, or from a lone script file.
+    /// Loads a spell from its folder, or from a lone script file. It knows the engines of this build;
+    /// [`Runtime::load`](crate::Runtime::load) knows those of a runtime.
     ///
     /// # Errors
     /// When the spell does not exist, its manifest is invalid, or its entry script cannot be read. The error suggests
     /// similar names.
     pub fn load(path: &Path) -> Result<Self> {
-        Self::read(path, None, built_in())
-    }
-
-    /// Loads a spell, with the file extensions of these engines.
-    pub(crate) fn load_for(engines: &[EngineDescriptor], path: &Path) -> Result<Self> {
-        Self::read(path, None, extensions(engines.iter()))
+        Self::load_with(&built_in_engines(), path, None)
     }
 
     /// Loads a spell from its folder, with the entry script in this language: `main.ts` instead of `main.luau`, or the
-    /// manifest's entry with another extension.
+    /// manifest's entry with another extension. The language is given by its name or by one of its extensions.
     ///
     /// # Errors
-    /// Like [`load`](Self::load); also when there is no such entry, or when the spell is a lone script in another
-    /// language.
-    pub fn load_in(path: &Path, language: Language) -> Result<Self> {
-        Self::read(path, Some(language), built_in())
+    /// Like [`load`](Self::load); also when there is no such language or no such entry, or when the spell is a lone
+    /// script in another language.
+    pub fn load_in(path: &Path, language: &str) -> Result<Self> {
+        Self::load_with(&built_in_engines(), path, Some(language))
     }
 
-    fn read(path: &Path, language: Option<Language>, extensions: Vec<String>) -> Result<Self> {
+    /// Loads a spell with the languages of these engines.
+    pub(crate) fn load_with(
+        engines: &[EngineDescriptor],
+        path: &Path,
+        language: Option<&str>,
+    ) -> Result<Self> {
+        let language = language.map(|key| find_language(engines, key)).transpose()?;
+        Self::read(engines, path, language)
+    }
+
+    fn read(engines: &[EngineDescriptor], path: &Path, language: Option<&Language>) -> Result<Self> {
         let (dir, entry) = if path.is_dir() { (path, None) } else { split(path)? };
-        let mut folder = Folder::open(dir, extensions)?;
+        let mut folder = Folder::open(dir, extensions(engines))?;
         let manifest_text = match entry {
             None => Some(folder.text(MANIFEST)?.unwrap_or_default()),
             Some(_) => None,
@@ -127,14 +131,13 @@ impl Spell {
         let asked = manifest.permissions.clone().beneath(&root);
         let entry = match entry {
             Some(entry)
-                if language
-                    .is_some_and(|it| !it.extensions().iter().any(|one| extension(entry) == Some(one))) =>
+                if language.is_some_and(|it| !extension(entry).is_some_and(|e| it.has_extension(e))) =>
             {
-                let language = language.map_or("", Language::name);
+                let language = language.map_or("", |language| &language.name);
                 return Err(Error::load(format!("{} is not written in {language}", path.display())));
             }
             Some(entry) => entry.to_owned(),
-            None => folder.entry(&manifest, dir, language)?,
+            None => folder.entry(&manifest, dir, language, engines)?,
         };
         if language.is_some() {
             // The manifest's engine belongs to the entry that was not chosen.
@@ -278,14 +281,28 @@ impl Spell {
     }
 }
 
-/// Returns the file extensions of these engines.
-fn extensions<'a>(engines: impl Iterator<Item = &'a EngineDescriptor>) -> Vec<String> {
-    engines.flat_map(|engine| engine.extensions).map(|&extension| extension.to_owned()).collect()
+/// Returns the descriptors of the engines in this build.
+#[must_use]
+pub fn built_in_engines() -> Vec<EngineDescriptor> {
+    llmspell_engines::ENGINES.iter().map(|(descriptor, _)| descriptor()).collect()
 }
 
-/// Returns the file extensions of the engines in this build.
-fn built_in() -> Vec<String> {
-    extensions(llmspell_engines::ENGINES.iter().map(|(descriptor, _)| descriptor))
+/// Returns the languages of these engines, in the order in which a folder's entry script is looked up.
+fn languages(engines: &[EngineDescriptor]) -> impl Iterator<Item = &Language> {
+    engines.iter().flat_map(|engine| &engine.languages)
+}
+
+/// Returns the file extensions of these engines.
+fn extensions(engines: &[EngineDescriptor]) -> Vec<String> {
+    languages(engines).flat_map(|language| language.extensions.clone()).collect()
+}
+
+fn find_language<'a>(engines: &'a [EngineDescriptor], key: &str) -> Result<&'a Language> {
+    languages(engines).find(|language| language.is_named(key)).ok_or_else(|| {
+        let known: Vec<String> = languages(engines).map(Language::to_string).collect();
+        Error::new(ErrorKind::NotFound, format!("there is no language `{key}`"))
+            .hint(format!("the languages are {}", known.join(", ")))
+    })
 }
 
 fn extension(name: &str) -> Option<&str> {

@@ -186,7 +186,7 @@ impl Tests {
     pub async fn run(self, mut each: impl FnMut(&CaseReport)) -> Result<TestReport> {
         let setup = Arc::new(self.0);
         let engines = setup.runtime.engines().descriptors();
-        let is_script = |extension: &str| engines.iter().any(|engine| engine.extensions.contains(&extension));
+        let is_script = |extension: &str| engines.iter().any(|engine| engine.has_extension(extension));
         let found = files::find(&setup.folder.dir, is_script)?;
         if found.is_empty() {
             let name = setup.spell.name();

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use llmspell::{EngineDescriptor, Grant, Result, Runtime, Spell, Value};
+use llmspell::{EngineDescriptor, Grant, Language, Result, Runtime, Spell, Value};
 use tempfile::TempDir;
 
 fn folder(files: &[(&str, &str)]) -> TempDir {
@@ -98,9 +98,10 @@ fn every_change_of_what_can_run_is_another_version() {
 
 #[test]
 fn every_extension_of_an_engine_counts() {
-    let runtime = Runtime::builder().engine(TOY, || unreachable!("nothing runs")).build().unwrap();
+    let toy = EngineDescriptor::new("toy", "1").language(Language::new("Toy", ["toy", "toi"]));
+    let runtime = Runtime::builder().engine(toy, || unreachable!("nothing runs")).build().unwrap();
     for engine in runtime.engines().descriptors() {
-        for extension in engine.extensions {
+        for extension in engine.extensions() {
             let folder = folder(&[("main.luau", "")]);
             let digest = || runtime.load(folder.path()).unwrap().digest().unwrap();
             let first = digest();
@@ -109,14 +110,6 @@ fn every_extension_of_an_engine_counts() {
         }
     }
 }
-
-const TOY: EngineDescriptor = EngineDescriptor {
-    name: "toy",
-    language: "Toy",
-    version: "1",
-    extensions: &["toy", "toi"],
-    mime_types: &["text/toy"],
-};
 
 /// A script and its modules.
 type Files = &'static [(&'static str, &'static str)];

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use llmspell::{Diagnostic, Engine, Error, Result, Runtime, Source, Spell};
+use llmspell::{Diagnostic, Engine, EngineDescriptor, Error, Result, Runtime, Source, Spell};
 
 use crate::args::Format;
 use crate::exit::{self, Exit};
@@ -36,7 +36,7 @@ impl CheckArgs {
         let mut worst = Exit::Done;
         for path in &self.spells {
             // A spell that cannot be read must not hide the mistakes in the others.
-            match check(&runtime, self.entry, path, report) {
+            match check(&runtime, &self.entry, path, report) {
                 Ok((_, diagnostics)) if !diagnostics.is_empty() => {
                     worst = worst.max(Exit::Failed);
                     found.extend(diagnostics);
@@ -61,7 +61,7 @@ impl CheckArgs {
 /// Checks one spell. Returns a note for a spell without mistakes, and the diagnostics.
 fn check(
     runtime: &Runtime,
-    entry: EntryArgs,
+    entry: &EntryArgs,
     path: &Path,
     report: &Reporter,
 ) -> Result<(String, Vec<Diagnostic>)> {
@@ -87,7 +87,7 @@ fn sources(path: &Path, spell: &Spell, engine: &dyn Engine) -> Result<Vec<Source
     }
     let entry = path.join(&spell.source().name);
     let mut files = Vec::new();
-    gather(path, engine.descriptor().extensions, DEPTH, &mut files)?;
+    gather(path, &engine.descriptor(), DEPTH, &mut files)?;
     files.retain(|file| *file != entry);
     files.sort();
     let modules = files.iter().map(|file| open(file));
@@ -96,9 +96,9 @@ fn sources(path: &Path, spell: &Spell, engine: &dyn Engine) -> Result<Vec<Source
         .collect()
 }
 
-/// Adds the files with these extensions inside a folder and its subfolders. Links and hidden files are left out.
+/// Adds the files of an engine inside a folder and its subfolders. Links and hidden files are left out.
 #[expect(clippy::disallowed_methods, reason = "the command reads the folder it was asked to check")]
-fn gather(dir: &Path, extensions: &[&str], depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
+fn gather(dir: &Path, engine: &EngineDescriptor, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
     let failed = |error| exit::io(&format!("cannot read {}", dir.display()), error);
     for entry in std::fs::read_dir(dir).map_err(failed)? {
         let entry = entry.map_err(failed)?;
@@ -106,11 +106,11 @@ fn gather(dir: &Path, extensions: &[&str], depth: usize, files: &mut Vec<PathBuf
         if entry.file_name().to_string_lossy().starts_with('.') {
             continue;
         }
-        let ours = path.extension().and_then(|it| it.to_str()).is_some_and(|it| extensions.contains(&it));
+        let ours = path.extension().and_then(|it| it.to_str()).is_some_and(|it| engine.has_extension(it));
         if kind.is_file() && ours {
             files.push(path);
         } else if kind.is_dir() && depth > 0 {
-            gather(&path, extensions, depth - 1, files)?;
+            gather(&path, engine, depth - 1, files)?;
         }
     }
     Ok(())

@@ -10,7 +10,10 @@ fn the_language_chooses_the_entry_script() {
         ("named/spell.yaml", "entry: src/start.luau\nengine: luau\n"),
         ("named/src/start.luau", "print('Luau')"),
         ("named/src/start.js", "console.log('JavaScript');"),
-        ("none/main.luau", ""),
+        ("typed/main.mts", "const language: string = 'TypeScript';\nconsole.log(language);"),
+        ("chosen/spell.yaml", "engine: typescript\n"),
+        ("chosen/main.luau", "print('Luau')"),
+        ("chosen/main.ts", "console.log('TypeScript');"),
     ]);
     for (words, said) in [
         (&["both"][..], "Luau\n"),
@@ -19,6 +22,15 @@ fn the_language_chooses_the_entry_script() {
         (&["named"], "Luau\n"),
         (&["named", "--lang=js"], "JavaScript\n"),
         (&["both/main.ts", "--lang=ts"], "TypeScript\n"),
+        // Each name and extension of a language is a key.
+        (&["both", "--lang=lua"], "Luau\n"),
+        (&["both", "--lang=TypeScript"], "TypeScript\n"),
+        (&["both", "--lang=mts"], "TypeScript\n"),
+        (&["named", "--lang=javascript"], "JavaScript\n"),
+        (&["typed"], "TypeScript\n"),
+        (&["typed", "--lang=ts"], "TypeScript\n"),
+        // The manifest's engine selects the entry script.
+        (&["chosen"], "TypeScript\n"),
     ] {
         assert_eq!(folder.run(&[&["run", "-q"], words].concat()), seen(0, said, ""), "{words:?}");
     }

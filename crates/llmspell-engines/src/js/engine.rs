@@ -3,21 +3,22 @@
 use std::sync::Arc;
 
 use llmspell_core::{
-    Bridge, Context, Diagnostic, Engine, EngineDescriptor, PreludeDocs, Result, Session, Source,
+    Bridge, Context, Diagnostic, Engine, EngineDescriptor, Language, PreludeDocs, Result, Session, Source,
 };
 
 use super::compile;
 use super::prelude_docs::FURNITURE;
 use super::session::JsSession;
 
-/// The name, version and file types of this engine.
-pub const DESCRIPTOR: EngineDescriptor = EngineDescriptor {
-    name: "js",
-    language: "JavaScript",
-    version: "QuickJS 0.16",
-    extensions: &["js", "mjs", "ts", "mts"],
-    mime_types: &["text/javascript", "application/javascript", "text/typescript", "application/typescript"],
-};
+/// Returns the name, version and languages of this engine.
+#[must_use]
+pub fn descriptor() -> EngineDescriptor {
+    let typescript = Language::new("TypeScript", ["ts", "mts"]);
+    let javascript = Language::new("JavaScript", ["js", "mjs"]);
+    EngineDescriptor::new("js", "QuickJS 0.16")
+        .language(typescript.mime_types(["text/typescript", "application/typescript"]))
+        .language(javascript.mime_types(["text/javascript", "application/javascript"]))
+}
 
 /// Runs JavaScript, and TypeScript without its types.
 #[derive(Debug, Default)]
@@ -32,8 +33,8 @@ impl Js {
 }
 
 impl Engine for Js {
-    fn descriptor(&self) -> &EngineDescriptor {
-        &DESCRIPTOR
+    fn descriptor(&self) -> EngineDescriptor {
+        descriptor()
     }
 
     fn prelude_docs(&self) -> &'static [PreludeDocs] {

@@ -3,21 +3,23 @@
 use std::sync::Arc;
 
 use llmspell_core::{
-    Bridge, Context, Diagnostic, Engine, EngineDescriptor, PreludeDocs, Result, Session, Source,
+    Bridge, Context, Diagnostic, Engine, EngineDescriptor, Language, PreludeDocs, Result, Session, Source,
 };
 
 use super::compile::{self, ChunkCache};
 use super::prelude_docs::FURNITURE;
 use super::session::LuauSession;
 
-/// The name, version and file types of this engine.
-pub const DESCRIPTOR: EngineDescriptor = EngineDescriptor {
-    name: "luau",
-    language: "Luau",
-    version: "0.740",
-    extensions: &["luau", "lua"],
-    mime_types: &["text/x-luau", "text/x-lua", "application/x-lua"],
-};
+/// Returns the name, version and language of this engine.
+#[must_use]
+pub fn descriptor() -> EngineDescriptor {
+    let luau = Language::new("Luau", ["luau", "lua"]);
+    EngineDescriptor::new("luau", "0.740").language(luau.mime_types([
+        "text/x-luau",
+        "text/x-lua",
+        "application/x-lua",
+    ]))
+}
 
 /// Runs Luau.
 #[derive(Default)]
@@ -40,8 +42,8 @@ impl std::fmt::Debug for Luau {
 }
 
 impl Engine for Luau {
-    fn descriptor(&self) -> &EngineDescriptor {
-        &DESCRIPTOR
+    fn descriptor(&self) -> EngineDescriptor {
+        descriptor()
     }
 
     fn prelude_docs(&self) -> &'static [PreludeDocs] {

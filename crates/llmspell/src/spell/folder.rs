@@ -10,10 +10,10 @@ use std::sync::OnceLock;
 use cap_fs_ext::{MetadataExt as _, OpenOptionsSyncExt as _};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File, Metadata, OpenOptions};
-use llmspell_core::{Error, MAX_SOURCE, Result, did_you_mean};
+use llmspell_core::{EngineDescriptor, Error, Language, MAX_SOURCE, Result, did_you_mean};
 
 use super::digest::Snapshot;
-use super::{Language, MANIFEST, Manifest, extension};
+use super::{MANIFEST, Manifest, extension, languages};
 
 /// The name of the entry script without its extension, if the manifest does not name one.
 const MAIN: &str = "main";
@@ -140,22 +140,31 @@ impl Folder {
     }
 
     /// Returns the entry script: the manifest's, or the first existing one of the usual names. With a language, it must
-    /// be in that language.
+    /// be in that language; otherwise the languages of the manifest's engine go first.
     pub(crate) fn entry(
         &self,
         manifest: &Manifest,
         dir: &Path,
-        language: Option<Language>,
+        language: Option<&Language>,
+        engines: &[EngineDescriptor],
     ) -> Result<String> {
         if let Some(language) = language {
-            return self.entry_in(language, manifest, dir);
+            return self.entry_in(language, manifest, dir, engines);
         }
         if let Some(entry) = &manifest.entry {
             return Ok(entry.clone());
         }
-        let usual: Vec<String> = Language::ALL
-            .into_iter()
-            .flat_map(Language::extensions)
+        let mut languages: Vec<(&EngineDescriptor, &Language)> = engines
+            .iter()
+            .flat_map(|engine| engine.languages.iter().map(move |language| (engine, language)))
+            .collect();
+        if let Some(key) = &manifest.engine {
+            // `false` sorts first, and the sort is stable: the language itself, then others of the same engine.
+            languages.sort_by_key(|(engine, language)| (!language.is_named(key), !engine.is_named(key)));
+        }
+        let usual: Vec<String> = languages
+            .iter()
+            .flat_map(|(_, language)| &language.extensions)
             .map(|extension| format!("{MAIN}.{extension}"))
             .collect();
         usual.iter().find(|name| self.has(name)).cloned().ok_or_else(|| {
@@ -166,16 +175,22 @@ impl Folder {
 
     /// Returns the entry script in a language: the name of the manifest's entry, or `main`, with an extension of the
     /// language.
-    fn entry_in(&self, language: Language, manifest: &Manifest, dir: &Path) -> Result<String> {
+    fn entry_in(
+        &self,
+        language: &Language,
+        manifest: &Manifest,
+        dir: &Path,
+        engines: &[EngineDescriptor],
+    ) -> Result<String> {
         let named = Path::new(manifest.entry.as_deref().unwrap_or(MAIN));
-        let there = |language: Language| {
-            let names = language.extensions().map(|extension| named.with_extension(extension));
-            names.into_iter().filter_map(|name| name.to_str().map(str::to_owned)).find(|name| self.has(name))
+        let there = |language: &Language| {
+            let names = language.extensions.iter().map(|extension| named.with_extension(extension));
+            names.filter_map(|name| name.to_str().map(str::to_owned)).find(|name| self.has(name))
         };
         there(language).ok_or_else(|| {
-            let language = language.name();
+            let language = &language.name;
             let error = Error::load(format!("{} has no entry script in {language}", dir.display()));
-            let others: Vec<String> = Language::ALL.into_iter().filter_map(there).collect();
+            let others: Vec<String> = languages(engines).filter_map(there).collect();
             if others.is_empty() { error } else { error.hint(format!("it has {}", others.join(" and "))) }
         })
     }

@@ -27,7 +27,8 @@ pub struct Manifest {
     pub description: Option<String>,
     /// The author.
     pub author: Option<String>,
-    /// The engine, if the extension of the entry script does not determine it.
+    /// The engine, if the extension of the entry script does not determine it: an engine's name, a language or a file
+    /// extension. It also selects the entry script if several languages have one.
     pub engine: Option<String>,
     /// The path of the entry script in the spell's folder.
     pub entry: Option<String>,

@@ -88,7 +88,7 @@ impl<'a> Preview<'a> {
         fallback: Vec<String>,
         note: Option<String>,
     ) -> Result<Self> {
-        let engine = Runtime::builder().build()?.engine_for(spell)?.descriptor().name.to_owned();
+        let engine = Runtime::builder().build()?.engine_for(spell)?.descriptor().name;
         Ok(Self {
             spell: spell.name(),
             version: spell.manifest().version.as_deref(),
