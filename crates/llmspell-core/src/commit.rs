@@ -10,9 +10,14 @@
 //! [`Commits`] connects the two threads. The journal gives each record a [`CommitPoint`], its position in the queue.
 //! The writer commits records in that order and [advances](Commits::advance) past them. The run waits for the points
 //! that it depends on.
+//!
+//! A run that makes one call after another waits for every record. Two changes of thread would then cost more than the
+//! commit itself. So whoever begins to wait first asks the [`Committer`], which commits on the waiting thread if that
+//! takes only a moment.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Poll, Waker};
 
 use crate::error::{Error, Result};
@@ -32,24 +37,53 @@ impl CommitPoint {
     }
 }
 
+/// Commits the queued records of a journal.
+pub trait Committer: Send + Sync + fmt::Debug {
+    /// Commits the queued records on the calling thread if that takes only a moment, and otherwise wakes the writer.
+    fn commit(self: Arc<Self>);
+}
+
 /// The progress of a journal's writer, shared by the run and the writer.
 #[derive(Debug, Default)]
 pub struct Commits {
     reached: AtomicU64,
     failure: OnceLock<Error>,
-    waiting: Mutex<Vec<(CommitPoint, Waker)>>,
+    waiting: Mutex<Waiting>,
     changed: Condvar,
+    committer: Option<Weak<dyn Committer>>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    wakers: Vec<(CommitPoint, Waker)>,
+    /// How many threads are blocked. Without any, nobody has to be notified, which saves a system call per commit.
+    blocked: usize,
 }
 
 impl Commits {
+    /// Creates the progress of a writer that can be asked to commit.
+    #[must_use]
+    pub fn of(committer: Weak<dyn Committer>) -> Self {
+        Self { committer: Some(committer), ..Self::default() }
+    }
+
+    /// Asks for the commit of a point, unless it is settled. Returns whether it is settled now.
+    pub(crate) fn settle(&self, point: CommitPoint) -> bool {
+        if self.is_settled(point) {
+            return true;
+        }
+        if let Some(committer) = self.committer.as_ref().and_then(Weak::upgrade) {
+            committer.commit();
+        }
+        self.is_settled(point)
+    }
+
     /// Marks all records up to this point as durable.
     pub fn advance(&self, to: CommitPoint) {
         let mut waiting = self.lock();
         self.reached.fetch_max(to.0, Ordering::Release);
-        let ready: Vec<_> = waiting.extract_if(.., |(point, _)| *point <= to).collect();
-        self.changed.notify_all();
-        drop(waiting);
-        wake(ready);
+        let ready = waiting.wakers.extract_if(.., |(point, _)| *point <= to).collect();
+        self.wake(waiting, ready);
     }
 
     /// Marks the writer as failed: no further record becomes durable, and all waits end. Only the first failure is
@@ -57,10 +91,8 @@ impl Commits {
     pub fn fail(&self, error: Error) {
         let mut waiting = self.lock();
         let _ = self.failure.set(error);
-        let ready = std::mem::take(&mut *waiting);
-        self.changed.notify_all();
-        drop(waiting);
-        wake(ready);
+        let ready = std::mem::take(&mut waiting.wakers);
+        self.wake(waiting, ready);
     }
 
     /// Returns why the writer failed.
@@ -75,19 +107,22 @@ impl Commits {
         self.reached.load(Ordering::Acquire) >= point.0 || self.failure.get().is_some()
     }
 
-    /// Registers a waker for this point. Returns `true` without registering it if the point is settled already.
+    /// Asks for the commit of this point, and registers a waker for it. Returns `true` without registering the waker if
+    /// the point is settled.
     pub(crate) fn wake_at(&self, point: CommitPoint, waker: &Waker) -> bool {
-        if self.is_settled(point) {
-            return true;
-        }
+        self.settle(point) || self.register(point, waker)
+    }
+
+    /// Registers a waker for this point. Returns `true` without registering it if the point is settled.
+    pub(crate) fn register(&self, point: CommitPoint, waker: &Waker) -> bool {
         let mut waiting = self.lock();
         // Check again under the lock, because the writer takes the lock before it wakes anybody.
         if self.is_settled(point) {
             return true;
         }
-        match waiting.iter_mut().find(|(at, known)| *at == point && known.will_wake(waker)) {
+        match waiting.wakers.iter_mut().find(|(at, known)| *at == point && known.will_wake(waker)) {
             Some((_, known)) => known.clone_from(waker),
-            None => waiting.push((point, waker.clone())),
+            None => waiting.wakers.push((point, waker.clone())),
         }
         false
     }
@@ -110,10 +145,13 @@ impl Commits {
     /// # Errors
     /// Why the writer failed.
     pub fn wait(&self, point: CommitPoint) -> Result<()> {
+        self.settle(point);
         let mut waiting = self.lock();
+        waiting.blocked += 1;
         while !self.is_settled(point) {
             waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
+        waiting.blocked -= 1;
         drop(waiting);
         self.result(point)
     }
@@ -125,13 +163,17 @@ impl Commits {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(CommitPoint, Waker)>> {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-fn wake(ready: Vec<(CommitPoint, Waker)>) {
-    ready.into_iter().for_each(|(_, waker)| waker.wake());
+    fn wake(&self, waiting: MutexGuard<'_, Waiting>, ready: Vec<(CommitPoint, Waker)>) {
+        if waiting.blocked > 0 {
+            self.changed.notify_all();
+        }
+        drop(waiting);
+        ready.into_iter().for_each(|(_, waker)| waker.wake());
+    }
 }
 
 #[cfg(test)]
@@ -154,6 +196,30 @@ mod tests {
         commits.fail(Error::runtime("disk gone"));
         commits.reached(first).now_or_never().unwrap().unwrap();
         assert_eq!(commits.wait(second).unwrap_err().message(), "disk full");
+    }
+
+    #[derive(Debug, Default)]
+    struct Inline(OnceLock<Arc<Commits>>, AtomicU64);
+
+    impl Committer for Inline {
+        fn commit(self: Arc<Self>) {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.get().unwrap().advance(CommitPoint(2));
+        }
+    }
+
+    #[test]
+    fn a_wait_asks_the_committer_and_then_needs_no_waking() {
+        let inline = Arc::new(Inline::default());
+        let commits = Arc::new(Commits::of(Arc::downgrade(&inline) as Weak<dyn Committer>));
+        inline.0.set(Arc::clone(&commits)).unwrap();
+        commits.reached(CommitPoint(1)).now_or_never().unwrap().unwrap();
+        commits.wait(CommitPoint(2)).unwrap();
+        assert_eq!(inline.1.load(Ordering::Relaxed), 1, "the second point was settled with the first");
+        let mut later = Box::pin(commits.reached(CommitPoint(3)));
+        assert!((&mut later).now_or_never().is_none(), "the committer left it to the writer");
+        commits.advance(CommitPoint(3));
+        later.now_or_never().unwrap().unwrap();
     }
 
     #[test]

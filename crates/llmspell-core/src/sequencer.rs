@@ -105,10 +105,17 @@ impl AnswerSequencer {
 
     /// Releases the next answer, if one is queued and its record is durable.
     pub(crate) fn next(&self) -> NextAnswer {
+        let Some(point) = self.waiting().first_key_value().map(|(_, head)| head.point) else {
+            return NextAnswer::Empty;
+        };
+        if let Some(commits) = &self.commits {
+            // Without the lock, because this may write to a disk.
+            commits.settle(point);
+        }
         let mut waiting = self.waiting();
         let Some(head) = waiting.first_entry() else { return NextAnswer::Empty };
         let QueuedAnswer { waker, point } = head.get();
-        if self.commits.as_ref().is_some_and(|commits| !commits.wake_at(*point, waker)) {
+        if self.commits.as_ref().is_some_and(|commits| !commits.register(*point, waker)) {
             return NextAnswer::NotDurable;
         }
         let waker = head.remove().waker;

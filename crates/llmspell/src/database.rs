@@ -11,7 +11,7 @@ use llmspell_core::{Error, ErrorKind, Result};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 /// How long to wait for another process that holds the write lock.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait before the next try, for the statement for which SQLite does not wait.
 const PAUSE: Duration = Duration::from_millis(2);
 

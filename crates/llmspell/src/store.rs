@@ -85,6 +85,16 @@ pub trait RecordSink: Send + Sync + fmt::Debug {
     /// `conflict` when the lease is stale: another process has claimed the run. `io` when the store cannot be written.
     fn append<'a>(&'a self, lease: &'a Lease, records: &'a [JournalRecord]) -> BoxFuture<'a, Result<()>>;
 
+    /// Appends records on the calling thread if that takes only a moment; it never waits for another process, a network
+    /// or the disk. Returns `None` without an effect if [`append`](Self::append) is needed. That is always correct.
+    ///
+    /// # Errors
+    /// Those of `append`.
+    fn try_append(&self, lease: &Lease, records: &[JournalRecord]) -> Option<Result<()>> {
+        let _ = (lease, records);
+        None
+    }
+
     /// Gives up a run without an outcome, so that it can be claimed. A stale lease has no effect.
     ///
     /// # Errors
@@ -227,6 +237,12 @@ pub enum JournalRecord {
 }
 
 impl JournalRecord {
+    /// Returns whether this is the start of an effect that is not idempotent. It must survive a power failure, because
+    /// the effect would be repeated without it.
+    pub(crate) fn is_write_ahead(&self) -> bool {
+        matches!(self, Self::Started { effect, .. } if !effect.ask.repeatable)
+    }
+
     /// Returns the effect's path, if this is a part of its answer.
     pub(crate) fn part_of(&self) -> Option<&EffectPath> {
         match self {

@@ -228,7 +228,8 @@ impl Journal for RunJournal {
             true => (CommitPoint::REACHED, Some(effect)),
             false => {
                 let bytes = size(&effect.ask.request);
-                (self.queue.add(JournalRecord::Started { effect, began }, bytes)?, None)
+                // The gate waits for this record at once, and nothing happens before it is durable.
+                (self.queue.add_lazily(JournalRecord::Started { effect, began }, bytes)?, None)
             }
         };
         let entry = self.under_way(OpenEffect { path, began, effect });

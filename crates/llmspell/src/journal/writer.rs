@@ -1,8 +1,14 @@
 //! The writer thread, which appends journal records to stores.
 //!
-//! A run adds records to its [`Queue`] and continues; the writer appends them in batches. While one batch is being
-//! written, the next one fills. So a busy run needs few commits, and a run with single records waits for no timer. All
-//! runs of a runtime share one writer.
+//! A run adds records to its [`Queue`] and continues. There are two ways from there into the store:
+//!
+//! - **On the run's own thread**, when the run begins to wait for a record and the store can append it in a moment
+//!   ([`RecordSink::try_append`]). A run that makes one call after another would otherwise change threads twice for each
+//!   of them, which costs more than the commit.
+//! - **On the writer thread**, in all other cases: the first record of a run, a write-ahead start, which is synced to
+//!   the disk, much data, or a store that is busy. The writer also appends what nobody waits for, [`LINGER`] after the
+//!   first record, so that a busy run needs few commits. While one batch is being written, the next one fills. All runs
+//!   of a runtime share one writer.
 //!
 //! Invariants:
 //!
@@ -11,10 +17,11 @@
 //! - A queue holds at most about [`MOST_WAITING`] bytes; then the script's thread waits.
 //! - After a failed append, [`Commits`] holds the error and the run ends at its next effect.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
+use std::time::Duration;
 
-use llmspell_core::commit::{CommitPoint, Commits};
+use llmspell_core::commit::{CommitPoint, Commits, Committer};
 use llmspell_core::{Error, ErrorKind, Event, LogEntry, LogLevel, Map, Result};
 use tokio::sync::{Notify, mpsc};
 
@@ -23,6 +30,10 @@ use crate::store::{JournalRecord, Lease, NewRun, RecordSink};
 
 /// The maximum size of the waiting records of one queue, in bytes. A run that adds more waits for the writer.
 const MOST_WAITING: usize = 4 << 20;
+/// The maximum size of a batch that is appended on the run's own thread, in bytes. It takes about a millisecond.
+const MOST_AT_ONCE: usize = 256 << 10;
+/// How long the writer waits for more records, or for the run to commit them itself.
+const LINGER: Duration = Duration::from_millis(10);
 
 /// A handle to the writer. Cheap to clone. The thread starts with the first record and ends with the last handle.
 #[derive(Debug, Clone, Default)]
@@ -45,7 +56,7 @@ fn start() -> Result<mpsc::UnboundedSender<Arc<Queue>>> {
     let failed = |error: std::io::Error| {
         Error::new(ErrorKind::Io, format!("cannot start the journal writer: {error}")).with_source(error)
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(failed)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
     let run = move || {
         runtime.block_on(async {
             while let Some(queue) = queues.recv().await {
@@ -78,6 +89,8 @@ pub(crate) struct Queue {
     state: Mutex<WriterState>,
     /// Notified when events have been shown.
     shown: Notify,
+    /// Notified when the writer is to linger no longer.
+    hurry: Notify,
 }
 
 struct WriterState {
@@ -89,6 +102,10 @@ struct WriterState {
     last: CommitPoint,
     /// Whether the writer is processing this queue, or has been asked to.
     is_scheduled: bool,
+    /// Whether the writer is appending records that it has taken out of the queue.
+    is_writing: bool,
+    /// Whether somebody waits for a record, so that the writer does not linger.
+    is_urgent: bool,
     /// Whether the run is released when everything is written.
     is_abandoned: bool,
 }
@@ -147,10 +164,20 @@ impl Queue {
             events: Vec::new(),
             last: CommitPoint::REACHED,
             is_scheduled: false,
+            is_writing: false,
+            is_urgent: false,
             is_abandoned: false,
         };
-        let (commits, state) = (Arc::default(), Mutex::new(state));
-        Arc::new(Self { store, writer, commits, on_unavailable, listener, state, shown: Notify::new() })
+        Arc::new_cyclic(|queue: &Weak<Self>| Self {
+            store,
+            writer,
+            commits: Arc::new(Commits::of(Weak::clone(queue) as Weak<dyn Committer>)),
+            on_unavailable,
+            listener,
+            state: Mutex::new(state),
+            shown: Notify::new(),
+            hurry: Notify::new(),
+        })
     }
 
     pub(crate) fn commits(&self) -> &Arc<Commits> {
@@ -163,12 +190,13 @@ impl Queue {
         !matches!(state.run, RunLease::New(_)) || state.last > CommitPoint::REACHED
     }
 
-    /// Adds a record that nobody waits for. It is written with the next record of [`add`](Self::add).
+    /// Adds a record without scheduling its writing. It is written with the next record of [`add`](Self::add), or when
+    /// somebody waits for it.
     pub(crate) fn add_lazily(self: &Arc<Self>, record: JournalRecord, bytes: usize) -> Result<CommitPoint> {
         self.add_record(record, bytes, false)
     }
 
-    /// Adds a record and schedules its writing.
+    /// Adds a record that is written within [`LINGER`], or as soon as somebody waits for it.
     pub(crate) fn add(self: &Arc<Self>, record: JournalRecord, bytes: usize) -> Result<CommitPoint> {
         self.add_record(record, bytes, true)
     }
@@ -183,7 +211,6 @@ impl Queue {
         let is_full = state.bytes > MOST_WAITING;
         if is_full && !matches!(state.run, RunLease::Off) {
             let last = state.last;
-            self.schedule(&mut state)?;
             drop(state);
             self.commits.wait(last)?;
             state = self.state();
@@ -210,6 +237,42 @@ impl Queue {
         Ok(())
     }
 
+    /// Makes the writer append the queue without lingering.
+    fn hurry(self: &Arc<Self>, state: &mut WriterState) -> Result<()> {
+        if !state.is_urgent {
+            state.is_urgent = true;
+            if state.is_scheduled {
+                self.hurry.notify_one();
+            }
+        }
+        self.schedule(state)
+    }
+
+    /// Appends the queue on this thread, if that takes only a moment. Returns whether the queue is empty.
+    fn append_now(&self, state: &mut WriterState) -> bool {
+        if state.records.is_empty() {
+            return true;
+        }
+        let RunLease::Owned(lease) = &state.run else { return false };
+        if state.is_writing || state.bytes > MOST_AT_ONCE {
+            return false;
+        }
+        let Some(appended) = self.store.try_append(lease, &state.records) else { return false };
+        state.records.clear();
+        state.bytes = 0;
+        let last = state.last;
+        self.show_until(state, last);
+        self.settle(last, appended);
+        true
+    }
+
+    fn settle(&self, point: CommitPoint, appended: Result<()>) {
+        match appended {
+            Ok(()) => self.commits.advance(point),
+            Err(error) => self.commits.fail(error),
+        }
+    }
+
     /// Shows an event after all earlier events, once `record` is durable. `record` is written first.
     pub(crate) fn show(self: &Arc<Self>, event: Event, record: Option<JournalRecord>) -> Result<()> {
         let after = match record {
@@ -226,27 +289,29 @@ impl Queue {
     }
 
     /// Waits until all events so far are shown.
-    pub(crate) async fn all_shown(&self) {
+    pub(crate) async fn all_shown(self: &Arc<Self>) {
         loop {
             let shown = self.shown.notified();
             if self.state().events.is_empty() {
                 return;
             }
+            Arc::clone(self).commit();
             shown.await;
         }
     }
 
     /// Writes the queue until it is empty.
     async fn write(self: Arc<Self>) {
+        if !self.state().is_urgent {
+            // An elapsed time is the usual case, not an error.
+            let _ = tokio::time::timeout(LINGER, self.hurry.notified()).await;
+        }
         loop {
             match self.next_step() {
                 WriterStep::Write(run, records, point) => {
                     let appended = self.append(run, &records).await;
-                    self.show_until(point);
-                    match appended {
-                        Ok(()) => self.commits.advance(point),
-                        Err(error) => self.commits.fail(error),
-                    }
+                    self.show_until(&mut self.state(), point);
+                    self.settle(point, appended);
                 }
                 WriterStep::Release(lease) => {
                     // If this fails, the run counts as owned until this process ends.
@@ -260,7 +325,9 @@ impl Queue {
 
     fn next_step(&self) -> WriterStep {
         let mut state = self.state();
-        if !state.records.is_empty() {
+        state.is_writing = !state.records.is_empty();
+        state.is_urgent = state.is_writing;
+        if state.is_writing {
             state.bytes = 0;
             return WriterStep::Write(state.run.clone(), std::mem::take(&mut state.records), state.last);
         }
@@ -276,12 +343,12 @@ impl Queue {
 
     /// Shows the events that waited for records up to this point. This happens before the waiters are woken, so the end
     /// of the run or a question cannot overtake an event. It happens under the lock, so a later event cannot either.
-    fn show_until(&self, point: CommitPoint) {
-        let mut state = self.state();
+    fn show_until(&self, state: &mut WriterState, point: CommitPoint) {
         let ready = state.events.partition_point(|(after, _)| *after <= point);
-        state.events.drain(..ready).for_each(|(_, event)| (self.listener)(event));
-        drop(state);
-        self.shown.notify_waiters();
+        if ready > 0 {
+            state.events.drain(..ready).for_each(|(_, event)| (self.listener)(event));
+            self.shown.notify_waiters();
+        }
     }
 
     async fn append(&self, run: RunLease, records: &[JournalRecord]) -> Result<()> {
@@ -318,12 +385,23 @@ impl Queue {
         if matches!(state.run, RunLease::Owned(_)) || !state.records.is_empty() {
             state.is_abandoned = true;
             // The run is gone, so nobody can receive the error.
-            let _ = self.schedule(&mut state);
+            let _ = self.hurry(&mut state);
         }
     }
 
     fn state(&self) -> MutexGuard<'_, WriterState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Committer for Queue {
+    fn commit(self: Arc<Self>) {
+        let mut state = self.state();
+        if !self.append_now(&mut state)
+            && let Err(error) = self.hurry(&mut state)
+        {
+            self.commits.fail(error);
+        }
     }
 }
 

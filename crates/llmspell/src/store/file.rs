@@ -113,6 +113,12 @@ impl RecordSink for RecordingFile {
         Box::pin(async move { self.append_records(lease, records) })
     }
 
+    fn try_append(&self, lease: &Lease, records: &[JournalRecord]) -> Option<Result<()>> {
+        // The end of the run makes the final recording out of all records.
+        let is_closed = records.iter().any(|record| matches!(record, JournalRecord::Closed { .. }));
+        (!is_closed).then(|| self.append_records(lease, records))
+    }
+
     /// Keeps the partial file, which can be replayed.
     fn release<'a>(&'a self, _: &'a Lease) -> BoxFuture<'a, Result<()>> {
         *self.open() = None;

@@ -47,6 +47,14 @@ impl MemoryStore {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn append_records(&self, lease: &Lease, records: &[JournalRecord]) -> Result<()> {
+        let mut runs = self.runs();
+        let run = runs.get_mut(&lease.run_id).filter(|run| run.epoch == lease.epoch);
+        let run = run.ok_or_else(|| fenced(lease))?;
+        records.iter().for_each(|record| run.add(record));
+        Ok(())
+    }
+
     fn answers(&self) -> MutexGuard<'_, Vec<CachedAnswer>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -177,13 +185,11 @@ impl RecordSink for MemoryStore {
     }
 
     fn append<'a>(&'a self, lease: &'a Lease, records: &'a [JournalRecord]) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            let mut runs = self.runs();
-            let run = runs.get_mut(&lease.run_id).filter(|run| run.epoch == lease.epoch);
-            let run = run.ok_or_else(|| fenced(lease))?;
-            records.iter().for_each(|record| run.add(record));
-            Ok(())
-        })
+        Box::pin(async move { self.append_records(lease, records) })
+    }
+
+    fn try_append(&self, lease: &Lease, records: &[JournalRecord]) -> Option<Result<()>> {
+        Some(self.append_records(lease, records))
     }
 
     fn release<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<()>> {

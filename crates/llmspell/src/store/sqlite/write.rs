@@ -9,6 +9,7 @@ use llmspell_core::{Error, Result, to_value};
 use rusqlite::{Connection, params};
 
 use super::{JOURNAL, SqliteStore, moment, signed};
+use crate::database::PATIENCE;
 use crate::journal::RunInfo;
 use crate::journal::blobs::{Blob, BlobSink, damaged, json, pack, pack_answer};
 use crate::store::{JournalRecord, Lease, fenced};
@@ -17,19 +18,40 @@ impl SqliteStore {
     pub(super) fn append_records(&self, lease: &Lease, records: &[JournalRecord]) -> Result<()> {
         let guard = self.open()?;
         let database = guard.as_ref().ok_or_else(|| Error::internal("the journal is not open"))?;
-        // Sync only if a start is not idempotent: losing it in a power failure would repeat the effect.
-        let is_write_ahead = |record: &JournalRecord| matches!(record, JournalRecord::Started { effect, .. } if !effect.ask.repeatable);
-        if !records.iter().any(is_write_ahead) {
-            return append(database, lease, records);
-        }
-        let sync = |database: &Connection, mode: &str| {
-            database.pragma_update(None, "synchronous", mode).map_err(|error| JOURNAL.failed(error))
+        let result = match records.iter().any(JournalRecord::is_write_ahead) {
+            true => {
+                sync(database, "FULL")?;
+                let result = append(database, lease, records);
+                sync(database, "NORMAL")?;
+                result
+            }
+            false => append(database, lease, records),
         };
-        sync(database, "FULL")?;
-        let result = append(database, lease, records);
-        sync(database, "NORMAL")?;
+        self.checkpoint(database)?;
         result
     }
+
+    /// Appends records if nothing has to be waited for: no sync to the disk, no checkpoint, no other user of the
+    /// database.
+    pub(super) fn append_at_once(&self, lease: &Lease, records: &[JournalRecord]) -> Option<Result<()>> {
+        if self.is_checkpoint_due() || records.iter().any(JournalRecord::is_write_ahead) {
+            return None;
+        }
+        let guard = self.0.database.try_lock().ok()?;
+        let database = guard.as_ref()?;
+        database.busy_timeout(Duration::ZERO).ok()?;
+        let result = append(database, lease, records);
+        match (database.busy_timeout(PATIENCE), result) {
+            (Err(error), _) => Some(Err(JOURNAL.failed(error))),
+            // Another process is writing.
+            (Ok(()), Err(error)) if error.is_retryable() => None,
+            (Ok(()), result) => Some(result),
+        }
+    }
+}
+
+fn sync(database: &Connection, mode: &str) -> Result<()> {
+    database.pragma_update(None, "synchronous", mode).map_err(|error| JOURNAL.failed(error))
 }
 
 fn append(database: &Connection, lease: &Lease, records: &[JournalRecord]) -> Result<()> {
