@@ -7,6 +7,7 @@
 //! | the journal returns | meaning | the gate |
 //! |---|---|---|
 //! | [`Lookup::Recorded`] | the answer is in the log | returns that answer without performing the effect |
+//! | [`Lookup::Stored`] | the same, and the answer is large | reads the answer when it is delivered |
 //! | [`Lookup::NeverEnded`] | a recording has the start of the effect, but no end | ends the replay with an error |
 //! | [`Lookup::Live`] | the effect is new | performs it with a [`Permit`] and records its [`EffectResult`] |
 //!
@@ -185,6 +186,14 @@ pub struct EntryId(pub u64);
 pub enum Lookup {
     /// The effect is recorded with this end. It is not performed again.
     Recorded(EffectResult),
+    /// The effect is recorded, and its answer is read when it is delivered. So a resumed run holds one large answer at a
+    /// time.
+    Stored {
+        /// The position among all answers of the run.
+        order: u64,
+        /// The answer.
+        answer: StoredAnswer,
+    },
     /// The effect is recorded without an end, and the journal cannot perform anything (a replay).
     NeverEnded,
     /// The effect must be performed, but only after the record of its start is durable.
@@ -204,6 +213,31 @@ impl Lookup {
     #[must_use]
     pub fn live(entry: EntryId) -> Self {
         Self::Live { entry, start: CommitPoint::REACHED, arrived: None }
+    }
+}
+
+/// An answer that is still where the journal stores it.
+pub struct StoredAnswer(Box<dyn FnOnce() -> Result<Answer> + Send>);
+
+impl StoredAnswer {
+    /// Creates an answer that this function reads. Its outer error means that the answer cannot be read.
+    #[must_use]
+    pub fn new(read: impl FnOnce() -> Result<Answer> + Send + 'static) -> Self {
+        Self(Box::new(read))
+    }
+
+    /// Reads the answer. This may block the thread for the time of a read from disk.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn read(self) -> Result<Answer> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for StoredAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoredAnswer")
     }
 }
 

@@ -6,7 +6,8 @@
 //!
 //! 1. It checks that the run may still act: the run is not cancelled, and no limit is reached.
 //! 2. It numbers the effect within its task. Task and number are the effect's [path](crate::effect::EffectPath).
-//! 3. It asks the journal. If the journal has the answer, the gate returns it and the effect does not happen.
+//! 3. It asks the journal. If the journal has the answer, the gate returns it and the effect does not happen. A large
+//!    answer is read from the journal only when the script receives it.
 //! 4. If the effect is not idempotent, it waits until the record of the start is durable (write-ahead).
 //! 5. It performs the effect with a [`Permit`], which only this module makes. Cancelling the run cancels the effect.
 //! 6. It gives the answer the next sequence number and records it. The script receives the answer when the [answer
@@ -40,7 +41,7 @@ use serde::de::DeserializeOwned;
 use crate::commit::CommitPoint;
 use crate::context::Context;
 use crate::convert::{from_value, to_value};
-use crate::effect::{Effect, EffectRequest, EffectResult, EntryId, Lookup, Permit};
+use crate::effect::{Answer, Effect, EffectRequest, EffectResult, EntryId, Lookup, Permit, StoredAnswer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::recorded_stream::{StreamEnd, StreamRecord};
 use crate::sequencer::Ticket;
@@ -56,6 +57,10 @@ impl Context {
             (Lookup::Recorded(end), _) => {
                 self.release(self.sequencer().wait(end.order)).await?;
                 from_value(end.answer?)
+            }
+            (Lookup::Stored { order, answer }, _) => {
+                self.release(self.sequencer().wait(order)).await?;
+                from_value(self.read(answer)??)
             }
             (Lookup::NeverEnded, permit) => Err(self.never_ended(&permit).await),
             (Lookup::Live { entry, start, .. }, permit) => {
@@ -76,6 +81,7 @@ impl Context {
     {
         match self.begin(ask)? {
             (Lookup::Recorded(end), _) => from_value(end.answer?),
+            (Lookup::Stored { answer, .. }, _) => from_value(self.read(answer)??),
             (Lookup::NeverEnded, permit) => Err(self.break_off(beyond_the_end(&permit))),
             (Lookup::Live { entry, .. }, permit) => {
                 let result = live(permit);
@@ -92,6 +98,14 @@ impl Context {
         let permit = Permit::new(&self.spell().run_id, path.clone(), self.meter().deadline());
         let lookup = self.journal().begin(Effect { path, ask }).map_err(|error| self.break_off(error))?;
         Ok((lookup, permit))
+    }
+
+    /// Reads a recorded answer.
+    ///
+    /// # Errors
+    /// When it cannot be read, which ends the run.
+    pub(crate) fn read(&self, answer: StoredAnswer) -> Result<Answer> {
+        answer.read().map_err(|error| self.break_off(error))
     }
 
     async fn until_cancelled<T>(&self, live: impl Future<Output = Result<T>>) -> Result<T> {
@@ -210,21 +224,10 @@ impl<C: Chunk> Chunks<C> {
         let sequencer = cx.sequencer();
         let new = |source, entry| Self { cx: cx.clone(), source, next: None, entry, ended: false };
         match cx.begin(ask)? {
-            (Lookup::Recorded(EffectResult { order, answer: Err(error), .. }), _) => {
-                cx.release(sequencer.wait(order)).await?;
-                Err(error)
-            }
-            (Lookup::Recorded(EffectResult { answer: Ok(answer), .. }), permit) => {
-                let StreamRecord { head, opened, chunks, end } = from_value::<StreamRecord<H, C>>(answer)?;
-                cx.release(sequencer.wait(opened)).await?;
-                let waiting = cx.clone();
-                let end = stream::once(async move {
-                    match end {
-                        Some((order, error)) => (Some(order), error.map(Err)),
-                        None => (Some(0), Some(Err(waiting.never_ended(&permit).await))),
-                    }
-                });
-                Ok((head, new(ChunkSource::Recorded(recorded(chunks).chain(end).boxed()), None)))
+            (Lookup::Recorded(end), permit) => Self::recorded(cx, end.order, end.answer, permit).await,
+            // The place of the stream in the order is part of the answer.
+            (Lookup::Stored { order, answer }, permit) => {
+                Self::recorded(cx, order, cx.read(answer)?, permit).await
             }
             (Lookup::NeverEnded, permit) => Err(cx.never_ended(&permit).await),
             (Lookup::Live { entry, arrived: Some(arrived), .. }, _) => {
@@ -256,6 +259,34 @@ impl<C: Chunk> Chunks<C> {
                 }
             }
         }
+    }
+
+    /// Opens a recorded stream.
+    async fn recorded<H: DeserializeOwned>(
+        cx: &Context,
+        order: u64,
+        answer: Answer,
+        permit: Permit,
+    ) -> Result<(H, Self)> {
+        let sequencer = cx.sequencer();
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                cx.release(sequencer.wait(order)).await?;
+                return Err(error);
+            }
+        };
+        let StreamRecord { head, opened, chunks, end } = from_value::<StreamRecord<H, C>>(answer)?;
+        cx.release(sequencer.wait(opened)).await?;
+        let waiting = cx.clone();
+        let end = stream::once(async move {
+            match end {
+                Some((order, error)) => (Some(order), error.map(Err)),
+                None => (Some(0), Some(Err(waiting.never_ended(&permit).await))),
+            }
+        });
+        let source = ChunkSource::Recorded(recorded(chunks).chain(end).boxed());
+        Ok((head, Self { cx: cx.clone(), source, next: None, entry: None, ended: false }))
     }
 
     /// Returns the next chunk; `None` at the end and after an error.

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::convert::from_value;
-use crate::effect::{EffectResult, JournalEntry};
+use crate::effect::{Answer, EffectResult, JournalEntry};
 use crate::error::Error;
 use crate::value::{Map, Value};
 
@@ -51,13 +51,21 @@ impl RecordedStream {
     /// Combines the parts with the entry's answer. An entry without parts is not changed.
     #[must_use]
     pub fn into_entry(self, mut entry: JournalEntry) -> JournalEntry {
-        if let Some(EffectResult { answer: Ok(answer), .. }) = &mut entry.end {
-            let end = answer.get("end").cloned();
-            if let Some(record) = self.into_record(end) {
-                *answer = record;
-            }
+        if let Some(end) = entry.end.take() {
+            entry.end = Some(EffectResult { answer: self.into_answer(end.answer), ..end });
         }
         entry
+    }
+
+    /// Combines the parts with the recorded end of the stream. An answer without parts is not changed.
+    ///
+    /// # Errors
+    /// The error with which the effect failed.
+    pub fn into_answer(self, answer: Answer) -> Answer {
+        answer.map(|answer| {
+            let end = answer.get("end").cloned();
+            self.into_record(end).unwrap_or(answer)
+        })
     }
 
     /// Returns the parts that arrived before a crash as a record without an end. `None` if no chunk had arrived:

@@ -30,13 +30,7 @@ impl Recorded {
     /// When the recorded request at that path differs; the error names the first difference.
     pub fn find(&self, effect: &Effect) -> Result<Option<&JournalEntry>> {
         let Some(entry) = self.0.get(&effect.path) else { return Ok(None) };
-        let (then, now) = (&entry.effect.ask, &effect.ask);
-        if (&then.capability, &then.operation) == (&now.capability, &now.operation)
-            && then.request == now.request
-        {
-            return Ok(Some(entry));
-        }
-        Err(mismatch(format!("{} {}", effect.path, difference(then, now))))
+        same(&entry.effect.ask, effect).map(|()| Some(entry))
     }
 
     /// Returns the highest number in the [order](EffectResult::order) of answers.
@@ -69,6 +63,18 @@ impl Recorded {
         }
         mismatch(text)
     }
+}
+
+/// Checks that an effect requests what was recorded at its path.
+///
+/// # Errors
+/// When it differs; the error names the first difference.
+pub fn same(then: &EffectRequest, effect: &Effect) -> Result<()> {
+    let now = &effect.ask;
+    if (&then.capability, &then.operation, &then.request) == (&now.capability, &now.operation, &now.request) {
+        return Ok(());
+    }
+    Err(mismatch(format!("{} {}", effect.path, difference(then, now))))
 }
 
 fn mismatch(message: String) -> Error {

@@ -155,9 +155,11 @@ impl Context {
         let value = match lookup {
             Lookup::Recorded(end) => {
                 self.release(self.sequencer().wait(end.order)).await?;
-                let taken: StepRecord = from_value(end.answer?)?;
-                self.say_again(taken.said).await?;
-                taken.value
+                self.take_again(end.answer?).await?
+            }
+            Lookup::Stored { order, answer } => {
+                self.release(self.sequencer().wait(order)).await?;
+                self.take_again(self.read(answer)??).await?
             }
             // In the recording, the step failed or was interrupted. Its effects are recorded, so perform it again from
             // them.
@@ -180,7 +182,9 @@ impl Context {
         Ok(value)
     }
 
-    async fn say_again(&self, said: Vec<Event>) -> Result<()> {
+    /// Returns the recorded result of a step, and emits its output again.
+    async fn take_again(&self, recorded: Value) -> Result<Value> {
+        let StepRecord { value, said } = from_value(recorded)?;
         for event in said {
             match event {
                 Event::Usage { usage } => {
@@ -190,6 +194,6 @@ impl Context {
                 event => self.emit(event),
             }
         }
-        Ok(())
+        Ok(value)
     }
 }

@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use llmspell_core::{Map, Permissions};
 use serde::{Deserialize, Serialize};
 
+pub use blobs::RequestDigest;
 pub use compare::{RunDifference, compare};
 pub use recording::Recording;
 pub use run_journal::InDoubt;

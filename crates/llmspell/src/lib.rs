@@ -58,7 +58,7 @@ mod vm_pool;
 mod watchdog;
 mod worker;
 
-pub use journal::{InDoubt, OnUnavailable, Recording, RunDifference, RunInfo, compare};
+pub use journal::{InDoubt, OnUnavailable, Recording, RequestDigest, RunDifference, RunInfo, compare};
 pub use llmspell_core::*;
 pub use llmspell_llm as llm;
 pub use net::Sockets;
@@ -69,7 +69,7 @@ pub use spell::{
     LimitsAsked, Manifest, ParamSpec, ParamType, Spell, built_in_engines, parse_size, parse_span,
 };
 pub use store::{
-    Claim, DamagedRun, JournalRecord, Lease, MemoryStore, NewRun, RecordSink, RunList, RunState, RunStore,
-    RunSummary, SqliteStore, StoredEffect, StoredRun,
+    ArrivedParts, Claim, DamagedRun, IndexedEffect, IndexedEnd, JournalRecord, Lease, MemoryStore, NewRun,
+    RecordSink, RunIndex, RunList, RunState, RunStore, RunSummary, SqliteStore, StoredEffect, StoredRun,
 };
 pub use tracing::{Otlp, OtlpConfig, TracedRun, Tracer};

@@ -26,7 +26,7 @@ use crate::runtime::Runtime;
 use crate::sink::Collector;
 use crate::spell::{Spell, SpellModules};
 use crate::storage::Store;
-use crate::store::{Lease, NewRun, RecordingFile, RunStore, StoredRun};
+use crate::store::{Lease, NewRun, RecordingFile, RunIndex, RunStore};
 use crate::tracing::{Traced, Tracer};
 
 /// Builds a run of a spell. Without further calls, the run has no parameters and no permissions. Its limits are the
@@ -75,7 +75,7 @@ enum JournalSource {
     Nowhere,
     Own(Arc<dyn Journal>),
     Kept(Arc<dyn RunStore>, OnUnavailable),
-    Resumed(Arc<dyn RunStore>, Lease, Box<StoredRun>, InDoubt),
+    Resumed(Arc<dyn RunStore>, Lease, Box<RunIndex>, InDoubt),
     Recorded(PathBuf),
     Replayed(Box<Recording>),
 }
@@ -203,13 +203,13 @@ impl RunBuilder {
     /// has its original id, parameters, permissions and model. Recorded effects are not performed again, and printed
     /// lines are not sent to the listener again, but the outcome contains all of them.
     ///
-    /// The spell must be the one that ran, which [`StoredRun::same_spell`] checks. If it requests something else than
+    /// The spell must be the one that ran, which [`RunIndex::same_spell`] checks. If it requests something else than
     /// before, the run fails with kind `replay`.
     pub fn resume(
         mut self,
         store: &Arc<dyn RunStore>,
         lease: Lease,
-        run: StoredRun,
+        run: RunIndex,
         in_doubt: InDoubt,
     ) -> Self {
         self.take_over(&run.summary.info);
@@ -370,9 +370,9 @@ impl RunBuilder {
                 recorded(Arc::clone(&queue), RunJournal::new(queue, None).recording())
             }
             JournalSource::Resumed(store, lease, run, in_doubt) => {
-                let queue = Queue::claimed(store, writer, lease, show);
-                RunJournal::resume(Arc::clone(&queue), *run, modules, in_doubt)
-                    .and_then(|journal| recorded(queue, journal))
+                let queue = Queue::claimed(Arc::clone(&store) as _, writer, lease, show);
+                let journal = RunJournal::resume(Arc::clone(&queue), store, *run, modules, in_doubt);
+                recorded(queue, journal)
             }
         };
         (said, journal)

@@ -58,7 +58,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::future::BoxFuture;
 use llmspell_core::cache::Cache;
 use llmspell_core::chat::Usage;
-use llmspell_core::effect::{Effect, EffectPath, EffectResult, JournalEntry};
+use llmspell_core::effect::{Answer, Effect, EffectPath, EffectResult, JournalEntry};
 use llmspell_core::{Error, ErrorKind, Outcome, RecordedStream, Result, Value};
 use serde::Serialize;
 
@@ -66,6 +66,7 @@ pub(crate) use self::file::RecordingFile;
 pub use self::memory::MemoryStore;
 pub use self::sqlite::SqliteStore;
 use crate::journal::RunInfo;
+use crate::journal::blobs::{RequestDigest, damaged};
 use crate::spell::{Spell, change};
 
 /// Receives the records of runs. The [module](self) describes the rules for implementations.
@@ -123,11 +124,41 @@ pub trait RunStore: RecordSink + Cache {
     /// `not_found` if there is no such run, `conflict` if there are several.
     fn resolve<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<String>>;
 
-    /// Loads a run with its effects, by its full id.
+    /// Loads the index of a run, by its full id. Large answers are not part of it, so it needs little memory.
     ///
     /// # Errors
     /// `not_found` if the run does not exist; `replay` if it is damaged.
-    fn load<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<StoredRun>>;
+    fn load<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<RunIndex>>;
+
+    /// Returns the recorded answer of an effect. Of a streamed answer without an end, it returns the parts that
+    /// arrived.
+    ///
+    /// The script's thread blocks on this future, which must therefore not depend on that thread.
+    ///
+    /// # Errors
+    /// `replay` if the answer is missing or damaged.
+    fn answer<'a>(&'a self, id: &'a str, path: &'a EffectPath) -> BoxFuture<'a, Result<Answer>>;
+
+    /// Returns an effect with its request and answer.
+    ///
+    /// # Errors
+    /// `replay` if the effect is missing or damaged.
+    fn effect<'a>(&'a self, id: &'a str, path: &'a EffectPath) -> BoxFuture<'a, Result<StoredEffect>>;
+
+    /// Reads a whole run with all requests and answers, for display.
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load) and [`effect`](Self::effect).
+    fn read<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<StoredRun>> {
+        Box::pin(async move {
+            let RunIndex { summary, effects: indexed } = self.load(id).await?;
+            let mut effects = Vec::with_capacity(indexed.len());
+            for effect in indexed {
+                effects.push(self.effect(id, &effect.path).await?);
+            }
+            Ok(StoredRun { summary, effects })
+        })
+    }
 
     /// Removes runs and their effects permanently. Returns how many were removed. Runs with a living owner are not
     /// removed.
@@ -347,16 +378,80 @@ pub struct StoredRun {
     pub effects: Vec<StoredEffect>,
 }
 
-impl StoredRun {
+/// The index of a run: everything that a resume has to know before it starts. Large answers stay in the store until
+/// their effects ask for them.
+#[derive(Debug, Clone)]
+pub struct RunIndex {
+    /// The inputs and the state.
+    pub summary: RunSummary,
+    /// The effects, in the order of their starts.
+    pub effects: Vec<IndexedEffect>,
+}
+
+/// An effect in the index of its run.
+#[derive(Debug, Clone)]
+pub struct IndexedEffect {
+    /// The effect's name.
+    pub path: EffectPath,
+    /// The capability: `models`, `net`, ….
+    pub capability: String,
+    /// The operation: `chat`, `fetch`, ….
+    pub operation: String,
+    /// Whether the effect is idempotent.
+    pub repeatable: bool,
+    /// The digest of the request.
+    pub digest: RequestDigest,
+    /// The request, if a resumed run may perform the effect again.
+    pub request: Option<Value>,
+    /// The end; `None` if the effect never ended.
+    pub end: Option<IndexedEnd>,
+    /// The parts of a streamed answer that has no end.
+    pub arrived: ArrivedParts,
+    /// The start of the effect, measured from the start of the run.
+    pub began: Duration,
+    /// The duration; `None` if the effect never ended.
+    pub took: Option<Duration>,
+}
+
+/// The end of an effect in the index of its run.
+#[derive(Debug, Clone)]
+pub struct IndexedEnd {
+    /// The position among all answers of the run.
+    pub order: u64,
+    /// How many lines the run had printed and logged by then.
+    pub said: u64,
+    /// Whether the effect failed.
+    pub failed: bool,
+    /// The size of the stored answer in bytes, without its large texts and bytes.
+    pub size: u64,
+    /// The answer, if it is small.
+    pub answer: Option<Answer>,
+}
+
+/// How much of a streamed answer arrived before a crash.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ArrivedParts {
+    /// The sequence number of the last part; 0 without parts.
+    pub last_order: u64,
+    /// Whether a chunk arrived, and not only the head. A resumed run then delivers the parts again.
+    pub has_chunks: bool,
+}
+
+impl ArrivedParts {
+    fn of(parts: &RecordedStream) -> Self {
+        Self { last_order: parts.last_order(), has_chunks: parts.clone().arrived().is_some() }
+    }
+}
+
+/// The size up to which the index holds an answer, in bytes of its stored form.
+const SMALL_ANSWER: i64 = 256;
+
+impl RunIndex {
     /// Returns the effects in doubt. They are not idempotent, and were in progress when the run ended or were among its
     /// last failures, so nobody knows whether they happened.
-    pub fn in_doubt(&self) -> impl Iterator<Item = &Effect> {
+    pub fn in_doubt(&self) -> impl Iterator<Item = &IndexedEffect> {
         let tried_again = self.tried_again();
-        let open = self.effects.iter().filter(move |effect| match &effect.entry.end {
-            Some(end) => end.order >= tried_again,
-            None => true,
-        });
-        open.map(|effect| &effect.entry.effect).filter(|effect| !effect.ask.repeatable)
+        self.effects.iter().filter(move |effect| !effect.repeatable && effect.is_open(tried_again))
     }
 
     /// Checks that `spell` is the spell that ran. Returns it for [`RunBuilder::resume`](crate::RunBuilder::resume),
@@ -381,7 +476,7 @@ impl StoredRun {
     /// Returns how many lines are not shown again when the run is resumed.
     pub(crate) fn lines_shown(&self) -> u64 {
         let tried_again = self.tried_again();
-        let ends = self.effects.iter().filter_map(|effect| effect.entry.end.as_ref());
+        let ends = self.effects.iter().filter_map(|effect| effect.end.as_ref());
         let (again, before): (Vec<_>, Vec<_>) = ends.partition(|end| end.order >= tried_again);
         match again.iter().map(|end| end.said).min() {
             // Later lines may differ this time.
@@ -393,8 +488,24 @@ impl StoredRun {
     /// Returns the sequence number from which every answer is a failure. A resumed run tries these effects again. The
     /// script survived the failures before that number, so they are replayed.
     pub(crate) fn tried_again(&self) -> u64 {
-        let succeeded = self.effects.iter().filter(|effect| effect.entry.error().is_none());
-        succeeded.filter_map(|effect| Some(effect.entry.end.as_ref()?.order)).max().unwrap_or(0) + 1
+        let ends = self.effects.iter().filter_map(|effect| effect.end.as_ref());
+        ends.filter(|end| !end.failed).map(|end| end.order).max().unwrap_or(0) + 1
+    }
+
+    /// Returns the highest sequence number of an answer or a part of one.
+    pub(crate) fn last_order(&self) -> u64 {
+        let orders = self.effects.iter().map(|effect| match &effect.end {
+            Some(end) => end.order.max(effect.arrived.last_order),
+            None => effect.arrived.last_order,
+        });
+        orders.max().unwrap_or(0)
+    }
+}
+
+impl IndexedEffect {
+    /// Returns whether a resumed run may perform the effect again: it has no end, or failed at or after `tried_again`.
+    pub(crate) fn is_open(&self, tried_again: u64) -> bool {
+        self.end.as_ref().is_none_or(|end| end.order >= tried_again)
     }
 }
 
@@ -406,6 +517,10 @@ fn fenced(lease: &Lease) -> Error {
         format!("another process has taken over run {id}; this one can write nothing more"),
     )
     .hint(format!("`llmspell runs show {id}` shows how far it is"))
+}
+
+fn no_such_effect(path: &EffectPath) -> Error {
+    damaged(&format!("effect {path} is missing"))
 }
 
 fn no_such_run(id: &str) -> Error {

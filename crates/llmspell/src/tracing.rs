@@ -12,7 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use llmspell_core::commit::{CommitPoint, Commits};
-use llmspell_core::effect::{Effect, EffectResult, EntryId, Journal, JournalEntry, Lookup, NoJournal};
+use llmspell_core::effect::{
+    Effect, EffectResult, EntryId, Journal, JournalEntry, Lookup, NoJournal, StoredAnswer,
+};
 use llmspell_core::trace::{EffectEvent, EffectStage};
 use llmspell_core::{Error, Event, Outcome, RecordedStream, Result, Sink, SpellInfo, Value};
 
@@ -99,10 +101,14 @@ impl Traced {
     }
 
     fn tell(&self, entry: JournalEntry, began: Duration, recorded: bool) {
-        let took = Some(self.started.1.elapsed().saturating_sub(began));
-        let kept = StoredEffect { entry, parts: RecordedStream::default(), began, took };
-        self.tracers.iter().for_each(|tracer| tracer.ended(&kept, recorded));
+        tell(&self.tracers, entry, began, self.started.1, recorded);
     }
+}
+
+fn tell(tracers: &[Arc<dyn Tracer>], entry: JournalEntry, began: Duration, started: Instant, recorded: bool) {
+    let took = Some(started.elapsed().saturating_sub(began));
+    let kept = StoredEffect { entry, parts: RecordedStream::default(), began, took };
+    tracers.iter().for_each(|tracer| tracer.ended(&kept, recorded));
 }
 
 impl Journal for Traced {
@@ -112,6 +118,17 @@ impl Journal for Traced {
             Lookup::Recorded(end) => {
                 self.tell(JournalEntry { effect, end: Some(end.clone()) }, began, true);
                 Ok(Lookup::Recorded(end))
+            }
+            Lookup::Stored { order, answer } => {
+                let (tracers, started) = (self.tracers.clone(), self.started.1);
+                let answer = StoredAnswer::new(move || {
+                    let answer = answer.read()?;
+                    let end = EffectResult { order, said: 0, answer };
+                    let entry = JournalEntry { effect, end: Some(end.clone()) };
+                    tell(&tracers, entry, began, started, true);
+                    Ok(end.answer)
+                });
+                Ok(Lookup::Stored { order, answer })
             }
             Lookup::NeverEnded => Ok(Lookup::NeverEnded),
             Lookup::Live { entry, start, arrived } => {

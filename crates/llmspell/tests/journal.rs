@@ -14,9 +14,10 @@ use futures_util::stream::{self, BoxStream, StreamExt as _};
 use llmspell::capability::{ModelListing, ModelRef, Models, ProviderInfo};
 use llmspell::chat::{ChatRequest, Delta, Reply, Usage};
 use llmspell::effect::Permit;
+use llmspell::llm::{Client, Mock};
 use llmspell::{
     Claim, Error, ErrorKind, Event, InDoubt, Lease, OnUnavailable, Outcome, Permissions, Recording, Result,
-    RunBuilder, RunState, RunStore, Runtime, Spell, SqliteStore, StoredRun,
+    RunBuilder, RunIndex, RunState, RunStore, Runtime, Spell, SqliteStore, Value,
 };
 
 /// Returns the result of a store. A store in a folder never has to be awaited.
@@ -25,7 +26,7 @@ fn wait_for<T>(answer: BoxFuture<'_, Result<T>>) -> Result<T> {
 }
 
 /// Claims a run in order to resume it.
-fn claim(store: &Arc<dyn RunStore>, id: &str) -> (Lease, StoredRun) {
+fn claim(store: &Arc<dyn RunStore>, id: &str) -> (Lease, RunIndex) {
     let run = wait_for(store.load(id)).unwrap();
     (wait_for(store.claim(id, Claim::IfFree)).unwrap(), run)
 }
@@ -282,7 +283,7 @@ fn a_run_that_failed_goes_on_where_it_was() {
     assert_eq!(kept.summary.state, RunState::Failed);
     assert_eq!(kept.summary.info.spell, "steps");
     assert_eq!(kept.in_doubt().count(), 0);
-    let did: Vec<_> = kept.effects.iter().map(|effect| effect.entry.effect.path.to_string()).collect();
+    let did: Vec<_> = kept.effects.iter().map(|effect| effect.path.to_string()).collect();
     assert_eq!(did, ["main#1", "main#2", "main#3", "main#4"]);
 
     // The same spell with a different end of its loop receives the same answers.
@@ -491,4 +492,40 @@ fn a_named_step_is_not_taken_again_even_when_the_spell_has_changed_around_it() {
     assert_eq!((again.output, again.value), (first.output, first.value));
     assert_eq!((again.usage, again.model_calls), (first.usage, first.model_calls));
     assert_eq!(models.inner.count(), 3);
+}
+
+/// Two runs that llmspell 0.1 left behind in version 3 of the database: one that reached its limit of model calls, and
+/// one whose process was killed during a request.
+const JOURNAL_3: &[u8] = include_bytes!("fixtures/journal-3.db");
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the test prepares a database")]
+fn a_journal_of_an_earlier_version_is_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("runs.db"), JOURNAL_3).unwrap();
+    let store: Arc<dyn RunStore> = Arc::new(SqliteStore::in_folder(folder.path()));
+    let list = wait_for(store.list()).unwrap();
+    let states: Vec<_> = list.runs.iter().map(|run| (run.info.spell.as_str(), run.state)).collect();
+    assert_eq!(states, [("doubt", RunState::Died), ("old", RunState::Failed)]);
+    assert!(list.damaged.is_empty());
+
+    let models = Client::builder().mock(Mock::new()).build().unwrap();
+    let runtime =
+        Runtime::builder().models(Arc::new(models)).storage(folder.path().join("storage")).build().unwrap();
+    let resume = |name: &str, source: &str| {
+        let run = list.runs.iter().find(|run| run.info.spell == name).unwrap();
+        let (lease, index) = claim(&store, &run.info.run_id);
+        let spell = index.same_spell(Spell::from_source(&format!("{name}.luau"), source).unwrap()).unwrap();
+        let in_doubt: Vec<_> = index.in_doubt().map(|effect| effect.path.to_string()).collect();
+        (in_doubt, wait(runtime.run(spell).resume(&store, lease, index, InDoubt::Fail)))
+    };
+    let (in_doubt, old) = resume("old", include_str!("fixtures/journal-3.luau"));
+    assert!(in_doubt.is_empty());
+    let old = well(old);
+    assert_eq!((old.output.as_str(), old.model_calls), ("one\ntwo\nthree\n", 6));
+    let Value::List(value) = &old.value else { panic!("{:?}", old.value) };
+    assert_eq!(value[..2], [2022.into(), "mock: a streamed answer".into()]);
+    let (in_doubt, doubt) = resume("doubt", include_str!("fixtures/journal-3-doubt.luau"));
+    assert_eq!(in_doubt, ["main#2"]);
+    assert_eq!(doubt.error.unwrap().kind(), ErrorKind::Interrupted);
 }

@@ -85,7 +85,7 @@ async fn what_is_appended_is_loaded() {
             JournalRecord::Lines(4),
         ];
         store.append(&lease, &records).await.unwrap();
-        let run = elsewhere.as_ref().unwrap_or(&store).load("a1").await.unwrap();
+        let run = elsewhere.as_ref().unwrap_or(&store).read("a1").await.unwrap();
         assert_eq!(
             (run.summary.state, run.summary.info.spell.as_str()),
             (RunState::Running, "spell"),
@@ -114,20 +114,47 @@ async fn what_is_appended_is_loaded() {
 }
 
 #[tokio::test]
+async fn an_index_holds_small_answers_and_no_large_ones() {
+    for Stores { name, store, .. } in stores().into_iter().filter(|stores| stores.elsewhere.is_some()) {
+        let lease = store.create(&new_run("a1")).await.unwrap();
+        let list = Value::List((0..200).map(Value::from).collect());
+        let answers: [Value; 4] = ["small".into(), "x".repeat(400).into(), "x".repeat(5_000).into(), list];
+        let records =
+            answers.iter().zip(1..).map(|(answer, at)| done(&format!("main#{at}"), at, answer.clone()));
+        store.append(&lease, &records.collect::<Vec<_>>()).await.unwrap();
+        let start = JournalRecord::Started { effect: post("main#9"), began: Duration::from_micros(9) };
+        store.append(&lease, &[start]).await.unwrap();
+        let index = store.load("a1").await.unwrap();
+        let ends: Vec<_> = index.effects.iter().filter_map(|effect| effect.end.as_ref()).collect();
+        let sizes: Vec<_> = ends.iter().map(|end| (end.size, end.answer.is_some())).collect();
+        assert_eq!(sizes, [(7, true), (402, false), (44, false), (691, false)], "{name}");
+        for (answer, at) in answers.iter().zip(1..) {
+            let read = store.answer("a1", &path(&format!("main#{at}"))).await.unwrap();
+            assert_eq!(&read.unwrap(), answer, "{name}");
+        }
+        // The index has a request only if a resumed run may perform the effect again.
+        let requests: Vec<_> = index.effects.iter().map(|effect| effect.request.is_some()).collect();
+        assert_eq!(requests, [false, false, false, false, true], "{name}");
+        let missing = store.answer("a1", &path("main#5")).await.unwrap_err();
+        assert_eq!(missing.message(), "run a1: the journal is damaged: effect main#5 is missing", "{name}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_in_parts_is_put_together() {
     for Stores { name, store, .. } in stores() {
         let lease = store.create(&new_run("a1")).await.unwrap();
         let part = |order, part: Value| JournalRecord::Part { path: path("main#1"), order, part };
         let start = JournalRecord::Started { effect: effect("main#1", &json!({})), began: Duration::ZERO };
         store.append(&lease, &[start, part(1, Value::Nil), part(2, "one".into())]).await.unwrap();
-        let run = store.load("a1").await.unwrap();
+        let run = store.read("a1").await.unwrap();
         assert!(run.effects[0].entry.end.is_none(), "{name}");
         let parts = run.effects[0].parts.clone();
         assert_eq!((parts.last_order(), parts.arrived().is_some()), (2, true), "{name}");
         let end = EffectResult { order: 5, said: 0, answer: Ok(Value::Map([].into_iter().collect())) };
         let ended = JournalRecord::Ended { path: path("main#1"), ended: Duration::from_micros(1), end };
         store.append(&lease, &[part(4, "two".into()), ended]).await.unwrap();
-        let run = store.load("a1").await.unwrap();
+        let run = store.read("a1").await.unwrap();
         let answer = run.effects[0].entry.end.as_ref().unwrap().answer.clone().unwrap();
         let expected = json!({"opened": 1, "pieces": [[2, "one"], [4, "two"]]});
         let mut answer = serde_json::to_value(&answer).unwrap();
@@ -152,10 +179,10 @@ async fn an_owner_with_a_stale_epoch_writes_nothing() {
         // Releasing the old lease does not affect the new owner either.
         store.release(&first).await.unwrap();
         elsewhere.append(&second, &[done("main#2", 2, 3)]).await.unwrap();
-        assert_eq!(store.load("a1").await.unwrap().effects.len(), 2, "{name}");
+        assert_eq!(store.read("a1").await.unwrap().effects.len(), 2, "{name}");
         assert!(store.claim("a1", Claim::IfFree).await.is_err(), "{name}");
         elsewhere.release(&second).await.unwrap();
-        assert_eq!(store.load("a1").await.unwrap().summary.state, RunState::Died, "{name}");
+        assert_eq!(store.read("a1").await.unwrap().summary.state, RunState::Died, "{name}");
         assert_eq!(store.claim("a1", Claim::IfFree).await.unwrap().epoch, 3, "{name}");
     }
 }
@@ -201,7 +228,7 @@ async fn runs_are_found_by_the_beginning_of_their_ids_and_removed() {
         let left: Vec<_> = store.list().await.unwrap().runs.into_iter().map(|run| run.info.run_id).collect();
         assert_eq!(left, ["b1", "a2"], "{name}");
         // Blobs that two runs share stay with the other one.
-        let run = store.load("a2").await.unwrap();
+        let run = store.read("a2").await.unwrap();
         assert_eq!(
             run.effects[0].entry.end.clone().unwrap().answer.unwrap(),
             "x".repeat(2_000).into(),

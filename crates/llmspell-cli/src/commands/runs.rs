@@ -60,10 +60,10 @@ fn store() -> Result<Arc<dyn RunStore>> {
     })
 }
 
-/// Finds a run by its id or a prefix of it.
+/// Reads a whole run by its id or a prefix of it.
 ///
 /// # Errors
 /// When no run or several runs match, or the run is damaged.
-async fn find(store: &dyn RunStore, id: &str) -> Result<StoredRun> {
-    store.load(&store.resolve(id).await?).await
+async fn read(store: &dyn RunStore, id: &str) -> Result<StoredRun> {
+    store.read(&store.resolve(id).await?).await
 }

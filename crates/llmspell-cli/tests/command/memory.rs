@@ -84,3 +84,32 @@ fn a_source_cannot_take_much_to_compile() {
     fs::write(folder.path().join("long.luau"), vec![b' '; (1 << 20) + 1]).unwrap();
     assert_eq!(folder.run(&["run", "spell.luau"]).code, 2);
 }
+
+/// Reads 500 MB, and then makes a call that the first attempt is not allowed.
+const LARGE: &str = r#"
+for number = 1, 100 do
+    assert(#fs.read(`{number}.txt`) > 5e6)
+end
+return (assert(llm.chat("the end")))
+"#;
+
+#[test]
+fn a_resume_reads_one_answer_after_the_other() {
+    let folder = folder(&[("large.luau", LARGE)]);
+    let text = "x".repeat(5_000_000);
+    for number in 1..=100 {
+        folder.write(&format!("{number}.txt"), &format!("{number} {text}"));
+    }
+    let words = ["-q", "--memory=64MB"];
+    let first = folder.run(&[&["run", "large.luau", "--allow-read=.", "--max-calls=0"], &words[..]].concat());
+    assert_eq!(first.code, 4, "{}", first.stderr);
+    let database = folder.path().join(".state/llmspell/runs/runs.db");
+    let size = fs::metadata(&database).unwrap().len();
+    assert!(size > 500_000_000, "the journal has {size} bytes");
+    let listed = folder.run(&["runs", "--output=json"]).stdout;
+    let runs: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let run = runs[0]["run_id"].as_str().unwrap();
+    let resumed = folder.run(&[&["runs", "resume", run], &words[..]].concat());
+    assert_eq!((resumed.code, resumed.stdout.as_str()), (0, "mock: the end\n"), "{}", resumed.stderr);
+    stays_near("a journal of 500 MB");
+}

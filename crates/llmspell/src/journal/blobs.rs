@@ -9,7 +9,8 @@
 //! ```
 //! A map that looks like one of these is wrapped: `{"$map": {…}}`.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use base64::Engine as _;
@@ -68,8 +69,52 @@ pub(crate) trait BlobSink {
     fn keep(&mut self, hash: &str, blob: Blob<'_>) -> Result<()>;
 }
 
+/// Returns stored blobs by their hashes.
+pub(crate) trait BlobSource {
+    /// Returns a blob; `None` if there is none with this hash.
+    ///
+    /// # Errors
+    /// When the blobs cannot be read.
+    fn find(&self, hash: &str) -> Result<Option<Cow<'_, [u8]>>>;
+}
+
 /// Blobs by hash, in their stored form.
 pub(crate) type Blobs = HashMap<String, Vec<u8>>;
+
+impl BlobSource for Blobs {
+    fn find(&self, hash: &str) -> Result<Option<Cow<'_, [u8]>>> {
+        Ok(self.get(hash).map(|blob| Cow::Borrowed(blob.as_slice())))
+    }
+}
+
+/// A sink without storage, for the [digest](RequestDigest) of a request.
+struct NoBlobs;
+
+impl BlobSink for NoBlobs {
+    const TAKES_BYTES: bool = true;
+
+    fn keep(&mut self, _: &str, _: Blob<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The SHA-256 of a request's stored form. Equal requests have the same digest if their fields have the same order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestDigest([u8; 32]);
+
+impl RequestDigest {
+    /// Returns the digest of a request.
+    pub(crate) fn of(request: &Value) -> Result<Self> {
+        Ok(Self::of_stored(&pack(request, &mut NoBlobs)?))
+    }
+
+    /// Returns the digest of a request in its stored form. The hashes in it stand for its large parts.
+    pub(crate) fn of_stored(request: &str) -> Self {
+        let mut digest = [0; 32];
+        digest.copy_from_slice(ring::digest::digest(&SHA256, request.as_bytes()).as_ref());
+        Self(digest)
+    }
+}
 
 /// Whether large lists are stored as chains.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -169,7 +214,7 @@ fn keep<S: BlobSink>(blob: Blob<'_>, blobs: &mut S) -> Result<String> {
 }
 
 /// Reads a value from its stored form.
-pub(crate) fn unpack(json: &str, blobs: &Blobs) -> Result<Value> {
+pub(crate) fn unpack<S: BlobSource>(json: &str, blobs: &S) -> Result<Value> {
     read(parse(json)?, blobs)
 }
 
@@ -181,14 +226,14 @@ pub(crate) fn damaged(why: &str) -> Error {
     Error::new(ErrorKind::Replay, format!("the journal is damaged: {why}"))
 }
 
-pub(crate) fn read(value: Value, blobs: &Blobs) -> Result<Value> {
+pub(crate) fn read<S: BlobSource>(value: Value, blobs: &S) -> Result<Value> {
     Ok(match value {
         Value::List(items) => {
             Value::List(items.into_iter().map(|item| read(item, blobs)).collect::<Result<_>>()?)
         }
         Value::Map(entries) => match mark(&entries) {
             Some(("$text", hash)) => Value::from(text(hash, blobs)?),
-            Some(("$blob", hash)) => Value::Bytes(blob(hash, blobs)?.to_vec()),
+            Some(("$blob", hash)) => Value::Bytes(blob(hash, blobs)?.into_owned()),
             Some(("$bytes", text)) => {
                 Value::Bytes(BASE64.decode(text).map_err(|error| damaged(&error.to_string()))?)
             }
@@ -207,7 +252,7 @@ pub(crate) fn read(value: Value, blobs: &Blobs) -> Result<Value> {
     })
 }
 
-fn read_entries(entries: Map, blobs: &Blobs) -> Result<Map> {
+fn read_entries<S: BlobSource>(entries: Map, blobs: &S) -> Result<Map> {
     entries.into_iter().map(|(name, value)| Ok((name, read(value, blobs)?))).collect()
 }
 
@@ -219,27 +264,29 @@ fn mark(entries: &Map) -> Option<(&str, &str)> {
     }
 }
 
-fn blob<'a>(hash: &str, blobs: &'a Blobs) -> Result<&'a [u8]> {
-    blobs.get(hash).map(Vec::as_slice).ok_or_else(|| damaged(&format!("blob {hash} is missing")))
+fn blob<'a, S: BlobSource>(hash: &str, blobs: &'a S) -> Result<Cow<'a, [u8]>> {
+    blobs.find(hash)?.ok_or_else(|| damaged(&format!("blob {hash} is missing")))
 }
 
-fn text<'a>(hash: &str, blobs: &'a Blobs) -> Result<&'a str> {
-    std::str::from_utf8(blob(hash, blobs)?).map_err(|_| damaged(&format!("blob {hash} is not UTF-8")))
+fn text<S: BlobSource>(hash: &str, blobs: &S) -> Result<String> {
+    String::from_utf8(blob(hash, blobs)?.into_owned())
+        .map_err(|_| damaged(&format!("blob {hash} is not UTF-8")))
 }
 
-fn list(hash: &str, blobs: &Blobs) -> Result<Vec<Value>> {
+fn list<S: BlobSource>(hash: &str, blobs: &S) -> Result<Vec<Value>> {
     let mut items = Vec::new();
+    let mut seen = HashSet::new();
     let mut next = Some(hash.to_owned());
     while let Some(hash) = next {
-        // A link cannot contain its own hash, but a damaged file may claim so: stop after all blobs.
-        if items.len() > blobs.len() {
-            return Err(damaged("a list goes in circles"));
-        }
-        let Value::Map(mut link) = parse(text(&hash, blobs)?)? else {
+        let Value::Map(mut link) = parse(&text(&hash, blobs)?)? else {
             return Err(damaged("a link of a list is none"));
         };
         items.push(read(link.swap_remove("item").unwrap_or_default(), blobs)?);
         next = link.get("after").and_then(Value::as_str).map(str::to_owned);
+        // A link cannot contain its own hash, but a damaged file may claim so.
+        if !seen.insert(hash) {
+            return Err(damaged("a list goes in circles"));
+        }
     }
     items.reverse();
     Ok(items)
@@ -290,6 +337,15 @@ mod tests {
             let answered = pack_answer(&value, &mut blobs).unwrap();
             prop_assert_eq!(unpack(&answered, &blobs).unwrap(), value);
         }
+    }
+
+    #[test]
+    fn a_request_has_the_digest_of_its_stored_form() {
+        let mut blobs = Blobs::new();
+        let request = |last: &str| Value::List(vec!["x".repeat(2_000).into(), last.into()]);
+        let stored = pack(&request("a"), &mut blobs).unwrap();
+        assert_eq!(RequestDigest::of(&request("a")).unwrap(), RequestDigest::of_stored(&stored));
+        assert_ne!(RequestDigest::of(&request("b")).unwrap(), RequestDigest::of_stored(&stored));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //!
 //! | the stored run has | the journal |
 //! |---|---|
-//! | the effect with its end | returns the recorded answer |
+//! | the effect with its end | returns the recorded answer, or where to read it if it is large |
 //! | chunks of a streamed answer without an end | delivers them again, and then the stream fails |
 //! | a start without an end (in doubt) | follows the user's decision, [`InDoubt`] |
 //! | nothing, or an end that the resume tries again | performs the effect and records it |
@@ -12,20 +12,23 @@
 //! New records go to the [writer](super::writer). An idempotent effect is recorded when it ends. An effect that is not
 //! idempotent is also recorded before it happens (write-ahead).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context as TaskContext, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use llmspell_core::commit::{CommitPoint, Commits};
-use llmspell_core::effect::{Effect, EffectPath, EffectResult, EntryId, Journal, Lookup};
-use llmspell_core::replay::Recorded;
-use llmspell_core::{Error, ErrorKind, Outcome, Result, Value};
+use llmspell_core::effect::{Effect, EffectPath, EffectResult, EntryId, Journal, Lookup, StoredAnswer};
+use llmspell_core::{Error, ErrorKind, Outcome, Result, Value, replay};
 use serde::{Deserialize, Serialize};
 
+use super::blobs::RequestDigest;
 use super::writer::Queue;
 use crate::spell::SpellModules;
-use crate::store::{JournalRecord, StoredRun};
+use crate::store::{IndexedEffect, IndexedEnd, JournalRecord, RunIndex, RunStore};
 
 /// The decision about effects in doubt: effects that are not idempotent and were in progress when their run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -60,15 +63,19 @@ pub(crate) struct RunJournal {
 /// The effects of the run before it was resumed.
 #[derive(Default)]
 struct Before {
-    recorded: Recorded,
+    /// The run's store and id; `None` for a new run.
+    source: Option<(Arc<dyn RunStore>, String)>,
+    effects: HashMap<EffectPath, IndexedEffect>,
+    /// Failures from this sequence number on are tried again.
+    tried_again: u64,
     last_order: u64,
     /// How long the run had lasted.
     took: Duration,
     /// The effects in doubt, with the sequence number of each one's answer.
     in_doubt: HashMap<EffectPath, u64>,
     policy: InDoubt,
-    /// Chunks of streamed answers that a crash interrupted.
-    arrived: Mutex<HashMap<EffectPath, Value>>,
+    /// Streamed answers that a crash interrupted. Each is delivered once.
+    arrived: Mutex<HashSet<EffectPath>>,
 }
 
 /// An effect in progress.
@@ -86,43 +93,31 @@ impl RunJournal {
     }
 
     /// Creates the journal of a resumed run.
-    ///
-    /// # Errors
-    /// When the stored run cannot be read.
     pub(crate) fn resume(
         queue: Arc<Queue>,
-        run: StoredRun,
+        store: Arc<dyn RunStore>,
+        run: RunIndex,
         modules: Option<Arc<SpellModules>>,
         policy: InDoubt,
-    ) -> Result<Self> {
-        let mut run = run;
+    ) -> Self {
+        let tried_again = run.tried_again();
+        let mut last_order = run.last_order();
         let ended = run.effects.iter().map(|effect| effect.began + effect.took.unwrap_or_default());
         let took = ended.max().unwrap_or_default();
-        let in_doubt: Vec<_> = run.in_doubt().map(|effect| effect.path.clone()).collect();
-        let tried_again = run.tried_again();
-        let orders = run.effects.iter().flat_map(|effect| {
-            let end = effect.entry.end.as_ref().map_or(0, |end| end.order);
-            [end, effect.parts.last_order()]
-        });
-        let mut last_order = orders.max().unwrap_or(0);
-        let mut arrived = HashMap::new();
-        for effect in &mut run.effects {
-            effect.entry.end.take_if(|end| end.order >= tried_again);
-            let parts = std::mem::take(&mut effect.parts);
-            if effect.entry.end.is_none() {
-                let path = &effect.entry.effect.path;
-                arrived.extend(parts.arrived().map(|answer| (path.clone(), answer)));
-            }
-        }
-        let in_doubt = in_doubt.into_iter().filter(|path| !arrived.contains_key(path));
-        let in_doubt = in_doubt.map(|path| {
+        let open = || run.effects.iter().filter(|effect| effect.is_open(tried_again));
+        let arrived: HashSet<_> =
+            open().filter(|effect| effect.arrived.has_chunks).map(|effect| effect.path.clone()).collect();
+        let in_doubt = open().filter(|effect| !effect.repeatable && !effect.arrived.has_chunks);
+        let in_doubt = in_doubt.map(|effect| {
             last_order += 1;
-            (path, last_order)
+            (effect.path.clone(), last_order)
         });
         let in_doubt = in_doubt.collect();
-        let recorded = Recorded::new(run.effects.into_iter().map(|effect| effect.entry).collect());
-        let before = Before { recorded, last_order, took, in_doubt, policy, arrived: Mutex::new(arrived) };
-        Ok(Self::after(queue, modules, before))
+        let source = Some((store, run.summary.info.run_id));
+        let effects = run.effects.into_iter().map(|effect| (effect.path.clone(), effect)).collect();
+        let arrived = Mutex::new(arrived);
+        let before = Before { source, effects, tried_again, last_order, took, in_doubt, policy, arrived };
+        Self::after(queue, modules, before)
     }
 
     fn after(queue: Arc<Queue>, modules: Option<Arc<SpellModules>>, before: Before) -> Self {
@@ -170,6 +165,47 @@ impl RunJournal {
         EntryId(entry)
     }
 
+    /// Returns the recorded end of an effect; `None` if the effect has to be performed.
+    ///
+    /// # Errors
+    /// When the effect requests something else than before.
+    fn recorded(&self, effect: &Effect) -> Result<Option<Lookup>> {
+        let Some(((store, run), known)) =
+            self.before.source.as_ref().zip(self.before.effects.get(&effect.path))
+        else {
+            return Ok(None);
+        };
+        let ask = &effect.ask;
+        let is_same = (&*known.capability, &*known.operation) == (&*ask.capability, &*ask.operation)
+            && RequestDigest::of(&ask.request)? == known.digest;
+        if !is_same {
+            // The order of its fields does not make a request another one.
+            let then = wait_for(store.effect(run, &effect.path))?;
+            replay::same(&then.entry.effect.ask, effect)?;
+        }
+        if known.is_open(self.before.tried_again) {
+            return Ok(None);
+        }
+        let Some(IndexedEnd { order, said, answer, .. }) = known.end.clone() else { return Ok(None) };
+        Ok(Some(match answer {
+            Some(answer) => Lookup::Recorded(EffectResult { order, said, answer }),
+            None => {
+                let (store, run, path) = (Arc::clone(store), run.clone(), effect.path.clone());
+                let answer = StoredAnswer::new(move || wait_for(store.answer(&run, &path)));
+                Lookup::Stored { order, answer }
+            }
+        }))
+    }
+
+    /// Returns the parts of a streamed answer that a crash interrupted.
+    fn arrived(&self, path: &EffectPath) -> Result<Option<Value>> {
+        let is_arrived = self.before.arrived.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+        match &self.before.source {
+            Some((store, run)) if is_arrived => wait_for(store.answer(run, path))?.map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// Returns the answer of an effect in doubt, unless it is to be repeated.
     fn decided(&self, effect: &Effect) -> Option<EffectResult> {
         let order = *self.before.in_doubt.get(&effect.path)?;
@@ -184,6 +220,25 @@ impl RunJournal {
             }
         };
         Some(EffectResult { order, said: 0, answer })
+    }
+}
+
+/// Blocks the thread until a future of a store is ready. A store on this machine is ready at once.
+fn wait_for<T>(mut future: BoxFuture<'_, T>) -> T {
+    struct Unpark(Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    loop {
+        match future.as_mut().poll(&mut TaskContext::from_waker(&waker)) {
+            Poll::Ready(result) => return result,
+            Poll::Pending => thread::park(),
+        }
     }
 }
 
@@ -205,14 +260,13 @@ fn answer_size(end: &EffectResult) -> usize {
 
 impl Journal for RunJournal {
     fn begin(&self, effect: Effect) -> Result<Lookup> {
-        let known = self.before.recorded.find(&effect)?;
-        if let Some(end) = known.and_then(|entry| entry.end.as_ref()) {
-            return Ok(Lookup::Recorded(end.clone()));
+        if let Some(recorded) = self.recorded(&effect)? {
+            return Ok(recorded);
         }
         self.record_modules()?;
         let began = self.since();
         let path = effect.path.clone();
-        let arrived = self.before.arrived.lock().unwrap_or_else(PoisonError::into_inner).remove(&path);
+        let arrived = self.arrived(&path)?;
         if arrived.is_some() {
             // The start is in the store already.
             let entry = self.under_way(OpenEffect { path, began, effect: None });

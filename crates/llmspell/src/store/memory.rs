@@ -6,13 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
 use llmspell_core::cache::Cache;
-use llmspell_core::effect::{Effect, EffectPath, EffectResult, JournalEntry};
+use llmspell_core::effect::{Answer, Effect, EffectPath, EffectResult, JournalEntry};
 use llmspell_core::{Error, ErrorKind, RecordedStream, Result, Value};
 
 use super::{
-    Claim, JournalRecord, Lease, NewRun, RecordSink, RunList, RunState, RunStore, RunSummary, StoredEffect,
-    StoredRun, fenced, no_such_run, owned,
+    ArrivedParts, Claim, IndexedEffect, IndexedEnd, JournalRecord, Lease, NewRun, RecordSink, RunIndex,
+    RunList, RunState, RunStore, RunSummary, StoredEffect, fenced, no_such_effect, no_such_run, owned,
 };
+use crate::journal::blobs::RequestDigest;
 
 /// Stores runs and cached answers in memory.
 #[derive(Debug, Default)]
@@ -53,6 +54,16 @@ impl MemoryStore {
         let run = run.ok_or_else(|| fenced(lease))?;
         records.iter().for_each(|record| run.add(record));
         Ok(())
+    }
+
+    fn find_effect(&self, id: &str, path: &EffectPath) -> Result<StoredEffect> {
+        let mut runs = self.runs();
+        let run = runs.get_mut(id).ok_or_else(|| no_such_run(id))?;
+        let mut effect = run.effect(path).ok_or_else(|| no_such_effect(path))?.clone();
+        if effect.entry.end.is_some() {
+            effect.entry = std::mem::take(&mut effect.parts).into_entry(effect.entry);
+        }
+        Ok(effect)
     }
 
     fn answers(&self) -> MutexGuard<'_, Vec<CachedAnswer>> {
@@ -134,6 +145,31 @@ impl MemoryRun {
     fn effect(&mut self, path: &EffectPath) -> Option<&mut StoredEffect> {
         self.effects.get_mut(*self.places.get(path)?)
     }
+}
+
+fn indexed(stored: &StoredEffect) -> Result<IndexedEffect> {
+    let StoredEffect { entry, parts, began, took } = stored;
+    let JournalEntry { effect: Effect { path, ask }, end } = entry;
+    let end = end.as_ref().map(|end| IndexedEnd {
+        order: end.order,
+        said: end.said,
+        failed: entry.error().is_some(),
+        size: 0,
+        // Answers are in memory anyway, but those in parts have to be put together.
+        answer: (*parts == RecordedStream::default()).then(|| end.answer.clone()),
+    });
+    Ok(IndexedEffect {
+        path: path.clone(),
+        capability: ask.capability.to_string(),
+        operation: ask.operation.to_string(),
+        repeatable: ask.repeatable,
+        digest: RequestDigest::of(&ask.request)?,
+        request: Some(ask.request.clone()),
+        end,
+        arrived: ArrivedParts::of(parts),
+        began: *began,
+        took: *took,
+    })
 }
 
 impl Cache for MemoryStore {
@@ -239,20 +275,26 @@ impl RunStore for MemoryStore {
         })
     }
 
-    fn load<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<StoredRun>> {
+    fn load<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<RunIndex>> {
         Box::pin(async move {
             let runs = self.runs();
             let run = runs.get(id).ok_or_else(|| no_such_run(id))?;
-            let effects = run.effects.iter().cloned().map(|mut effect| {
-                if effect.entry.end.is_some() {
-                    effect.entry = std::mem::take(&mut effect.parts).into_entry(effect.entry);
-                }
-                effect
-            });
-            let mut effects: Vec<_> = effects.collect();
+            let mut effects = run.effects.iter().map(indexed).collect::<Result<Vec<_>>>()?;
             effects.sort_by_key(|effect| effect.began);
-            Ok(StoredRun { summary: run.summary(), effects })
+            Ok(RunIndex { summary: run.summary(), effects })
         })
+    }
+
+    fn answer<'a>(&'a self, id: &'a str, path: &'a EffectPath) -> BoxFuture<'a, Result<Answer>> {
+        Box::pin(async move {
+            let StoredEffect { entry, parts, .. } = self.find_effect(id, path)?;
+            let answer = entry.end.map(|end| end.answer).or_else(|| parts.arrived().map(Ok));
+            answer.ok_or_else(|| no_such_effect(path))
+        })
+    }
+
+    fn effect<'a>(&'a self, id: &'a str, path: &'a EffectPath) -> BoxFuture<'a, Result<StoredEffect>> {
+        Box::pin(async move { self.find_effect(id, path) })
     }
 
     fn remove<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Result<usize>> {

@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
+use llmspell_core::effect::{Answer, EffectPath};
 use llmspell_core::{Error, ErrorKind, Result};
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -30,8 +31,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use self::owner::{Owner, is_alive};
 use self::rows::{SUMMARY, StoredRow, lossy_id};
 use super::{
-    Claim, DamagedRun, JOURNAL_FORMAT, JournalRecord, Lease, NewRun, RecordSink, RunList, RunStore,
-    StoredRun, no_such_run, owned,
+    Claim, DamagedRun, JOURNAL_FORMAT, JournalRecord, Lease, NewRun, RecordSink, RunIndex, RunList, RunStore,
+    StoredEffect, no_such_effect, no_such_run, owned,
 };
 use crate::database::DatabaseKind;
 use crate::journal::blobs::{damaged, json};
@@ -174,7 +175,7 @@ impl SqliteStore {
     }
 
     /// Reads the database, if it exists.
-    fn read<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<Option<T>> {
+    fn read_database<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<Option<T>> {
         match self.exists()? {
             true => self.write(|database| ask(database)).map(Some),
             false => Ok(None),
@@ -306,7 +307,7 @@ impl SqliteStore {
     }
 
     fn list_runs(&self) -> Result<RunList> {
-        let rows = self.read(|database| {
+        let rows = self.read_database(|database| {
             let mut statement = database.prepare(&format!("{SUMMARY} ORDER BY started DESC, id DESC"))?;
             statement.query_map([], |row| Ok(StoredRow::of(row)))?.collect::<Result<Vec<_>, _>>()
         })?;
@@ -325,7 +326,7 @@ impl SqliteStore {
         if id.is_empty() {
             return Err(no_such_run(id));
         }
-        let ids = self.read(|database| {
+        let ids = self.read_database(|database| {
             let sql = "SELECT id FROM run WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id LIMIT 2";
             database.prepare(sql)?.query_map([id], |row| Ok(lossy_id(row)))?.collect::<Result<Vec<_>, _>>()
         })?;
@@ -337,8 +338,8 @@ impl SqliteStore {
         }
     }
 
-    fn load_run(&self, id: &str) -> Result<StoredRun> {
-        let row = self.read(|database| {
+    fn load_run(&self, id: &str) -> Result<RunIndex> {
+        let row = self.read_database(|database| {
             let sql = format!("{SUMMARY} WHERE id = ?1");
             database.query_row(&sql, [id], |row| Ok(StoredRow::of(row))).optional()
         })?;
@@ -346,17 +347,34 @@ impl SqliteStore {
         let read = || {
             let columns = row.columns.map_err(|error| damaged(&error.to_string()))?;
             let summary = columns.summary(|owner| self.lives(owner))?;
-            Ok(StoredRun {
-                summary,
-                effects: self.read(|database| rows::effects(database, id))?.unwrap_or(Ok(Vec::new()))?,
-            })
+            let effects = self.of_run(|database| rows::index(database, id))?;
+            let mut index = RunIndex { summary, effects };
+            let tried_again = index.tried_again();
+            for effect in index.effects.iter_mut().filter(|effect| effect.is_open(tried_again)) {
+                effect.request = Some(self.of_run(|database| rows::request(database, id, &effect.path))?);
+            }
+            Ok(index)
         };
-        read().map_err(|error: Error| match error.kind() {
-            ErrorKind::Replay => error
-                .prefixed(format_args!("run {id}: "))
-                .hint(format!("other runs are not affected; `llmspell runs prune {id}` removes this one")),
-            _ => error,
-        })
+        read().map_err(|error| of_damaged_run(id, error))
+    }
+
+    fn read_answer(&self, id: &str, path: &EffectPath) -> Result<Answer> {
+        let answer = self.of_run(|database| rows::answer(database, id, path));
+        answer
+            .and_then(|answer| answer.ok_or_else(|| no_such_effect(path)))
+            .map_err(|error| of_damaged_run(id, error))
+    }
+
+    fn read_effect(&self, id: &str, path: &EffectPath) -> Result<StoredEffect> {
+        let effect = self.of_run(|database| rows::effect(database, id, path));
+        effect
+            .and_then(|effect| effect.ok_or_else(|| no_such_effect(path)))
+            .map_err(|error| of_damaged_run(id, error))
+    }
+
+    /// Reads the rows of a run, which exists.
+    fn of_run<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        self.write(|database| Ok(read(database)))?
     }
 
     fn remove_runs(&self, ids: &[String]) -> Result<usize> {
@@ -435,8 +453,16 @@ impl RunStore for SqliteStore {
         Box::pin(async move { self.resolve_id(id) })
     }
 
-    fn load<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<StoredRun>> {
+    fn load<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<RunIndex>> {
         Box::pin(async move { self.load_run(id) })
+    }
+
+    fn answer<'a>(&'a self, id: &'a str, path: &'a EffectPath) -> BoxFuture<'a, Result<Answer>> {
+        Box::pin(async move { self.read_answer(id, path) })
+    }
+
+    fn effect<'a>(&'a self, id: &'a str, path: &'a EffectPath) -> BoxFuture<'a, Result<StoredEffect>> {
+        Box::pin(async move { self.read_effect(id, path) })
     }
 
     fn remove<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Result<usize>> {
@@ -445,6 +471,16 @@ impl RunStore for SqliteStore {
 
     fn remove_answers(&self, age: Duration) -> BoxFuture<'_, Result<usize>> {
         Box::pin(async move { self.remove_old_answers(age) })
+    }
+}
+
+/// Names the run in an error about its rows.
+fn of_damaged_run(id: &str, error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Replay => error
+            .prefixed(format_args!("run {id}: "))
+            .hint(format!("other runs are not affected; `llmspell runs prune {id}` removes this one")),
+        _ => error,
     }
 }
 

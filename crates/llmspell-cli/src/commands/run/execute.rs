@@ -11,7 +11,7 @@ use llmspell::capability::Models;
 use llmspell::llm;
 use llmspell::{
     Error, Event, InDoubt, Lease, Limits, Map, OnUnavailable, Outcome, Permissions, Recording, Result,
-    RunBuilder, RunStore, Runtime, Spell, StoredRun, parse_size, parse_span,
+    RunBuilder, RunIndex, RunStore, Runtime, Spell, parse_size, parse_span,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -142,7 +142,7 @@ pub(crate) enum RunStart {
     Resume {
         store: Arc<dyn RunStore>,
         lease: Lease,
-        run: Box<StoredRun>,
+        run: Box<RunIndex>,
         in_doubt: InDoubt,
         fallback: Option<Vec<String>>,
     },

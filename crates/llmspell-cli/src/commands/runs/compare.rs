@@ -7,7 +7,7 @@ use clap::Args;
 use llmspell::effect::JournalEntry;
 use llmspell::{Recording, Result, RunStore, compare};
 
-use super::{find, store};
+use super::{read, store};
 use crate::args::Format;
 use crate::exit::Exit;
 use crate::stdout::{print, print_json};
@@ -58,5 +58,5 @@ async fn entries(store: &dyn RunStore, named: &str) -> Result<Vec<JournalEntry>>
     if file.is_file() {
         return Ok(Recording::read(file)?.entries);
     }
-    Ok(find(store, named).await?.effects.into_iter().map(|effect| effect.entry).collect())
+    Ok(read(store, named).await?.effects.into_iter().map(|effect| effect.entry).collect())
 }

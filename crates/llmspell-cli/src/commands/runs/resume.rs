@@ -5,9 +5,9 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use llmspell::{Claim, Error, ErrorKind, InDoubt, Result, RunState, Spell, StoredRun};
+use llmspell::{Claim, Error, ErrorKind, InDoubt, Result, RunIndex, RunState, Spell};
 
-use super::{find, store};
+use super::store;
 use crate::commands::run::execute::{RunPlan, RunSettings, RunStart, perform};
 use crate::connect::{self, ConnectedProviders, WantedModels};
 use crate::console::{StdinReader, UserQuestion};
@@ -97,7 +97,7 @@ impl ResumePlan {
         screen: &mut Screen<'_>,
     ) -> Result<RunPlan> {
         let store = store()?;
-        let run = find(&*store, run).await?;
+        let run = store.load(&store.resolve(run).await?).await?;
         let id = &run.summary.info.run_id;
         let conflict = |what: &str| Err(Error::new(ErrorKind::Conflict, format!("run {id} {what}")));
         if run.summary.state == RunState::Running {
@@ -146,18 +146,15 @@ impl ResumePlan {
 }
 
 /// Asks the user about effects in doubt, if there are any and there is a user.
-async fn decide(run: &StoredRun, reader: &mut StdinReader, interrupts: &mut Interrupts) -> Result<InDoubt> {
+async fn decide(run: &RunIndex, reader: &mut StdinReader, interrupts: &mut Interrupts) -> Result<InDoubt> {
     let mut open = String::new();
     for effect in run.in_doubt() {
-        let request = serde_json::to_string(&effect.ask.request).unwrap_or_default();
+        let request = serde_json::to_string(&effect.request).unwrap_or_default();
         // Writing to a string does not fail.
         let _ = write!(
             open,
             "\n  {}",
-            escape_name(&format!(
-                "{} {}.{} {request}",
-                effect.path, effect.ask.capability, effect.ask.operation
-            ))
+            escape_name(&format!("{} {}.{} {request}", effect.path, effect.capability, effect.operation))
         );
     }
     if open.is_empty() {

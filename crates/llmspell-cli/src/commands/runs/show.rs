@@ -10,7 +10,7 @@ use llmspell::{Result, RunSummary, StoredEffect, StoredRun, Value};
 use serde::Serialize;
 
 use super::list::state;
-use super::{find, store};
+use super::{read, store};
 use crate::args::Format;
 use crate::exit::Exit;
 use crate::format;
@@ -30,7 +30,7 @@ pub(super) struct ShowArgs {
 
 impl ShowArgs {
     pub(super) async fn execute(&self, report: &Reporter) -> Result<Exit> {
-        let run = find(&*store()?, &self.run).await?;
+        let run = read(&*store()?, &self.run).await?;
         match self.output {
             Format::Json => print_json(&ShownRun::of(&run)),
             Format::Text => print(&report.safe_out(&text(&run))),

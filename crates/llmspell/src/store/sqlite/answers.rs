@@ -31,7 +31,7 @@ impl SqliteStore {
         let oldest = max_age.map_or(i64::MIN, since);
         let hash = hash(request)?;
         let found: Option<String> = self
-            .read(|database| {
+            .read_database(|database| {
                 database
                     .prepare_cached("SELECT value FROM answer WHERE hash = ?1 AND kept >= ?2")?
                     .query_row(params![hash, oldest], |row| row.get(0))
@@ -55,7 +55,7 @@ impl SqliteStore {
     }
 
     pub(super) fn remove_old_answers(&self, age: Duration) -> Result<usize> {
-        if self.read(|_| Ok(()))?.is_none() {
+        if self.read_database(|_| Ok(()))?.is_none() {
             return Ok(0);
         }
         self.write(|database| database.execute("DELETE FROM answer WHERE kept <= ?1", [since(age)]))
