@@ -44,8 +44,9 @@ pub mod llm {
     /// Asks a model and returns its answer as text.
     ///
     /// The prompt is a text, a list of messages, or a whole request; `options` override the request. Fails with the
-    /// provider's error (`err.kind` is `auth`, `rate_limited`, `network`, …), and with `empty_response` when the
-    /// answer was withheld.
+    /// provider's error (`err.kind` is `auth`, `rate_limited`, `network`, …), with `empty_response` when the model
+    /// gave no answer, and with `content_filtered` when the provider withheld it. The reasoning of a model is never
+    /// part of the text, also when a local model writes it between `<think>` tags.
     ///
     /// ```luau
     /// local answer, err = llm.chat("What is the capital of France?", {temperature = 0})
@@ -86,8 +87,10 @@ pub mod llm {
 
     /// Asks a model and returns its answer with all details.
     ///
-    /// `finish_reason` says why the model stopped: `stop`, `length`, `tool_calls`, `content_filter`, `refusal` or
-    /// `other`. `usage.cost_usd` is absent when the model's price is unknown. Fails with the provider's error.
+    /// `finish_reason` says why the model stopped: `stop`, `length`, `tool_calls`, `refusal` or `other`. `reasoning`
+    /// is the model's reasoning, if it is known. `usage.cost_usd` is absent when the model's price is unknown. Fails
+    /// with the provider's error, with `empty_response` when the model finished without a text or a tool call, and
+    /// with `content_filtered` when the provider withheld the answer or stopped it: `err.partial` is the text so far.
     ///
     /// ```luau
     /// local reply, err = llm.generate {

@@ -111,8 +111,8 @@ mod tests {
             (5, "limit.cpu limit.wall limit.memory limit.output limit.tasks"),
             (
                 6,
-                "auth quota rate_limited overloaded bad_request unsupported network timeout bad_response \
-                 empty_response bad_stream stream_interrupted",
+                "auth quota rate_limited overloaded bad_request context_exceeded model_loading unsupported network \
+                 timeout bad_response empty_response content_filtered bad_stream stream_interrupted",
             ),
             (7, "output_invalid"),
             (8, "replay"),

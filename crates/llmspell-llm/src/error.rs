@@ -32,7 +32,7 @@ pub(crate) fn quote(bytes: &[u8]) -> String {
 }
 
 /// Escapes control characters and characters that change the text direction.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
         if letter.is_control()

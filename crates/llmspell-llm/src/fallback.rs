@@ -193,6 +193,7 @@ fn is_of_provider(error: &Error) -> bool {
             | ErrorKind::Timeout
             | ErrorKind::BadResponse
             | ErrorKind::EmptyResponse
+            | ErrorKind::ContentFiltered
             | ErrorKind::BadStream
             | ErrorKind::StreamInterrupted
     )

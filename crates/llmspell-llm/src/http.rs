@@ -142,11 +142,14 @@ impl HttpProvider {
         let head = self.head(&incoming);
         let read = async {
             let json = self.read_whole(&mut incoming).await?;
-            let mut builder = ReplyBuilder::default();
+            let mut builder = self.builder(&attempt.request);
             protocol.whole(&json, &mut builder)?;
             match builder.failed.take() {
-                Some(failed) => Err(from_body(&failed, self.0.config.key.as_ref())),
-                None => builder.into_reply(count_request(&attempt.request)),
+                Some(failed) => {
+                    builder.end_text();
+                    Err(with_partial(from_body(&failed, self.0.config.key.as_ref()), builder.text()))
+                }
+                None => self.reply(builder, count_request(&attempt.request)),
             }
         };
         read.await.map_err(|error| self.named(head.stamp(error)))
@@ -174,7 +177,7 @@ impl HttpProvider {
             head: self.head(&incoming),
             incoming,
             decoder: EventDecoder::new(stream_format),
-            builder: ReplyBuilder::default(),
+            builder: self.builder(&attempt.request),
             broken: None,
             asked: count_request(&attempt.request),
         };
@@ -187,6 +190,16 @@ impl HttpProvider {
             }
         });
         Ok(pieces.boxed())
+    }
+
+    fn builder(&self, request: &ChatRequest) -> ReplyBuilder {
+        ReplyBuilder::new(model_rules::begins_with_reasoning(&self.0.config, request))
+    }
+
+    /// Returns the whole answer. The key is removed from the provider's words in an error.
+    fn reply(&self, builder: ReplyBuilder, asked: u64) -> Result<Reply> {
+        let key = self.0.config.key.as_ref();
+        builder.into_reply(asked).map_err(|error| error.reworded(|words| without_key(words, key)))
     }
 
     /// Sends a request and reads a complete JSON answer.
@@ -338,6 +351,14 @@ pub(crate) fn interrupted(why: &str) -> Error {
         .with_retryable(true)
 }
 
+/// Adds the text that came before a failure to its error.
+fn with_partial(mut error: Error, text: &str) -> Error {
+    if !text.is_empty() {
+        error.call_mut().partial = Some(text.to_owned());
+    }
+    error
+}
+
 /// A streamed answer that is being read.
 struct ReplyReader {
     provider: HttpProvider,
@@ -346,7 +367,7 @@ struct ReplyReader {
     incoming: ProviderResponse,
     decoder: EventDecoder,
     builder: ReplyBuilder,
-    /// The error of a stream that ended too soon. It is returned after the deltas that came before it.
+    /// The error of a stream. It is returned after the deltas that came before it.
     broken: Option<Error>,
     asked: u64,
 }
@@ -354,6 +375,9 @@ struct ReplyReader {
 impl ReplyReader {
     async fn next(&mut self) -> Result<Delta> {
         loop {
+            if self.builder.ended || self.broken.is_some() {
+                self.builder.end_text();
+            }
             if let Some(delta) = self.builder.take_news() {
                 return Ok(delta);
             }
@@ -362,22 +386,28 @@ impl ReplyReader {
             }
             if self.builder.ended {
                 let _ = tokio::time::timeout(LAST_WORDS, self.incoming.read(|_| {})).await;
-                let reply = std::mem::take(&mut self.builder).into_reply(self.asked)?;
+                let reply = self.provider.reply(std::mem::take(&mut self.builder), self.asked)?;
                 return Ok(Delta::End { reply: Box::new(reply) });
             }
-            if let Some(frame) = self.decoder.next()? {
-                self.frame(&frame)?;
-                continue;
+            if let Err(error) = self.read().await {
+                self.broken = Some(error);
             }
-            let decoder = &mut self.decoder;
-            match self.incoming.read(|bytes| decoder.push(bytes)).await {
-                Ok(true) => {}
-                Ok(false) => self.broken = self.end(None).err(),
-                Err(BodyError::Cut(cause)) => self.broken = self.end(Some(cause)).err(),
-                Err(BodyError::Idle(limit)) => return Err(idle(limit)),
-                Err(BodyError::TooLarge) => {
-                    return Err(Error::new(ErrorKind::BadStream, "the stream is larger than 64 MiB"));
-                }
+        }
+    }
+
+    /// Reads the next event, or more bytes if none is complete.
+    async fn read(&mut self) -> Result<()> {
+        if let Some(frame) = self.decoder.next()? {
+            return self.frame(&frame);
+        }
+        let decoder = &mut self.decoder;
+        match self.incoming.read(|bytes| decoder.push(bytes)).await {
+            Ok(true) => Ok(()),
+            Ok(false) => self.end(None),
+            Err(BodyError::Cut(cause)) => self.end(Some(cause)),
+            Err(BodyError::Idle(limit)) => Err(idle(limit)),
+            Err(BodyError::TooLarge) => {
+                Err(Error::new(ErrorKind::BadStream, "the stream is larger than 64 MiB"))
             }
         }
     }
@@ -406,6 +436,9 @@ impl ReplyReader {
             return Err(from_body(&json, self.provider.0.config.key.as_ref()));
         }
         self.protocol.piece(&json, &mut self.builder);
+        if self.builder.is_spliced {
+            return Err(interrupted(": another answer began in its stream"));
+        }
         match self.builder.failed.take() {
             Some(failed) => Err(from_body(&failed, self.provider.0.config.key.as_ref())),
             None => Ok(()),
@@ -424,7 +457,7 @@ impl ReplyReader {
             // An incomplete chunk is the usual sign of a cut. Any other error in it says more.
             return Err(if error.kind() == ErrorKind::BadStream { interrupted(&why) } else { error });
         }
-        let finished = self.protocol.ends_with_finish() && self.builder.finish.is_some();
+        let finished = self.protocol.ends_with_finish() && self.builder.stop.is_some();
         if self.builder.ended || finished {
             self.builder.ended = true;
             return Ok(());

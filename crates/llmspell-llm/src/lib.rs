@@ -50,6 +50,7 @@
 
 mod agent;
 mod answer;
+mod answer_text;
 mod breaker;
 mod bucket;
 mod catalogue;

@@ -48,6 +48,15 @@ pub(crate) fn reasons(config: &ProviderConfig, request: &ChatRequest) -> bool {
         || known.map_or_else(|| config.is_openai() && reasons_by_default(model), |known| known.reasoning)
 }
 
+/// Whether a model's answers begin within reasoning, without an opening tag, because its chat template opens the tag.
+/// The names are of open models; the servers that run them may also report the reasoning separately.
+pub(crate) fn begins_with_reasoning(config: &ProviderConfig, request: &ChatRequest) -> bool {
+    let model = model(request).to_ascii_lowercase();
+    let is_open = ["qwq", "deepseek-r1"].iter().any(|name| model.contains(name))
+        || model.contains("qwen3") && model.contains("thinking");
+    is_open && config.protocol == ProtocolKind::OpenAiChat && request.reasoning != Some(Effort::None)
+}
+
 /// Whether the model accepts `temperature` and `top_p` for this request.
 pub(crate) fn takes_sampling(config: &ProviderConfig, request: &ChatRequest) -> SamplingSupport {
     let model = model(request);
@@ -222,6 +231,22 @@ mod tests {
         assert_eq!(takes_sampling(&elsewhere, &asking("gpt-6", None)), Yes);
         let gateway = config("anthropic").base_url("http://127.0.0.1:1").unwrap();
         assert_eq!(takes_sampling(&gateway, &asking("claude-opus-5", None)), No, "the model is the same");
+    }
+
+    #[test]
+    fn open_models_that_reason_first_are_known_by_name() {
+        for (provider, model, reasoning, expected) in [
+            ("openai", "Qwen/QwQ-32B", None, true),
+            ("openai", "Qwen/Qwen3-30B-A3B-Thinking-2507", None, true),
+            ("openai", "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", Some(Effort::High), true),
+            ("openai", "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", Some(Effort::None), false),
+            ("openai", "Qwen/Qwen3-30B-A3B-Instruct-2507", None, false),
+            ("openai", "gpt-5", None, false),
+            ("ollama", "qwq", None, false),
+        ] {
+            let found = begins_with_reasoning(&config(provider), &asking(model, reasoning));
+            assert_eq!(found, expected, "{provider}/{model} {reasoning:?}");
+        }
     }
 
     #[test]

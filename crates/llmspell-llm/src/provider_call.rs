@@ -224,7 +224,13 @@ impl<'a> ProviderCall<'a> {
         let call = error.call_mut();
         call.provider = Some(self.entry.name.clone());
         call.attempts = self.tries.made();
-        call.usage.get_or_insert(usage);
+        match &mut call.usage {
+            Some(reported) if reported.cost_usd.is_none() => {
+                reported.cost_usd = self.entry.cost(model, reported);
+            }
+            Some(_) => {}
+            none => *none = Some(usage),
+        }
         if !partial.is_empty() {
             call.partial = Some(partial.to_owned());
         }

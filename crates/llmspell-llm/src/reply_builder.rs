@@ -4,19 +4,21 @@
 //! takes the new deltas out ([`ReplyBuilder::take_news`]). At the end, [`ReplyBuilder::into_reply`] returns the whole
 //! answer.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use llmspell_core::chat::{Delta, FinishReason, Part, Reply, ToolCall, Usage};
 use llmspell_core::{Error, ErrorKind, Result};
 use serde_json::Value as Json;
 
+use crate::answer::{REWORD, WITHHELD};
+use crate::answer_text::AnswerText;
 use crate::count::count_tokens;
+use crate::error::escape;
 
 /// The answer as far as it has been read.
 #[derive(Debug, Default)]
 pub(crate) struct ReplyBuilder {
-    text: String,
-    reasoning: String,
+    answer: AnswerText,
     /// The tool calls by the provider's index, which is the model's order.
     calls: BTreeMap<u64, ToolCallBuilder>,
     /// Indexes whose pieces now belong to another call; see [`Self::call_with_id`].
@@ -24,17 +26,31 @@ pub(crate) struct ReplyBuilder {
     /// Signed reasoning that the next request must return to the provider, by index.
     thoughts: BTreeMap<u64, ThoughtBuilder>,
     /// Why the model stopped, if it has.
-    pub(crate) finish: Option<FinishReason>,
+    pub(crate) stop: Option<StopCause>,
     pub(crate) tokens: Tokens,
     pub(crate) id: Option<String>,
+    /// Whether more than one chunk of a stream had the same id.
+    pub(crate) repeats_id: bool,
     pub(crate) model: Option<String>,
-    /// Whether the model sent anything, even an empty text.
-    answered: bool,
+    /// The provider's own words about how the answer ended, for errors.
+    pub(crate) finish_details: Vec<String>,
     /// Whether the stream's end marker was read.
     pub(crate) ended: bool,
     /// The provider's error, if the answer contains one.
     pub(crate) failed: Option<Json>,
-    news: VecDeque<Delta>,
+    /// Whether a second answer began in the stream of this one.
+    pub(crate) is_spliced: bool,
+}
+
+/// Why a model stopped, as a protocol reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StopCause {
+    /// The model, or a limit of the request, ended the answer.
+    Finished(FinishReason),
+    /// The provider failed in the middle of the answer.
+    ProviderFailed,
+    /// The model wrote a tool call that the provider cannot read.
+    Malformed,
 }
 
 /// A tool call whose arguments are still arriving.
@@ -81,27 +97,52 @@ pub(crate) fn count(json: &Json) -> Option<u64> {
 }
 
 impl ReplyBuilder {
-    /// Adds text of the answer.
+    /// Creates the builder of an answer. `is_opened` says that the model's chat template begins the answer within
+    /// reasoning; see [`AnswerText`].
+    pub(crate) fn new(is_opened: bool) -> Self {
+        Self { answer: AnswerText::new(is_opened), ..Self::default() }
+    }
+
+    /// Begins the answer with this id. If another one has begun, two answers were spliced into one stream.
+    pub(crate) fn begin(&mut self, id: Option<String>) {
+        let has_begun = self.answer.has_begun() || !self.calls.is_empty() || !self.thoughts.is_empty();
+        self.is_spliced |= has_begun || self.id.is_some() && self.id != id;
+        self.id = id;
+    }
+
+    /// Adds text of the answer. Reasoning in it, between tags, is separated from it.
     pub(crate) fn add_text(&mut self, text: &str) {
-        self.answered = true;
-        if !text.is_empty() {
-            self.text.push_str(text);
-            self.news.push_back(Delta::Text { text: text.to_owned() });
-        }
+        self.answer.add(text);
     }
 
     /// Adds text of the reasoning before the answer.
     pub(crate) fn add_reasoning(&mut self, text: &str) {
-        self.answered = true;
-        if !text.is_empty() {
-            self.reasoning.push_str(text);
-            self.news.push_back(Delta::Reasoning { text: text.to_owned() });
-        }
+        self.answer.add_reasoning(text);
+    }
+
+    /// Sets why the model stopped, with the provider's words about it.
+    pub(crate) fn stopped(&mut self, cause: StopCause, details: impl IntoIterator<Item = String>) {
+        self.stop = Some(cause);
+        self.finish_details.extend(details.into_iter().filter(|detail| !detail.trim().is_empty()));
+    }
+
+    /// Sets that the model finished for this reason.
+    pub(crate) fn finished(&mut self, reason: FinishReason) {
+        self.stop = Some(StopCause::Finished(reason));
+    }
+
+    /// Returns the text that has arrived.
+    pub(crate) fn text(&self) -> &str {
+        self.answer.text()
+    }
+
+    /// Ends the text, so that nothing of it is held back.
+    pub(crate) fn end_text(&mut self) {
+        self.answer.end();
     }
 
     /// Returns the tool call with this index, created if it is new.
     pub(crate) fn call(&mut self, index: u64) -> &mut ToolCallBuilder {
-        self.answered = true;
         self.calls.entry(index).or_default()
     }
 
@@ -137,29 +178,29 @@ impl ReplyBuilder {
 
     /// Returns the reasoning with this index, created if it is new.
     pub(crate) fn thought(&mut self, index: u64) -> &mut ThoughtBuilder {
-        self.answered = true;
         self.thoughts.entry(index).or_default()
     }
 
     /// Returns the next delta that was not taken yet.
     pub(crate) fn take_news(&mut self) -> Option<Delta> {
-        self.news.pop_front()
+        self.answer.take_news()
     }
 
     /// Returns the whole answer. `asked` is the estimated token count of the request, for providers that do not report
     /// it.
     ///
     /// # Errors
-    /// `empty_response` when the model sent nothing.
-    pub(crate) fn into_reply(self, asked: u64) -> Result<Reply> {
-        // A model that stopped for another reason than `stop` gave an answer, even if that is empty.
-        let told = self.finish.is_some_and(|reason| reason != FinishReason::Stop);
-        if !self.answered && !told {
-            return Err(
-                Error::new(ErrorKind::EmptyResponse, "the model's answer is empty").with_retryable(true)
-            );
-        }
+    /// `empty_response` when the model finished without a text or a call, `content_filtered` when the provider withheld
+    /// the answer, and the provider's failure. The error has the usage and the partial text.
+    pub(crate) fn into_reply(mut self, asked: u64) -> Result<Reply> {
+        self.end_text();
         let usage = self.usage(asked);
+        if let Some(mut error) = self.failure() {
+            let call = error.call_mut();
+            call.usage = Some(usage);
+            call.partial = Some(self.answer.into_parts().0).filter(|text| !text.is_empty());
+            return Err(error);
+        }
         let mut tool_calls: Vec<ToolCall> = Vec::with_capacity(self.calls.len());
         for (index, call) in self.calls {
             // Some providers send no id, but the result of a call must refer to one.
@@ -167,10 +208,14 @@ impl ReplyBuilder {
             let arguments = parse_arguments(call.arguments);
             tool_calls.push(ToolCall { id, name: call.name, arguments, signature: call.signature });
         }
-        let finish_reason = match self.finish.unwrap_or_default() {
-            FinishReason::Stop if !tool_calls.is_empty() => FinishReason::ToolCalls,
-            reason => reason,
+        let finish_reason = match self.stop {
+            None | Some(StopCause::Finished(FinishReason::Stop)) if !tool_calls.is_empty() => {
+                FinishReason::ToolCalls
+            }
+            Some(StopCause::Finished(reason)) => reason,
+            _ => FinishReason::default(),
         };
+        let (text, reasoning) = self.answer.into_parts();
         let reasoning_parts = self
             .thoughts
             .into_values()
@@ -178,11 +223,11 @@ impl ReplyBuilder {
             .map(|thought| Part::Reasoning { text: thought.text, signature: Some(thought.signature) })
             .collect();
         Ok(Reply {
-            text: self.text,
+            text,
             model: self.model.unwrap_or_default(),
             finish_reason,
             tool_calls,
-            reasoning: (!self.reasoning.is_empty()).then_some(self.reasoning),
+            reasoning,
             reasoning_parts,
             usage,
             id: self.id,
@@ -190,9 +235,36 @@ impl ReplyBuilder {
         })
     }
 
+    /// Returns the error of an answer that is none.
+    fn failure(&self) -> Option<Error> {
+        let details: String =
+            self.finish_details.iter().map(|detail| format!(": {}", escape(detail))).collect();
+        let is_blank = self.text().trim().is_empty() && self.calls.is_empty();
+        let (kind, message) = match self.stop {
+            Some(StopCause::ProviderFailed) => {
+                (ErrorKind::Overloaded, "the provider failed in the middle of the answer")
+            }
+            Some(StopCause::Malformed) => {
+                (ErrorKind::BadResponse, "the model wrote a tool call that the provider cannot read")
+            }
+            Some(StopCause::Finished(FinishReason::ContentFilter)) => {
+                let message = format!("{WITHHELD}{details}");
+                return Some(Error::new(ErrorKind::ContentFiltered, message).hint(REWORD));
+            }
+            // An answer that was cut off or refused may have no text.
+            Some(StopCause::Finished(FinishReason::Length | FinishReason::Refusal)) => return None,
+            _ if !is_blank => return None,
+            _ if !self.answer.reasoning().is_empty() || !self.thoughts.is_empty() => {
+                (ErrorKind::EmptyResponse, "the model reasoned and gave no answer")
+            }
+            _ => (ErrorKind::EmptyResponse, "the model's answer is empty"),
+        };
+        Some(Error::new(kind, format!("{message}{details}")).with_retryable(true))
+    }
+
     fn usage(&self, asked: u64) -> Usage {
-        let written = count_tokens(&self.text)
-            + count_tokens(&self.reasoning)
+        let written = count_tokens(self.text())
+            + count_tokens(self.answer.reasoning())
             + self
                 .calls
                 .values()

@@ -126,7 +126,12 @@ impl Reading {
             }
             StreamPart::End(reply) => {
                 let whole = llmspell_llm::text_of(&reply).map(drop);
-                self.read().reply = Some(*reply);
+                let mut read = self.read();
+                // A closing tag may have turned text that had arrived into reasoning.
+                if reply.reasoning.is_some() {
+                    read.text.clone_from(&reply.text);
+                }
+                read.reply = Some(*reply);
                 whole.map(|()| None)
             }
         }

@@ -118,7 +118,7 @@ async fn complete_limits_the_tokens_and_generate_returns_everything() {
 async fn an_answer_that_was_held_back_is_an_error() {
     let cases = [
         (FinishReason::Stop, Ok(Value::from(""))),
-        (FinishReason::ContentFilter, Err("empty_response: the provider held the answer back")),
+        (FinishReason::ContentFilter, Err("content_filtered: the provider withheld the answer")),
         (FinishReason::Refusal, Err("empty_response: the model declined to answer")),
         (FinishReason::Length, Err("empty_response: the model used up its tokens before it answered")),
         (

@@ -44,6 +44,11 @@ pub enum ErrorKind {
     Io,
     /// No provider is usable, or the named provider is unknown.
     NoProvider,
+    /// The request is longer than the model's context window. `limit_tokens` and `prompt_tokens` hold the numbers, if the
+    /// provider reports them.
+    ContextExceeded,
+    /// The server was still loading the model when the time was up.
+    ModelLoading,
     /// The provider does not know the model.
     UnknownModel,
     /// The provider rejected the API key, or there is none.
@@ -54,7 +59,7 @@ pub enum ErrorKind {
     RateLimited,
     /// The provider is overloaded or had an internal error.
     Overloaded,
-    /// The provider rejected the request as malformed or too long.
+    /// The provider rejected the request as malformed.
     BadRequest,
     /// The model, provider or build does not support the request.
     Unsupported,
@@ -68,6 +73,8 @@ pub enum ErrorKind {
     BadResponse,
     /// The provider's answer was empty.
     EmptyResponse,
+    /// The provider withheld the answer, or stopped it. `partial` holds the text received so far.
+    ContentFiltered,
     /// No answer of the model matches the requested schema.
     OutputInvalid,
     /// An event of a stream could not be understood.
@@ -115,12 +122,15 @@ const KINDS: &[(ErrorKind, &str)] = &[
     (ErrorKind::RateLimited, "rate_limited"),
     (ErrorKind::Overloaded, "overloaded"),
     (ErrorKind::BadRequest, "bad_request"),
+    (ErrorKind::ContextExceeded, "context_exceeded"),
     (ErrorKind::Unsupported, "unsupported"),
+    (ErrorKind::ModelLoading, "model_loading"),
     (ErrorKind::Http, "http"),
     (ErrorKind::Network, "network"),
     (ErrorKind::Timeout, "timeout"),
     (ErrorKind::BadResponse, "bad_response"),
     (ErrorKind::EmptyResponse, "empty_response"),
+    (ErrorKind::ContentFiltered, "content_filtered"),
     (ErrorKind::OutputInvalid, "output_invalid"),
     (ErrorKind::BadStream, "bad_stream"),
     (ErrorKind::StreamInterrupted, "stream_interrupted"),
@@ -160,11 +170,14 @@ impl ErrorKind {
                 | Self::RateLimited
                 | Self::Overloaded
                 | Self::BadRequest
+                | Self::ContextExceeded
+                | Self::ModelLoading
                 | Self::Unsupported
                 | Self::Network
                 | Self::Timeout
                 | Self::BadResponse
                 | Self::EmptyResponse
+                | Self::ContentFiltered
                 | Self::BadStream
                 | Self::StreamInterrupted
         )

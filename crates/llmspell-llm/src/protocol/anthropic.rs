@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use llmspell_core::Result;
-use llmspell_core::chat::{ChatRequest, Effort, FinishReason, Message, ModelInfo, Part, Role};
+use llmspell_core::chat::{ChatRequest, Effort, Message, ModelInfo, Part, Role};
 use serde_json::{Value as Json, json};
 
-use super::openai::effort;
+use super::openai::{effort, stop_cause};
 use super::{
     ObjectBuilder, Protocol, arguments_object, misplaced, named_models, output, parameters, parts, text,
 };
@@ -105,9 +105,7 @@ impl Protocol for Anthropic {
         for (index, block) in blocks.iter().enumerate() {
             read_block(index as u64, block, builder);
         }
-        if let Some(reason) = json["stop_reason"].as_str() {
-            builder.finish = Some(finish(reason));
-        }
+        read_stop(json, builder);
         Ok(())
     }
 
@@ -115,6 +113,7 @@ impl Protocol for Anthropic {
         let index = json["index"].as_u64().unwrap_or_default();
         match json["type"].as_str().unwrap_or_default() {
             "message_start" => {
+                builder.begin(text(&json["message"]["id"]));
                 read_message(&json["message"], builder);
                 // `message_start` reports the output tokens so far; the total comes at the end.
                 builder.tokens.output = None;
@@ -123,9 +122,7 @@ impl Protocol for Anthropic {
             "content_block_delta" => read_delta(index, &json["delta"], builder),
             "message_delta" => {
                 read_usage(&json["usage"], builder);
-                if let Some(reason) = json["delta"]["stop_reason"].as_str() {
-                    builder.finish = Some(finish(reason));
-                }
+                read_stop(&json["delta"], builder);
             }
             "message_stop" => builder.ended = true,
             _ => {}
@@ -268,12 +265,9 @@ fn read_thought(index: u64, json: &Json, builder: &mut ReplyBuilder) {
     kept.signature.push_str(json["signature"].as_str().unwrap_or_default());
 }
 
-fn finish(reason: &str) -> FinishReason {
-    match reason {
-        "end_turn" | "stop_sequence" => FinishReason::Stop,
-        "max_tokens" | "model_context_window_exceeded" => FinishReason::Length,
-        "tool_use" => FinishReason::ToolCalls,
-        "refusal" => FinishReason::Refusal,
-        _ => FinishReason::Other,
-    }
+fn read_stop(json: &Json, builder: &mut ReplyBuilder) {
+    let Some(reason) = json["stop_reason"].as_str() else { return };
+    let details =
+        [format!("stop reason `{reason}`"), text(&json["stop_details"]["explanation"]).unwrap_or_default()];
+    builder.stopped(stop_cause(reason), details);
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::config::ProviderConfig;
 use crate::provider::StructuredOutput;
-use crate::reply_builder::{ReplyBuilder, count};
+use crate::reply_builder::{ReplyBuilder, StopCause, count};
 
 pub(super) struct Gemini;
 
@@ -117,6 +117,10 @@ impl Protocol for Gemini {
 
     fn piece(&self, json: &Json, builder: &mut ReplyBuilder) {
         if let Some(id) = text(&json["responseId"]) {
+            if builder.id.as_ref().is_some_and(|known| *known != id) {
+                builder.is_spliced = true;
+                return;
+            }
             builder.id = Some(id);
         }
         if let Some(model) = text(&json["modelVersion"]) {
@@ -131,15 +135,22 @@ impl Protocol for Gemini {
             builder.tokens.cached = count(&usage["cachedContentTokenCount"]);
             builder.tokens.reasoning = thought;
         }
-        if json["promptFeedback"]["blockReason"].is_string() {
-            builder.finish = Some(FinishReason::ContentFilter);
+        let feedback = &json["promptFeedback"];
+        if let Some(reason) = feedback["blockReason"].as_str() {
+            let details = [
+                format!("block reason `{reason}`"),
+                text(&feedback["blockReasonMessage"]).unwrap_or_default(),
+            ];
+            builder.stopped(StopCause::Finished(FinishReason::ContentFilter), details);
         }
         let candidate = &json["candidates"][0];
         for part in candidate["content"]["parts"].as_array().into_iter().flatten() {
             read_part(part, builder);
         }
         if let Some(reason) = candidate["finishReason"].as_str() {
-            builder.finish = Some(finish(reason));
+            let details =
+                [format!("finish reason `{reason}`"), text(&candidate["finishMessage"]).unwrap_or_default()];
+            builder.stopped(stop_cause(reason), details);
         }
     }
 
@@ -210,13 +221,20 @@ fn read_part(part: &Json, builder: &mut ReplyBuilder) {
     }
 }
 
-fn finish(reason: &str) -> FinishReason {
-    match reason {
+fn stop_cause(reason: &str) -> StopCause {
+    let finished = match reason {
         "STOP" => FinishReason::Stop,
         "MAX_TOKENS" => FinishReason::Length,
-        "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "IMAGE_SAFETY" => {
+        "SAFETY" | "RECITATION" | "LANGUAGE" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" => {
             FinishReason::ContentFilter
         }
+        reason if reason.starts_with("IMAGE_") => FinishReason::ContentFilter,
+        "MALFORMED_FUNCTION_CALL"
+        | "MALFORMED_RESPONSE"
+        | "UNEXPECTED_TOOL_CALL"
+        | "TOO_MANY_TOOL_CALLS"
+        | "MISSING_THOUGHT_SIGNATURE" => return StopCause::Malformed,
         _ => FinishReason::Other,
-    }
+    };
+    StopCause::Finished(finished)
 }

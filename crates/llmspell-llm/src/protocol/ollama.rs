@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use llmspell_core::Result;
-use llmspell_core::chat::{ChatRequest, Effort, FinishReason, Message, ModelInfo, Part, Role};
+use llmspell_core::chat::{ChatRequest, Effort, Message, ModelInfo, Part, Role};
 use llmspell_core::embed::EmbedRequest;
 use serde_json::{Value as Json, json};
 
-use super::openai::bearer;
+use super::openai::{bearer, stop_cause};
 use super::{
     ObjectBuilder, Protocol, arguments_object, misplaced, named_models, output, parameters, parts, text,
     vector,
@@ -106,13 +106,12 @@ impl Protocol for OllamaChat {
             call.name = text(&written["function"]["name"]).unwrap_or_default();
             call.arguments = written["function"]["arguments"].to_string();
         }
-        if json["done"] == true {
+        // Some versions end with a `done_reason` alone.
+        let reason = json["done_reason"].as_str().filter(|reason| !reason.is_empty());
+        if json["done"] == true || reason.is_some() {
             builder.ended = true;
-            builder.finish = Some(match json["done_reason"].as_str() {
-                Some("length") => FinishReason::Length,
-                Some("stop") | None => FinishReason::Stop,
-                Some(_) => FinishReason::Other,
-            });
+            let reason = reason.unwrap_or("stop");
+            builder.stopped(stop_cause(reason), [format!("done reason `{reason}`")]);
             builder.tokens.input = count(&json["prompt_eval_count"]);
             builder.tokens.output = count(&json["eval_count"]);
             builder.tokens.cached = count(&json["prompt_eval_cached_count"]);

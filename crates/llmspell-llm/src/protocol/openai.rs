@@ -13,7 +13,7 @@ use super::{
 };
 use crate::config::ProviderConfig;
 use crate::provider::StructuredOutput;
-use crate::reply_builder::{ReplyBuilder, count};
+use crate::reply_builder::{ReplyBuilder, StopCause, count};
 
 pub(super) struct OpenAiChat;
 
@@ -90,8 +90,12 @@ impl Protocol for OpenAiChat {
     }
 
     fn piece(&self, json: &Json, builder: &mut ReplyBuilder) {
-        read_frame(json, builder);
         let choice = &json["choices"][0];
+        if begins_another(json, builder) {
+            builder.is_spliced = true;
+            return;
+        }
+        read_frame(json, builder);
         if !choice.is_null() {
             read_content(&choice["delta"], builder);
             read_finish(choice, builder);
@@ -243,7 +247,7 @@ fn read_content(message: &Json, builder: &mut ReplyBuilder) {
     }
     if let Some(refusal) = message["refusal"].as_str() {
         builder.add_text(refusal);
-        builder.finish = Some(FinishReason::Refusal);
+        builder.finished(FinishReason::Refusal);
     }
     for (at, call) in message["tool_calls"].as_array().into_iter().flatten().enumerate() {
         let begun = builder.call_with_id(call["index"].as_u64().unwrap_or(at as u64), call["id"].as_str());
@@ -262,16 +266,54 @@ fn read_content(message: &Json, builder: &mut ReplyBuilder) {
     }
 }
 
+/// Whether a chunk begins another answer: it announces the role again, under another id. Some servers give each chunk
+/// an id of its own; then no id is repeated.
+fn begins_another(json: &Json, builder: &mut ReplyBuilder) -> bool {
+    let Some(id) = json["id"].as_str() else { return false };
+    let is_known = builder.id.as_deref() == Some(id);
+    builder.repeats_id |= is_known;
+    let begins = json["choices"][0]["delta"]["role"] == "assistant";
+    builder.repeats_id && !is_known && begins && builder.stop.is_none()
+}
+
 fn read_finish(choice: &Json, builder: &mut ReplyBuilder) {
+    if choice["error"].is_object() {
+        builder.failed = Some(choice.clone());
+    }
     let Some(reason) = choice["finish_reason"].as_str() else { return };
-    if builder.finish == Some(FinishReason::Refusal) {
+    if builder.stop == Some(StopCause::Finished(FinishReason::Refusal)) {
         return;
     }
-    builder.finish = Some(match reason {
-        "stop" | "eos" | "end_turn" => FinishReason::Stop,
-        "length" | "max_tokens" | "model_length" => FinishReason::Length,
-        "tool_calls" | "function_call" => FinishReason::ToolCalls,
-        "content_filter" => FinishReason::ContentFilter,
+    let cause = stop_cause(reason);
+    // Routers report the reason of the provider behind them too.
+    let native = [&choice["native_finish_reason"], &choice["message"]["native_finish_reason"]];
+    let native = native.into_iter().find_map(Json::as_str).unwrap_or_default();
+    let malformed = cause == StopCause::ProviderFailed && stop_cause(native) == StopCause::Malformed;
+    let details = [reason, native].map(|reason| format!("finish reason `{reason}`"));
+    let told = if native.is_empty() || native == reason { &details[..1] } else { &details[..] };
+    builder.stopped(if malformed { StopCause::Malformed } else { cause }, told.iter().cloned());
+}
+
+/// Reads a finish reason, as OpenAI and the compatible servers write it.
+pub(super) fn stop_cause(reason: &str) -> StopCause {
+    let finished = match reason.to_ascii_lowercase().as_str() {
+        "stop" | "eos" | "end_turn" | "stop_sequence" => FinishReason::Stop,
+        "length" | "max_tokens" | "model_length" | "model_context_window_exceeded" => FinishReason::Length,
+        "tool_calls" | "function_call" | "tool_use" => FinishReason::ToolCalls,
+        "refusal" => FinishReason::Refusal,
+        "content_filter" | "content_filtered" | "guardrail_intervened" | "safety" | "sensitive" => {
+            FinishReason::ContentFilter
+        }
+        "error"
+        | "failed"
+        | "abort"
+        | "aborted"
+        | "cancelled"
+        | "timeout"
+        | "network_error"
+        | "insufficient_system_resource" => return StopCause::ProviderFailed,
+        "malformed_function_call" | "unexpected_tool_call" => return StopCause::Malformed,
         _ => FinishReason::Other,
-    });
+    };
+    StopCause::Finished(finished)
 }

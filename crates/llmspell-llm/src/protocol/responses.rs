@@ -12,7 +12,7 @@ use super::{ObjectBuilder, Protocol, arguments_text, misplaced, output, paramete
 use crate::config::ProviderConfig;
 use crate::model_rules;
 use crate::provider::StructuredOutput;
-use crate::reply_builder::{ReplyBuilder, count};
+use crate::reply_builder::{ReplyBuilder, StopCause, count};
 
 pub(super) struct OpenAiResponses;
 
@@ -94,10 +94,13 @@ impl Protocol for OpenAiResponses {
         let index = json["output_index"].as_u64().unwrap_or_default();
         let delta = json["delta"].as_str().unwrap_or_default();
         match json["type"].as_str().unwrap_or_default() {
+            "response.created" => {
+                builder.begin(text(&json["response"]["id"]));
+            }
             "response.output_text.delta" => builder.add_text(delta),
             "response.refusal.delta" => {
                 builder.add_text(delta);
-                builder.finish = Some(FinishReason::Refusal);
+                builder.finished(FinishReason::Refusal);
             }
             "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
                 builder.add_reasoning(delta)
@@ -210,7 +213,7 @@ fn read_item(index: u64, item: &Json, builder: &mut ReplyBuilder) {
             for part in item["content"].as_array().into_iter().flatten() {
                 if let Some(refusal) = part["refusal"].as_str() {
                     builder.add_text(refusal);
-                    builder.finish = Some(FinishReason::Refusal);
+                    builder.finished(FinishReason::Refusal);
                 } else {
                     builder.add_text(part["text"].as_str().unwrap_or_default());
                 }
@@ -242,15 +245,21 @@ fn read_end(response: &Json, builder: &mut ReplyBuilder) {
     builder.tokens.output = count(&usage["output_tokens"]);
     builder.tokens.cached = count(&usage["input_tokens_details"]["cached_tokens"]);
     builder.tokens.reasoning = count(&usage["output_tokens_details"]["reasoning_tokens"]);
-    let stopped = match (response["status"].as_str(), response["incomplete_details"]["reason"].as_str()) {
-        (Some("failed"), _) => {
+    if builder.stop.is_some() {
+        return;
+    }
+    let status = response["status"].as_str().unwrap_or("completed");
+    let reason = response["incomplete_details"]["reason"].as_str().unwrap_or_default();
+    let cause = match (status, reason) {
+        ("completed", _) => StopCause::Finished(FinishReason::Stop),
+        ("failed", _) => {
             builder.failed = Some(response.clone());
-            FinishReason::Other
+            StopCause::ProviderFailed
         }
-        (Some("incomplete"), Some("max_output_tokens")) => FinishReason::Length,
-        (Some("incomplete"), Some("content_filter")) => FinishReason::ContentFilter,
-        (Some("incomplete" | "cancelled"), _) => FinishReason::Other,
-        _ => FinishReason::Stop,
+        ("incomplete", "max_output_tokens") => StopCause::Finished(FinishReason::Length),
+        ("incomplete", "content_filter") => StopCause::Finished(FinishReason::ContentFilter),
+        _ => StopCause::ProviderFailed,
     };
-    builder.finish.get_or_insert(stopped);
+    let details = [("status", status), ("reason", reason)].into_iter().filter(|(_, said)| !said.is_empty());
+    builder.stopped(cause, details.map(|(name, said)| format!("{name} `{said}`")));
 }

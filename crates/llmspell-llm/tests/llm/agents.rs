@@ -193,9 +193,13 @@ async fn r18_an_answer_that_was_cut_or_refused_says_so_and_is_not_taken_for_a_wh
     let (result, _) = answered(vec![cut("half")], spec()).await;
     assert_eq!(result.unwrap().finish_reason, FinishReason::Length);
 
-    for finish_reason in [FinishReason::Length, FinishReason::ContentFilter, FinishReason::Refusal] {
+    for (finish_reason, kind) in [
+        (FinishReason::Length, ErrorKind::EmptyResponse),
+        (FinishReason::ContentFilter, ErrorKind::ContentFiltered),
+        (FinishReason::Refusal, ErrorKind::EmptyResponse),
+    ] {
         let (result, _) = answered(vec![Reply { finish_reason, ..Reply::default() }], spec()).await;
-        assert_eq!(result.unwrap_err().kind(), ErrorKind::EmptyResponse, "{finish_reason:?}");
+        assert_eq!(result.unwrap_err().kind(), kind, "{finish_reason:?}");
     }
     let output = Some(Schema::read(&json!({"name": "string"})).unwrap());
     let (result, _) = answered(vec![cut("{\"name\": \"Ada\"}")], AgentSpec { output, ..spec() }).await;

@@ -4,11 +4,13 @@
 mod agents;
 mod client;
 mod embed;
+mod endings;
 mod extract;
 mod fallback;
 mod fault_server;
 mod faults;
 mod protocols;
 mod rate_limits;
+mod reasoning;
 mod soak;
 mod support;

@@ -10,7 +10,7 @@ use llmspell_core::{Error, Result};
 use llmspell_llm::{Client, ClientBuilder, ProtocolKind, ProviderConfig, RetryPolicy};
 use serde_json::{Value as Json, json};
 
-use crate::fault_server::{Script, Step, response, stream_head};
+use crate::fault_server::{FaultServer, Script, Step, response, stream_head};
 
 pub(crate) const PROTOCOLS: [ProtocolKind; 5] = [
     ProtocolKind::OpenAiChat,
@@ -127,6 +127,86 @@ pub(crate) fn frames(protocol: ProtocolKind, chunks: &[Json]) -> String {
             _ => format!("data: {chunk}\n\n"),
         })
         .collect()
+}
+
+/// Returns an answer whose text arrives in these pieces, with a finish reason in the API's own words. For the Responses
+/// API that is the status, or the reason of an incomplete answer.
+pub(crate) fn said(protocol: ProtocolKind, pieces: &[&str], finish: &str) -> Sample {
+    let text = pieces.concat();
+    let (whole, stream): (Json, Vec<Json>) = match protocol {
+        ProtocolKind::OpenAiChat => {
+            let chunk = |delta: Json, finish: Json| json!({"id": "r", "choices": [{"delta": delta, "finish_reason": finish}]});
+            let whole =
+                json!({"id": "r", "choices": [{"message": {"content": text}, "finish_reason": finish}]});
+            let stream = pieces.iter().map(|piece| chunk(json!({"content": piece}), Json::Null));
+            (whole, stream.chain([chunk(json!({}), json!(finish))]).collect())
+        }
+        ProtocolKind::OpenAiResponses => {
+            let output = json!([{"type": "message", "content": [{"type": "output_text", "text": text}]}]);
+            let whole = match finish {
+                "completed" | "failed" | "cancelled" => {
+                    json!({"id": "r", "status": finish, "output": output})
+                }
+                reason => {
+                    json!({"id": "r", "status": "incomplete", "output": output, "incomplete_details": {"reason": reason}})
+                }
+            };
+            let stream =
+                pieces.iter().map(|piece| json!({"type": "response.output_text.delta", "delta": piece}));
+            let begin = json!({"type": "response.created", "response": {"id": "r"}});
+            let end = json!({"type": "response.completed", "response": whole});
+            let stream = [begin].into_iter().chain(stream).chain([end]).collect();
+            (whole, stream)
+        }
+        ProtocolKind::Anthropic => {
+            let whole =
+                json!({"id": "r", "content": [{"type": "text", "text": text}], "stop_reason": finish});
+            let begin = [
+                json!({"type": "message_start", "message": {"id": "r", "content": []}}),
+                json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
+            ];
+            let stream = pieces.iter().map(|piece| {
+                json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}})
+            });
+            let end = [
+                json!({"type": "content_block_stop", "index": 0}),
+                json!({"type": "message_delta", "delta": {"stop_reason": finish}}),
+                json!({"type": "message_stop"}),
+            ];
+            (whole, begin.into_iter().chain(stream).chain(end).collect())
+        }
+        ProtocolKind::Gemini => {
+            let chunk = |text: &str, finish: Json| json!({"responseId": "r", "candidates": [{"content": {"parts": [{"text": text}]}, "finishReason": finish}]});
+            let stream =
+                pieces.iter().map(|piece| chunk(piece, Json::Null)).chain([chunk("", json!(finish))]);
+            (chunk(&text, json!(finish)), stream.collect())
+        }
+        ProtocolKind::Ollama => {
+            let line = |text: &str, done: bool| json!({"message": {"content": text}, "done": done, "done_reason": if done { json!(finish) } else { Json::Null }});
+            let stream = pieces.iter().map(|piece| line(piece, false)).chain([line("", true)]);
+            (line(&text, true), stream.collect())
+        }
+    };
+    let done = if protocol == ProtocolKind::OpenAiChat { "data: [DONE]\n\n" } else { "" };
+    Sample { whole: whole.to_string(), stream: frames(protocol, &stream) + done }
+}
+
+/// The finish reason of a complete answer, in the words of [`said`].
+pub(crate) fn complete(protocol: ProtocolKind) -> &'static str {
+    match protocol {
+        ProtocolKind::OpenAiChat | ProtocolKind::Ollama => "stop",
+        ProtocolKind::OpenAiResponses => "completed",
+        ProtocolKind::Anthropic => "end_turn",
+        ProtocolKind::Gemini => "STOP",
+    }
+}
+
+/// Asks a server that gives this answer, whole or streamed.
+pub(crate) async fn answered(protocol: ProtocolKind, sample: &Sample, streamed: bool) -> Answer {
+    let script =
+        if streamed { stream_script(protocol, &sample.stream) } else { response(200, "", &sample.whole) };
+    let server = FaultServer::start(scripts(protocol, vec![script])).await;
+    client(protocol, &server.url, |builder| builder.retry(RetryPolicy::none())).ask(streamed).await
 }
 
 /// `grüß 你好 🦀`, then the calls `add {"a": 1}` and `now`; 11 input tokens, 5 output tokens.

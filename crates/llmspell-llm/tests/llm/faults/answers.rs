@@ -79,7 +79,7 @@ async fn r11_the_ends_of_a_stream_that_count() {
             "an empty text",
             OpenAiChat,
             openai(&[&json!({"choices": [{"delta": {"content": ""}}]}), &finish], true),
-            "ok Stop",
+            "empty_response retryable=true status=Some(200) attempts=1 p: the model's answer is empty: finish reason `stop`",
         ),
         (
             "stop reason without message_stop",
@@ -216,7 +216,7 @@ async fn r14_r18_an_answer_that_holds_nothing_is_an_error() {
         (
             OpenAiChat,
             json!({"choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}]}),
-            Ok(FinishReason::ContentFilter),
+            Err(ContentFiltered),
         ),
         (
             OpenAiChat,
@@ -232,7 +232,7 @@ async fn r14_r18_an_answer_that_holds_nothing_is_an_error() {
         (
             OpenAiResponses,
             json!({"status": "incomplete", "incomplete_details": {"reason": "content_filter"}, "output": []}),
-            Ok(FinishReason::ContentFilter),
+            Err(ContentFiltered),
         ),
         (
             OpenAiResponses,
@@ -243,7 +243,7 @@ async fn r14_r18_an_answer_that_holds_nothing_is_an_error() {
         (Anthropic, json!({"content": [], "stop_reason": "refusal"}), Ok(FinishReason::Refusal)),
         (Gemini, json!({}), Err(EmptyResponse)),
         (Gemini, json!({"candidates": [{"finishReason": "STOP"}]}), Err(EmptyResponse)),
-        (Gemini, json!({"promptFeedback": {"blockReason": "SAFETY"}}), Ok(FinishReason::ContentFilter)),
+        (Gemini, json!({"promptFeedback": {"blockReason": "SAFETY"}}), Err(ContentFiltered)),
         (Ollama, json!({"done": true}), Err(EmptyResponse)),
     ] {
         let (_server, client) = set_up(protocol, vec![response(200, "", &body.to_string())]).await;
@@ -269,7 +269,7 @@ async fn r14_r18_an_answer_of_no_words_is_the_same_whole_and_streamed() {
         (
             OpenAiChat,
             vec![json!({"choices": [{"delta": {"content": ""}, "finish_reason": "stop"}]})],
-            Ok(FinishReason::Stop),
+            Err(EmptyResponse),
         ),
         (
             OpenAiResponses,
@@ -279,7 +279,7 @@ async fn r14_r18_an_answer_of_no_words_is_the_same_whole_and_streamed() {
         (Anthropic, vec![done("end_turn"), ended.clone()], Err(EmptyResponse)),
         (Anthropic, vec![done("refusal"), ended], Ok(FinishReason::Refusal)),
         (Gemini, vec![json!({"candidates": [{"finishReason": "STOP"}]})], Err(EmptyResponse)),
-        (Gemini, vec![json!({"candidates": [{"finishReason": "SAFETY"}]})], Ok(FinishReason::ContentFilter)),
+        (Gemini, vec![json!({"candidates": [{"finishReason": "SAFETY"}]})], Err(ContentFiltered)),
         (Ollama, vec![json!({"done": true, "done_reason": "length"})], Ok(FinishReason::Length)),
     ] {
         let stream = frames(protocol, &chunks);
