@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use llmspell::{Error, Result, RunStore, Source, SqliteStore};
+use llmspell::{Error, Result, Retention, RunStore, Source, SqliteStore, parse_size, parse_span};
 
 const FILE: &str = ".env";
 
@@ -66,6 +66,32 @@ pub(crate) fn state_folder() -> Option<PathBuf> {
 /// Returns the store of this user's runs.
 pub(crate) fn run_store() -> Option<Arc<dyn RunStore>> {
     state_folder().map(|folder| Arc::new(SqliteStore::in_folder(folder.join("runs"))) as _)
+}
+
+/// Returns how long runs are kept: `LLMSPELL_KEEP_RUNS`, a time or `forever`, and `LLMSPELL_RUNS_SIZE`, a size or
+/// `unlimited`.
+///
+/// # Errors
+/// When one of them is neither.
+pub(crate) fn retention() -> Result<Retention> {
+    let Retention { age, bytes } = Retention::default();
+    Ok(Retention {
+        age: bound("LLMSPELL_KEEP_RUNS", "forever", age, parse_span)?,
+        bytes: bound("LLMSPELL_RUNS_SIZE", "unlimited", bytes, parse_size)?,
+    })
+}
+
+fn bound<T>(
+    name: &str,
+    none: &str,
+    default: Option<T>,
+    parse: impl Fn(&str) -> Result<T>,
+) -> Result<Option<T>> {
+    match of_process(name) {
+        None => Ok(default),
+        Some(text) if text == none => Ok(None),
+        Some(text) => parse(&text).map(Some).map_err(|error| error.prefixed(format_args!("{name}: "))),
+    }
 }
 
 /// Changes to the working folder of the run to resume. The run's paths and its `.env` are relative to it.

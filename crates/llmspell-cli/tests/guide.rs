@@ -33,7 +33,7 @@ const PAGE: &str = "<html><head><title>Example</title></head>\
 const GUIDES: [(&str, &[&str]); 5] = [
     ("spell-development.md", &["run", "test"]),
     ("testing-spells.md", &["run", "test"]),
-    ("runs.md", &["run", "runs resume"]),
+    ("runs.md", &["run", "runs resume", "runs prune"]),
     ("typed-output.md", &["run", "test"]),
     ("agents.md", &["run", "test"]),
 ];

@@ -26,7 +26,7 @@ pub use blobs::RequestDigest;
 pub use compare::{RunDifference, compare};
 pub use recording::Recording;
 pub use run_journal::InDoubt;
-pub(crate) use run_journal::RunJournal;
+pub(crate) use run_journal::{RunJournal, value_size};
 pub use writer::OnUnavailable;
 pub(crate) use writer::{JournalWriter, Queue};
 

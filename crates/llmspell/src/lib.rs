@@ -70,6 +70,7 @@ pub use spell::{
 };
 pub use store::{
     ArrivedParts, Claim, DamagedRun, IndexedEffect, IndexedEnd, JournalRecord, Lease, MemoryStore, NewRun,
-    RecordSink, RunIndex, RunList, RunState, RunStore, RunSummary, SqliteStore, StoredEffect, StoredRun,
+    RecordSink, Retention, RunIndex, RunList, RunState, RunStore, RunSummary, SqliteStore, StoredEffect,
+    StoredRun, SweepStart, SweptRuns, sweep,
 };
 pub use tracing::{Otlp, OtlpConfig, TracedRun, Tracer};

@@ -48,6 +48,7 @@
 
 mod file;
 mod memory;
+mod retention;
 mod sqlite;
 
 use std::collections::BTreeMap;
@@ -64,6 +65,7 @@ use serde::Serialize;
 
 pub(crate) use self::file::RecordingFile;
 pub use self::memory::MemoryStore;
+pub use self::retention::{Retention, SweepStart, SweptRuns, sweep};
 pub use self::sqlite::SqliteStore;
 use crate::journal::RunInfo;
 use crate::journal::blobs::{RequestDigest, damaged};
@@ -166,6 +168,13 @@ pub trait RunStore: RecordSink + Cache {
     /// # Errors
     /// When the store cannot be written.
     fn remove<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Result<usize>>;
+
+    /// Removes a slice of the runs and cached answers that `retention` does not keep. It takes about 50 ms. The
+    /// function [`sweep`] repeats it.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    fn sweep<'a>(&'a self, retention: &'a Retention, start: SweepStart) -> BoxFuture<'a, Result<SweptRuns>>;
 
     /// Removes cached answers of at least this age. Returns how many were removed.
     ///

@@ -1,13 +1,13 @@
 //! The conformance suite of run stores: every store must pass the same tests.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use llmspell::effect::{Effect, EffectPath, EffectRequest, EffectResult};
 use llmspell::{
-    Claim, Error, ErrorKind, JournalRecord, Lease, MemoryStore, NewRun, Outcome, RecordSink as _, RunInfo,
-    RunState, RunStore, SqliteStore, Value,
+    Claim, Error, ErrorKind, JournalRecord, Lease, MemoryStore, NewRun, Outcome, RecordSink as _, Retention,
+    RunInfo, RunState, RunStore, SqliteStore, SweepStart, SweptRuns, Value, sweep,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -15,23 +15,53 @@ use tempfile::TempDir;
 /// A store, and another handle to it as in another process, if the store outlives a process.
 struct Stores {
     name: &'static str,
+    /// The clock of both handles.
+    clock: FakeClock,
     store: Arc<dyn RunStore>,
     elsewhere: Option<Arc<dyn RunStore>>,
     _folder: TempDir,
 }
 
+/// A clock that only a test moves.
+#[derive(Clone)]
+struct FakeClock(Arc<Mutex<SystemTime>>);
+
+impl FakeClock {
+    fn now(&self) -> SystemTime {
+        *self.0.lock().unwrap()
+    }
+
+    fn forward(&self, span: Duration) {
+        *self.0.lock().unwrap() += span;
+    }
+
+    fn read(&self) -> impl Fn() -> SystemTime + Send + Sync + 'static {
+        let clock = self.clone();
+        move || clock.now()
+    }
+}
+
 fn stores() -> Vec<Stores> {
     let folder = || tempfile::tempdir().unwrap();
     let sqlite = folder();
-    let in_folder = || Arc::new(SqliteStore::in_folder(sqlite.path().join("runs"))) as Arc<dyn RunStore>;
+    let clock = FakeClock(Arc::new(Mutex::new(SystemTime::now())));
+    let in_folder =
+        || Arc::new(SqliteStore::with_clock(sqlite.path().join("runs"), clock.read())) as Arc<dyn RunStore>;
     vec![
         Stores {
             name: "memory",
-            store: Arc::new(MemoryStore::default()),
+            clock: clock.clone(),
+            store: Arc::new(MemoryStore::default().with_clock(clock.read())),
             elsewhere: None,
             _folder: folder(),
         },
-        Stores { name: "sqlite", store: in_folder(), elsewhere: Some(in_folder()), _folder: sqlite },
+        Stores {
+            name: "sqlite",
+            clock: clock.clone(),
+            store: in_folder(),
+            elsewhere: Some(in_folder()),
+            _folder: sqlite,
+        },
     ]
 }
 
@@ -263,4 +293,117 @@ async fn answers_are_cached_by_request_and_age() {
         assert_eq!(store.remove_answers(Duration::ZERO).await.unwrap(), 1, "{name}");
         assert_eq!(store.find(&request, None).await.unwrap(), None, "{name}");
     }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How a run of a retention test ends.
+#[derive(Clone, Copy)]
+enum Ending {
+    Done,
+    Died,
+    InDoubt,
+    Running,
+}
+
+/// Adds a run with one answer of this size, which begins now.
+async fn add_run(stores: &Stores, id: &str, ending: Ending, size: usize) {
+    let Stores { store, clock, .. } = stores;
+    let run = NewRun { started: clock.now(), ..new_run(id) };
+    let lease = store.create(&run).await.unwrap();
+    store.append(&lease, &[done("main#1", 1, format!("{id}{}", "x".repeat(size)))]).await.unwrap();
+    let start = JournalRecord::Started { effect: post("main#2"), began: Duration::from_micros(5) };
+    match ending {
+        Ending::Done => store.append(&lease, &[JournalRecord::closed(&Outcome::default(), 0)]).await.unwrap(),
+        Ending::Died => store.release(&lease).await.unwrap(),
+        Ending::InDoubt => {
+            store.append(&lease, &[start]).await.unwrap();
+            store.release(&lease).await.unwrap();
+        }
+        Ending::Running => {}
+    }
+}
+
+async fn ids(store: &Arc<dyn RunStore>) -> Vec<String> {
+    let mut ids: Vec<_> = store.list().await.unwrap().runs.into_iter().map(|run| run.info.run_id).collect();
+    ids.sort();
+    ids
+}
+
+#[tokio::test]
+async fn old_runs_are_removed_once_a_day_unless_they_run_or_are_in_doubt() {
+    for stores in stores() {
+        let Stores { name, store, clock, .. } = &stores;
+        let endings = [Ending::Done, Ending::Died, Ending::InDoubt, Ending::Running];
+        for (id, ending) in ["done", "died", "doubt", "running"].into_iter().zip(endings) {
+            add_run(&stores, id, ending, 2_000).await;
+        }
+        clock.forward(20 * DAY);
+        add_run(&stores, "later", Ending::Done, 2_000).await;
+        clock.forward(10 * DAY + Duration::from_secs(1));
+        let retention = Retention::default();
+        let swept = sweep(&**store, &retention, SweepStart::IfDue, Duration::MAX).await.unwrap();
+        assert_eq!((swept.runs, swept.in_doubt, swept.running, swept.is_done), (2, 1, 1, true), "{name}");
+        assert_eq!(ids(store).await, ["doubt", "later", "running"], "{name}");
+        assert_eq!(store.load("done").await.unwrap_err().kind(), ErrorKind::NotFound, "{name}");
+
+        clock.forward(DAY / 2);
+        let retention = Retention { age: Some(DAY), ..retention };
+        let early = sweep(&**store, &retention, SweepStart::IfDue, Duration::MAX).await.unwrap();
+        assert_eq!(early, SweptRuns { is_done: true, ..SweptRuns::default() }, "{name}");
+        clock.forward(DAY / 2);
+        let due = sweep(&**store, &retention, SweepStart::IfDue, Duration::MAX).await.unwrap();
+        assert_eq!((due.runs, due.in_doubt, due.running), (1, 1, 1), "{name}");
+        assert_eq!(ids(store).await, ["doubt", "running"], "{name}");
+        // Those that stayed are whole.
+        assert_eq!(store.load("doubt").await.unwrap().in_doubt().count(), 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_oldest_runs_are_removed_from_a_large_store_and_never_those_of_the_last_day() {
+    for stores in stores() {
+        let Stores { name, store, clock, .. } = &stores;
+        for at in 1..=8 {
+            add_run(&stores, &format!("run{at}"), Ending::Done, 1_000_000).await;
+            clock.forward(DAY);
+        }
+        add_run(&stores, "today1", Ending::Done, 1_000_000).await;
+        add_run(&stores, "today2", Ending::Done, 1_000_000).await;
+        let retention = Retention { age: None, bytes: Some(5_500_000) };
+        let swept = sweep(&**store, &retention, SweepStart::Now, Duration::MAX).await.unwrap();
+        assert_eq!(ids(store).await, ["run6", "run7", "run8", "today1", "today2"], "{name}");
+        assert_eq!(swept.runs, 5, "{name}");
+        assert!((4_900_000..5_300_000).contains(&swept.freed), "{name}: {swept:?}");
+        let answer = store.answer("run7", &path("main#1")).await.unwrap().unwrap();
+        assert_eq!(answer.as_str().map(str::len), Some(1_000_004), "{name}");
+        let none = Retention { bytes: Some(0), ..retention };
+        sweep(&**store, &none, SweepStart::Now, Duration::MAX).await.unwrap();
+        assert_eq!(ids(store).await, ["run8", "today1", "today2"], "{name}: run8 is exactly a day old");
+    }
+}
+
+#[tokio::test]
+async fn a_blob_goes_when_no_run_has_used_it_for_a_day() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = FakeClock(Arc::new(Mutex::new(SystemTime::now())));
+    let store: Arc<dyn RunStore> = Arc::new(SqliteStore::with_clock(folder.path(), clock.read()));
+    let blobs = || {
+        let database = rusqlite::Connection::open(folder.path().join("runs.db")).unwrap();
+        database.query_row("SELECT count(*) FROM blob", [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    for id in ["a1", "a2"] {
+        let lease = store.create(&NewRun { started: clock.now(), ..new_run(id) }).await.unwrap();
+        store.append(&lease, &[done("main#1", 1, "x".repeat(5_000))]).await.unwrap();
+        store.append(&lease, &[JournalRecord::closed(&Outcome::default(), 0)]).await.unwrap();
+    }
+    assert_eq!(blobs(), 1, "two runs share it");
+    store.remove(&["a1".to_owned(), "a2".to_owned()]).await.unwrap();
+    assert_eq!(blobs(), 1, "the next run may use it again");
+    clock.forward(DAY - Duration::from_secs(1));
+    sweep(&*store, &Retention::default(), SweepStart::Now, Duration::MAX).await.unwrap();
+    assert_eq!(blobs(), 1);
+    clock.forward(Duration::from_secs(1));
+    sweep(&*store, &Retention::default(), SweepStart::Now, Duration::MAX).await.unwrap();
+    assert_eq!(blobs(), 0);
 }

@@ -242,20 +242,20 @@ fn wait_for<T>(mut future: BoxFuture<'_, T>) -> T {
     }
 }
 
-/// Returns the approximate size of a value in the queue, in bytes.
-fn size(value: &Value) -> usize {
+/// Returns the approximate size of a value in memory, in bytes.
+pub(crate) fn value_size(value: &Value) -> usize {
     size_of::<Value>()
         + match value {
             Value::Str(text) => text.len(),
             Value::Bytes(bytes) => bytes.len(),
-            Value::List(items) => items.iter().map(size).sum(),
-            Value::Map(entries) => entries.iter().map(|(name, value)| name.len() + size(value)).sum(),
+            Value::List(items) => items.iter().map(value_size).sum(),
+            Value::Map(entries) => entries.iter().map(|(name, value)| name.len() + value_size(value)).sum(),
             _ => 0,
         }
 }
 
 fn answer_size(end: &EffectResult) -> usize {
-    end.answer.as_ref().map_or(0, size)
+    end.answer.as_ref().map_or(0, value_size)
 }
 
 impl Journal for RunJournal {
@@ -281,7 +281,7 @@ impl Journal for RunJournal {
         let (start, effect) = match effect.ask.repeatable {
             true => (CommitPoint::REACHED, Some(effect)),
             false => {
-                let bytes = size(&effect.ask.request);
+                let bytes = value_size(&effect.ask.request);
                 // The gate waits for this record at once, and nothing happens before it is durable.
                 (self.queue.add_lazily(JournalRecord::Started { effect, began }, bytes)?, None)
             }
@@ -297,10 +297,10 @@ impl Journal for RunJournal {
             (open.path.clone(), open.effect.take().map(|effect| (effect, open.began)))
         };
         if let Some((effect, began)) = start {
-            let bytes = size(&effect.ask.request);
+            let bytes = value_size(&effect.ask.request);
             self.queue.add_lazily(JournalRecord::Started { effect, began }, bytes)?;
         }
-        let bytes = size(&part);
+        let bytes = value_size(&part);
         self.queue.add_lazily(JournalRecord::Part { path, order, part }, bytes).map(drop)
     }
 
@@ -310,7 +310,7 @@ impl Journal for RunJournal {
         let (ended, mut bytes) = (self.since(), answer_size(&end));
         let record = match effect {
             Some(effect) => {
-                bytes += size(&effect.ask.request);
+                bytes += value_size(&effect.ask.request);
                 JournalRecord::Done { effect, began, ended, end }
             }
             None => JournalRecord::Ended { path, ended, end },

@@ -9,17 +9,21 @@ use llmspell_core::cache::Cache;
 use llmspell_core::effect::{Answer, Effect, EffectPath, EffectResult, JournalEntry};
 use llmspell_core::{Error, ErrorKind, RecordedStream, Result, Value};
 
+use super::retention::{DAY, Retention, StoreClock, SweepDecision, SweepStart, SweptRuns, decide};
 use super::{
     ArrivedParts, Claim, IndexedEffect, IndexedEnd, JournalRecord, Lease, NewRun, RecordSink, RunIndex,
     RunList, RunState, RunStore, RunSummary, StoredEffect, fenced, no_such_effect, no_such_run, owned,
 };
 use crate::journal::blobs::RequestDigest;
+use crate::journal::value_size;
 
 /// Stores runs and cached answers in memory.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     runs: Mutex<HashMap<String, MemoryRun>>,
     answers: Mutex<Vec<CachedAnswer>>,
+    swept: Mutex<Option<SystemTime>>,
+    clock: StoreClock,
 }
 
 #[derive(Debug)]
@@ -44,6 +48,57 @@ struct CachedAnswer {
 }
 
 impl MemoryStore {
+    /// Sets the clock by which runs and answers age.
+    #[must_use]
+    pub fn with_clock(self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        Self { clock: StoreClock::new(now), ..self }
+    }
+
+    fn sweep_runs(&self, retention: &Retention, start: SweepStart) -> Result<SweptRuns> {
+        let now = self.clock.now();
+        let mut last = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut swept = SweptRuns { is_done: true, ..SweptRuns::default() };
+        let is_due = last.is_none_or(|last| now.duration_since(last).is_ok_and(|since| since >= DAY));
+        if start == SweepStart::IfDue && !is_due {
+            return Ok(swept);
+        }
+        *last = Some(now);
+        let oldest = retention.oldest(now);
+        let mut runs = self.runs();
+        let mut size: u64 = runs.values().map(MemoryRun::size).sum();
+        let mut aged: Vec<_> = runs.iter().map(|(id, run)| (run.new.started, id.clone())).collect();
+        aged.sort();
+        for (started, id) in aged {
+            let Some(run) = runs.get(&id) else { continue };
+            let is_old = oldest.is_some_and(|oldest| started < oldest);
+            let is_recent = now.duration_since(started).is_ok_and(|age| age <= DAY);
+            if !is_old && (is_recent || retention.bytes.is_none_or(|bytes| size <= bytes)) {
+                break;
+            }
+            match decide(run.summary().state, || Ok(run.index()?.in_doubt().next().is_some()))? {
+                SweepDecision::Remove => {
+                    let freed = run.size();
+                    (size, swept.freed) = (size - freed, swept.freed + freed);
+                    swept.runs += 1;
+                    runs.remove(&id);
+                }
+                SweepDecision::Running => swept.running += 1,
+                SweepDecision::InDoubt => swept.in_doubt += 1,
+            }
+        }
+        if let Some(oldest) = oldest {
+            swept.answers = self.remove_kept_until(oldest);
+        }
+        Ok(swept)
+    }
+
+    fn remove_kept_until(&self, newest: SystemTime) -> usize {
+        let mut answers = self.answers();
+        let before = answers.len();
+        answers.retain(|known| known.kept > newest);
+        before - answers.len()
+    }
+
     fn runs(&self) -> MutexGuard<'_, HashMap<String, MemoryRun>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -92,6 +147,21 @@ impl MemoryRun {
             model_calls: self.model_calls,
             lines: self.lines,
         }
+    }
+
+    fn index(&self) -> Result<RunIndex> {
+        let mut effects = self.effects.iter().map(indexed).collect::<Result<Vec<_>>>()?;
+        effects.sort_by_key(|effect| effect.began);
+        Ok(RunIndex { summary: self.summary(), effects })
+    }
+
+    /// Returns the approximate size of the run's requests and answers, in bytes.
+    fn size(&self) -> u64 {
+        let effects = self.effects.iter().map(|StoredEffect { entry, .. }| {
+            let answer = entry.end.as_ref().and_then(|end| end.answer.as_ref().ok()).map_or(0, value_size);
+            value_size(&entry.effect.ask.request) + answer
+        });
+        effects.map(|size| size as u64).sum()
     }
 
     fn add(&mut self, record: &JournalRecord) {
@@ -178,7 +248,7 @@ impl Cache for MemoryStore {
         request: &'a Value,
         max_age: Option<Duration>,
     ) -> BoxFuture<'a, Result<Option<Value>>> {
-        let oldest = max_age.and_then(|age| SystemTime::now().checked_sub(age));
+        let oldest = max_age.and_then(|age| self.clock.now().checked_sub(age));
         let answers = self.answers();
         let found = answers.iter().find(|known| known.request == *request);
         let found = found.filter(|known| oldest.is_none_or(|oldest| known.kept >= oldest));
@@ -189,7 +259,7 @@ impl Cache for MemoryStore {
         let mut answers = self.answers();
         answers.retain(|known| known.request != *request);
         let (request, answer) = (request.clone(), answer.clone());
-        answers.push(CachedAnswer { request, answer, kept: SystemTime::now() });
+        answers.push(CachedAnswer { request, answer, kept: self.clock.now() });
         Box::pin(std::future::ready(Ok(())))
     }
 }
@@ -279,9 +349,7 @@ impl RunStore for MemoryStore {
         Box::pin(async move {
             let runs = self.runs();
             let run = runs.get(id).ok_or_else(|| no_such_run(id))?;
-            let mut effects = run.effects.iter().map(indexed).collect::<Result<Vec<_>>>()?;
-            effects.sort_by_key(|effect| effect.began);
-            Ok(RunIndex { summary: run.summary(), effects })
+            run.index()
         })
     }
 
@@ -307,11 +375,11 @@ impl RunStore for MemoryStore {
     }
 
     fn remove_answers(&self, age: Duration) -> BoxFuture<'_, Result<usize>> {
-        let newest = SystemTime::now().checked_sub(age);
-        let mut answers = self.answers();
-        let before = answers.len();
-        answers.retain(|known| newest.is_none_or(|newest| known.kept > newest));
-        let removed = before - answers.len();
-        Box::pin(std::future::ready(Ok(removed)))
+        let newest = self.clock.now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+        Box::pin(std::future::ready(Ok(self.remove_kept_until(newest))))
+    }
+
+    fn sweep<'a>(&'a self, retention: &'a Retention, start: SweepStart) -> BoxFuture<'a, Result<SweptRuns>> {
+        Box::pin(std::future::ready(self.sweep_runs(retention, start)))
     }
 }

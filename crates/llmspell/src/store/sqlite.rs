@@ -15,6 +15,7 @@
 mod answers;
 mod owner;
 mod rows;
+mod sweep;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use self::owner::{Owner, is_alive};
 use self::rows::{SUMMARY, StoredRow, lossy_id};
+use super::retention::{Retention, StoreClock, SweepStart, SweptRuns};
 use super::{
     Claim, DamagedRun, JOURNAL_FORMAT, JournalRecord, Lease, NewRun, RecordSink, RunIndex, RunList, RunStore,
     StoredEffect, no_such_effect, no_such_run, owned,
@@ -139,15 +141,17 @@ const JOURNAL: DatabaseKind = DatabaseKind {
         DROP TABLE effect;
         ALTER TABLE new_effect RENAME TO effect;
     ",
+        // Runs whose rows are still to be removed, and the time of the last sweep.
+        "
+        CREATE TABLE removed (run TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID;
+        CREATE TABLE swept (at BIGINT NOT NULL);
+    ",
     ],
     hint: "move the file away to begin a new journal",
 };
 
 /// The length of the write-ahead log from which it is moved into the database, in pages. SQLite's own default.
 const LOG_PAGES: i32 = 1_000;
-
-/// How long an unused blob is kept, because a later run may need it again.
-const BLOB_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A run store in a local folder. Cheap to clone. Nothing is opened or created before it is needed.
 #[derive(Debug, Clone)]
@@ -160,18 +164,52 @@ struct SqliteInner {
     owner: OnceLock<Owner>,
     /// The size of the write-ahead log after the last commit, in pages.
     log_pages: Arc<AtomicI32>,
+    /// The last blob that the sweep under way has looked at.
+    blob_cursor: Mutex<String>,
+    clock: StoreClock,
 }
 
 impl SqliteStore {
     /// Returns the store in this folder, an absolute path. The folder is created with the first run.
     #[must_use]
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
+        Self::with(folder.into(), StoreClock::default())
+    }
+
+    /// Returns the store in this folder with another clock, by which runs and answers age.
+    #[must_use]
+    pub fn with_clock(
+        folder: impl Into<PathBuf>,
+        now: impl Fn() -> SystemTime + Send + Sync + 'static,
+    ) -> Self {
+        Self::with(folder.into(), StoreClock::new(now))
+    }
+
+    fn with(folder: PathBuf, clock: StoreClock) -> Self {
         Self(Arc::new(SqliteInner {
-            folder: folder.into(),
+            folder,
             database: Mutex::default(),
             owner: OnceLock::new(),
             log_pages: Arc::default(),
+            blob_cursor: Mutex::default(),
+            clock,
         }))
+    }
+
+    fn now(&self) -> SystemTime {
+        self.0.clock.now()
+    }
+
+    fn folder(&self) -> &Path {
+        &self.0.folder
+    }
+
+    fn blob_cursor(&self) -> MutexGuard<'_, String> {
+        self.0.blob_cursor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_open(&self) -> bool {
+        self.0.database.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// Reads the database, if it exists.
@@ -225,6 +263,8 @@ impl SqliteStore {
                 Ok(())
             };
             opened.wal_hook(Some(note)).map_err(|error| JOURNAL.failed(error))?;
+            // The rows of a removed run go in slices, and not with the run.
+            opened.pragma_update(None, "foreign_keys", "OFF").map_err(|error| JOURNAL.failed(error))?;
             *database = Some(opened);
         }
         Ok(database)
@@ -383,40 +423,10 @@ impl SqliteStore {
         }
         let mut removed = 0;
         for id in ids {
-            removed += self.write(|database| {
-                let change = database.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-                // In a damaged row, the id or the owner may not be text.
-                let owner: Option<Option<String>> = change
-                    .query_row("SELECT owner FROM run WHERE CAST(id AS TEXT) = ?1", [id], |row| {
-                        Ok(row.get(0).unwrap_or_default())
-                    })
-                    .optional()?;
-                if self.lives(owner.flatten().as_deref()) {
-                    return Ok(0);
-                }
-                for table in ["effect", "part_of_answer", "run_blob"] {
-                    change.execute(&format!("DELETE FROM {table} WHERE run = ?1"), [id])?;
-                }
-                let removed = change.execute("DELETE FROM run WHERE CAST(id AS TEXT) = ?1", [id])?;
-                change.commit()?;
-                Ok(removed)
-            })?;
+            removed += self.remove_row(id)?;
         }
         if removed > 0 {
-            let unused = moment(SystemTime::now().checked_sub(BLOB_AGE).unwrap_or(SystemTime::UNIX_EPOCH));
-            self.write(|database| {
-                database.execute(
-                    "DELETE FROM blob WHERE used <= ?1 AND NOT EXISTS (SELECT 1 FROM run_blob WHERE run_blob.hash = blob.hash)",
-                    [unused],
-                )?;
-                // `VACUUM` would copy the whole database. Each step of this statement returns one page.
-                let mut vacuum = database.prepare("PRAGMA incremental_vacuum")?;
-                let mut pages = vacuum.query([])?;
-                while pages.next()?.is_some() {}
-                drop(pages);
-                drop(vacuum);
-                database.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
-            })?;
+            self.finish_removal()?;
         }
         Ok(removed)
     }
@@ -467,6 +477,10 @@ impl RunStore for SqliteStore {
 
     fn remove<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Result<usize>> {
         Box::pin(async move { self.remove_runs(ids) })
+    }
+
+    fn sweep<'a>(&'a self, retention: &'a Retention, start: SweepStart) -> BoxFuture<'a, Result<SweptRuns>> {
+        Box::pin(async move { self.sweep_slice(retention, start) })
     }
 
     fn remove_answers(&self, age: Duration) -> BoxFuture<'_, Result<usize>> {

@@ -11,7 +11,7 @@ use llmspell::capability::Models;
 use llmspell::llm;
 use llmspell::{
     Error, Event, InDoubt, Lease, Limits, Map, OnUnavailable, Outcome, Permissions, Recording, Result,
-    RunBuilder, RunIndex, RunStore, Runtime, Spell, parse_size, parse_span,
+    RunBuilder, RunIndex, RunStore, Runtime, Spell, SweepStart, parse_size, parse_span, sweep,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -207,6 +207,11 @@ pub(crate) async fn perform(
     if outcome.model_calls > 0 && !is_replay {
         report.note(&spent(&outcome)).iter().for_each(|note| say(note));
     }
+    if let Some(store) = &store
+        && let Err(error) = sweep_old_runs(&**store).await
+    {
+        say(&report.warning(&format!("old runs were not removed: {}", error.message())));
+    }
     let Some(error) = outcome.error.as_ref().filter(|error| heard == Exit::Done || !error.is_cancelled())
     else {
         // The run was cancelled because stdout was closed; that is not the spell's error.
@@ -222,6 +227,12 @@ pub(crate) async fn perform(
         note.iter().for_each(|note| say(note));
     }
     Ok(exit)
+}
+
+/// Removes old runs, at most once a day. What takes longer than a second is left to the next run.
+async fn sweep_old_runs(store: &dyn RunStore) -> Result<()> {
+    let retention = environment::retention()?;
+    sweep(store, &retention, SweepStart::IfDue, Duration::from_secs(1)).await.map(drop)
 }
 
 /// Returns a one-line summary of the run's usage.

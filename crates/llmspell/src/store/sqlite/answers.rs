@@ -1,7 +1,7 @@
 //! The answer cache in the SQLite database.
 
 use std::fmt::Write as _;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use llmspell_core::cache::Cache;
@@ -28,7 +28,7 @@ impl Cache for SqliteStore {
 
 impl SqliteStore {
     fn find_answer(&self, request: &Value, max_age: Option<Duration>) -> Result<Option<Value>> {
-        let oldest = max_age.map_or(i64::MIN, since);
+        let oldest = max_age.map_or(i64::MIN, |age| self.since(age));
         let hash = hash(request)?;
         let found: Option<String> = self
             .read_database(|database| {
@@ -49,22 +49,22 @@ impl SqliteStore {
                     "INSERT INTO answer (hash, kept, value) VALUES (?1, ?2, ?3)
                      ON CONFLICT (hash) DO UPDATE SET kept = excluded.kept, value = excluded.value",
                 )?
-                .execute(params![hash, moment(SystemTime::now()), answer])
+                .execute(params![hash, moment(self.now()), answer])
         })?;
         Ok(())
+    }
+
+    /// Returns the time `age` ago.
+    fn since(&self, age: Duration) -> i64 {
+        self.now().checked_sub(age).map_or(i64::MIN, moment)
     }
 
     pub(super) fn remove_old_answers(&self, age: Duration) -> Result<usize> {
         if self.read_database(|_| Ok(()))?.is_none() {
             return Ok(0);
         }
-        self.write(|database| database.execute("DELETE FROM answer WHERE kept <= ?1", [since(age)]))
+        self.write(|database| database.execute("DELETE FROM answer WHERE kept <= ?1", [self.since(age)]))
     }
-}
-
-/// Returns the time `age` ago.
-fn since(age: Duration) -> i64 {
-    SystemTime::now().checked_sub(age).map_or(i64::MIN, moment)
 }
 
 /// Returns the hash of a request, which does not depend on the order of its fields.

@@ -2,6 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use llmspell_core::{Error, ErrorKind, Result};
 
@@ -50,6 +51,20 @@ pub(super) fn is_alive(folder: &Path, name: &str) -> bool {
     }
     let file = File::options().write(true).open(file(folder, name));
     file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
+/// Removes the files of dead owners that were created before this time. A younger file may be about to be locked.
+pub(super) fn remove_stale(folder: &Path, before: SystemTime) {
+    // These files are harmless, so a failure is too.
+    let Ok(entries) = folder.read_dir() else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some(name) = name.to_str().and_then(|name| name.strip_suffix(".lock")) else { continue };
+        let created = entry.metadata().and_then(|metadata| metadata.modified());
+        if created.is_ok_and(|created| created < before) && !is_alive(folder, name) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 fn file(folder: &Path, name: &str) -> PathBuf {

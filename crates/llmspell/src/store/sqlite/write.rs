@@ -21,11 +21,11 @@ impl SqliteStore {
         let result = match records.iter().any(JournalRecord::is_write_ahead) {
             true => {
                 sync(database, "FULL")?;
-                let result = append(database, lease, records);
+                let result = append(database, lease, records, self.now());
                 sync(database, "NORMAL")?;
                 result
             }
-            false => append(database, lease, records),
+            false => append(database, lease, records, self.now()),
         };
         self.checkpoint(database)?;
         result
@@ -40,7 +40,7 @@ impl SqliteStore {
         let guard = self.0.database.try_lock().ok()?;
         let database = guard.as_ref()?;
         database.busy_timeout(Duration::ZERO).ok()?;
-        let result = append(database, lease, records);
+        let result = append(database, lease, records, self.now());
         match (database.busy_timeout(PATIENCE), result) {
             (Err(error), _) => Some(Err(JOURNAL.failed(error))),
             // Another process is writing.
@@ -54,7 +54,7 @@ fn sync(database: &Connection, mode: &str) -> Result<()> {
     database.pragma_update(None, "synchronous", mode).map_err(|error| JOURNAL.failed(error))
 }
 
-fn append(database: &Connection, lease: &Lease, records: &[JournalRecord]) -> Result<()> {
+fn append(database: &Connection, lease: &Lease, records: &[JournalRecord], now: SystemTime) -> Result<()> {
     let failed = |error| JOURNAL.failed(error);
     let change = Change::begin(database).map_err(failed)?;
     let is_owner = change
@@ -64,7 +64,7 @@ fn append(database: &Connection, lease: &Lease, records: &[JournalRecord]) -> Re
     if !is_owner.map_err(failed)? {
         return Err(fenced(lease));
     }
-    let mut run = RunRows { database: change.0, run: &lease.run_id };
+    let mut run = RunRows { database: change.0, run: &lease.run_id, now };
     // A batch may contain thousands of parts of one answer, so consecutive ones share a row.
     for records in records.chunk_by(|one, next| one.part_of().is_some() && one.part_of() == next.part_of()) {
         match records {
@@ -103,6 +103,7 @@ impl Drop for Change<'_> {
 struct RunRows<'a> {
     database: &'a Connection,
     run: &'a str,
+    now: SystemTime,
 }
 
 impl BlobSink for RunRows<'_> {
@@ -117,7 +118,7 @@ impl BlobSink for RunRows<'_> {
             self.execute(
                 "INSERT INTO blob (hash, value, used) VALUES (?1, ?2, ?3)
                  ON CONFLICT (hash) DO UPDATE SET used = excluded.used",
-                params![hash, blob.bytes(), moment(SystemTime::now())],
+                params![hash, blob.bytes(), moment(self.now)],
             )?;
         }
         Ok(())
