@@ -590,7 +590,7 @@ declare namespace Spell {
     type Overflow = "drop_results" | "summarize" | "fail";
 
     /** A part of a message. */
-    type Part = { type: "text", text: string } | { type: "image", mime: string, data: string } | (ToolCall & { type: "tool_call" }) | { type: "tool_result", id: string, content: string, is_error?: boolean } | { type: "reasoning", text: string, signature?: string | null };
+    type Part = { type: "text", text: string } | { type: "image", mime: string, data: string } | (ToolCall & { type: "tool_call" }) | { type: "tool_result", id: string, content: string, is_error?: boolean } | { type: "reasoning", text: string, signature?: string | null, provider?: string | null };
 
     /** A description of a registered agent. */
     interface RegisteredInfo {
@@ -616,7 +616,7 @@ declare namespace Spell {
         tool_calls?: Array<ToolCall>;
         /** The model's reasoning, if the provider reveals it. */
         reasoning?: string | null;
-        /** Signed reasoning, to be sent back unchanged in the next request. */
+        /** Reasoning that the provider wants back unchanged in the next request. */
         reasoning_parts?: Array<Part>;
         /** The usage of the call. */
         usage: Usage;
@@ -695,6 +695,8 @@ declare namespace Spell {
         arguments: any;
         /** The provider's signature of the reasoning behind the tool call, to be sent back unchanged. */
         signature?: string | null;
+        /** The provider that the signature goes back to; absent for every provider. */
+        provider?: string | null;
     }
 
     /** A tool that a script defines. */

@@ -58,6 +58,9 @@ pub enum Part {
         /// The provider's signature of the reasoning.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         signature: Option<String>,
+        /// The provider that the reasoning goes back to; absent for every provider.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        provider: Option<String>,
     },
 }
 
@@ -156,6 +159,9 @@ pub struct ToolCall {
     /// The provider's signature of the reasoning behind the tool call, to be sent back unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
+    /// The provider that the signature goes back to; absent for every provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
 }
 
 /// How much the model should reason before it answers.
@@ -398,7 +404,7 @@ pub struct Reply {
     /// The model's reasoning, if the provider reveals it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<String>,
-    /// Signed reasoning, to be sent back unchanged in the next request.
+    /// Reasoning that the provider wants back unchanged in the next request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasoning_parts: Vec<Part>,
     /// The usage of the call.
@@ -524,8 +530,10 @@ mod tests {
             name: "add".into(),
             arguments: serde_json::json!({}),
             signature: None,
+            provider: None,
         };
-        let thought = Part::Reasoning { text: "hm".into(), signature: Some("s".into()) };
+        let thought =
+            Part::Reasoning { text: "hm".into(), signature: Some("s".into()), provider: Some("p".into()) };
         let reply = Reply {
             tool_calls: vec![call.clone()],
             reasoning_parts: vec![thought.clone()],

@@ -81,6 +81,7 @@ fn past() -> Vec<Message> {
                         name: "tool_1".into(),
                         arguments: json!({"path": "reports/last-year.txt", "depth": 2}),
                         signature: None,
+                        provider: None,
                     }),
                 ),
                 2 => parts(

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use llmspell_core::capability::{ModelRef, Models};
-use llmspell_core::chat::{ChatRequest, Content, Part, Reply, Usage};
+use llmspell_core::chat::{ChatRequest, Reply, Usage};
 use llmspell_core::effect::Permit;
 use llmspell_core::{Error, ErrorKind, Result};
 
@@ -98,9 +98,6 @@ impl<'a> FallbackChain<'a> {
         self.entry = named(self.client.entries(), &next.provider)?;
         let given = self.fitted.given.take();
         let mut request = given.unwrap_or_else(|| ChatRequest::clone(&self.attempt().request));
-        if request.provider.as_ref() != Some(&next.provider) {
-            forget_signatures(&mut request);
-        }
         request.provider = Some(next.provider);
         request.model = Some(next.model);
         // The next model may have the same provider, which must not take the changed request for a repetition.
@@ -197,21 +194,6 @@ fn is_of_provider(error: &Error) -> bool {
             | ErrorKind::BadStream
             | ErrorKind::StreamInterrupted
     )
-}
-
-/// Removes the content that one provider signed, because another one would refuse it.
-fn forget_signatures(request: &mut ChatRequest) {
-    for message in &mut request.messages {
-        if let Content::Parts(parts) = &mut message.content {
-            parts.retain(|part| !matches!(part, Part::Reasoning { .. }));
-            for part in parts {
-                if let Part::ToolCall(call) = part {
-                    call.signature = None;
-                }
-            }
-        }
-    }
-    request.messages.retain(|message| !matches!(&message.content, Content::Parts(parts) if parts.is_empty()));
 }
 
 /// Adds usage. Known costs are added up. A sum of free and unknown costs is unknown.

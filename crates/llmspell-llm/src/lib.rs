@@ -80,6 +80,8 @@ mod resolve;
 mod retry;
 mod schema;
 mod tool;
+mod tool_arguments;
+mod tool_call_ids;
 mod transcript;
 mod transport;
 

@@ -136,7 +136,13 @@ impl Mock {
         text: impl Into<String>,
         calls: impl IntoIterator<Item = (String, Json)>,
     ) -> Self {
-        let call = |(name, arguments)| ToolCall { id: String::new(), name, arguments, signature: None };
+        let call = |(name, arguments)| ToolCall {
+            id: String::new(),
+            name,
+            arguments,
+            signature: None,
+            provider: None,
+        };
         self.then(MockAnswer::Calls(text.into(), calls.into_iter().map(call).collect()))
     }
 

@@ -5,6 +5,7 @@
 
 mod anthropic;
 mod gemini;
+mod history;
 mod ollama;
 mod openai;
 mod output;
@@ -12,7 +13,7 @@ mod responses;
 
 use std::borrow::Cow;
 
-use llmspell_core::chat::{ChatRequest, Content, ModelInfo, Part};
+use llmspell_core::chat::{ChatRequest, ModelInfo, Part};
 use llmspell_core::embed::EmbedRequest;
 use llmspell_core::{Error, ErrorKind, Result};
 use serde_json::Value as Json;
@@ -128,36 +129,18 @@ impl ObjectBuilder {
     }
 }
 
-/// Returns the content of a message as parts.
-fn parts(content: &Content) -> Vec<Part> {
-    match content {
-        Content::Text(text) => vec![Part::Text { text: text.clone() }],
-        Content::Parts(parts) => parts.clone(),
-    }
-}
-
-/// Returns a tool's schema as an object, which the protocols require even for a tool without arguments.
+/// Returns the schema of a tool's arguments as all APIs accept it: an object with `properties`, also for a tool without
+/// arguments.
 fn parameters(schema: &Json) -> Json {
-    match schema {
-        Json::Object(_) => schema.clone(),
-        _ => serde_json::json!({"type": "object", "properties": {}}),
+    let mut fields = schema.as_object().cloned().unwrap_or_default();
+    let kind = fields.entry("type").or_insert(Json::Null);
+    if kind.is_null() || kind.as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "object")) {
+        *kind = "object".into();
     }
-}
-
-/// Returns the arguments of a call as text.
-fn arguments_text(arguments: &Json) -> String {
-    match arguments {
-        Json::String(text) => text.clone(),
-        other => other.to_string(),
+    if *kind == "object" && !fields.get("properties").is_some_and(Json::is_object) {
+        fields.insert("properties".to_owned(), Json::Object(serde_json::Map::new()));
     }
-}
-
-/// Returns the arguments of a call as an object. Text that is not valid JSON is wrapped in one.
-fn arguments_object(arguments: &Json) -> Json {
-    match arguments {
-        Json::Object(_) => arguments.clone(),
-        other => serde_json::json!({"raw": other}),
-    }
+    Json::Object(fields)
 }
 
 fn misplaced(part: &Part, role: &str) -> Error {
@@ -197,6 +180,7 @@ fn named_models<'a>(list: &'a Json, field: &str) -> impl Iterator<Item = (&'a Js
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use serde_json::json;
 
     const KINDS: [ProtocolKind; 5] = [
         ProtocolKind::OpenAiChat,
@@ -249,6 +233,36 @@ mod tests {
                     .prop_map(|fields| Json::Object(fields.into_iter().collect())),
             ]
         })
+    }
+
+    #[test]
+    fn a_tool_without_arguments_has_a_schema_of_an_object() {
+        let empty = json!({"type": "object", "properties": {}});
+        let city = json!({"type": "object", "properties": {"city": {"type": "string"}}});
+        for (given, expected) in [
+            (json!(null), empty.clone()),
+            (json!([]), empty.clone()),
+            (json!(true), empty.clone()),
+            (json!({}), empty.clone()),
+            (json!({"type": null}), empty.clone()),
+            (json!({"type": "object"}), empty.clone()),
+            (json!({"type": "object", "properties": null}), empty.clone()),
+            (json!({"type": "object", "properties": []}), empty.clone()),
+            (json!({"type": ["object", "null"]}), empty.clone()),
+            (empty.clone(), empty),
+            (json!({"properties": {"city": {"type": "string"}}}), city.clone()),
+            (city.clone(), city),
+            (
+                json!({"type": "object", "additionalProperties": false}),
+                json!({"type": "object", "properties": {}, "additionalProperties": false}),
+            ),
+            (
+                json!({"anyOf": [{"required": ["a"]}, {"required": ["b"]}]}),
+                json!({"type": "object", "properties": {}, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}),
+            ),
+        ] {
+            assert_eq!(parameters(&given), expected, "{given}");
+        }
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::StreamExt;
-use llmspell_core::chat::{ChatRequest, Delta, Reply, Usage};
+use llmspell_core::chat::{ChatRequest, Delta, Part, Reply, Usage};
 use llmspell_core::effect::Permit;
 use llmspell_core::{Error, ErrorKind, Result};
 use tokio::sync::mpsc;
@@ -23,6 +23,7 @@ use crate::provider::Attempt;
 use crate::providers::ProviderRow;
 use crate::resolve::{known_hint, near_hint};
 use crate::retry::{RetryPolicy, RetryState, is_unanswered};
+use crate::tool_call_ids;
 
 /// The maximum time for listing a provider's models in order to suggest a name.
 const EXPLAINING: Duration = Duration::from_secs(3);
@@ -207,6 +208,8 @@ impl<'a> ProviderCall<'a> {
         if let Some(pass) = &mut self.pass {
             pass.used(reply.usage.input_tokens.saturating_add(reply.usage.output_tokens));
         }
+        tool_call_ids::make_unique(&mut reply, asked);
+        sign(&mut reply, &self.entry.name);
         let model = asked.model.clone().unwrap_or_default();
         reply.usage.cost_usd = self.entry.cost(&model, &reply.usage);
         reply.provider.clone_from(&self.entry.name);
@@ -292,6 +295,18 @@ impl<'a> ProviderCall<'a> {
         let listed = timeout_at(deadline, self.entry.provider.models()).await.ok()?.ok()?;
         let listed: Vec<&str> = listed.iter().map(|model| model.name.as_str()).collect();
         known_hint(name, model, &listed)
+    }
+}
+
+/// Notes the provider at what it signed, because no other provider accepts it.
+fn sign(reply: &mut Reply, name: &str) {
+    for part in &mut reply.reasoning_parts {
+        if let Part::Reasoning { provider, .. } = part {
+            *provider = Some(name.to_owned());
+        }
+    }
+    for call in reply.tool_calls.iter_mut().filter(|call| call.signature.is_some()) {
+        call.provider = Some(name.to_owned());
     }
 }
 

@@ -4,16 +4,19 @@
 //! takes the new deltas out ([`ReplyBuilder::take_news`]). At the end, [`ReplyBuilder::into_reply`] returns the whole
 //! answer.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use llmspell_core::chat::{Delta, FinishReason, Part, Reply, ToolCall, Usage};
 use llmspell_core::{Error, ErrorKind, Result};
+use serde::de::IgnoredAny;
 use serde_json::Value as Json;
 
 use crate::answer::{REWORD, WITHHELD};
 use crate::answer_text::AnswerText;
 use crate::count::count_tokens;
 use crate::error::escape;
+use crate::tool_arguments;
 
 /// The answer as far as it has been read.
 #[derive(Debug, Default)]
@@ -21,9 +24,9 @@ pub(crate) struct ReplyBuilder {
     answer: AnswerText,
     /// The tool calls by the provider's index, which is the model's order.
     calls: BTreeMap<u64, ToolCallBuilder>,
-    /// Indexes whose pieces now belong to another call; see [`Self::call_with_id`].
+    /// The call that the next piece with an index belongs to; see [`Self::add_call_piece`].
     moved: BTreeMap<u64, u64>,
-    /// Signed reasoning that the next request must return to the provider, by index.
+    /// Reasoning that the next request must return to the provider, by index.
     thoughts: BTreeMap<u64, ThoughtBuilder>,
     /// Why the model stopped, if it has.
     pub(crate) stop: Option<StopCause>,
@@ -62,11 +65,69 @@ pub(crate) struct ToolCallBuilder {
     pub(crate) signature: Option<String>,
 }
 
+impl ToolCallBuilder {
+    /// Sets the arguments: JSON as text, or as a value.
+    pub(crate) fn set_arguments(&mut self, arguments: &Json) {
+        self.arguments = arguments_text(arguments).into_owned();
+    }
+
+    /// Whether a piece begins another call, and cannot belong to this one.
+    fn is_followed_by(&self, piece: &CallPiece<'_>) -> bool {
+        let differ = |one: &str, other: &str| !one.is_empty() && !other.is_empty() && one != other;
+        let is_complete = || {
+            let text = self.arguments.trim();
+            text.ends_with(['}', '"']) && serde_json::from_str::<IgnoredAny>(text).is_ok()
+        };
+        differ(&self.id, piece.id)
+            || differ(&self.name, piece.name)
+            || piece.arguments.trim_start().starts_with(['{', '"']) && is_complete()
+    }
+
+    /// Whether a piece is this whole call once more. Some servers send it again at the end.
+    fn is_repeated_by(&self, piece: &CallPiece<'_>) -> bool {
+        self.id == piece.id
+            && !piece.id.is_empty()
+            && self.name == piece.name
+            && self.arguments == piece.arguments
+    }
+}
+
+/// A piece of a streamed tool call. Absent texts are empty.
+#[derive(Debug)]
+pub(crate) struct CallPiece<'a> {
+    pub(crate) index: u64,
+    pub(crate) id: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) arguments: Cow<'a, str>,
+}
+
+/// Returns arguments as JSON text. The APIs specify either that or an object, and gateways mix them up.
+pub(crate) fn arguments_text(arguments: &Json) -> Cow<'_, str> {
+    match arguments {
+        Json::String(text) => Cow::Borrowed(text),
+        Json::Null => Cow::Borrowed(""),
+        other => Cow::Owned(other.to_string()),
+    }
+}
+
 /// Reasoning that is still arriving.
 #[derive(Debug, Default)]
 pub(crate) struct ThoughtBuilder {
     pub(crate) text: String,
     pub(crate) signature: String,
+    /// A list that is the signature, if the provider sends one.
+    pub(crate) details: Vec<Json>,
+    /// Whether the provider wants the reasoning back only if the answer calls tools.
+    pub(crate) only_with_calls: bool,
+}
+
+impl ThoughtBuilder {
+    fn part(self) -> Option<Part> {
+        let signature =
+            if self.details.is_empty() { self.signature } else { Json::Array(self.details).to_string() };
+        let signed = !signature.is_empty();
+        signed.then(|| Part::Reasoning { text: self.text, signature: Some(signature), provider: None })
+    }
 }
 
 /// The usage that the provider reports. Missing and implausible counts are `None`.
@@ -146,24 +207,31 @@ impl ReplyBuilder {
         self.calls.entry(index).or_default()
     }
 
-    /// Returns the tool call that a piece with this index and perhaps an id belongs to.
+    /// Adds a piece of a streamed tool call, and returns the call that it belongs to.
     ///
-    /// Some servers give all calls of an answer the same index. A new id at an index that has one begins another call,
-    /// and later pieces at that index without an id belong to it.
-    pub(crate) fn call_with_id(&mut self, index: u64, id: Option<&str>) -> &mut ToolCallBuilder {
-        let begun = *self.moved.get(&index).unwrap_or(&index);
-        let at = match id.filter(|id| !id.is_empty()) {
-            Some(id) => match self.calls.iter().find(|(_, call)| call.id == id) {
-                Some((known, _)) => *known,
-                None if self.calls.get(&begun).is_some_and(|call| !call.id.is_empty()) => self.next_call(),
-                None => begun,
-            },
-            None => begun,
+    /// The index tells the calls of an answer apart, except that some servers give several calls the same index, or
+    /// none, or the same id. So a new id at an index, another name, or more arguments after complete ones begin
+    /// another call, and later pieces at that index belong to it.
+    pub(crate) fn add_call_piece(&mut self, piece: &CallPiece<'_>) -> &mut ToolCallBuilder {
+        let at = *self.moved.get(&piece.index).unwrap_or(&piece.index);
+        let known = self.calls.iter().rev().find(|(_, call)| !piece.id.is_empty() && call.id == piece.id);
+        let at = known.map_or(at, |(known, _)| *known);
+        let (at, name) = match self.calls.get(&at) {
+            Some(call) if call.is_repeated_by(piece) && at == piece.index => return self.call(at),
+            Some(call) if call.is_followed_by(piece) => (self.next_call(), call.name.clone()),
+            _ => (at, String::new()),
         };
-        if at != begun {
-            self.moved.insert(index, at);
+        self.moved.insert(piece.index, at);
+        let call = self.call(at);
+        // Id and name are sent once. A repetition must not be appended.
+        if call.id.is_empty() {
+            call.id = piece.id.to_owned();
         }
-        self.call(at)
+        if call.name.is_empty() {
+            call.name = if piece.name.is_empty() { name } else { piece.name.to_owned() };
+        }
+        call.arguments.push_str(&piece.arguments);
+        call
     }
 
     /// Returns the tool call with this index, if there is one.
@@ -179,6 +247,12 @@ impl ReplyBuilder {
     /// Returns the reasoning with this index, created if it is new.
     pub(crate) fn thought(&mut self, index: u64) -> &mut ThoughtBuilder {
         self.thoughts.entry(index).or_default()
+    }
+
+    /// Returns new reasoning, after all that there is.
+    pub(crate) fn next_thought(&mut self) -> &mut ThoughtBuilder {
+        let index = self.thoughts.last_key_value().map_or(0, |(last, _)| last.saturating_add(1));
+        self.thought(index)
     }
 
     /// Returns the next delta that was not taken yet.
@@ -201,13 +275,17 @@ impl ReplyBuilder {
             call.partial = Some(self.answer.into_parts().0).filter(|text| !text.is_empty());
             return Err(error);
         }
-        let mut tool_calls: Vec<ToolCall> = Vec::with_capacity(self.calls.len());
-        for (index, call) in self.calls {
-            // Some providers send no id, but the result of a call must refer to one.
-            let id = if call.id.is_empty() { format!("call_{index}") } else { call.id };
-            let arguments = parse_arguments(call.arguments);
-            tool_calls.push(ToolCall { id, name: call.name, arguments, signature: call.signature });
-        }
+        let tool_calls: Vec<ToolCall> = self
+            .calls
+            .into_values()
+            .map(|call| ToolCall {
+                id: call.id,
+                name: call.name,
+                arguments: tool_arguments::parse(call.arguments),
+                signature: call.signature,
+                provider: None,
+            })
+            .collect();
         let finish_reason = match self.stop {
             None | Some(StopCause::Finished(FinishReason::Stop)) if !tool_calls.is_empty() => {
                 FinishReason::ToolCalls
@@ -219,8 +297,8 @@ impl ReplyBuilder {
         let reasoning_parts = self
             .thoughts
             .into_values()
-            .filter(|thought| !thought.signature.is_empty())
-            .map(|thought| Part::Reasoning { text: thought.text, signature: Some(thought.signature) })
+            .filter(|thought| !thought.only_with_calls || !tool_calls.is_empty())
+            .filter_map(ThoughtBuilder::part)
             .collect();
         Ok(Reply {
             text,
@@ -286,17 +364,6 @@ impl ReplyBuilder {
     }
 }
 
-/// Parses the arguments of a call. If they are not a JSON object, returns the raw text.
-fn parse_arguments(text: String) -> Json {
-    if text.trim().is_empty() {
-        return Json::Object(serde_json::Map::new());
-    }
-    match serde_json::from_str(&text) {
-        Ok(object @ Json::Object(_)) => object,
-        _ => Json::String(text),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -334,37 +401,89 @@ mod tests {
     }
 
     #[test]
-    fn calls_that_share_an_index_are_told_by_their_ids() {
-        let mut builder = ReplyBuilder::default();
-        for (index, id, arguments) in [
-            (0, Some("a"), "{\"n\""),
-            (0, None, ":1}"),
-            (0, Some("b"), "{\"n\""),
-            (0, Some("b"), ":2"),
-            (0, None, "}"),
-            (1, Some("c"), "{}"),
-            (1, Some("a"), ""),
+    fn pieces_of_calls_are_told_apart() {
+        for (case, pieces, expected) in [
+            (
+                "ids at one index",
+                &[(0, "a", "t", "{\"n\""), (0, "", "", ":1}"), (0, "b", "t", "{\"n\":2"), (0, "b", "", "}")]
+                    [..],
+                &["a t {\"n\":1}", "b t {\"n\":2}"][..],
+            ),
+            (
+                "an id at another index",
+                &[(0, "a", "t", "{"), (1, "c", "t", "{}"), (1, "a", "", "}")],
+                &["a t {}", "c t {}"],
+            ),
+            (
+                "no ids at one index",
+                &[(0, "", "t", "{\"n\":1}"), (0, "", "t", "{\"n\":2}")],
+                &[" t {\"n\":1}", " t {\"n\":2}"],
+            ),
+            (
+                "no ids, arguments in pieces",
+                &[
+                    (0, "", "t", ""),
+                    (0, "", "", "{\"n\""),
+                    (0, "", "", ":1}"),
+                    (0, "", "t", ""),
+                    (0, "", "", "{\"n\""),
+                    (0, "", "", ":2}"),
+                ],
+                &[" t {\"n\":1}", " t {\"n\":2}"],
+            ),
+            ("no ids, other names", &[(0, "", "now", ""), (0, "", "t", "{}")], &[" now {}", " t {}"]),
+            (
+                "one id, other indexes",
+                &[(0, "a", "t", "{\"n\":1}"), (1, "a", "t", "{\"n\":2}")],
+                &["a t {\"n\":1}", "a t {\"n\":2}"],
+            ),
+            (
+                "one id, other indexes, equal calls",
+                &[(0, "a", "t", "{}"), (1, "a", "t", "{}")],
+                &["a t {}", "a t {}"],
+            ),
+            (
+                "one id, other indexes, arguments in pieces",
+                &[
+                    (0, "a", "t", ""),
+                    (0, "", "", "{\"n\":1}"),
+                    (1, "a", "t", ""),
+                    (1, "", "", "{\"n\":"),
+                    (1, "", "", "2}"),
+                ],
+                &["a t {\"n\":1}", " t {\"n\":2}"],
+            ),
+            (
+                "one id, one index",
+                &[(0, "a", "t", "{\"n\":1}"), (0, "a", "t", "{\"n\":2}")],
+                &["a t {\"n\":1}", "a t {\"n\":2}"],
+            ),
+            (
+                "arguments encoded twice",
+                &[(0, "", "t", "\"{}\""), (0, "", "t", "\"{\\\"n\\\":2}\"")],
+                &[" t {}", " t {\"n\":2}"],
+            ),
+            ("a repeated name", &[(0, "a", "t", "{"), (0, "", "t", "}")], &["a t {}"]),
+            (
+                "a call sent again at the end",
+                &[(0, "a", "t", "{\"n\":1}"), (0, "a", "t", "{\"n\":1}")],
+                &["a t {\"n\":1}"],
+            ),
+            (
+                "objects in pieces",
+                &[(0, "a", "t", "{\"n\":[{}"), (0, "", "", ",{}"), (0, "", "", "]}")],
+                &["a t {\"n\":[{},{}]}"],
+            ),
         ] {
-            let call = builder.call_with_id(index, id);
-            if let Some(id) = id {
-                call.id = id.into();
+            let mut builder = ReplyBuilder::default();
+            for (index, id, name, arguments) in pieces {
+                let arguments = Cow::Borrowed(*arguments);
+                builder.add_call_piece(&CallPiece { index: *index, id, name, arguments });
             }
-            call.arguments.push_str(arguments);
-        }
-        let calls = builder.into_reply(1).unwrap().tool_calls;
-        let found: Vec<_> = calls.iter().map(|call| (call.id.as_str(), call.arguments.to_string())).collect();
-        assert_eq!(found, [("a", r#"{"n":1}"#.into()), ("b", r#"{"n":2}"#.into()), ("c", "{}".to_owned())]);
-    }
-
-    #[test]
-    fn arguments_are_an_object_or_the_raw_text() {
-        for (text, expected) in [
-            ("", json!({})),
-            (r#"{"a":1}"#, json!({"a": 1})),
-            (r#"{"a":"#, json!(r#"{"a":"#)),
-            ("[1]", json!("[1]")),
-        ] {
-            assert_eq!(parse_arguments(text.into()), expected, "{text}");
+            let calls = builder.into_reply(1).unwrap().tool_calls;
+            let found: Vec<String> =
+                calls.iter().map(|call| format!("{} {} {}", call.id, call.name, call.arguments)).collect();
+            assert_eq!(found, expected, "{case}");
         }
     }
 }

@@ -21,9 +21,13 @@ use serde_json::Value as Json;
 pub use self::result::{cut_result, escaped};
 pub(crate) use self::result::{named, text_of};
 use crate::schema::Schema;
+use crate::tool_arguments;
 
 /// The maximum length of a name that all providers accept.
 const LONGEST_NAME: usize = 64;
+
+/// The maximum length in bytes of malformed arguments that an error repeats. The model sees its text there only.
+const MOST_SHOWN: usize = 2_000;
 
 /// Where a tool comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -177,8 +181,9 @@ impl Tool {
             Json::Null => Json::Object(serde_json::Map::new()),
             Json::Array(items) if items.is_empty() => Json::Object(serde_json::Map::new()),
             Json::String(text) => {
-                let (name, text) = (&self.0.name, named(&text, 200));
-                let message = format!("tool `{name}`: the arguments are no JSON object: {text}");
+                let (name, fault, text) =
+                    (&self.0.name, tool_arguments::fault(&text), named(&text, MOST_SHOWN));
+                let message = format!("tool `{name}`: the arguments are no JSON object ({fault}): {text}");
                 return Err(Error::new(ErrorKind::Schema, message));
             }
             arguments => arguments,

@@ -88,5 +88,5 @@ fn read_call(text: &str, number: usize) -> ToolCall {
         Json::Null if !name.is_empty() => Json::Object(serde_json::Map::new()),
         _ => Json::String(text.to_owned()),
     };
-    ToolCall { id: format!("call_{number}"), name, arguments, signature: None }
+    ToolCall { id: format!("call_{number}"), name, arguments, signature: None, provider: None }
 }

@@ -1,7 +1,5 @@
 //! The agent loop: ask the model, call its tools, repeat.
 
-use std::collections::HashSet;
-
 use llmspell_core::agent::{AgentEvent, AgentStep};
 use llmspell_core::chat::{Message, Reply};
 use llmspell_core::{Context, Error, ErrorKind, Event, Result};
@@ -70,10 +68,9 @@ impl AgentRun<'_> {
             let mut reply = self.ask(past).await?;
             in_text::read_calls(spec, &mut reply);
             self.observe(AgentStep::Usage { usage: reply.usage.clone() }).await?;
-            let repeats = name_apart(&mut reply);
             self.messages.push(reply.to_message());
             if !reply.tool_calls.is_empty() {
-                let results = self.call_tools(&reply.tool_calls, &repeats).await?;
+                let results = self.call_tools(&reply.tool_calls).await?;
                 self.messages.push(results);
                 self.keep(past)?;
                 continue;
@@ -148,22 +145,4 @@ impl AgentRun<'_> {
             ObserverDecision::Stop => Err(StopReason::Stopped),
         }
     }
-}
-
-/// Makes the ids of an answer's calls unique, since a result refers to its call by id. Returns the new ids of the calls
-/// that repeated an id.
-fn name_apart(reply: &mut Reply) -> HashSet<String> {
-    let (mut seen, mut repeats) = (HashSet::new(), HashSet::new());
-    for call in &mut reply.tool_calls {
-        let given = call.id.clone();
-        let mut number = 1;
-        while !seen.insert(call.id.clone()) {
-            number += 1;
-            call.id = format!("{given}_{number}");
-        }
-        if number > 1 {
-            repeats.insert(call.id.clone());
-        }
-    }
-    repeats
 }

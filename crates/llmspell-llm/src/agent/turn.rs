@@ -87,12 +87,8 @@ impl AgentRun<'_> {
 
     /// Runs the tool calls of an answer and returns one message with all the results, in the order of the calls.
     ///
-    /// Calls whose id is in `repeats` are not run. Calls run concurrently, at most [`AT_ONCE`] at a time.
-    pub(super) async fn call_tools(
-        &mut self,
-        calls: &[ToolCall],
-        repeats: &HashSet<String>,
-    ) -> Result<Message, StopReason> {
+    /// Calls run concurrently, at most [`AT_ONCE`] at a time.
+    pub(super) async fn call_tools(&mut self, calls: &[ToolCall]) -> Result<Message, StopReason> {
         for call in calls {
             self.observe(AgentStep::ToolCall {
                 id: call.id.clone(),
@@ -109,8 +105,6 @@ impl AgentRun<'_> {
             let cx = self.cx.spawn();
             told.push(if at >= MOST_CALLS {
                 Some(ToolResult::error(format!("not run: an answer may call at most {MOST_CALLS} tools")))
-            } else if repeats.contains(&call.id) {
-                Some(ToolResult::error("not run: another call of this answer has the same id"))
             } else {
                 match self.prepare(cx, at, call).await? {
                     Ok(call) => {

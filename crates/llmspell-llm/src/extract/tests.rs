@@ -99,7 +99,13 @@ fn the_largest_value_says_what_is_wrong() {
 #[test]
 fn r18_an_answer_that_is_not_finished_is_not_read() {
     let whole = r#"{"name": "Ada"}"#;
-    let call = ToolCall { id: "1".into(), name: "add".into(), arguments: json!({}), signature: None };
+    let call = ToolCall {
+        id: "1".into(),
+        name: "add".into(),
+        arguments: json!({}),
+        signature: None,
+        provider: None,
+    };
     for (reason, text, calls, got) in [
         (FinishReason::Length, whole, vec![], "an answer that was cut off at its most tokens"),
         (FinishReason::ContentFilter, whole, vec![], "nothing: the provider held the answer back"),

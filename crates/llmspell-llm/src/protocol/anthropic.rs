@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 
 use llmspell_core::Result;
-use llmspell_core::chat::{ChatRequest, Effort, Message, ModelInfo, Part, Role};
+use llmspell_core::chat::{ChatRequest, Effort, ModelInfo, Part, Role};
 use serde_json::{Value as Json, json};
 
+use super::history::{CallIds, History};
 use super::openai::{effort, stop_cause};
-use super::{
-    ObjectBuilder, Protocol, arguments_object, misplaced, named_models, output, parameters, parts, text,
-};
+use super::{ObjectBuilder, Protocol, misplaced, named_models, output, parameters, text};
 use crate::catalogue;
 use crate::config::ProviderConfig;
 use crate::model_rules::claude_version;
@@ -59,13 +58,19 @@ impl Protocol for Anthropic {
         let mut system: Vec<Cow<'_, str>> =
             request.system.as_deref().map(Cow::Borrowed).into_iter().collect();
         let mut messages: Vec<Json> = Vec::new();
+        let mut history = History::new(&config.name, CallIds::Word);
         for message in &request.messages {
-            match message.role {
-                Role::System => system.push(message.joined_text()),
-                Role::User | Role::Tool => push(&mut messages, "user", write(message, "user")?),
-                Role::Assistant => push(&mut messages, "assistant", write(message, "assistant")?),
-            }
+            let role = match message.role {
+                Role::System => {
+                    system.push(message.joined_text());
+                    continue;
+                }
+                Role::User | Role::Tool => "user",
+                Role::Assistant => "assistant",
+            };
+            push(&mut messages, role, write(history.parts(message), role)?);
         }
+        system.retain(|text| !is_blank(text));
         let tools: Vec<Json> = request
             .tools
             .iter()
@@ -92,7 +97,7 @@ impl Protocol for Anthropic {
             .set_some("thinking", thinking)
             .set_some("output_config", (!output_config.is_empty()).then(|| output_config.json()))
             .set_list("tools", tools);
-        Ok(if stream { body.set("stream", true) } else { body }.json())
+        Ok(body.set("stream", stream).json())
     }
 
     fn ends_with_finish(&self) -> bool {
@@ -141,9 +146,17 @@ impl Protocol for Anthropic {
     }
 }
 
+/// Whether a text has no visible letter. The API rejects such texts, and messages without content.
+fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
+}
+
 /// Appends to the last message if it has the same role. The API requires the results of one turn's tools in one
 /// message.
 fn push(messages: &mut Vec<Json>, role: &str, blocks: Vec<Json>) {
+    if blocks.is_empty() {
+        return;
+    }
     match messages.last_mut() {
         Some(last) if last["role"] == role => {
             if let Some(content) = last["content"].as_array_mut() {
@@ -154,25 +167,26 @@ fn push(messages: &mut Vec<Json>, role: &str, blocks: Vec<Json>) {
     }
 }
 
-fn write(message: &Message, role: &str) -> Result<Vec<Json>> {
+fn write(parts: Vec<Part>, role: &str) -> Result<Vec<Json>> {
     let mut blocks = Vec::new();
-    for part in parts(&message.content) {
+    for part in parts {
         blocks.push(match part {
-            // The API rejects an empty text.
-            Part::Text { text } if text.is_empty() => continue,
+            Part::Text { text } if is_blank(&text) => continue,
             Part::Text { text } => json!({"type": "text", "text": text}),
             Part::Image { mime, data } if role == "user" => {
                 json!({"type": "image", "source": {"type": "base64", "media_type": mime, "data": data}})
             }
             Part::ToolCall(call) if role == "assistant" => {
-                json!({"type": "tool_use", "id": call.id, "name": call.name, "input": arguments_object(&call.arguments)})
+                json!({"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments})
             }
             Part::ToolResult { id, content, is_error } if role == "user" => {
-                json!({"type": "tool_result", "tool_use_id": id, "content": content, "is_error": is_error})
+                let result = ObjectBuilder::default().set("type", "tool_result").set("tool_use_id", id);
+                let content = Some(content).filter(|content| !is_blank(content));
+                result.set_some("content", content).set("is_error", is_error).json()
             }
             // The API rejects unsigned reasoning.
             Part::Reasoning { signature: None, .. } => continue,
-            Part::Reasoning { text, signature: Some(signature) } if role == "assistant" => {
+            Part::Reasoning { text, signature: Some(signature), .. } if role == "assistant" => {
                 match signature.strip_prefix(SEALED) {
                     Some(data) => json!({"type": "redacted_thinking", "data": data}),
                     None => json!({"type": "thinking", "thinking": text, "signature": signature}),
@@ -235,8 +249,8 @@ fn read_block(index: u64, block: &Json, builder: &mut ReplyBuilder) {
             call.id = text(&block["id"]).unwrap_or_default();
             call.name = text(&block["name"]).unwrap_or_default();
             // In a stream the block starts with an empty object, and the arguments follow as text.
-            if block["input"].as_object().is_some_and(|input| !input.is_empty()) {
-                call.arguments = block["input"].to_string();
+            if !block["input"].as_object().is_some_and(serde_json::Map::is_empty) {
+                call.set_arguments(&block["input"]);
             }
         }
         _ => {}

@@ -8,10 +8,8 @@ use llmspell_core::chat::{ChatRequest, Effort, FinishReason, ModelInfo, Part, Ro
 use llmspell_core::embed::EmbedRequest;
 use serde_json::{Value as Json, json};
 
-use super::{
-    ObjectBuilder, Protocol, arguments_object, misplaced, named_models, output, parameters, parts, text,
-    vector,
-};
+use super::history::{CallIds, History};
+use super::{ObjectBuilder, Protocol, misplaced, named_models, output, parameters, text, vector};
 use crate::config::ProviderConfig;
 use crate::provider::StructuredOutput;
 use crate::reply_builder::{ReplyBuilder, StopCause, count};
@@ -46,12 +44,13 @@ impl Protocol for Gemini {
         if request.tools.is_empty() { StructuredOutput::IfKnown } else { StructuredOutput::InWords }
     }
 
-    fn body(&self, _: &ProviderConfig, request: &ChatRequest, _: bool) -> Result<Json> {
+    fn body(&self, config: &ProviderConfig, request: &ChatRequest, _: bool) -> Result<Json> {
         let mut system: Vec<Cow<'_, str>> =
             request.system.as_deref().map(Cow::Borrowed).into_iter().collect();
         let mut contents = Vec::new();
         // In this API a result names the function of its call, not the id.
         let mut names: HashMap<String, String> = HashMap::new();
+        let mut history = History::new(&config.name, CallIds::Any(usize::MAX));
         for message in &request.messages {
             let role = match message.role {
                 Role::System => {
@@ -61,27 +60,10 @@ impl Protocol for Gemini {
                 Role::User | Role::Tool => "user",
                 Role::Assistant => "model",
             };
-            let mut said = Vec::new();
-            for part in parts(&message.content) {
-                said.push(match part {
-                    Part::Text { text } => json!({"text": text}),
-                    Part::Image { mime, data } => json!({"inlineData": {"mimeType": mime, "data": data}}),
-                    Part::ToolCall(call) if role == "model" => {
-                        let function = json!({"name": call.name, "args": arguments_object(&call.arguments)});
-                        names.insert(call.id, call.name);
-                        let written = ObjectBuilder::default().set("functionCall", function);
-                        written.set_some("thoughtSignature", call.signature).json()
-                    }
-                    Part::ToolResult { id, content, is_error } if role == "user" => {
-                        let outcome = if is_error { "error" } else { "result" };
-                        let name = names.get(&id).cloned().unwrap_or(id);
-                        json!({"functionResponse": {"name": name, "response": {outcome: content}}})
-                    }
-                    Part::Reasoning { .. } => continue,
-                    other => return Err(misplaced(&other, role)),
-                });
+            let said = write(history.parts(message), role, &mut names)?;
+            if !said.is_empty() {
+                contents.push(json!({"role": role, "parts": said}));
             }
-            contents.push(json!({"role": role, "parts": said}));
         }
         let tools: Vec<Json> = request
             .tools
@@ -192,6 +174,42 @@ impl Protocol for Gemini {
     }
 }
 
+fn write(parts: Vec<Part>, role: &str, names: &mut HashMap<String, String>) -> Result<Vec<Json>> {
+    let mut said = Vec::new();
+    // The signature of the next text.
+    let mut signature: Option<String> = None;
+    for part in parts {
+        let written = ObjectBuilder::default();
+        said.push(match part {
+            Part::Text { text } => {
+                written.set("text", text).set_some("thoughtSignature", signature.take()).json()
+            }
+            Part::Image { mime, data } => json!({"inlineData": {"mimeType": mime, "data": data}}),
+            Part::ToolCall(call) if role == "model" => {
+                let function = json!({"name": call.name, "args": call.arguments});
+                names.insert(call.id, call.name);
+                written.set("functionCall", function).set_some("thoughtSignature", call.signature).json()
+            }
+            Part::ToolResult { id, content, is_error } if role == "user" => {
+                let outcome = if is_error { "error" } else { "result" };
+                let name = names.get(&id).cloned().unwrap_or(id);
+                json!({"functionResponse": {"name": name, "response": {outcome: content}}})
+            }
+            Part::Reasoning { text, signature: Some(signed), .. } if !text.is_empty() => {
+                json!({"text": text, "thought": true, "thoughtSignature": signed})
+            }
+            Part::Reasoning { signature: signed, .. } => {
+                let Some(earlier) = std::mem::replace(&mut signature, signed) else { continue };
+                json!({"text": "", "thoughtSignature": earlier})
+            }
+            other => return Err(misplaced(&other, role)),
+        });
+    }
+    // The answer had no text.
+    said.extend(signature.map(|signature| json!({"text": "", "thoughtSignature": signature})));
+    Ok(said)
+}
+
 fn thinking(how: Effort) -> Json {
     let budget = match how {
         Effort::None => 0,
@@ -209,14 +227,22 @@ fn read_part(part: &Json, builder: &mut ReplyBuilder) {
         let call = builder.call(index);
         call.id = text(&function["id"]).unwrap_or_default();
         call.name = text(&function["name"]).unwrap_or_default();
-        call.arguments =
-            if function["args"].is_object() { function["args"].to_string() } else { String::new() };
+        call.set_arguments(&function["args"]);
         call.signature = text(&part["thoughtSignature"]);
     } else if let Some(said) = part["text"].as_str() {
-        if part["thought"] == true {
+        let is_thought = part["thought"] == true;
+        if is_thought {
             builder.add_reasoning(said);
         } else {
             builder.add_text(said);
+        }
+        // The signature of a text is kept without the text, which the answer has.
+        if let Some(signature) = text(&part["thoughtSignature"]) {
+            let kept = builder.next_thought();
+            kept.signature = signature;
+            if is_thought {
+                said.clone_into(&mut kept.text);
+            }
         }
     }
 }

@@ -8,11 +8,9 @@ use llmspell_core::chat::{ChatRequest, Effort, Message, ModelInfo, Part, Role};
 use llmspell_core::embed::EmbedRequest;
 use serde_json::{Value as Json, json};
 
+use super::history::{CallIds, History};
 use super::openai::{bearer, stop_cause};
-use super::{
-    ObjectBuilder, Protocol, arguments_object, misplaced, named_models, output, parameters, parts, text,
-    vector,
-};
+use super::{ObjectBuilder, Protocol, misplaced, named_models, output, parameters, text, vector};
 use crate::config::ProviderConfig;
 use crate::event_decoder::StreamFormat;
 use crate::provider::StructuredOutput;
@@ -43,12 +41,13 @@ impl Protocol for OllamaChat {
     }
 
     /// The context length, `options.num_ctx`, is added by `ollama.rs`, which knows the model.
-    fn body(&self, _: &ProviderConfig, request: &ChatRequest, stream: bool) -> Result<Json> {
+    fn body(&self, config: &ProviderConfig, request: &ChatRequest, stream: bool) -> Result<Json> {
         let mut messages = Vec::new();
         messages.extend(request.system.as_ref().map(|text| json!({"role": "system", "content": text})));
         let mut names: HashMap<String, String> = HashMap::new();
+        let mut history = History::new(&config.name, CallIds::Any(usize::MAX));
         for message in &request.messages {
-            write(message, &mut names, &mut messages)?;
+            write(message, history.parts(message), &mut names, &mut messages)?;
         }
         let tools: Vec<Json> = request
             .tools
@@ -104,7 +103,7 @@ impl Protocol for OllamaChat {
             let call = builder.call(index);
             call.id = text(&written["id"]).unwrap_or_default();
             call.name = text(&written["function"]["name"]).unwrap_or_default();
-            call.arguments = written["function"]["arguments"].to_string();
+            call.set_arguments(&written["function"]["arguments"]);
         }
         // Some versions end with a `done_reason` alone.
         let reason = json["done_reason"].as_str().filter(|reason| !reason.is_empty());
@@ -138,21 +137,24 @@ impl Protocol for OllamaChat {
     }
 }
 
-fn write(message: &Message, names: &mut HashMap<String, String>, messages: &mut Vec<Json>) -> Result<()> {
+fn write(
+    message: &Message,
+    parts: Vec<Part>,
+    names: &mut HashMap<String, String>,
+    messages: &mut Vec<Json>,
+) -> Result<()> {
     let role = match message.role {
         Role::System => "system",
         Role::User | Role::Tool => "user",
         Role::Assistant => "assistant",
     };
     let (mut images, mut calls, mut results) = (Vec::new(), Vec::new(), Vec::new());
-    for part in parts(&message.content) {
+    for part in parts {
         match part {
             Part::Text { .. } | Part::Reasoning { .. } => {}
             Part::Image { data, .. } if role == "user" => images.push(data),
             Part::ToolCall(call) if role == "assistant" => {
-                calls.push(
-                    json!({"function": {"name": call.name, "arguments": arguments_object(&call.arguments)}}),
-                );
+                calls.push(json!({"function": {"name": call.name, "arguments": call.arguments}}));
                 names.insert(call.id, call.name);
             }
             Part::ToolResult { id, content, .. } if role == "user" => {

@@ -3,17 +3,17 @@
 use std::borrow::Cow;
 
 use llmspell_core::Result;
-use llmspell_core::chat::{ChatRequest, Effort, FinishReason, Message, ModelInfo, OutputSpec, Part, Role};
+use llmspell_core::chat::{
+    ChatRequest, Effort, FinishReason, Message, ModelInfo, OutputSpec, Part, Role, ToolCall,
+};
 use llmspell_core::embed::EmbedRequest;
 use serde_json::{Value as Json, json};
 
-use super::{
-    ObjectBuilder, Protocol, arguments_text, empty, misplaced, named_models, output, parameters, parts, text,
-    vector,
-};
+use super::history::{CallIds, History};
+use super::{ObjectBuilder, Protocol, empty, misplaced, named_models, output, parameters, text, vector};
 use crate::config::ProviderConfig;
 use crate::provider::StructuredOutput;
-use crate::reply_builder::{ReplyBuilder, StopCause, count};
+use crate::reply_builder::{CallPiece, ReplyBuilder, StopCause, ToolCallBuilder, arguments_text, count};
 
 pub(super) struct OpenAiChat;
 
@@ -41,8 +41,9 @@ impl Protocol for OpenAiChat {
     fn body(&self, config: &ProviderConfig, request: &ChatRequest, stream: bool) -> Result<Json> {
         let mut messages = Vec::with_capacity(request.messages.len() + 1);
         messages.extend(request.system.as_ref().map(|text| json!({"role": "system", "content": text})));
+        let mut history = History::new(&config.name, call_ids(config, request));
         for message in &request.messages {
-            write_message(message, &mut messages)?;
+            write_message(message, &mut history, &mut messages)?;
         }
         let tools: Vec<Json> = request
             .tools
@@ -66,12 +67,10 @@ impl Protocol for OpenAiChat {
             .set_some("reasoning_effort", request.reasoning.map(effort))
             .set_list("tools", tools)
             .set_some("response_format", request.output.as_ref().map(response_format));
-        let body = if stream {
-            body.set("stream", true).set("stream_options", json!({"include_usage": true}))
-        } else {
-            body
-        };
-        Ok(body.json())
+        // Some servers stream unless they are told not to.
+        let body = body.set("stream", stream);
+        let options = stream.then(|| json!({"include_usage": true}));
+        Ok(body.set_some("stream_options", options).json())
     }
 
     fn ends_with_finish(&self) -> bool {
@@ -84,7 +83,16 @@ impl Protocol for OpenAiChat {
         if choice.is_null() {
             return Err(empty("no choices"));
         }
-        read_content(&choice["message"], builder);
+        let message = &choice["message"];
+        read_content(message, builder);
+        for written in message["tool_calls"].as_array().into_iter().flatten() {
+            let index = builder.next_call();
+            let call = builder.call(index);
+            call.id = text(&written["id"]).unwrap_or_default();
+            call.name = text(&written["function"]["name"]).unwrap_or_default();
+            call.set_arguments(&written["function"]["arguments"]);
+            keep_extra(written, call);
+        }
         read_finish(choice, builder);
         Ok(())
     }
@@ -97,7 +105,17 @@ impl Protocol for OpenAiChat {
         }
         read_frame(json, builder);
         if !choice.is_null() {
-            read_content(&choice["delta"], builder);
+            let delta = &choice["delta"];
+            read_content(delta, builder);
+            for (at, written) in delta["tool_calls"].as_array().into_iter().flatten().enumerate() {
+                let call = builder.add_call_piece(&CallPiece {
+                    index: written["index"].as_u64().unwrap_or(at as u64),
+                    id: written["id"].as_str().unwrap_or_default(),
+                    name: written["function"]["name"].as_str().unwrap_or_default(),
+                    arguments: arguments_text(&written["function"]["arguments"]),
+                });
+                keep_extra(written, call);
+            }
             read_finish(choice, builder);
         }
     }
@@ -152,38 +170,128 @@ pub(super) fn effort(effort: Effort) -> &'static str {
     }
 }
 
-fn write_message(message: &Message, messages: &mut Vec<Json>) -> Result<()> {
+/// Returns which ids of tool calls the server accepts. Mistral's models and its API demand a form of their own; OpenAI
+/// limits the length.
+fn call_ids(config: &ProviderConfig, request: &ChatRequest) -> CallIds {
+    // Such as Mistral, Codestral and Mixtral, which other servers serve too.
+    const FAMILIES: [&str; 2] = ["stral", "xtral"];
+    let model = request.model.as_deref().unwrap_or_default();
+    let host = config.base_url.host_str().unwrap_or_default();
+    let is_mistral = config.name == "mistral" || host == "mistral.ai" || host.ends_with(".mistral.ai");
+    if is_mistral || FAMILIES.iter().any(|family| model.contains(family)) {
+        CallIds::Nine
+    } else {
+        CallIds::Any(40)
+    }
+}
+
+fn write_message(message: &Message, history: &mut History<'_>, messages: &mut Vec<Json>) -> Result<()> {
+    let parts = history.parts(message);
     match message.role {
         Role::System => messages.push(json!({"role": "system", "content": message.joined_text()})),
-        Role::User | Role::Tool => write_user(message, messages)?,
+        Role::User | Role::Tool => write_user(message, parts, messages)?,
         Role::Assistant => {
+            let mut written =
+                ObjectBuilder::default().set("role", "assistant").set("content", message.joined_text());
             let mut calls = Vec::new();
-            for part in parts(&message.content) {
+            for part in parts {
                 match part {
-                    // This API returns reasoning but does not accept it.
-                    Part::Text { .. } | Part::Reasoning { .. } => {}
-                    Part::ToolCall(call) => calls.push(json!({
-                        "type": "function",
-                        "id": call.id,
-                        "function": {"name": call.name, "arguments": arguments_text(&call.arguments)},
-                    })),
+                    Part::Text { .. } => {}
+                    Part::Reasoning { text, signature, .. } => {
+                        written = write_reasoning(written, text, &signature.unwrap_or_default());
+                    }
+                    Part::ToolCall(call) => calls.push(write_call(call)),
                     other => return Err(misplaced(&other, "assistant")),
                 }
             }
-            let written = ObjectBuilder::default()
-                .set("role", "assistant")
-                .set("content", message.joined_text())
-                .set_list("tool_calls", calls);
-            messages.push(written.json());
+            // Some servers reject an empty message.
+            if !calls.is_empty() || !message.joined_text().is_empty() {
+                messages.push(written.set_list("tool_calls", calls).json());
+            }
         }
     }
     Ok(())
 }
 
+/// The fields in which servers send reasoning as text.
+const REASONING_FIELDS: [&str; 2] = ["reasoning_content", "reasoning"];
+
+/// Writes reasoning in the field in which the server sent it. The signature is the name of the field, or the list of
+/// OpenRouter's `reasoning_details`. Of reasoning from elsewhere nothing is known, so it is not sent.
+fn write_reasoning(message: ObjectBuilder, text: String, signature: &str) -> ObjectBuilder {
+    if let Some(field) = REASONING_FIELDS.into_iter().find(|field| *field == signature) {
+        return message.set(field, text);
+    }
+    let details: Option<Json> = serde_json::from_str(signature).ok().filter(Json::is_array);
+    message.set_some("reasoning_details", details)
+}
+
+/// Reads reasoning, and keeps it for the next request as far as the server wants it back: text within a loop of tool
+/// calls, as DeepSeek and Moonshot demand, and OpenRouter's details always.
+fn read_reasoning(message: &Json, builder: &mut ReplyBuilder) {
+    let text = |field: &'static str| Some((field, message[field].as_str().filter(|text| !text.is_empty())?));
+    let text = REASONING_FIELDS.into_iter().find_map(text);
+    if let Some((_, text)) = text {
+        builder.add_reasoning(text);
+    }
+    match (message["reasoning_details"].as_array().filter(|details| !details.is_empty()), text) {
+        (Some(details), _) => {
+            let kept = &mut builder.thought(0).details;
+            details.iter().for_each(|detail| add_detail(kept, detail));
+        }
+        (None, Some((field, text))) => {
+            let kept = builder.thought(1);
+            field.clone_into(&mut kept.signature);
+            kept.text.push_str(text);
+            kept.only_with_calls = true;
+        }
+        (None, None) => {}
+    }
+}
+
+/// Adds a detail, or the next piece of the last one: a stream sends the text of a detail in pieces.
+fn add_detail(details: &mut Vec<Json>, more: &Json) {
+    const TEXTS: [&str; 2] = ["text", "summary"];
+    let same = |last: &Json| {
+        ["type", "index"].iter().all(|field| last[*field] == more[*field])
+            && TEXTS.iter().any(|field| more[*field].is_string())
+    };
+    let Some(last) = details.last_mut().filter(|last| same(last)) else {
+        details.push(more.clone());
+        return;
+    };
+    for (field, value) in more.as_object().into_iter().flatten() {
+        match (last[field].as_str(), value.as_str()) {
+            (Some(text), Some(more)) if TEXTS.contains(&field.as_str()) => {
+                last[field] = format!("{text}{more}").into();
+            }
+            _ if value.is_null() => {}
+            _ => last[field] = value.clone(),
+        }
+    }
+}
+
+fn write_call(call: ToolCall) -> Json {
+    let extra: Option<Json> = call.signature.and_then(|extra| serde_json::from_str(&extra).ok());
+    ObjectBuilder::default()
+        .set("type", "function")
+        .set("id", call.id)
+        .set("function", json!({"name": call.name, "arguments": call.arguments.to_string()}))
+        .set_some("extra_content", extra)
+        .json()
+}
+
+/// Keeps a field of a call that Gemini's compatible endpoint wants back: the signature of the reasoning behind it.
+fn keep_extra(written: &Json, call: &mut ToolCallBuilder) {
+    if written["extra_content"].is_object() {
+        call.signature = Some(written["extra_content"].to_string());
+    }
+}
+
 /// Writes a user's message. Tool results become separate messages, as the API requires.
-fn write_user(message: &Message, messages: &mut Vec<Json>) -> Result<()> {
+fn write_user(message: &Message, parts: Vec<Part>, messages: &mut Vec<Json>) -> Result<()> {
     let mut said = Vec::new();
-    for part in parts(&message.content) {
+    for part in parts {
         match part {
             Part::Text { text } => said.push(json!({"type": "text", "text": text})),
             Part::Image { mime, data } => {
@@ -226,12 +334,7 @@ fn read_frame(json: &Json, builder: &mut ReplyBuilder) {
 
 /// Reads a complete message or a delta, which have the same fields.
 fn read_content(message: &Json, builder: &mut ReplyBuilder) {
-    for field in ["reasoning_content", "reasoning"] {
-        if let Some(thought) = message[field].as_str() {
-            builder.add_reasoning(thought);
-            break;
-        }
-    }
+    read_reasoning(message, builder);
     match &message["content"] {
         Json::String(text) => builder.add_text(text),
         // Mistral's format for reasoning and text.
@@ -248,21 +351,6 @@ fn read_content(message: &Json, builder: &mut ReplyBuilder) {
     if let Some(refusal) = message["refusal"].as_str() {
         builder.add_text(refusal);
         builder.finished(FinishReason::Refusal);
-    }
-    for (at, call) in message["tool_calls"].as_array().into_iter().flatten().enumerate() {
-        let begun = builder.call_with_id(call["index"].as_u64().unwrap_or(at as u64), call["id"].as_str());
-        // Id and name are sent once. A repetition must not be appended.
-        if begun.id.is_empty() {
-            begun.id = text(&call["id"]).unwrap_or_default();
-        }
-        if begun.name.is_empty() {
-            begun.name = text(&call["function"]["name"]).unwrap_or_default();
-        }
-        match &call["function"]["arguments"] {
-            Json::String(more) => begun.arguments.push_str(more),
-            Json::Object(whole) => begun.arguments = Json::Object(whole.clone()).to_string(),
-            _ => {}
-        }
     }
 }
 

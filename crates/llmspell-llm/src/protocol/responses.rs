@@ -7,8 +7,9 @@ use llmspell_core::embed::EmbedRequest;
 use llmspell_core::{Error, ErrorKind, Result};
 use serde_json::{Value as Json, json};
 
+use super::history::{CallIds, History};
 use super::openai::{OpenAiChat, bearer, effort};
-use super::{ObjectBuilder, Protocol, arguments_text, misplaced, output, parameters, parts, text};
+use super::{ObjectBuilder, Protocol, misplaced, output, parameters, text};
 use crate::config::ProviderConfig;
 use crate::model_rules;
 use crate::provider::StructuredOutput;
@@ -43,8 +44,9 @@ impl Protocol for OpenAiResponses {
                 .hint("leave `stop` out, or ask a model that is not asked through this API"));
         }
         let mut input = Vec::new();
+        let mut history = History::new(&config.name, CallIds::Any(64));
         for message in &request.messages {
-            write_message(message, &mut input)?;
+            write_message(message, &mut history, &mut input)?;
         }
         let tools: Vec<Json> = request
             .tools
@@ -74,7 +76,7 @@ impl Protocol for OpenAiResponses {
             .set_some("reasoning", request.reasoning.map(|how| json!({"effort": effort(how)})))
             .set_list("tools", tools)
             .set_some("text", request.output.as_ref().map(text_format));
-        Ok(if stream { body.set("stream", true) } else { body }.json())
+        Ok(body.set("stream", stream).json())
     }
 
     fn ends_with_finish(&self) -> bool {
@@ -149,14 +151,14 @@ fn text_format(output: &OutputSpec) -> Json {
 const SEALED: &str = "reasoning.encrypted_content";
 
 /// Writes a message as a sequence of items.
-fn write_message(message: &Message, input: &mut Vec<Json>) -> Result<()> {
+fn write_message(message: &Message, history: &mut History<'_>, input: &mut Vec<Json>) -> Result<()> {
     let role = match message.role {
         Role::System => "system",
         Role::User | Role::Tool => "user",
         Role::Assistant => "assistant",
     };
     let mut said = Vec::new();
-    for part in parts(&message.content) {
+    for part in history.parts(message) {
         let item = match part {
             Part::Text { text } => {
                 let kind = if role == "assistant" { "output_text" } else { "input_text" };
@@ -171,7 +173,7 @@ fn write_message(message: &Message, input: &mut Vec<Json>) -> Result<()> {
                 "type": "function_call",
                 "call_id": call.id,
                 "name": call.name,
-                "arguments": arguments_text(&call.arguments),
+                "arguments": call.arguments.to_string(),
             }),
             Part::ToolResult { id, content, .. } if role == "user" => {
                 json!({"type": "function_call_output", "call_id": id, "output": content})
@@ -230,7 +232,7 @@ fn read_item(index: u64, item: &Json, builder: &mut ReplyBuilder) {
             let call = builder.call(index);
             call.id = text(&item["call_id"]).unwrap_or_default();
             call.name = text(&item["name"]).unwrap_or_default();
-            call.arguments = text(&item["arguments"]).unwrap_or_default();
+            call.set_arguments(&item["arguments"]);
         }
         _ => {}
     }

@@ -219,6 +219,7 @@ async fn what_one_provider_signed_is_not_shown_to_another() {
         reasoning_parts: vec![Part::Reasoning {
             text: "secret thought".into(),
             signature: Some("sig-1".into()),
+            provider: Some("p".into()),
         }],
         ..Reply::default()
     };

@@ -14,3 +14,4 @@ mod rate_limits;
 mod reasoning;
 mod soak;
 mod support;
+mod turns;

@@ -13,7 +13,13 @@ use crate::support::{self, Answer, PROTOCOLS, Sample, ask, client, sample, strea
 
 /// A conversation that uses everything a request can hold.
 fn everything() -> ChatRequest {
-    let call = ToolCall { id: "c1".into(), name: "add".into(), arguments: json!({"a": 1}), signature: None };
+    let call = ToolCall {
+        id: "c1".into(),
+        name: "add".into(),
+        arguments: json!({"a": 1}),
+        signature: None,
+        provider: None,
+    };
     ChatRequest {
         messages: vec![
             Message::user("hi"),
@@ -55,7 +61,8 @@ fn body_of(request: &str) -> Json {
 
 #[tokio::test]
 async fn a_request_is_written_as_each_api_has_it() {
-    let tool = json!({"name": "add", "description": "adds", "parameters": {"type": "object"}});
+    let tool =
+        json!({"name": "add", "description": "adds", "parameters": {"type": "object", "properties": {}}});
     let expected = |protocol| match protocol {
         ProtocolKind::OpenAiChat => (
             "POST /v1/chat/completions HTTP/1.1",
@@ -73,6 +80,7 @@ async fn a_request_is_written_as_each_api_has_it() {
                 ],
                 "temperature": 0.5,
                 "max_tokens": 64,
+                "stream": false,
                 "tools": [{"type": "function", "function": tool}],
             }),
         ),
@@ -93,7 +101,8 @@ async fn a_request_is_written_as_each_api_has_it() {
                 "store": false,
                 "temperature": 0.5,
                 "max_output_tokens": 64,
-                "tools": [{"type": "function", "name": "add", "description": "adds", "parameters": {"type": "object"}, "strict": false}],
+                "stream": false,
+                "tools": [{"type": "function", "name": "add", "description": "adds", "parameters": {"type": "object", "properties": {}}, "strict": false}],
             }),
         ),
         ProtocolKind::Anthropic => (
@@ -113,7 +122,8 @@ async fn a_request_is_written_as_each_api_has_it() {
                         {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}]},
                 ],
                 "temperature": 0.5,
-                "tools": [{"name": "add", "description": "adds", "input_schema": {"type": "object"}}],
+                "stream": false,
+                "tools": [{"name": "add", "description": "adds", "input_schema": {"type": "object", "properties": {}}}],
             }),
         ),
         ProtocolKind::Gemini => (
@@ -128,7 +138,7 @@ async fn a_request_is_written_as_each_api_has_it() {
                 ],
                 "generationConfig": {"temperature": 0.5, "maxOutputTokens": 64},
                 "tools": [{"functionDeclarations": [
-                    {"name": "add", "description": "adds", "parametersJsonSchema": {"type": "object"}}]}],
+                    {"name": "add", "description": "adds", "parametersJsonSchema": {"type": "object", "properties": {}}}]}],
             }),
         ),
         ProtocolKind::Ollama => (
