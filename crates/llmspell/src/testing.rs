@@ -1,7 +1,7 @@
 //! Tests of spells: scripts that run a spell and check its result, without live effects.
 //!
 //! A test file is a script in a spell's folder `tests`, or one named `*.test.<extension>`. It has the bridges of
-//! spells, but its journal refuses live effects, and it has one more bridge: [`test`].
+//! spells, but its journal refuses live effects, and it has one more bridge: [`mod@test`].
 //!
 //! Each test file runs in its own session and names its cases (`test_file.rs`). A case runs the spell with `test.run`
 //! (`run.rs`). The answers to the spell's effects have three sources, in this order:
