@@ -69,7 +69,8 @@ pub struct CallInfo {
     /// The seconds to wait that the provider asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<f64>,
-    /// The beginning of the response body, when a server refused an HTTP request of the script.
+    /// The beginning of the response body, when a server refused an HTTP request of the script. For a model's tool call
+    /// that its provider could not read, the model's text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
     /// The text received before the failure.

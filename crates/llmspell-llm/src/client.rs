@@ -38,6 +38,7 @@ use crate::provider::Provider;
 use crate::provider_call::{CallDeadline, ProviderCall};
 use crate::providers::ProtocolKind;
 use crate::rate_limits::RateLimits;
+use crate::refused::{self, Parameter};
 use crate::resolve::{named, resolve};
 use crate::retry::RetryPolicy;
 use crate::transport::Transport;
@@ -72,7 +73,7 @@ pub(crate) struct ConfiguredProvider {
     pub(crate) default_model: String,
     pub(crate) is_mock: bool,
     found_by: String,
-    base_url: Option<String>,
+    pub(crate) base_url: Option<String>,
     local: bool,
     explicit: bool,
     pub(crate) provider: Arc<dyn Provider>,
@@ -87,6 +88,12 @@ impl ConfiguredProvider {
             return mock::models().into_iter().find(|model| model.name == name);
         }
         catalogue::find(&self.name, name)
+    }
+
+    /// Whether the server refused a parameter for the request's model before.
+    pub(crate) fn refuses(&self, request: &ChatRequest, parameter: Parameter) -> bool {
+        let model = request.model.as_deref().unwrap_or_default();
+        self.base_url.as_deref().is_some_and(|url| refused::is_refused(url, model, parameter))
     }
 
     /// Returns a model's price and its maximum number of output tokens, if known.

@@ -16,6 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value as Json;
 
 use crate::provider::Unanswered;
+use crate::refused::RefusedParameters;
 use crate::retry::retry_after;
 
 /// The maximum number of bytes of a body that an error quotes.
@@ -100,15 +101,23 @@ pub(crate) fn from_status(
             ),
         )
         .hint("is the base URL right?"),
-        _ => Error::new(kind, format!("answered {status}: {message}")).with_retryable(is_passing(kind)),
+        _ => Error::new(kind, format!("answered {status}: {message}"))
+            .with_retryable(is_passing(kind) || said.is_slip()),
     };
     if matches!(status, 404 | 405) && kind == ErrorKind::BadRequest {
         error = error.hint("is the base URL right?");
     }
+    if kind == ErrorKind::BadRequest
+        && let Some((refused, hint)) =
+            RefusedParameters::read(if json["error"].is_object() { &json["error"] } else { &json }, &message)
+    {
+        error = error.hint(hint).with_source(refused);
+    }
     error.with_call(CallInfo {
         status: Some(status),
         request_id: request_id(headers, key),
-        retry_after: retry_after(header).map(|wait| wait.as_secs_f64()),
+        retry_after: retry_after(header).map(|wait| wait.as_secs_f64()).or(said.retry_delay),
+        body: said.failed_generation.map(|text| without_key(&text, key)),
         ..CallInfo::default()
     })
 }
@@ -127,7 +136,12 @@ pub(crate) fn from_body(json: &Json, key: Option<&SecretString>) -> Error {
         Some(message) => escape(&without_key(message, key)),
         None => quote(without_key(&json.to_string(), key).as_bytes()),
     };
-    Error::new(kind, format!("broke off: {message}")).with_retryable(is_passing(kind))
+    let mut error =
+        Error::new(kind, format!("broke off: {message}")).with_retryable(is_passing(kind) || said.is_slip());
+    if let Some(text) = &said.failed_generation {
+        error.call_mut().body = Some(without_key(text, key));
+    }
+    error
 }
 
 /// Whether a body is an error instead of an answer.
@@ -142,6 +156,10 @@ struct ProviderErrorFields {
     /// The types and codes, in lower case.
     code: String,
     status: Option<u16>,
+    /// The seconds to wait that the body asks for (Gemini).
+    retry_delay: Option<f64>,
+    /// The model's text in which the provider found no valid call (Groq).
+    failed_generation: Option<String>,
 }
 
 impl ProviderErrorFields {
@@ -160,11 +178,23 @@ impl ProviderErrorFields {
                 code.push(' ');
             }
         }
+        let mut retry_delay = None;
         for detail in error["details"].as_array().into_iter().flatten() {
             code.push_str(&detail["reason"].as_str().unwrap_or_default().to_lowercase());
+            let seconds =
+                detail["retryDelay"].as_str().and_then(|delay| delay.strip_suffix('s')?.parse().ok());
+            retry_delay =
+                retry_delay.or(seconds.filter(|seconds: &f64| seconds.is_finite() && *seconds >= 0.0));
         }
+        let failed_generation =
+            error["failed_generation"].as_str().map(|text| text.chars().take(MOST_MESSAGE).collect());
         let status = error["code"].as_u64().and_then(|code| u16::try_from(code).ok());
-        Self { message, code, status }
+        Self { message, code, status, retry_delay, failed_generation }
+    }
+
+    /// Whether the model made a mistake that it may not make again: a call of a tool that the provider cannot read.
+    fn is_slip(&self) -> bool {
+        self.mentions(&["tool_use_failed"])
     }
 
     fn mentions(&self, words: &[&str]) -> bool {
@@ -183,8 +213,12 @@ fn kind_of(status: Option<u16>, said: &ProviderErrorFields) -> ErrorKind {
             "credit balance is too low",
             "exceeded your current quota, please check your plan and billing",
         ]) && !said.says(&["retry in"])
+            && said.retry_delay.is_none()
     {
         return ErrorKind::Quota;
+    }
+    if said.is_slip() {
+        return ErrorKind::BadResponse;
     }
     if said.mentions(&["model_not_found", "api_key_invalid"]) {
         let auth = said.mentions(&["api_key_invalid"]);

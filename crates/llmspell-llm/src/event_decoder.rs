@@ -20,6 +20,24 @@ pub(crate) enum StreamFormat {
 }
 
 impl StreamFormat {
+    /// Returns the MIME type of the format.
+    pub(crate) fn mime(self) -> &'static str {
+        match self {
+            Self::Events => "text/event-stream",
+            Self::Lines => "application/x-ndjson",
+        }
+    }
+
+    /// Whether a body begins like a stream of this format.
+    pub(crate) fn begins(self, body: &[u8]) -> bool {
+        let beginnings: &[&[u8]] = match self {
+            Self::Events => &[b"data:", b"event:", b"id:", b":"],
+            Self::Lines => &[b"{"],
+        };
+        let body = body.trim_ascii_start();
+        beginnings.iter().any(|beginning| body.starts_with(beginning))
+    }
+
     /// Whether a MIME type names this format. A missing type is accepted.
     pub(crate) fn is_named(self, content_type: &str) -> bool {
         match self {

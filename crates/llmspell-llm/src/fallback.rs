@@ -16,6 +16,7 @@ use crate::client::{Client, ConfiguredProvider};
 use crate::output::with_schema_prompt;
 use crate::provider::{Attempt, SamplingSupport};
 use crate::provider_call::CallDeadline;
+use crate::refused::{self, Parameter, RefusedParameters};
 use crate::resolve::named;
 
 /// The models of a call, in order, and the failures so far.
@@ -28,6 +29,10 @@ pub(crate) struct FallbackChain<'a> {
     fitted: FittedRequest,
     rest: VecDeque<ModelRef>,
     failed: Vec<FailedModel>,
+    /// The parameters that models of this call refused.
+    refused: Vec<Parameter>,
+    /// The attempts that ended with such a refusal.
+    refused_attempts: u32,
 }
 
 /// A request, adapted to the current model.
@@ -35,8 +40,8 @@ struct FittedRequest {
     attempt: Attempt,
     /// The original request, if it was changed.
     given: Option<ChatRequest>,
-    /// A warning for the user about parameters that the model does not accept.
-    warning: Option<String>,
+    /// Warnings for the user about parameters that the model does not accept.
+    warnings: Vec<String>,
 }
 
 /// A model that failed to answer.
@@ -66,7 +71,16 @@ impl<'a> FallbackChain<'a> {
         }
         let idempotency_key = permit.idempotency_key();
         let fitted = fit(entry, request, &idempotency_key);
-        Ok(Self { client, entry, idempotency_key, fitted, rest, failed: Vec::new() })
+        Ok(Self {
+            client,
+            entry,
+            idempotency_key,
+            fitted,
+            rest,
+            failed: Vec::new(),
+            refused: Vec::new(),
+            refused_attempts: 0,
+        })
     }
 
     /// Returns the provider to call now.
@@ -84,34 +98,68 @@ impl<'a> FallbackChain<'a> {
         !self.rest.is_empty()
     }
 
-    /// Moves on to the next model.
+    /// Moves on: without a parameter that the model has just refused, or else to the next model.
     ///
     /// # Errors
     /// The final error of the call: the request is at fault, a chunk of the answer was delivered (`handed`), the time
     /// is up, or no model remains.
     pub(crate) fn turn(&mut self, error: Error, handed: bool, time: CallDeadline) -> Result<()> {
+        if !handed && !time.is_up() && self.learn(&error) {
+            self.refused_attempts += error.call().map_or(0, |call| call.attempts);
+            let request = self.given();
+            self.fitted = fit(self.entry, request, &self.next_key());
+            return Ok(());
+        }
         if handed || !is_of_provider(&error) || time.is_up() {
             return Err(self.ended(&error));
         }
         let Some(next) = self.rest.pop_front() else { return Err(self.ended(&error)) };
         self.failed.push(self.failure(&error));
         self.entry = named(self.client.entries(), &next.provider)?;
-        let given = self.fitted.given.take();
-        let mut request = given.unwrap_or_else(|| ChatRequest::clone(&self.attempt().request));
+        let mut request = self.given();
         request.provider = Some(next.provider);
         request.model = Some(next.model);
-        // The next model may have the same provider, which must not take the changed request for a repetition.
-        let key = format!("{}-{}", self.idempotency_key, self.failed.len());
-        self.fitted = fit(self.entry, request, &key);
+        self.fitted = fit(self.entry, request, &self.next_key());
         Ok(())
+    }
+
+    /// Returns the request as the caller made it, for another model of the chain.
+    fn given(&mut self) -> ChatRequest {
+        let given = self.fitted.given.take();
+        given.unwrap_or_else(|| ChatRequest::clone(&self.attempt().request))
+    }
+
+    /// Returns the idempotency key of a changed request, which the provider must not take for a repetition.
+    fn next_key(&self) -> String {
+        format!("{}-{}", self.idempotency_key, self.failed.len() + self.refused.len())
+    }
+
+    /// Stores a parameter that the model refused, so that it is left out from now on. Returns whether the call can be
+    /// made once more without it.
+    fn learn(&mut self, error: &Error) -> bool {
+        let source = std::error::Error::source(error);
+        let Some(refused) = source.and_then(|source| source.downcast_ref::<RefusedParameters>()) else {
+            return false;
+        };
+        let request = &self.fitted.attempt.request;
+        let sent = |parameter: &&Parameter| parameter.is_in(request) && !self.refused.contains(parameter);
+        let (Some(parameter), Some(base_url)) =
+            (refused.0.iter().find(sent).copied(), self.entry.base_url.as_deref())
+        else {
+            return false;
+        };
+        refused::learn(base_url, request.model.as_deref().unwrap_or_default(), parameter);
+        self.refused.push(parameter);
+        true
     }
 
     /// Completes a reply with the failed models and their usage, and with the warning about omitted parameters.
     pub(crate) fn served(&self, mut reply: Reply) -> Reply {
         reply.usage = self.failed.iter().fold(reply.usage, |sum, failed| add(sum, &failed.usage));
-        reply.attempts += self.failed.iter().map(|failed| failed.attempts).sum::<u32>();
+        reply.attempts +=
+            self.refused_attempts + self.failed.iter().map(|failed| failed.attempts).sum::<u32>();
         reply.failed = self.failed.iter().map(|failed| failed.told.clone()).collect();
-        reply.warnings.extend(self.fitted.warning.clone());
+        reply.warnings.extend(self.fitted.warnings.iter().cloned());
         reply
     }
 
@@ -150,10 +198,17 @@ impl<'a> FallbackChain<'a> {
 /// refuses.
 fn fit(entry: &ConfiguredProvider, given: ChatRequest, idempotency_key: &str) -> FittedRequest {
     let mut told = with_schema_prompt(entry, &given);
-    let warning = refused_sampling(entry, &given);
-    if warning.is_some() {
+    let mut warnings: Vec<String> = refused_sampling(entry, &given).into_iter().collect();
+    if !warnings.is_empty() {
         let request = told.get_or_insert_with(|| given.clone());
         (request.temperature, request.top_p) = (None, None);
+    }
+    for parameter in LEFT_OUT {
+        let request = told.as_ref().unwrap_or(&given);
+        if parameter.is_in(request) && entry.refuses(request, parameter) {
+            warnings.push(left_out(entry, request, parameter));
+            omit(told.get_or_insert_with(|| given.clone()), parameter);
+        }
     }
     let (request, given) = match told {
         Some(told) => (told, Some(given)),
@@ -162,8 +217,28 @@ fn fit(entry: &ConfiguredProvider, given: ChatRequest, idempotency_key: &str) ->
     FittedRequest {
         attempt: Attempt { request: Arc::new(request), idempotency_key: idempotency_key.into() },
         given,
-        warning,
+        warnings,
     }
+}
+
+/// The parameters that are left out if a model refuses them. The others have another form.
+const LEFT_OUT: [Parameter; 5] =
+    [Parameter::Temperature, Parameter::TopP, Parameter::Stop, Parameter::Seed, Parameter::Reasoning];
+
+fn omit(request: &mut ChatRequest, parameter: Parameter) {
+    match parameter {
+        Parameter::Temperature => request.temperature = None,
+        Parameter::TopP => request.top_p = None,
+        Parameter::Stop => request.stop.clear(),
+        Parameter::Seed => request.seed = None,
+        Parameter::Reasoning => request.reasoning = None,
+        Parameter::MaxTokens | Parameter::Output | Parameter::StreamOptions => {}
+    }
+}
+
+fn left_out(entry: &ConfiguredProvider, request: &ChatRequest, parameter: Parameter) -> String {
+    let (provider, model) = (&entry.name, request.model.as_deref().unwrap_or_default());
+    format!("{provider}/{model} does not take `{}`: it was left out", parameter.name())
 }
 
 /// Returns a warning if the model refuses the request's sampling parameters. The text depends only on the model, not on

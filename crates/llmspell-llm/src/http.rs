@@ -20,6 +20,7 @@ use crate::limiter::Limiter;
 use crate::model_rules;
 use crate::protocol::{Protocol, protocol_of};
 use crate::provider::{Attempt, Provider, SamplingSupport, StructuredOutput};
+use crate::refused::Parameter;
 use crate::reply_builder::ReplyBuilder;
 use crate::transport::{BodyError, ProviderRequest, ProviderResponse, Transport, headers};
 
@@ -88,6 +89,9 @@ impl Provider for HttpProvider {
     }
 
     fn takes_output(&self, request: &ChatRequest) -> StructuredOutput {
+        if model_rules::is_refused(&self.0.config, request, Parameter::Output) {
+            return StructuredOutput::InWords;
+        }
         self.protocol(request).takes_output(request)
     }
 
@@ -139,20 +143,51 @@ impl HttpProvider {
     pub(crate) async fn chat_with(&self, attempt: Attempt, body: Json) -> Result<Reply> {
         let protocol = self.protocol(&attempt.request);
         let mut incoming = self.send(&ask(protocol, false, &body, &attempt)).await?;
+        let content_type = incoming.content_type();
+        if !content_type.is_empty() && !content_type.ends_with("json")
+            || content_type == protocol.stream_format().mime()
+        {
+            let pieces = self.pieces(protocol, incoming, &attempt, "JSON").await?;
+            return last(pieces).await;
+        }
         let head = self.head(&incoming);
         let read = async {
             let json = self.read_whole(&mut incoming).await?;
-            let mut builder = self.builder(&attempt.request);
-            protocol.whole(&json, &mut builder)?;
-            match builder.failed.take() {
-                Some(failed) => {
-                    builder.end_text();
-                    Err(with_partial(from_body(&failed, self.0.config.key.as_ref()), builder.text()))
-                }
-                None => self.reply(builder, count_request(&attempt.request)),
-            }
+            self.reply(self.build(protocol, &json, &attempt)?, count_request(&attempt.request))
         };
         read.await.map_err(|error| self.named(head.stamp(error)))
+    }
+
+    /// Reads a complete answer. Gemini sends a list of chunks unless it is asked for events.
+    fn build(&self, protocol: &'static dyn Protocol, json: &Json, attempt: &Attempt) -> Result<ReplyBuilder> {
+        let mut builder = self.builder(&attempt.request);
+        match json.as_array() {
+            Some(chunks) => chunks.iter().for_each(|chunk| protocol.piece(chunk, &mut builder)),
+            None => protocol.whole(json, &mut builder)?,
+        }
+        builder.end_text();
+        match builder.failed.take() {
+            Some(failed) => Err(with_partial(from_body(&failed, self.0.config.key.as_ref()), builder.text())),
+            None => Ok(builder),
+        }
+    }
+
+    fn reader(
+        &self,
+        protocol: &'static dyn Protocol,
+        incoming: ProviderResponse,
+        attempt: &Attempt,
+    ) -> ReplyReader {
+        ReplyReader {
+            provider: self.clone(),
+            protocol,
+            head: self.head(&incoming),
+            incoming,
+            decoder: EventDecoder::new(protocol.stream_format()),
+            builder: self.builder(&attempt.request),
+            broken: None,
+            asked: count_request(&attempt.request),
+        }
     }
 
     /// Requests a streamed answer with a prepared body.
@@ -162,34 +197,45 @@ impl HttpProvider {
         body: Json,
     ) -> Result<BoxStream<'static, Result<Delta>>> {
         let protocol = self.protocol(&attempt.request);
-        let mut incoming = self.send(&ask(protocol, true, &body, &attempt)).await?;
+        let incoming = self.send(&ask(protocol, true, &body, &attempt)).await?;
+        self.pieces(protocol, incoming, &attempt, "a stream").await
+    }
+
+    /// Returns the pieces of an answer. Some servers stream, or answer completely, whatever is asked for, and some name
+    /// the wrong type. The answer is paid for, so it is used.
+    async fn pieces(
+        &self,
+        protocol: &'static dyn Protocol,
+        mut incoming: ProviderResponse,
+        attempt: &Attempt,
+        wanted: &str,
+    ) -> Result<BoxStream<'static, Result<Delta>>> {
         let content_type = incoming.content_type();
-        let stream_format = protocol.stream_format();
-        if !stream_format.is_named(&content_type) {
-            let head = self.head(&incoming);
-            let beginning = incoming.beginning(MOST_ERROR_BODY).await;
-            let why = format!("a stream was asked for, `{content_type}` came");
-            return Err(self.named(head.stamp(self.not_understood(&beginning, &why))));
+        if protocol.stream_format().is_named(&content_type) {
+            return Ok(pieces(self.reader(protocol, incoming, attempt)));
         }
-        let reading = ReplyReader {
-            provider: self.clone(),
-            protocol,
-            head: self.head(&incoming),
-            incoming,
-            decoder: EventDecoder::new(stream_format),
-            builder: self.builder(&attempt.request),
-            broken: None,
-            asked: count_request(&attempt.request),
-        };
-        let pieces = stream::unfold(Some(reading), |reading| async move {
-            let mut reading = reading?;
-            match reading.next().await {
-                Ok(end @ Delta::End { .. }) => Some((Ok(end), None)),
-                Ok(delta) => Some((Ok(delta), Some(reading))),
-                Err(error) => Some((Err(reading.provider.named(reading.head.stamp(error))), None)),
+        let head = self.head(&incoming);
+        let (bytes, end) = incoming.body().await;
+        let built = match read_json(&bytes) {
+            Ok(json) if end.is_ok() && !is_error(&json) && (json.is_object() || json.is_array()) => {
+                self.build(protocol, &json, attempt)
             }
-        });
-        Ok(pieces.boxed())
+            _ if end.is_ok() && protocol.stream_format().begins(&bytes) => {
+                let mut reading = self.reader(protocol, incoming, attempt);
+                reading.decoder.push(&bytes);
+                return Ok(pieces(reading));
+            }
+            _ => {
+                let why = format!("{wanted} was asked for, `{content_type}` came");
+                Err(self.not_understood(&bytes[..bytes.len().min(MOST_ERROR_BODY)], &why))
+            }
+        };
+        let mut builder = built.map_err(|error| self.named(head.stamp(error)))?;
+        let mut deltas: Vec<Result<Delta>> = std::iter::from_fn(|| builder.take_news()).map(Ok).collect();
+        let reply = self.reply(builder, count_request(&attempt.request));
+        let end = reply.map(|reply| Delta::End { reply: Box::new(reply) });
+        deltas.push(end.map_err(|error| self.named(head.stamp(error))));
+        Ok(stream::iter(deltas).boxed())
     }
 
     fn builder(&self, request: &ChatRequest) -> ReplyBuilder {
@@ -213,11 +259,12 @@ impl HttpProvider {
         let content_type = incoming.content_type();
         let (bytes, end) = incoming.body().await;
         let why = match end {
-            Ok(()) if !content_type.is_empty() && !content_type.ends_with("json") => {
-                format!("JSON was asked for, `{content_type}` came")
-            }
             Ok(()) => match read_json(&bytes) {
                 Ok(json) if is_error(&json) => return Err(from_body(&json, self.0.config.key.as_ref())),
+                Ok(json) if json.is_object() || json.is_array() => return Ok(json),
+                _ if !content_type.is_empty() && !content_type.ends_with("json") => {
+                    format!("JSON was asked for, `{content_type}` came")
+                }
                 Ok(json) => return Ok(json),
                 Err(error) => format!("the answer is no JSON ({error})"),
             },
@@ -372,6 +419,29 @@ struct ReplyReader {
     asked: u64,
 }
 
+/// Returns the pieces of a streamed answer.
+fn pieces(reading: ReplyReader) -> BoxStream<'static, Result<Delta>> {
+    let pieces = stream::unfold(Some(reading), |reading| async move {
+        let mut reading = reading?;
+        match reading.next().await {
+            Ok(end @ Delta::End { .. }) => Some((Ok(end), None)),
+            Ok(delta) => Some((Ok(delta), Some(reading))),
+            Err(error) => Some((Err(reading.provider.named(reading.head.stamp(error))), None)),
+        }
+    });
+    pieces.boxed()
+}
+
+/// Reads a streamed answer to its end.
+async fn last(mut pieces: BoxStream<'static, Result<Delta>>) -> Result<Reply> {
+    while let Some(piece) = pieces.next().await {
+        if let Delta::End { reply } = piece? {
+            return Ok(*reply);
+        }
+    }
+    Err(interrupted(""))
+}
+
 impl ReplyReader {
     async fn next(&mut self) -> Result<Delta> {
         loop {
@@ -467,164 +537,4 @@ impl ReplyReader {
 }
 
 #[cfg(test)]
-mod tests {
-    //! Tests calls to OpenAI's own host name, which tests from outside cannot use.
-
-    use std::net::SocketAddr;
-    use std::sync::Mutex;
-
-    use llmspell_core::capability::Models;
-    use llmspell_core::chat::{Message, Part, Role, ToolSpec};
-    use llmspell_core::effect::Permit;
-    use serde_json::json;
-    use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-    use tokio::net::{TcpListener, TcpStream};
-
-    use super::*;
-    use crate::rate_limits::RateLimits;
-    use crate::{Client, ProviderRow};
-
-    type Asked = Arc<Mutex<Vec<(String, Json)>>>;
-
-    /// Starts a server that answers like OpenAI. Returns its address and the list of received paths and bodies.
-    async fn openai() -> (SocketAddr, Asked) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, asked) = (listener.local_addr().unwrap(), Asked::default());
-        let kept = Arc::clone(&asked);
-        tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                answer(socket, &kept).await;
-            }
-        });
-        (address, asked)
-    }
-
-    async fn answer(socket: TcpStream, asked: &Asked) {
-        let mut socket = BufReader::new(socket);
-        let (mut path, mut length) = (String::new(), 0);
-        loop {
-            let mut line = String::new();
-            socket.read_line(&mut line).await.unwrap();
-            let line = line.trim().to_ascii_lowercase();
-            if path.is_empty() {
-                path = line.split(' ').nth(1).unwrap().to_owned();
-            }
-            if let Some(value) = line.strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap();
-            }
-            if line.is_empty() {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        socket.read_exact(&mut body).await.unwrap();
-        let body: Json = serde_json::from_slice(&body).unwrap();
-        asked.lock().unwrap().push((path.clone(), body.clone()));
-        let (status, kind, text) = match path.as_str() {
-            "/v1/responses" => {
-                let response = json!({"id": "r", "model": "gpt-6-mini-2026-11-03", "status": "completed",
-                    "usage": {"input_tokens": 11, "output_tokens": 5}, "output": [
-                        {"type": "reasoning", "id": "rs", "summary": [], "encrypted_content": "sealed"},
-                        {"type": "function_call", "call_id": "c1", "name": "add", "arguments": "{\"a\": 1}"}]});
-                if body["stream"] == true {
-                    let mut text = String::new();
-                    for (at, item) in response["output"].as_array().unwrap().iter().enumerate() {
-                        let done =
-                            json!({"type": "response.output_item.done", "output_index": at, "item": item});
-                        text += &format!("data: {done}\n\n");
-                    }
-                    let end = json!({"type": "response.completed", "response": response});
-                    (200, "text/event-stream", format!("{text}data: {end}\n\n"))
-                } else {
-                    (200, "application/json", response.to_string())
-                }
-            }
-            "/v1/embeddings" => {
-                (200, "application/json", json!({"data": [{"index": 0, "embedding": [1.0]}]}).to_string())
-            }
-            _ => (400, "application/json", json!({"error": {"message": "use /v1/responses"}}).to_string()),
-        };
-        let head = format!(
-            "HTTP/1.1 {status} S\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-            text.len()
-        );
-        socket.write_all(format!("{head}{text}").as_bytes()).await.unwrap();
-    }
-
-    fn client(address: SocketAddr) -> Client {
-        let config = ProviderConfig::from_row(ProviderRow::find("openai").unwrap())
-            .base_url(&format!("http://api.openai.com:{}/v1", address.port()))
-            .unwrap();
-        let transport = Arc::new(Transport::resolving("api.openai.com", address));
-        let provider = HttpProvider::new(config, transport, Limiter::alone(RateLimits::default()));
-        Client::builder().custom("openai", Arc::new(provider)).build().unwrap()
-    }
-
-    #[tokio::test]
-    async fn an_openai_model_that_reasons_calls_tools_through_responses() {
-        let tool = ToolSpec {
-            name: "add".into(),
-            description: "adds".into(),
-            parameters: json!({"type": "object"}),
-        };
-        let request = |messages| ChatRequest {
-            messages,
-            provider: Some("openai".into()),
-            model: Some("gpt-6-mini".into()),
-            temperature: Some(0.0),
-            tools: vec![tool.clone()],
-            ..ChatRequest::default()
-        };
-        for streamed in [false, true] {
-            let (address, asked) = openai().await;
-            let client = client(address);
-            let mut messages = vec![Message::user("add one")];
-            for _ in 0..2 {
-                let reply = if streamed {
-                    let pieces = client.stream(Permit::for_test(), request(messages.clone())).await.unwrap();
-                    let end = pieces.collect::<Vec<_>>().await.pop().unwrap().unwrap();
-                    let Delta::End { reply } = end else { panic!("{end:?}") };
-                    *reply
-                } else {
-                    client.chat(Permit::for_test(), request(messages.clone())).await.unwrap()
-                };
-                assert_eq!((reply.provider.as_str(), reply.attempts), ("openai", 1));
-                assert_eq!((reply.usage.input_tokens, reply.usage.output_tokens), (11, 5));
-                assert_eq!(reply.tool_calls[0].arguments, json!({"a": 1}));
-                assert_eq!(reply.warnings.len(), 1, "{:?}", reply.warnings);
-                messages.push(reply.to_message());
-                let result = Part::ToolResult { id: "c1".into(), content: "2".into(), is_error: false };
-                messages.push(Message {
-                    role: Role::Tool,
-                    content: llmspell_core::chat::Content::Parts(vec![result]),
-                });
-            }
-            let asked = asked.lock().unwrap();
-            assert!(asked.iter().all(|(path, _)| path == "/v1/responses"), "{asked:?}");
-            assert!(asked[0].1.get("temperature").is_none(), "{asked:?}");
-            assert_eq!(asked[0].1["include"], json!(["reasoning.encrypted_content"]));
-            assert_eq!(asked[1].1["input"][1]["encrypted_content"], "sealed", "{asked:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn other_calls_of_openai_go_where_they_went() {
-        let (address, asked) = openai().await;
-        let client = client(address);
-        let chat = ChatRequest {
-            provider: Some("openai".into()),
-            model: Some("gpt-4o".into()),
-            ..ChatRequest::prompt("hi")
-        };
-        assert_eq!(client.chat(Permit::for_test(), chat).await.unwrap_err().kind(), ErrorKind::BadRequest);
-        let embed = EmbedRequest {
-            texts: vec!["hi".into()],
-            provider: Some("openai".into()),
-            model: Some("text-embedding-3-small".into()),
-            ..EmbedRequest::default()
-        };
-        assert_eq!(client.embed(Permit::for_test(), embed).await.unwrap().vectors, [[1.0]]);
-        let paths: Vec<String> = asked.lock().unwrap().iter().map(|(path, _)| path.clone()).collect();
-        assert_eq!(paths, ["/v1/chat/completions", "/v1/embeddings"]);
-    }
-}
+mod tests;

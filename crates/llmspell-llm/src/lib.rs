@@ -75,6 +75,7 @@ mod provider_call;
 mod providers;
 mod rate_limit_headers;
 mod rate_limits;
+mod refused;
 mod reply_builder;
 mod resolve;
 mod retry;

@@ -10,6 +10,7 @@ use crate::catalogue;
 use crate::config::ProviderConfig;
 use crate::provider::SamplingSupport;
 use crate::providers::ProtocolKind;
+use crate::refused::{self, Parameter};
 
 /// A major and a minor version.
 type Version = (u32, u32);
@@ -38,6 +39,24 @@ fn needs_responses(model: &str, reasoning: Option<Effort>) -> bool {
     // Search models support Chat Completions only.
     let Some(version) = gpt_version(model).filter(|_| !model.contains("-search")) else { return false };
     version >= (5, 6) || version >= (5, 4) && asks_to_reason(reasoning)
+}
+
+/// Returns the name of `max_tokens` in Chat Completions. OpenAI's models that reason reject `max_tokens`, also behind a
+/// gateway, and most compatible servers do not know `max_completion_tokens`.
+pub(crate) fn max_tokens_name(config: &ProviderConfig, request: &ChatRequest) -> &'static str {
+    let model = model(request);
+    let own = model.rsplit_once('/').map_or(model, |(_, name)| name);
+    let is_newer = is_o_series(own) || gpt_version(own).is_some_and(|version| version >= (5, 0));
+    if (config.is_openai() || is_newer) != is_refused(config, request, Parameter::MaxTokens) {
+        "max_completion_tokens"
+    } else {
+        "max_tokens"
+    }
+}
+
+/// Whether the server refused a parameter for this model before.
+pub(crate) fn is_refused(config: &ProviderConfig, request: &ChatRequest, parameter: Parameter) -> bool {
+    refused::is_refused(config.base_url.as_str(), model(request), parameter)
 }
 
 /// Whether the model reasons, so that its encrypted reasoning can be requested. Models that do not reason reject that.
@@ -92,10 +111,13 @@ fn asks_to_reason(reasoning: Option<Effort>) -> bool {
 
 /// Whether an OpenAI model reasons by default: the `o` series, GPT-5.0, and from GPT-5.5 on.
 fn reasons_by_default(model: &str) -> bool {
-    let is_o =
-        model.strip_prefix('o').is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()));
-    is_o || !model.contains("-chat")
-        && gpt_version(model).is_some_and(|version| version == (5, 0) || version >= (5, 5))
+    is_o_series(model)
+        || !model.contains("-chat")
+            && gpt_version(model).is_some_and(|version| version == (5, 0) || version >= (5, 5))
+}
+
+fn is_o_series(model: &str) -> bool {
+    model.strip_prefix('o').is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
 }
 
 /// Returns the version in the name of a GPT model, also a fine-tuned one: (5, 6) for `gpt-5.6-luna`, none for `gpt-4o`.
@@ -126,6 +148,22 @@ pub(crate) fn claude_version(model: &str) -> Option<Version> {
 mod tests {
     use super::*;
     use crate::ProviderRow;
+
+    #[test]
+    fn the_limit_of_tokens_has_the_name_that_the_model_knows() {
+        for (url, model, expected) in [
+            ("https://api.openai.com/v1", "gpt-4o", "max_completion_tokens"),
+            ("https://gateway.example/v1", "gpt-4o", "max_tokens"),
+            ("https://gateway.example/v1", "gpt-5.4-mini", "max_completion_tokens"),
+            ("https://gateway.example/v1", "openai/gpt-6", "max_completion_tokens"),
+            ("https://gateway.example/v1", "o4-mini", "max_completion_tokens"),
+            ("https://gateway.example/v1", "openai/gpt-oss-120b", "max_tokens"),
+            ("http://127.0.0.1:8080/v1", "local-model", "max_tokens"),
+        ] {
+            let config = config("openai").base_url(url).unwrap();
+            assert_eq!(max_tokens_name(&config, &asking(model, None)), expected, "{model} at {url}");
+        }
+    }
 
     const AZURE: &str = "https://me.openai.azure.com/openai/v1";
 

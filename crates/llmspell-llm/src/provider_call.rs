@@ -90,6 +90,9 @@ impl<'a> ProviderCall<'a> {
     /// Sets the request, for the token estimate, and whether a fallback is left.
     pub(crate) fn asking(mut self, request: &ChatRequest, has_fallback: bool) -> Self {
         self.turn.has_fallback = has_fallback;
+        if has_fallback {
+            self.tries.with_fallback();
+        }
         if self.entry.limiter.counts_tokens() {
             self.turn.tokens = count_request(request) + request.max_tokens.map_or(USUAL_ANSWER, u64::from);
         }

@@ -17,6 +17,9 @@ const MOST_ATTEMPTS: u32 = 10;
 /// The longest wait that a provider may ask for. If it asks for more, the error is returned at once.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(120);
 
+/// The longest wait that a provider may ask for if another model can answer the call at once.
+pub(crate) const LONGEST_WAIT_WITH_FALLBACK: Duration = Duration::from_secs(1);
+
 /// How failed calls are retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
@@ -55,6 +58,8 @@ impl RetryPolicy {
 pub(crate) struct RetryState {
     policy: RetryPolicy,
     deadline: Instant,
+    /// The longest wait that the provider may ask for.
+    longest: Duration,
     made: u32,
     not_understood: u32,
     unanswered: u32,
@@ -62,7 +67,12 @@ pub(crate) struct RetryState {
 
 impl RetryState {
     pub(crate) fn new(policy: RetryPolicy, deadline: Instant) -> Self {
-        Self { policy, deadline, made: 0, not_understood: 0, unanswered: 0 }
+        Self { policy, deadline, longest: LONGEST_WAIT, made: 0, not_understood: 0, unanswered: 0 }
+    }
+
+    /// Sets that another model can answer if this one asks for a wait.
+    pub(crate) fn with_fallback(&mut self) {
+        self.longest = LONGEST_WAIT_WITH_FALLBACK;
     }
 
     /// Counts a try that begins.
@@ -113,7 +123,7 @@ impl RetryState {
             return None;
         }
         match error.call().and_then(|call| call.retry_after).map(Duration::try_from_secs_f64) {
-            Some(Ok(asked)) if asked > LONGEST_WAIT => None,
+            Some(Ok(asked)) if asked > self.longest => None,
             // A random delay on top, so that waiting clients do not all return at the same instant.
             Some(Ok(asked)) => Some(asked + asked.min(Duration::from_secs(2)).mul_f64(fastrand::f64() / 8.0)),
             Some(Err(_)) | None => Some(self.backoff()),

@@ -65,7 +65,12 @@ impl AgentRun<'_> {
                 self.kept = self.messages.len().saturating_sub(open);
                 past.replace(self.messages[..self.kept].to_vec())?;
             }
-            let mut reply = self.ask(past).await?;
+            let mut reply = match self.ask(past).await {
+                Err(StopReason::Failed(error)) if self.turn < spec.max_turns && self.is_told(&error) => {
+                    continue;
+                }
+                asked => asked?,
+            };
             in_text::read_calls(spec, &mut reply);
             self.observe(AgentStep::Usage { usage: reply.usage.clone() }).await?;
             self.messages.push(reply.to_message());
@@ -94,6 +99,21 @@ impl AgentRun<'_> {
         let error = Error::new(ErrorKind::TurnLimit, message)
             .hint("give it more `max_turns`, or `run` it again to go on from there");
         Err(error.into())
+    }
+
+    /// Tells the model of a call that its provider could not read (Groq's `tool_use_failed`). Returns whether the error
+    /// is such a mistake.
+    fn is_told(&mut self, error: &Error) -> bool {
+        let call = error.call().filter(|_| error.kind() == ErrorKind::BadResponse);
+        let Some(text) = call.and_then(|call| call.body.clone()) else { return false };
+        if !text.trim().is_empty() {
+            self.messages.push(Message::assistant(text));
+        }
+        self.messages.push(Message::user(format!(
+            "That was not a valid tool call and nothing was run: {}. Call the tool again in the right form, or answer without it.",
+            error.message()
+        )));
+        true
     }
 
     /// Reads the answer by the agent's `output` schema, if it has one. The inner error says why the answer is invalid.

@@ -23,7 +23,7 @@ use crate::breaker::{Breaker, is_down};
 use crate::bucket::Bucket;
 use crate::rate_limit_headers::{RateLimit, ReportedLimits};
 use crate::rate_limits::{IN_FLIGHT, RateLimits};
-use crate::retry::LONGEST_WAIT;
+use crate::retry::{LONGEST_WAIT, LONGEST_WAIT_WITH_FALLBACK};
 
 /// Longer than the process lives, and still short enough to be added to an `Instant`.
 const FOR_EVER: Duration = Duration::from_secs(1 << 32);
@@ -65,10 +65,12 @@ impl Backoff {
     /// Returns how long a call has to wait for the end of the hold.
     ///
     /// # Errors
-    /// When the provider asked for more than [`LONGEST_WAIT`], or for more than the call's deadline allows.
+    /// When the provider asked for more than [`LONGEST_WAIT`], or for more than the call's deadline allows, or for so
+    /// much that the call had better fall back.
     fn wait(self, turn: &QueueTicket, whom: &str, now: Instant) -> Result<Duration, LimiterRefusal> {
         let asked = self.asked.saturating_duration_since(now);
-        if asked > LONGEST_WAIT || self.until > turn.deadline {
+        let longest = if turn.has_fallback { LONGEST_WAIT_WITH_FALLBACK } else { LONGEST_WAIT };
+        if asked > longest || self.until > turn.deadline {
             let limit = format!("the provider asked not to be called{whom} for a while");
             return Err(LimiterRefusal::Limit { limit, wait: asked });
         }

@@ -12,7 +12,9 @@ use serde_json::{Value as Json, json};
 use super::history::{CallIds, History};
 use super::{ObjectBuilder, Protocol, empty, misplaced, named_models, output, parameters, text, vector};
 use crate::config::ProviderConfig;
+use crate::model_rules;
 use crate::provider::StructuredOutput;
+use crate::refused::Parameter;
 use crate::reply_builder::{CallPiece, ReplyBuilder, StopCause, ToolCallBuilder, arguments_text, count};
 
 pub(super) struct OpenAiChat;
@@ -53,15 +55,12 @@ impl Protocol for OpenAiChat {
                 json!({"type": "function", "function": function})
             })
             .collect();
-        // OpenAI's reasoning models reject `max_tokens`, and most compatible servers do not know
-        // `max_completion_tokens`.
-        let max_tokens = if config.is_openai() { "max_completion_tokens" } else { "max_tokens" };
         let body = ObjectBuilder::default()
             .set_some("model", request.model.as_deref())
             .set("messages", messages)
             .set_some("temperature", request.temperature)
             .set_some("top_p", request.top_p)
-            .set_some(max_tokens, request.max_tokens)
+            .set_some(model_rules::max_tokens_name(config, request), request.max_tokens)
             .set_list("stop", request.stop.clone())
             .set_some("seed", request.seed)
             .set_some("reasoning_effort", request.reasoning.map(effort))
@@ -69,7 +68,8 @@ impl Protocol for OpenAiChat {
             .set_some("response_format", request.output.as_ref().map(response_format));
         // Some servers stream unless they are told not to.
         let body = body.set("stream", stream);
-        let options = stream.then(|| json!({"include_usage": true}));
+        let has_options = stream && !model_rules::is_refused(config, request, Parameter::StreamOptions);
+        let options = has_options.then(|| json!({"include_usage": true}));
         Ok(body.set_some("stream_options", options).json())
     }
 

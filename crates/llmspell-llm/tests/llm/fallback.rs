@@ -395,3 +395,36 @@ async fn a_hang_is_given_up_and_fallen_back_from() {
     let reply = client.chat(Permit::for_test(), asking(&["q/n"])).await.unwrap();
     assert_eq!((reply.provider.as_str(), reply.attempts), ("q", 2));
 }
+
+#[tokio::test]
+async fn a_model_with_a_fallback_does_not_wait_for_one_that_asks_for_a_while() {
+    let gemini = json!({"error": {"code": 429, "message": "slow", "details": [
+        {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "25s"}]}});
+    for (protocol, status, headers, body) in [
+        (ProtocolKind::OpenAiChat, 429, "retry-after: 25\r\n", json!({})),
+        (ProtocolKind::Anthropic, 503, "retry-after: 25\r\n", json!({})),
+        (ProtocolKind::Gemini, 429, "", gemini),
+    ] {
+        let (first, second, client) = two(protocol, response(status, headers, &body.to_string())).await;
+        let begin = Instant::now();
+        for _ in 0..2 {
+            let reply = client.chat(Permit::for_test(), asking(&["q/n"])).await.unwrap();
+            assert_eq!(reply.provider, "q", "{protocol:?}");
+            let answer = streamed(&client, asking(&["q/n"])).await;
+            assert_eq!(answer.end.unwrap().provider, "q", "{protocol:?}");
+        }
+        assert!(begin.elapsed() < Duration::from_secs(20), "{protocol:?}");
+        // The hold of the first answer applies to the other calls.
+        assert_eq!((first.requests().len(), second.requests().len()), (1, 4), "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn geminis_retry_delay_is_a_retry_after() {
+    let body = json!({"error": {"code": 429, "message": "You exceeded your current quota, please check your plan and billing details.",
+        "status": "RESOURCE_EXHAUSTED", "details": [{"retryDelay": "86400.5s"}]}});
+    let server = FaultServer::start(vec![response(429, "", &body.to_string())]).await;
+    let client = client(&[("p", ProtocolKind::Gemini, &server.url)]);
+    let error = client.chat(Permit::for_test(), asking(&[])).await.unwrap_err();
+    assert_eq!((error.kind(), error.call().unwrap().retry_after), (ErrorKind::RateLimited, Some(86_400.5)));
+}

@@ -3,6 +3,7 @@
 
 mod agents;
 mod client;
+mod content_types;
 mod embed;
 mod endings;
 mod extract;
@@ -12,6 +13,7 @@ mod faults;
 mod protocols;
 mod rate_limits;
 mod reasoning;
+mod refusals;
 mod soak;
 mod support;
 mod turns;

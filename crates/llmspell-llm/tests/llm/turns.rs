@@ -57,7 +57,11 @@ fn tools(ran: &Arc<Mutex<Vec<String>>>) -> Vec<Tool> {
 
 /// Runs an agent with the model `p/{model}`, whose server answers with this script and then without calls.
 async fn run(protocol: ProtocolKind, model: &str, answer: Script, streamed: bool) -> Loop {
-    let scripts = vec![answer, text(protocol, streamed, "done")];
+    run_scripts(protocol, model, vec![answer, text(protocol, streamed, "done")], streamed).await
+}
+
+/// Runs an agent whose server plays these scripts, the last of which answers `done`.
+async fn run_scripts(protocol: ProtocolKind, model: &str, scripts: Vec<Script>, streamed: bool) -> Loop {
     let server = FaultServer::start(support::scripts(protocol, scripts)).await;
     let config = ProviderConfig::new("p", protocol, &server.url).unwrap();
     let client = Client::builder().provider(config).build().unwrap();

@@ -8,7 +8,7 @@ use llmspell_core::effect::Permit;
 use llmspell_llm::{Client, ProtocolKind, ProviderConfig, RetryPolicy};
 use serde_json::{Value as Json, json};
 
-use super::{Call, answer, body_of, history, run, script, text};
+use super::{Call, answer, body_of, history, run, run_scripts, script, text};
 use crate::fault_server::{FaultServer, response};
 use crate::support::{self, PROTOCOLS, ask, client};
 
@@ -255,4 +255,34 @@ async fn anthropic_receives_no_blank_texts_and_no_blank_messages() {
             "streamed={streamed}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_call_that_the_provider_cannot_read_is_tried_again_and_then_told_to_the_model() {
+    let protocol = ProtocolKind::OpenAiChat;
+    let written = "<function=weather={\"city\": \"Oslo\"}</function>";
+    let error = json!({"error": {"message": "Failed to call a function.", "type": "invalid_request_error",
+        "code": "tool_use_failed", "failed_generation": written}});
+    for streamed in [false, true] {
+        let failed = match streamed {
+            true => script(protocol, true, &error, std::slice::from_ref(&error)),
+            false => response(400, "", &error.to_string()),
+        };
+        let server = FaultServer::start(vec![failed]).await;
+        let client = client(protocol, &server.url, |builder| builder);
+        let failure = match streamed {
+            true => client.ask_stream(ask()).await.end.unwrap_err(),
+            false => client.ask_whole(ask()).await.unwrap_err(),
+        };
+        assert_eq!((failure.kind(), failure.is_retryable()), (llmspell_core::ErrorKind::BadResponse, true));
+        let call = failure.call().unwrap();
+        assert_eq!((call.attempts, call.body.as_deref()), (2, Some(written)), "streamed={streamed}");
+    }
+    // Both tries of the first turn fail.
+    let failed = response(400, "", &error.to_string());
+    let done =
+        run_scripts(protocol, "m", vec![failed.clone(), failed, text(protocol, false, "done")], false).await;
+    let told = &done.next["messages"];
+    assert_eq!(told[1], json!({"role": "assistant", "content": written}));
+    assert!(told[2]["content"].as_str().unwrap().starts_with("That was not a valid tool call"), "{told}");
 }
