@@ -15,6 +15,7 @@
 //! - A method acts on the world only through its [`Context`]; this module has no other access.
 //! - A session keeps the bridges that the [`BridgeSet`] held when the session was opened.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -27,7 +28,7 @@ use serde::de::DeserializeOwned;
 use crate::context::Context;
 use crate::convert::{from_value, into_value};
 use crate::error::{Error, ErrorKind, Result};
-use crate::object::{HostObject, Object};
+use crate::object::{Class, HostObject, Object};
 use crate::value::Value;
 
 /// A function that generates the JSON Schema of a type. Functions and host objects are marked with the key
@@ -172,7 +173,7 @@ pub enum Handler {
 #[derive(Debug, Clone)]
 pub struct Param {
     /// The parameter's name in snake_case.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The parameter's type.
     pub schema: TypeOf,
     /// Whether the parameter takes all remaining arguments.
@@ -183,9 +184,9 @@ pub struct Param {
 #[derive(Clone)]
 pub struct Field {
     /// The field's name in snake_case.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What the field means, in Markdown.
-    pub doc: &'static str,
+    pub doc: Cow<'static, str>,
     /// The field's type.
     pub schema: TypeOf,
     /// Reads the field. An object's field gets the object as its only argument.
@@ -204,12 +205,12 @@ impl fmt::Debug for Field {
 impl Field {
     /// Creates a field whose value a function returns.
     pub fn new<T: IntoReturn + 'static>(
-        name: &'static str,
-        doc: &'static str,
+        name: impl Into<Cow<'static, str>>,
+        doc: impl Into<Cow<'static, str>>,
         get: impl Fn(&Context, Arguments) -> Result<T> + Send + Sync + 'static,
     ) -> Self {
         let get: SyncFn = Arc::new(move |cx, arguments| get(cx, arguments)?.into_return());
-        Self { name, doc, schema: T::schema, get, of_run: false }
+        Self { name: name.into(), doc: doc.into(), schema: T::schema, get, of_run: false }
     }
 
     /// Marks the constant as belonging to the run (see the field `of_run`).
@@ -223,15 +224,15 @@ impl Field {
 #[derive(Clone)]
 pub struct Method {
     /// The method's name in snake_case. Engines translate it to the convention of their language.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What the method does, in Markdown, with an example. The first line is one sentence.
-    pub doc: &'static str,
+    pub doc: Cow<'static, str>,
     /// The parameters in order.
-    pub params: Vec<Param>,
+    pub params: Arc<Vec<Param>>,
     /// The result type; `None` when the method returns nothing.
     pub returns: Option<TypeOf>,
     /// The version of llmspell that introduced the method.
-    pub since: &'static str,
+    pub since: Cow<'static, str>,
     /// The function.
     pub handler: Handler,
 }
@@ -251,56 +252,61 @@ impl Method {
     /// assert!(!double.is_async());
     /// ```
     pub fn sync<T: IntoReturn + 'static>(
-        name: &'static str,
+        name: impl Into<Cow<'static, str>>,
         call: impl Fn(&Context, Arguments) -> Result<T> + Send + Sync + 'static,
     ) -> Self {
         let call: SyncFn = Arc::new(move |cx, arguments| call(cx, arguments)?.into_return());
-        Self::new::<T>(name, Handler::Sync(call))
+        Self::new::<T>(name.into(), Handler::Sync(call))
     }
 
     /// Creates an asynchronous method.
     pub fn future<T: IntoReturn + 'static, F: Future<Output = Result<T>> + 'static>(
-        name: &'static str,
+        name: impl Into<Cow<'static, str>>,
         call: impl Fn(Context, Arguments) -> F + Send + Sync + 'static,
     ) -> Self {
         let call: AsyncFn = Arc::new(move |cx, arguments| {
             let future = call(cx, arguments);
             Box::pin(async move { future.await?.into_return() })
         });
-        Self::new::<T>(name, Handler::Async(call))
+        Self::new::<T>(name.into(), Handler::Async(call))
     }
 
-    fn new<T: IntoReturn + 'static>(name: &'static str, handler: Handler) -> Self {
+    fn new<T: IntoReturn + 'static>(name: Cow<'static, str>, handler: Handler) -> Self {
         let nothing = std::any::TypeId::of::<T>() == std::any::TypeId::of::<()>();
         let returns: Option<TypeOf> = (!nothing).then_some(T::schema as TypeOf);
-        Self { name, doc: "", params: Vec::new(), returns, since: env!("CARGO_PKG_VERSION"), handler }
+        let since = Cow::Borrowed(env!("CARGO_PKG_VERSION"));
+        Self { name, doc: "".into(), params: Arc::default(), returns, since, handler }
     }
 
     /// Sets the documentation.
     #[must_use]
-    pub fn doc(mut self, doc: &'static str) -> Self {
-        self.doc = doc;
+    pub fn doc(mut self, doc: impl Into<Cow<'static, str>>) -> Self {
+        self.doc = doc.into();
         self
     }
 
     /// Sets the version that introduced the method.
     #[must_use]
-    pub fn since(mut self, version: &'static str) -> Self {
-        self.since = version;
+    pub fn since(mut self, version: impl Into<Cow<'static, str>>) -> Self {
+        self.since = version.into();
         self
     }
 
     /// Adds a parameter.
     #[must_use]
-    pub fn param<T: FromArgument>(mut self, name: &'static str) -> Self {
-        self.params.push(Param { name, schema: T::schema, rest: false });
+    pub fn param<T: FromArgument>(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        Arc::make_mut(&mut self.params).push(Param { name: name.into(), schema: T::schema, rest: false });
         self
     }
 
     /// Adds a last parameter that takes all remaining arguments.
     #[must_use]
-    pub fn rest(mut self, name: &'static str) -> Self {
-        self.params.push(Param { name, schema: <Value as FromArgument>::schema, rest: true });
+    pub fn rest(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        Arc::make_mut(&mut self.params).push(Param {
+            name: name.into(),
+            schema: <Value as FromArgument>::schema,
+            rest: true,
+        });
         self
     }
 
@@ -326,15 +332,15 @@ type Hook = Arc<dyn Fn(&Context) -> Result<()> + Send + Sync>;
 #[derive(Clone)]
 pub struct Bridge {
     /// The bridge's name, as scripts write it.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What the bridge is for. The first line is one sentence.
-    pub doc: &'static str,
+    pub doc: Cow<'static, str>,
     /// The functions of the bridge.
     pub methods: Vec<Method>,
     /// The constants of the bridge.
     pub constants: Vec<Field>,
     /// The classes of the objects that the methods return.
-    pub classes: Vec<&'static crate::object::Class>,
+    pub classes: Vec<Arc<Class>>,
     init: Option<Hook>,
     cleanup: Option<Hook>,
 }
@@ -342,10 +348,10 @@ pub struct Bridge {
 impl Bridge {
     /// Creates a bridge without methods.
     #[must_use]
-    pub fn new(name: &'static str) -> Self {
+    pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
         Self {
-            name,
-            doc: "",
+            name: name.into(),
+            doc: "".into(),
             methods: Vec::new(),
             constants: Vec::new(),
             classes: Vec::new(),
@@ -356,8 +362,8 @@ impl Bridge {
 
     /// Sets the documentation.
     #[must_use]
-    pub fn doc(mut self, doc: &'static str) -> Self {
-        self.doc = doc;
+    pub fn doc(mut self, doc: impl Into<Cow<'static, str>>) -> Self {
+        self.doc = doc.into();
         self
     }
 
@@ -377,7 +383,7 @@ impl Bridge {
 
     /// Adds a class of objects that the methods return.
     #[must_use]
-    pub fn class(mut self, class: &'static crate::object::Class) -> Self {
+    pub fn class(mut self, class: Arc<Class>) -> Self {
         self.classes.push(class);
         self
     }
@@ -419,7 +425,7 @@ impl fmt::Debug for Bridge {
 /// The set may be shared between threads and changed at any time. A session keeps the bridges that were in the set
 /// when the session was opened.
 #[derive(Debug, Default)]
-pub struct BridgeSet(RwLock<IndexMap<&'static str, Arc<Bridge>>>);
+pub struct BridgeSet(RwLock<IndexMap<Cow<'static, str>, Arc<Bridge>>>);
 
 impl BridgeSet {
     /// Creates an empty set.
@@ -444,14 +450,14 @@ impl BridgeSet {
         let mut set = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let before = set.len();
         for bridge in bridges {
-            if set.contains_key(bridge.name) {
+            if set.contains_key(&bridge.name) {
                 set.truncate(before);
                 return Err(Error::new(
                     ErrorKind::Conflict,
                     format!("there is a bridge named `{}` already", bridge.name),
                 ));
             }
-            set.insert(bridge.name, Arc::new(bridge));
+            set.insert(bridge.name.clone(), Arc::new(bridge));
         }
         Ok(())
     }

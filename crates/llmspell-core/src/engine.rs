@@ -92,8 +92,8 @@ pub trait Engine: Send + Sync {
     fn descriptor(&self) -> EngineDescriptor;
 
     /// Returns the documentation of the globals that the engine's prelude adds to the language's own library.
-    fn prelude_docs(&self) -> &'static [PreludeDocs] {
-        &[]
+    fn prelude_docs(&self) -> Vec<PreludeDocs> {
+        Vec::new()
     }
 
     /// Looks for mistakes in a source without running it.

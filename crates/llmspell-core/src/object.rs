@@ -1,19 +1,20 @@
 //! Host objects with methods that a script can hold, such as a conversation, an agent or a stream.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::bridge::{Field, Method};
 use crate::error::{Error, Result};
 
-/// The definition that all objects of one class share. A `static` that is created by `#[bridge]` or by hand.
+/// The definition that all objects of one class share. `#[bridge]` creates it once, on first use.
 #[derive(Debug)]
 pub struct Class {
     /// The name in types and documentation.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What the class is, in Markdown.
-    pub doc: &'static str,
+    pub doc: Cow<'static, str>,
     /// The methods. Each gets the object as its first argument.
     pub methods: Vec<Method>,
     /// The fields, which are read without a call.
@@ -36,8 +37,8 @@ pub struct Items {
 
 /// A Rust type whose values scripts can hold.
 pub trait HostObject: Any + Send + Sync {
-    /// Returns the class.
-    fn class() -> &'static Class
+    /// Returns the class. All calls return the same one.
+    fn class() -> Arc<Class>
     where
         Self: Sized;
 }
@@ -45,7 +46,7 @@ pub trait HostObject: Any + Send + Sync {
 /// A reference to a host value, with its class.
 #[derive(Clone)]
 pub struct Object {
-    class: &'static Class,
+    class: Arc<Class>,
     data: Arc<dyn Any + Send + Sync>,
 }
 
@@ -58,8 +59,8 @@ impl Object {
 
     /// Returns the class.
     #[must_use]
-    pub fn class(&self) -> &'static Class {
-        self.class
+    pub fn class(&self) -> &Arc<Class> {
+        &self.class
     }
 
     /// Returns the address of the host value, which identifies it as long as it lives.

@@ -57,7 +57,7 @@ pub enum Value {
 impl Value {
     /// Returns the name of the type, as error messages use it.
     #[must_use]
-    pub fn type_name(&self) -> &'static str {
+    pub fn type_name(&self) -> &str {
         match self {
             Self::Nil => "none",
             Self::Bool(_) => "boolean",
@@ -68,7 +68,7 @@ impl Value {
             Self::List(_) => "list",
             Self::Map(_) => "table",
             Self::Callback(_) => "function",
-            Self::Object(object) => object.class().name,
+            Self::Object(object) => &object.class().name,
         }
     }
 

@@ -11,23 +11,25 @@ use llmspell_engines::luau::Luau;
 
 struct Die(u32);
 
-static DIE: std::sync::LazyLock<Class> = std::sync::LazyLock::new(|| Class {
-    name: "die",
-    doc: "A die.",
-    methods: vec![Method::sync("sum_of_sides", |_, mut arguments| {
-        let sides = arguments.take_self::<Die>()?.0;
-        Ok(sides * (sides + 1) / 2)
-    })],
-    fields: vec![Field::new("side_count", "How many.", |_, mut arguments| {
-        Ok(arguments.take_self::<Die>()?.0)
-    })],
-    entries: None,
-    items: None,
+static DIE: std::sync::LazyLock<Arc<Class>> = std::sync::LazyLock::new(|| {
+    Arc::new(Class {
+        name: "die".into(),
+        doc: "A die.".into(),
+        methods: vec![Method::sync("sum_of_sides", |_, mut arguments| {
+            let sides = arguments.take_self::<Die>()?.0;
+            Ok(sides * (sides + 1) / 2)
+        })],
+        fields: vec![Field::new("side_count", "How many.", |_, mut arguments| {
+            Ok(arguments.take_self::<Die>()?.0)
+        })],
+        entries: None,
+        items: None,
+    })
 });
 
 impl HostObject for Die {
-    fn class() -> &'static Class {
-        &DIE
+    fn class() -> Arc<Class> {
+        Arc::clone(&DIE)
     }
 }
 

@@ -108,17 +108,17 @@ fn class(object: &mut ItemImpl, structs: &[(Ident, String)], since: Option<&LitS
     Ok(quote! {
         impl ::llmspell_core::HostObject for #this {
             #[allow(unused_mut)]
-            fn class() -> &'static ::llmspell_core::Class {
-                static CLASS: ::std::sync::LazyLock<::llmspell_core::Class> =
-                    ::std::sync::LazyLock::new(|| ::llmspell_core::Class {
-                        name: #name,
-                        doc: #doc,
+            fn class() -> ::std::sync::Arc<::llmspell_core::Class> {
+                static CLASS: ::std::sync::LazyLock<::std::sync::Arc<::llmspell_core::Class>> =
+                    ::std::sync::LazyLock::new(|| ::std::sync::Arc::new(::llmspell_core::Class {
+                        name: #name.into(),
+                        doc: #doc.into(),
                         methods: ::std::vec![#(#methods),*],
                         fields: ::std::vec![#(#fields),*],
                         entries: #entries,
                         items: #items,
-                    });
-                &CLASS
+                    }));
+                ::std::sync::Arc::clone(&CLASS)
             }
         }
 

@@ -119,7 +119,7 @@ async fn call(method: &Method, arguments: Vec<Value>) -> Result<Value, String> {
 #[test]
 fn a_bridge_knows_everything_about_itself() {
     let bridge = greet::bridge();
-    assert_eq!((bridge.name, bridge.doc), ("greet", "Greets people.\n\nIt is polite."));
+    assert_eq!((&*bridge.name, &*bridge.doc), ("greet", "Greets people.\n\nIt is polite."));
     assert_eq!(
         outline(&bridge.methods),
         [
@@ -130,14 +130,14 @@ fn a_bridge_knows_everything_about_itself() {
         ]
     );
     assert_eq!(bridge.methods[0].doc, "Greets somebody by name.\n\n```luau\ngreet.hello(\"Ada\")\n```");
-    assert_eq!((bridge.constants[0].name, bridge.constants[0].doc), ("word", "The polite word."));
+    assert_eq!((&*bridge.constants[0].name, &*bridge.constants[0].doc), ("word", "The polite word."));
 }
 
 #[test]
 fn a_class_knows_everything_about_itself() {
     let bridge = greet::bridge();
-    let [class] = bridge.classes[..] else { panic!("one class: {:?}", bridge.classes) };
-    assert_eq!((class.name, class.doc), ("Person", "A person that was met."));
+    let [class] = &bridge.classes[..] else { panic!("one class: {:?}", bridge.classes) };
+    assert_eq!((&*class.name, &*class.doc), ("Person", "A person that was met."));
     assert_eq!(
         outline(&class.methods),
         [
@@ -145,7 +145,7 @@ fn a_class_knows_everything_about_itself() {
             "part() -> nothing, since 0.1",
         ]
     );
-    assert_eq!((class.fields[0].name, class.fields[0].doc), ("name", "The person's name."));
+    assert_eq!((&*class.fields[0].name, &*class.fields[0].doc), ("name", "The person's name."));
 }
 
 #[tokio::test]
@@ -175,7 +175,7 @@ async fn arguments_are_read_by_type_and_errors_name_them() {
 async fn an_object_answers_its_methods_and_fields() {
     let bridge = greet::bridge();
     let person = call(&method(&bridge, "meet"), vec!["Ada".into()]).await.unwrap();
-    let class = bridge.classes[0];
+    let class = &bridge.classes[0];
     let tell = &class.methods[0];
     assert_eq!(call(tell, vec![person.clone(), "x".into()]).await, Ok("hi Ada: x".into()));
     assert_eq!(

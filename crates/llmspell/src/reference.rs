@@ -46,15 +46,15 @@ pub fn bridges(runtime: &Runtime) -> Vec<Bridge> {
 /// assert_eq!(files[2].0, "types/llmspell.d.ts");
 /// ```
 #[must_use]
-pub fn files(bridges: &[Bridge], prelude_docs: &[&PreludeDocs]) -> Vec<(String, String)> {
+pub fn files(bridges: &[Bridge], prelude_docs: &[PreludeDocs]) -> Vec<(String, String)> {
     let page = |name: &str| format!("docs/reference/{name}.md");
-    let of_bridges = bridges.iter().map(|bridge| (page(bridge.name), markdown(bridge)));
-    let of_preludes = prelude_docs.iter().map(|piece| (page(piece.name), prelude_markdown(piece)));
+    let of_bridges = bridges.iter().map(|bridge| (page(&bridge.name), markdown(bridge)));
+    let of_preludes = prelude_docs.iter().map(|piece| (page(&piece.name), prelude_markdown(piece)));
     of_bridges.chain(of_preludes).chain(types(bridges, prelude_docs)).collect()
 }
 
 /// Returns the type files of both languages.
-fn types(bridges: &[Bridge], prelude_docs: &[&PreludeDocs]) -> [(String, String); 2] {
+fn types(bridges: &[Bridge], prelude_docs: &[PreludeDocs]) -> [(String, String); 2] {
     [
         ("types/llmspell.d.luau".to_owned(), luau_types(bridges, prelude_docs)),
         ("types/llmspell.d.ts".to_owned(), typescript_types(bridges)),
@@ -83,17 +83,18 @@ fn signature(path: &str, method: &Method, types: &mut TypeWriter, width: usize) 
 }
 
 /// Like [`signature`], for a function of a prelude: `promise.resolve<T>(value: T | Promise<T>) -> Promise<T>`.
-fn function_signature(path: &str, function: &FunctionDoc, written: TypeSyntax, width: usize) -> String {
-    let returns = match written {
-        TypeSyntax::Luau => format!(" -> {}", function.returns),
+fn function_signature(path: &str, function: &FunctionDoc, syntax: &TypeSyntax, width: usize) -> String {
+    let returns = match syntax {
+        _ if function.returns.is_empty() => String::new(),
+        TypeSyntax::Luau | TypeSyntax::Other(_) => format!(" -> {}", function.returns),
         TypeSyntax::TypeScript => format!(": {}", function.returns),
     };
-    lay_out_with(&format!("{path}{}", function.generics), function.params, &returns, width)
+    lay_out_with(&format!("{path}{}", function.generics), &function.params, &returns, width)
 }
 
 /// Returns the path of a class's method: `Promise:await` in Luau, `Response.text` in TypeScript.
-fn method_path(class: &str, method: &FunctionDoc, written: TypeSyntax) -> String {
-    let dot = if written == TypeSyntax::Luau { ':' } else { '.' };
+fn method_path(class: &str, method: &FunctionDoc, syntax: &TypeSyntax) -> String {
+    let dot = if *syntax == TypeSyntax::Luau { ':' } else { '.' };
     format!("{class}{dot}{}", method.name)
 }
 

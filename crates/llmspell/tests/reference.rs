@@ -14,7 +14,7 @@ fn bridges() -> Vec<Bridge> {
     llmspell::reference::bridges(&Runtime::builder().build().expect("a runtime"))
 }
 
-fn prelude_docs() -> Vec<&'static PreludeDocs> {
+fn prelude_docs() -> Vec<PreludeDocs> {
     let engines = EngineRegistry::new();
     llmspell_engines::register_all(&engines).expect("the built-in engines");
     engines.prelude_docs()
@@ -58,21 +58,21 @@ fn everything_that_scripts_can_call_is_explained_and_shown() {
                 missing.push(format!("{path}: there is no ```luau example"));
             }
         }
-        let fields = bridge.constants.iter().map(|field| (bridge.name, field));
+        let fields = bridge.constants.iter().map(|field| (&bridge.name, field));
         let of_classes =
-            bridge.classes.iter().flat_map(|class| class.fields.iter().map(|field| (class.name, field)));
+            bridge.classes.iter().flat_map(|class| class.fields.iter().map(|field| (&class.name, field)));
         for (owner, field) in fields.chain(of_classes).filter(|(_, field)| field.doc.is_empty()) {
             missing.push(format!("{owner}.{}: there is no documentation", field.name));
         }
-        let classes = bridge.classes.iter().map(|class| (class.name, class.doc));
-        for (name, doc) in classes.chain([(bridge.name, bridge.doc)]) {
+        let classes = bridge.classes.iter().map(|class| (&class.name, &class.doc));
+        for (name, doc) in classes.chain([(&bridge.name, &bridge.doc)]) {
             if doc.is_empty() {
                 missing.push(format!("{name}: there is no documentation"));
             }
         }
     }
     for piece in prelude_docs() {
-        let fence = if piece.written == TypeSyntax::Luau { "```luau\n" } else { "```js\n" };
+        let fence = if piece.syntax == TypeSyntax::Luau { "```luau\n" } else { "```js\n" };
         for function in piece.all() {
             let first = function.doc.split("\n\n").next().unwrap_or_default();
             if !first.ends_with('.') || !function.doc.contains(fence) {
@@ -162,30 +162,15 @@ declare sums: {
 }
 
 /// Possible docs of a prelude.
-const QUEUE: PreludeDocs = PreludeDocs {
-    name: "queue",
-    written: TypeSyntax::Luau,
-    doc: "First in, first out.",
-    functions: &[FunctionDoc {
-        name: "of",
-        generics: "<T>",
-        params: &["first: T", "...: T"],
-        returns: "Queue<T>",
-        doc: "Makes a queue.\n\n```luau\nqueue.of(1, 2)\n```",
-    }],
-    classes: &[ClassDoc {
-        name: "Queue",
-        generics: "<T>",
-        doc: "Waits in line.",
-        methods: &[FunctionDoc {
-            name: "take",
-            generics: "",
-            params: &["count: number?"],
-            returns: "{T}",
-            doc: "Takes out what came first.",
-        }],
-    }],
-};
+fn queue() -> PreludeDocs {
+    let of = FunctionDoc::new("of").generics("<T>").param("first: T").param("...: T").returns("Queue<T>");
+    let take = FunctionDoc::new("take").param("count: number?").returns("{T}");
+    let class = ClassDoc::new("Queue").generics("<T>").doc("Waits in line.");
+    PreludeDocs::new("queue", TypeSyntax::Luau)
+        .doc("First in, first out.")
+        .function(of.doc("Makes a queue.\n\n```luau\nqueue.of(1, 2)\n```"))
+        .class(class.method(take.doc("Takes out what came first.")))
+}
 
 #[test]
 fn what_a_prelude_brings_is_shown_as_bridges_are() {
@@ -223,13 +208,13 @@ Queue:take(count: number?) -> {T}
 
 Takes out what came first.
 ";
-    assert_eq!(prelude_markdown(&QUEUE), page);
+    assert_eq!(prelude_markdown(&queue()), page);
     assert_eq!(
-        text(&[], &[&QUEUE], Some("queue")).unwrap(),
+        text(&[], &[queue()], Some("queue")).unwrap(),
         "queue\n\nFirst in, first out.\n\nqueue.of     Makes a queue.\nqueue.Queue  Waits in line.\n"
     );
     assert_eq!(
-        text(&[], &[&QUEUE], Some("queue.queue.take")).unwrap(),
+        text(&[], &[queue()], Some("queue.queue.take")).unwrap(),
         "queue.Queue:take(count: number?) -> {T}\n\nTakes out what came first.\n"
     );
     let declared = "
@@ -245,7 +230,7 @@ declare queue: {
     of: <T>(first: T, ...T) -> Queue<T>,
 }
 ";
-    let types = luau_types(&[], &[&QUEUE]);
+    let types = luau_types(&[], &[queue()]);
     assert!(types.ends_with(declared), "{types}");
 }
 
@@ -264,8 +249,8 @@ fn text_fits_a_terminal() {
         Some("fetch"),
     ];
     let prelude_docs = prelude_docs();
-    let of_javascript = prelude_docs.iter().filter(|piece| piece.written == TypeSyntax::TypeScript);
-    let all = of_javascript.flat_map(|piece| piece.functions.iter().map(|it| piece.path(it.name)));
+    let of_javascript = prelude_docs.iter().filter(|piece| piece.syntax == TypeSyntax::TypeScript);
+    let all = of_javascript.flat_map(|piece| piece.functions.iter().map(|it| piece.path(&it.name)));
     let all: Vec<String> = all.collect();
     for query in queries.into_iter().chain(all.iter().map(|path| Some(path.as_str()))) {
         let page = text(&bridges, &prelude_docs, query).unwrap();

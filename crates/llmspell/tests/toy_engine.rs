@@ -14,9 +14,11 @@ use futures_util::future::LocalBoxFuture;
 use llmspell::bridge::{Arguments, Handler};
 use llmspell::capability::Models;
 use llmspell::llm::{Client, Mock};
+use llmspell::prelude_docs::{FunctionDoc, TypeSyntax};
 use llmspell::{
     Bridge, Context, Diagnostic, Engine, EngineDescriptor, Error, ErrorKind, Language, Method, Outcome,
-    Recording, Result, RunBuilder, Runtime, Session, Source, SourceLocation, Spell, Value,
+    PreludeDocs, Recording, Result, RunBuilder, Runtime, Session, Source, SourceLocation, Spell, Value,
+    reference,
 };
 
 /// A statement of the language. Each has its own line.
@@ -56,6 +58,16 @@ impl Steps {
 impl Engine for Steps {
     fn descriptor(&self) -> EngineDescriptor {
         Self::describe()
+    }
+
+    fn prelude_docs(&self) -> Vec<PreludeDocs> {
+        // Names that exist only at run time are as good as literals.
+        let statements = [("say", "Prints"), ("call", "Calls"), ("give", "Returns")].map(|(name, does)| {
+            let example = format!("{does} it.\n\n```steps\n{name}\n```");
+            FunctionDoc::new(name.to_owned()).param("text".to_owned()).doc(example)
+        });
+        let docs = PreludeDocs::new("statements".to_owned(), TypeSyntax::Other("steps".into()));
+        vec![statements.into_iter().fold(docs.doc("All that there is."), PreludeDocs::function)]
     }
 
     fn check(&self, source: &Source) -> Vec<Diagnostic> {
@@ -205,6 +217,16 @@ fn its_scripts_are_entry_files_and_keys_choose_it() {
     let error = runtime.load_in(Path::new("."), "cobol").unwrap_err();
     assert_eq!(error.message(), "there is no language `cobol`");
     assert!(error.hints()[0].ends_with("Three Steps (.steps, .3st)"), "{:?}", error.hints());
+}
+
+#[test]
+fn its_statements_are_documented() {
+    let runtime = runtime();
+    let page = |query| reference::text(&[], &runtime.engines().prelude_docs(), Some(query)).unwrap();
+    assert_eq!(page("say"), "say(text)\n\nPrints it.\n\n    say\n");
+    assert!(page("statements").ends_with("say   Prints it.\ncall  Calls it.\ngive  Returns it.\n"));
+    let docs = runtime.engines().prelude_docs().into_iter().find(|docs| docs.name == "statements").unwrap();
+    assert!(reference::prelude_markdown(&docs).contains("```steps\nsay(text)\n```"));
 }
 
 #[test]

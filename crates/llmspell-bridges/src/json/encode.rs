@@ -62,7 +62,7 @@ fn check(value: &Value, path: &JsonPath<'_>, depth: usize) -> Result<()> {
         }
         Value::Bytes(_) => refused("a string that is not UTF-8"),
         Value::Callback(_) => refused("a function"),
-        Value::Object(object) => refused(object.class().name),
+        Value::Object(object) => refused(&object.class().name),
     }
 }
 

@@ -18,7 +18,10 @@ const MOST_FILES: usize = 1_000;
 /// Returns all built-in tools.
 pub(super) fn tools() -> Result<Vec<Tool>> {
     let methods = built_in::bridge().methods;
-    methods.iter().map(|method| Ok(super::method::of(method.name, method)?.kind(ToolKind::BuiltIn))).collect()
+    methods
+        .iter()
+        .map(|method| Ok(super::method::of(&method.name, method)?.kind(ToolKind::BuiltIn)))
+        .collect()
 }
 
 /// The implementations of the built-in tools. This bridge is not a global of scripts.

@@ -1,7 +1,9 @@
 //! Methods of bridges as tools. A method's definition already has the name, description and parameter schema for a
 //! model.
 
-use llmspell_core::bridge::{Arguments, Handler};
+use std::sync::Arc;
+
+use llmspell_core::bridge::{Arguments, Handler, Param};
 use llmspell_core::{Context, Error, ErrorKind, Method, Result, Value, to_value};
 use llmspell_llm::{Schema, Tool, ToolKind};
 use schemars::generate::SchemaSettings;
@@ -20,9 +22,10 @@ pub(super) fn tool(cx: &Context, bridge: &str, name: &str) -> Result<Tool> {
         Error::new(ErrorKind::NotFound, message).hint(hint)
     };
     let found = bridges.iter().find(|found| found.name == bridge);
-    let found = found.ok_or_else(|| missing(near(bridge, bridges.iter().map(|bridge| bridge.name))))?;
+    let found = found.ok_or_else(|| missing(near(bridge, bridges.iter().map(|bridge| &*bridge.name))))?;
     let method = found.methods.iter().find(|method| method.name == name);
-    let method = method.ok_or_else(|| missing(near(name, found.methods.iter().map(|method| method.name))))?;
+    let method =
+        method.ok_or_else(|| missing(near(name, found.methods.iter().map(|method| &*method.name))))?;
     Ok(of(&format!("{bridge}_{name}"), method)?.kind(ToolKind::Bridge))
 }
 
@@ -47,9 +50,9 @@ pub(super) fn of(name: &str, method: &Method) -> Result<Tool> {
             return Err(Error::new(ErrorKind::Unsupported, message)
                 .hint("register a function that calls it with `tools.register`"));
         }
-        properties.insert(param.name.to_owned(), schema);
+        properties.insert(param.name.to_string(), schema);
         if !is_optional {
-            required.push(param.name);
+            required.push(&*param.name);
         }
     }
     let mut schema = json!({
@@ -60,8 +63,8 @@ pub(super) fn of(name: &str, method: &Method) -> Result<Tool> {
         schema["$defs"] = Json::Object(definitions);
     }
     let handler = method.handler.clone();
-    let all: Vec<_> = method.params.iter().map(|param| param.name).collect();
-    Tool::new(name, about(method.doc), Schema::known(schema), move |cx, arguments| {
+    let all = Arc::clone(&method.params);
+    Tool::new(name, about(&method.doc), Schema::known(schema), move |cx, arguments| {
         let (handler, arguments) = (handler.clone(), in_order(&all, arguments));
         async move {
             let arguments = Arguments::new(arguments?);
@@ -74,10 +77,10 @@ pub(super) fn of(name: &str, method: &Method) -> Result<Tool> {
 }
 
 /// Converts named arguments to a list in the order of the parameters.
-fn in_order(params: &[&str], mut arguments: Json) -> Result<Vec<Value>> {
+fn in_order(params: &[Param], mut arguments: Json) -> Result<Vec<Value>> {
     params
         .iter()
-        .map(|name| to_value(&arguments.get_mut(*name).map(Json::take).unwrap_or_default()))
+        .map(|param| to_value(&arguments.get_mut(&*param.name).map(Json::take).unwrap_or_default()))
         .collect()
 }
 

@@ -208,7 +208,7 @@ impl EngineRegistry {
 
     /// Returns the documentation of the preludes of all engines.
     #[must_use]
-    pub fn prelude_docs(&self) -> Vec<&'static PreludeDocs> {
+    pub fn prelude_docs(&self) -> Vec<PreludeDocs> {
         let engines: Vec<_> = {
             let engines = self.0.read().unwrap_or_else(PoisonError::into_inner);
             engines.iter().map(RegisteredEngine::shared).collect()

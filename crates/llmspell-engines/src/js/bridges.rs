@@ -22,7 +22,7 @@ use super::vm_state::JsVmState;
 /// When the bridge has the name of a built-in.
 pub(super) fn install(host: &Rc<JsVmState>, ctx: &Ctx<'_>, bridge: &Arc<Bridge>) -> Result<()> {
     let failed = |error| from_js_error(host, ctx, error);
-    let name = bridge.name;
+    let name = &*bridge.name;
     let is_shared = SHARED.contains(&name);
     if !is_shared && ctx.globals().contains_key(name).map_err(failed)? {
         return Err(Error::new(
@@ -31,7 +31,7 @@ pub(super) fn install(host: &Rc<JsVmState>, ctx: &Ctx<'_>, bridge: &Arc<Bridge>)
         ));
     }
     host.reserved.borrow_mut().insert(name.to_owned());
-    host.bridges.borrow_mut().insert(name, Arc::clone(bridge));
+    host.bridges.borrow_mut().insert(bridge.name.clone(), Arc::clone(bridge));
     // The prelude's global of this name takes in the members when it is first read.
     if is_shared {
         return Ok(());
@@ -50,12 +50,12 @@ pub(super) fn members<'js>(host: &Rc<JsVmState>, ctx: &Ctx<'js>, name: &str) -> 
     let members = Object::new(ctx.clone()).map_err(failed)?;
     for method in &bridge.methods {
         let function = functions::function(host, ctx, method, false).map_err(failed)?;
-        members.prop(camel_case(method.name), Property::from(function).enumerable()).map_err(failed)?;
+        members.prop(camel_case(&method.name), Property::from(function).enumerable()).map_err(failed)?;
     }
     for constant in &bridge.constants {
         let value = (constant.get)(&host.cx, Arguments::new(Vec::new()))?;
         let value = values::constant(host, ctx, value)?;
-        members.prop(camel_case(constant.name), Property::from(value).enumerable()).map_err(failed)?;
+        members.prop(camel_case(&constant.name), Property::from(value).enumerable()).map_err(failed)?;
     }
     let harden = host.prelude_refs()?.harden.clone().restore(ctx).map_err(failed)?;
     harden.call((members,)).map(Some).map_err(failed)
@@ -67,7 +67,7 @@ pub(super) fn members<'js>(host: &Rc<JsVmState>, ctx: &Ctx<'js>, name: &str) -> 
 /// When a global of this name exists.
 pub(super) fn register(host: &Rc<JsVmState>, ctx: &Ctx<'_>, method: &Method) -> Result<()> {
     let failed = |error| from_js_error(host, ctx, error);
-    let name = camel_case(method.name);
+    let name = camel_case(&method.name);
     if ctx.globals().contains_key(name.as_str()).map_err(failed)? {
         return Err(Error::new(ErrorKind::Conflict, format!("there is a global named `{name}` already")));
     }

@@ -7,7 +7,7 @@ use llmspell_core::{
 };
 
 use super::compile;
-use super::prelude_docs::FURNITURE;
+use super::prelude_docs::prelude_docs;
 use super::session::JsSession;
 
 /// Returns the name, version and languages of this engine.
@@ -37,8 +37,8 @@ impl Engine for Js {
         descriptor()
     }
 
-    fn prelude_docs(&self) -> &'static [PreludeDocs] {
-        FURNITURE
+    fn prelude_docs(&self) -> Vec<PreludeDocs> {
+        prelude_docs()
     }
 
     fn check(&self, source: &Source) -> Vec<Diagnostic> {

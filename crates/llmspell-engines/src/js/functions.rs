@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use llmspell_core::Result;
-use llmspell_core::bridge::{Arguments, Handler, Method};
+use llmspell_core::bridge::{Arguments, Handler, Method, Param};
 use rquickjs::function::{Rest, This};
 use rquickjs::{Ctx, Function, Value as JsValue};
 
@@ -21,8 +21,7 @@ pub(super) fn function<'js>(
     method: &Method,
     of_object: bool,
 ) -> rquickjs::Result<Function<'js>> {
-    let params = method.params.iter().map(|param| camel_case(param.name)).collect();
-    let reader = JsArgumentReader { host: Rc::clone(host), params, of_object };
+    let reader = JsArgumentReader { host: Rc::clone(host), params: Arc::clone(&method.params), of_object };
     let function = match &method.handler {
         Handler::Sync(call) => {
             let call = Arc::clone(call);
@@ -48,13 +47,13 @@ pub(super) fn function<'js>(
             Function::new(ctx.clone(), run)?
         }
     };
-    function.with_name(camel_case(method.name))?.with_length(method.params.len())
+    function.with_name(camel_case(&method.name))?.with_length(method.params.len())
 }
 
 /// Reads the arguments of a script's call.
 struct JsArgumentReader {
     host: Rc<JsVmState>,
-    params: Box<[String]>,
+    params: Arc<Vec<Param>>,
     of_object: bool,
 }
 
@@ -82,7 +81,7 @@ impl JsArgumentReader {
 
     fn name(&self, at: usize) -> String {
         match self.params.get(at) {
-            Some(name) => format!("argument {} (`{name}`)", at + 1),
+            Some(param) => format!("argument {} (`{}`)", at + 1, camel_case(&param.name)),
             None => format!("argument {}", at + 1),
         }
     }

@@ -1,6 +1,7 @@
 //! Host objects as objects of the VM. Their prototypes hold the methods and fields of their classes.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use llmspell_core::bridge::{Arguments, Field};
 use llmspell_core::{Class, Error, Object as HostObject, Value};
@@ -12,7 +13,7 @@ use super::errors::{self, throw};
 use super::functions;
 use super::names::camel_case;
 use super::values::to_js;
-use super::vm_state::{HeldValue, JsVmState, Sealed};
+use super::vm_state::{HeldValue, JsUsedClass, JsVmState, Sealed};
 
 /// Returns the VM's object for a host object. It is the same one as long as the script holds it.
 pub(super) fn thing<'js>(
@@ -30,25 +31,21 @@ pub(super) fn thing<'js>(
 }
 
 /// Returns the prototype of a class, which is made when the script first uses the class.
-fn prototype<'js>(
-    host: &Rc<JsVmState>,
-    ctx: &Ctx<'js>,
-    class: &'static Class,
-) -> rquickjs::Result<Object<'js>> {
-    let address = std::ptr::from_ref(class).addr();
+fn prototype<'js>(host: &Rc<JsVmState>, ctx: &Ctx<'js>, class: &Arc<Class>) -> rquickjs::Result<Object<'js>> {
+    let address = Arc::as_ptr(class).addr();
     let known = host.classes.borrow().get(&address).cloned();
     if let Some(known) = known {
-        return known.restore(ctx);
+        return known.prototype.restore(ctx);
     }
     let prototype = Object::new(ctx.clone())?;
     for method in &class.methods {
         let function = functions::function(host, ctx, method, true)?;
-        prototype.prop(camel_case(method.name), Property::from(function))?;
+        prototype.prop(camel_case(&method.name), Property::from(function))?;
     }
     for field in &class.fields {
         let (host, of) = (Rc::clone(host), field.clone());
         let get = move |ctx: Ctx<'js>, this: This<JsValue<'js>>| read_from(&host, &ctx, &of, &this.0);
-        prototype.prop(camel_case(field.name), Accessor::new_get(get).enumerable())?;
+        prototype.prop(camel_case(&field.name), Accessor::new_get(get).enumerable())?;
     }
     if let Some(items) = &class.items {
         let next = functions::function(host, ctx, &items.next, true)?;
@@ -57,7 +54,8 @@ fn prototype<'js>(
         let iterate: Function = prelude_refs.iterate.clone().restore(ctx)?.call((next, stop))?;
         prototype.prop(Symbol::async_iterator(ctx.clone()), Property::from(iterate))?;
     }
-    host.classes.borrow_mut().insert(address, HeldValue::save(ctx, prototype.clone()));
+    let used = JsUsedClass { _class: Arc::clone(class), prototype: HeldValue::save(ctx, prototype.clone()) };
+    host.classes.borrow_mut().insert(address, used);
     Ok(prototype)
 }
 
@@ -71,7 +69,7 @@ fn read_from<'js>(
     match host.open(ctx, this) {
         Some(Sealed::Object(object)) => read(host, ctx, field, &object),
         _ => {
-            let name = camel_case(field.name);
+            let name = camel_case(&field.name);
             let error = Error::argument(format!("`{name}` is read from what does not have it"));
             Err(throw(host, ctx, error))
         }

@@ -4,12 +4,13 @@
 //! does hold values of the VM ([`HeldValue`]). QuickJS requires that these are dropped before the VM;
 //! [`JsVmState::let_go`] drops them.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use llmspell_core::{Bridge, Context, Error, Object as HostObject, Result};
+use llmspell_core::{Bridge, Class, Context, Error, Object as HostObject, Result};
 use rquickjs::{Ctx, Function, Object, Persistent, Value};
 
 use super::calls::Calls;
@@ -20,6 +21,14 @@ use crate::callbacks::Callbacks;
 
 /// A value of the VM that the host holds.
 pub(super) type HeldValue<T> = Persistent<T>;
+
+/// A host class that the script has used.
+#[derive(Clone)]
+pub(super) struct JsUsedClass {
+    /// Keeps the class alive, and so its address.
+    pub(super) _class: Arc<Class>,
+    pub(super) prototype: HeldValue<Object<'static>>,
+}
 
 /// The functions and objects that the prelude hands to Rust.
 pub(super) struct JsPreludeRefs {
@@ -73,10 +82,10 @@ pub(super) struct JsVmState {
     pub(super) memory: JsMemoryLimit,
     pub(super) modules: JsModules,
     prelude_refs: RefCell<Option<Rc<JsPreludeRefs>>>,
-    /// The prototypes of host classes that the script has used, by the address of the class.
-    pub(super) classes: RefCell<HashMap<usize, HeldValue<Object<'static>>>>,
+    /// The host classes that the script has used, by the address of the class.
+    pub(super) classes: RefCell<HashMap<usize, JsUsedClass>>,
     /// The bridges by name.
-    pub(super) bridges: RefCell<HashMap<&'static str, Arc<Bridge>>>,
+    pub(super) bridges: RefCell<HashMap<Cow<'static, str>, Arc<Bridge>>>,
     /// The names of globals that belong to the host.
     pub(super) reserved: RefCell<HashSet<String>>,
     /// The unhandled rejections, oldest first.

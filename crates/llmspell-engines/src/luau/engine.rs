@@ -7,7 +7,7 @@ use llmspell_core::{
 };
 
 use super::compile::{self, ChunkCache};
-use super::prelude_docs::FURNITURE;
+use super::prelude_docs::prelude_docs;
 use super::session::LuauSession;
 
 /// Returns the name, version and language of this engine.
@@ -46,8 +46,8 @@ impl Engine for Luau {
         descriptor()
     }
 
-    fn prelude_docs(&self) -> &'static [PreludeDocs] {
-        FURNITURE
+    fn prelude_docs(&self) -> Vec<PreludeDocs> {
+        prelude_docs()
     }
 
     fn check(&self, source: &Source) -> Vec<Diagnostic> {

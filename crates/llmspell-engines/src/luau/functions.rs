@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use futures_util::future::LocalBoxFuture;
-use llmspell_core::bridge::{Arguments, AsyncFn, Handler, Method};
+use llmspell_core::bridge::{Arguments, AsyncFn, Handler, Method, Param};
 use llmspell_core::{Context, Error, Result, Value};
 use mlua::{Function, Lua, MultiValue, Value as LuaValue};
 
@@ -28,11 +28,7 @@ pub(super) fn function(
     method: &Method,
     bound: usize,
 ) -> mlua::Result<Function> {
-    let reader = LuauArgumentReader {
-        host: Rc::clone(host),
-        params: method.params.iter().map(|param| param.name).collect(),
-        bound,
-    };
+    let reader = LuauArgumentReader { host: Rc::clone(host), params: Arc::clone(&method.params), bound };
     match &method.handler {
         Handler::Sync(call) if method.returns.is_some() => {
             let call = Arc::clone(call);
@@ -71,7 +67,7 @@ pub(super) fn function(
 /// Creates the function that a `for` loop over objects of a class calls for the next item. Its argument is the object.
 pub(super) fn step(host: &Rc<LuauVmState>, lua: &Lua, next: &Method) -> mlua::Result<Function> {
     let Handler::Async(call) = &next.handler else { return function(host, lua, next, 1) };
-    let reader = LuauArgumentReader { host: Rc::clone(host), params: Box::default(), bound: 1 };
+    let reader = LuauArgumentReader { host: Rc::clone(host), params: Arc::default(), bound: 1 };
     let begin = beginning(lua, reader, Arc::clone(call))?;
     host.prelude_refs().map_err(to_lua_error)?.stepping.call(begin)
 }
@@ -90,7 +86,7 @@ fn beginning(lua: &Lua, reader: LuauArgumentReader, call: AsyncFn) -> mlua::Resu
 /// Reads the arguments of a script's call.
 struct LuauArgumentReader {
     host: Rc<LuauVmState>,
-    params: Box<[&'static str]>,
+    params: Arc<Vec<Param>>,
     /// How many arguments come before the first parameter: 1 for a method of an object.
     bound: usize,
 }
@@ -112,7 +108,7 @@ impl LuauArgumentReader {
             return "the object before the colon".to_owned();
         };
         match self.params.get(number - 1) {
-            Some(name) => format!("argument {number} (`{name}`)"),
+            Some(param) => format!("argument {number} (`{}`)", param.name),
             None => format!("argument {number}"),
         }
     }

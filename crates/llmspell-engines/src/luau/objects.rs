@@ -1,8 +1,10 @@
 //! Host objects as userdata, whose metamethods look up the methods and fields of their class.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use llmspell_core::bridge::{Arguments, Field};
 use llmspell_core::{Class, Error, Items, Object, Value};
@@ -13,27 +15,34 @@ use super::functions;
 use super::values::to_lua;
 use super::vm_state::LuauVmState;
 
-/// The Luau functions for methods that scripts have used, by the address of the class and the name of the method.
+/// The Luau functions for methods that scripts have used, by the address of the class.
 #[derive(Default)]
-pub(super) struct Classes(RefCell<HashMap<usize, HashMap<&'static str, Function>>>);
+pub(super) struct Classes(RefCell<HashMap<usize, UsedClass>>);
+
+/// A class with the functions for its methods, by their names.
+struct UsedClass {
+    /// Keeps the class alive, and so its address.
+    _class: Arc<Class>,
+    functions: HashMap<Cow<'static, str>, Function>,
+}
 
 impl Classes {
     fn method(
         &self,
         host: &Rc<LuauVmState>,
         lua: &Lua,
-        class: &'static Class,
+        class: &Arc<Class>,
         name: &str,
     ) -> mlua::Result<Option<Function>> {
-        let address = std::ptr::from_ref(class).addr();
-        if let Some(known) = self.0.borrow().get(&address).and_then(|methods| methods.get(name)) {
+        let address = Arc::as_ptr(class).addr();
+        if let Some(known) = self.0.borrow().get(&address).and_then(|used| used.functions.get(name)) {
             return Ok(Some(known.clone()));
         }
         let Some(method) = class.methods.iter().find(|method| method.name == name) else {
             return Ok(None);
         };
         let function = functions::function(host, lua, method, 1)?;
-        self.0.borrow_mut().entry(address).or_default().insert(method.name, function.clone());
+        self.keep(class, method.name.clone(), &function);
         Ok(Some(function))
     }
 
@@ -42,18 +51,26 @@ impl Classes {
         &self,
         host: &Rc<LuauVmState>,
         lua: &Lua,
-        class: &'static Class,
+        class: &Arc<Class>,
         items: &Items,
     ) -> mlua::Result<Function> {
         // The loop function is stored under a name that no method can have.
         const STEP: &str = "";
-        let address = std::ptr::from_ref(class).addr();
-        if let Some(known) = self.0.borrow().get(&address).and_then(|methods| methods.get(STEP)) {
+        let address = Arc::as_ptr(class).addr();
+        if let Some(known) = self.0.borrow().get(&address).and_then(|used| used.functions.get(STEP)) {
             return Ok(known.clone());
         }
         let function = functions::step(host, lua, &items.next)?;
-        self.0.borrow_mut().entry(address).or_default().insert(STEP, function.clone());
+        self.keep(class, STEP.into(), &function);
         Ok(function)
+    }
+
+    fn keep(&self, class: &Arc<Class>, name: Cow<'static, str>, function: &Function) {
+        let mut classes = self.0.borrow_mut();
+        let used = classes
+            .entry(Arc::as_ptr(class).addr())
+            .or_insert_with(|| UsedClass { _class: Arc::clone(class), functions: HashMap::new() });
+        used.functions.insert(name, function.clone());
     }
 }
 
@@ -67,11 +84,11 @@ impl UserData for Thing {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_meta_method(MetaMethod::Index, |lua, this, key: LuaValue| this.index(lua, &key));
         methods.add_meta_method(MetaMethod::NewIndex, |lua, this, (_, _): (LuaValue, LuaValue)| {
-            let class = this.object.class().name;
+            let class = &this.object.class().name;
             Err::<(), _>(raise(&this.host, lua, Error::argument(format!("a {class} cannot be changed"))))
         });
         methods.add_meta_method(MetaMethod::Iter, |lua, this, ()| this.iterate(lua));
-        methods.add_meta_method(MetaMethod::ToString, |_, this, ()| Ok(this.object.class().name));
+        methods.add_meta_method(MetaMethod::ToString, |_, this, ()| Ok(this.object.class().name.to_string()));
     }
 }
 
@@ -88,9 +105,9 @@ impl Thing {
                 let found = found.as_table().map(|table| table.raw_get(key.to_ascii_lowercase()));
                 return found.unwrap_or(Ok(LuaValue::Nil));
             }
-            let known: Vec<_> = class.fields.iter().map(|field| field.name).collect();
-            let methods: Vec<_> = class.methods.iter().map(|method| format!(":{}()", method.name)).collect();
-            let known: Vec<_> = known.into_iter().map(str::to_owned).chain(methods).collect();
+            let known = class.fields.iter().map(|field| field.name.to_string());
+            let methods = class.methods.iter().map(|method| format!(":{}()", method.name));
+            let known: Vec<_> = known.chain(methods).collect();
             let message = format!("a {} has no `{key}`; it has {}", class.name, known.join(", "));
             return Err(raise(host, lua, Error::argument(message)));
         };

@@ -4,35 +4,27 @@ use llmspell_core::PreludeDocs;
 use llmspell_core::prelude_docs::{ClassDoc, FunctionDoc, TypeSyntax};
 
 /// The documented globals of the prelude.
-pub(super) const FURNITURE: &[PreludeDocs] = &[PreludeDocs {
-    name: "promise",
-    written: TypeSyntax::Luau,
-    doc: r#"Does several things at once, and waits for what comes of them.
+pub(super) fn prelude_docs() -> Vec<PreludeDocs> {
+    let promise = ClassDoc::new("Promise").generics("<T>").doc(PROMISE);
+    let promise = methods().into_iter().fold(promise, ClassDoc::method);
+    let docs = PreludeDocs::new("promise", TypeSyntax::Luau).doc(r#"Does several things at once, and waits for what comes of them.
 
 A promise stands for a value that comes later, or for the reason why there is none. The function that makes it starts
 at once, runs as far as it goes without waiting, and goes on by itself whenever what it waits for is there. A function
 that a promise runs fails when it raises an error, and also when it returns `nil, err` as the bridges do.
 
 The spell ends when all that it started has ended. What lost a race and nobody else waits for is cancelled when the
-script has returned. A rejection that nobody asks about fails the spell."#,
-    functions: FUNCTIONS,
-    classes: &[ClassDoc {
-        name: "Promise",
-        generics: "<T>",
-        doc: r#"A value that comes later, or the reason why there is none.
+script has returned. A rejection that nobody asks about fails the spell."#).class(promise);
+    vec![functions().into_iter().fold(docs, PreludeDocs::function)]
+}
 
-It is pending first, and then fulfilled, rejected or cancelled for good."#,
-        methods: METHODS,
-    }],
-}];
+const PROMISE: &str = r#"A value that comes later, or the reason why there is none.
 
-const FUNCTIONS: &[FunctionDoc] = &[
-    FunctionDoc {
-        name: "new",
-        generics: "<T>",
-        params: &["executor: (resolve: (value: T | Promise<T>) -> (), reject: (reason: any) -> ()) -> ()"],
-        returns: "Promise<T>",
-        doc: r#"Makes a promise that `executor` settles by a call of `resolve` or `reject`.
+It is pending first, and then fulfilled, rejected or cancelled for good."#;
+
+fn functions() -> Vec<FunctionDoc> {
+    vec![
+    FunctionDoc::new("new").generics("<T>").param("executor: (resolve: (value: T | Promise<T>) -> (), reject: (reason: any) -> ()) -> ()").returns("Promise<T>").doc(r#"Makes a promise that `executor` settles by a call of `resolve` or `reject`.
 
 The executor starts at once and may wait. The first of its calls counts; an error that it raises rejects the promise.
 
@@ -46,37 +38,19 @@ local answer = promise.new(function(resolve, reject)
     end
 end)
 assert(answer:await())
-```"#,
-    },
-    FunctionDoc {
-        name: "resolve",
-        generics: "<T>",
-        params: &["value: T | Promise<T>"],
-        returns: "Promise<T>",
-        doc: r#"Makes a promise that is fulfilled with a value already; a promise is returned as it is.
+```"#),
+    FunctionDoc::new("resolve").generics("<T>").param("value: T | Promise<T>").returns("Promise<T>").doc(r#"Makes a promise that is fulfilled with a value already; a promise is returned as it is.
 
 ```luau
 assert(promise.resolve(42):await() == 42)
-```"#,
-    },
-    FunctionDoc {
-        name: "reject",
-        generics: "",
-        params: &["reason: any"],
-        returns: "Promise<any>",
-        doc: r#"Makes a promise that is rejected already.
+```"#),
+    FunctionDoc::new("reject").param("reason: any").returns("Promise<any>").doc(r#"Makes a promise that is rejected already.
 
 ```luau
 local reason = promise.reject("no luck"):catch(function(reason) return reason end):await()
 assert(reason == "no luck")
-```"#,
-    },
-    FunctionDoc {
-        name: "all",
-        generics: "<T>",
-        params: &["list: {T | Promise<T>}"],
-        returns: "Promise<{T}>",
-        doc: r#"Waits for all of a list and gives their values in its order.
+```"#),
+    FunctionDoc::new("all").generics("<T>").param("list: {T | Promise<T>}").returns("Promise<{T}>").doc(r#"Waits for all of a list and gives their values in its order.
 
 The first that is rejected rejects it, with the same reason; the others run on.
 
@@ -86,28 +60,16 @@ local answers = promise.all({
     promise.spawn(llm.chat, "Name a fruit."),
 }):await()
 assert(#answers == 2)
-```"#,
-    },
-    FunctionDoc {
-        name: "race",
-        generics: "<T>",
-        params: &["list: {T | Promise<T>}"],
-        returns: "Promise<T>",
-        doc: r#"Comes to what the first of a list comes to, be it a value or a reason.
+```"#),
+    FunctionDoc::new("race").generics("<T>").param("list: {T | Promise<T>}").returns("Promise<T>").doc(r#"Comes to what the first of a list comes to, be it a value or a reason.
 
 The others run on until the script has returned; those that nobody else waits for are cancelled then.
 
 ```luau
 local winner = promise.race({promise.delay(60, "slow"), promise.delay(0.01, "fast")})
 assert(winner:await() == "fast")
-```"#,
-    },
-    FunctionDoc {
-        name: "any",
-        generics: "<T>",
-        params: &["list: {T | Promise<T>}"],
-        returns: "Promise<T>",
-        doc: r#"Comes to the first value of a list, and passes over what is rejected.
+```"#),
+    FunctionDoc::new("any").generics("<T>").param("list: {T | Promise<T>}").returns("Promise<T>").doc(r#"Comes to the first value of a list, and passes over what is rejected.
 
 When all are rejected, the reason has their reasons in `errors`, in the order of the list.
 
@@ -117,38 +79,20 @@ assert(found:await() == "here")
 
 local reason = promise.any({promise.reject("a"), promise.reject("b")}):catch(function(e) return e end):await()
 assert(table.concat(reason.errors, " ") == "a b")
-```"#,
-    },
-    FunctionDoc {
-        name: "all_settled",
-        generics: "<T>",
-        params: &["list: {T | Promise<T>}"],
-        returns: r#"Promise<{{status: "fulfilled", value: T} | {status: "rejected", reason: any}}>"#,
-        doc: r#"Waits for all of a list, whatever they come to, and tells in its order what that is.
+```"#),
+    FunctionDoc::new("all_settled").generics("<T>").param("list: {T | Promise<T>}").returns(r#"Promise<{{status: "fulfilled", value: T} | {status: "rejected", reason: any}}>"#).doc(r#"Waits for all of a list, whatever they come to, and tells in its order what that is.
 
 ```luau
 local results = promise.all_settled({promise.resolve(1), promise.reject("no")}):await()
 assert(results[1].status == "fulfilled" and results[1].value == 1)
 assert(results[2].status == "rejected" and results[2].reason == "no")
-```"#,
-    },
-    FunctionDoc {
-        name: "delay",
-        generics: "<T>",
-        params: &["seconds: number", "value: T?"],
-        returns: "Promise<T>",
-        doc: r#"Makes a promise that is fulfilled with `value` after so many seconds.
+```"#),
+    FunctionDoc::new("delay").generics("<T>").param("seconds: number").param("value: T?").returns("Promise<T>").doc(r#"Makes a promise that is fulfilled with `value` after so many seconds.
 
 ```luau
 assert(promise.delay(0.01, "done"):await() == "done")
-```"#,
-    },
-    FunctionDoc {
-        name: "spawn",
-        generics: "<A..., T>",
-        params: &["fn: (A...) -> (T?, any?)", "...: A..."],
-        returns: "Promise<T>",
-        doc: r#"Runs a function with the arguments that follow, and makes a promise of what it returns.
+```"#),
+    FunctionDoc::new("spawn").generics("<A..., T>").param("fn: (A...) -> (T?, any?)").param("...: A...").returns("Promise<T>").doc(r#"Runs a function with the arguments that follow, and makes a promise of what it returns.
 
 ```luau
 local answer = promise.spawn(llm.chat, "Name a colour.")
@@ -156,18 +100,8 @@ local length = promise.spawn(function()
     return #answer:await()
 end)
 assert(length:await() > 0)
-```"#,
-    },
-    FunctionDoc {
-        name: "map",
-        generics: "<T, U>",
-        params: &[
-            "list: {T}",
-            "fn: (item: T, index: number) -> (U?, any?)",
-            "options: {concurrency: number?}?",
-        ],
-        returns: "Promise<{U}>",
-        doc: r#"Calls a function with each item of a list and gives what it returns, in the order of the list.
+```"#),
+    FunctionDoc::new("map").generics("<T, U>").param("list: {T}").param("fn: (item: T, index: number) -> (U?, any?)").param("options: {concurrency: number?}?").returns("Promise<{U}>").doc(r#"Calls a function with each item of a list and gives what it returns, in the order of the list.
 
 `concurrency` is how many calls may run at once; all do unless it says otherwise. When one fails, no more are started
 and those that run are cancelled.
@@ -178,17 +112,8 @@ local lengths = promise.map({"one", "three"}, function(word, index)
     return answer and #answer, err
 end, {concurrency = 8}):await()
 assert(#lengths == 2)
-```"#,
-    },
-    FunctionDoc {
-        name: "retry",
-        generics: "<T>",
-        params: &[
-            "fn: (attempt: number) -> (T?, any?)",
-            "options: {attempts: number?, delay: number?, factor: number?}?",
-        ],
-        returns: "Promise<T>",
-        doc: r#"Calls a function until it succeeds, and gives up with its last error.
+```"#),
+    FunctionDoc::new("retry").generics("<T>").param("fn: (attempt: number) -> (T?, any?)").param("options: {attempts: number?, delay: number?, factor: number?}?").returns("Promise<T>").doc(r#"Calls a function until it succeeds, and gives up with its last error.
 
 It is called at most `attempts` times, 3 unless it says otherwise. Before the second call it waits for `delay` seconds,
 1 unless it says otherwise, and before each later one `factor` times as long, 2 unless it says otherwise. Calls of
@@ -202,17 +127,13 @@ local done = promise.retry(function(attempt)
     return "done at " .. attempt
 end, {attempts = 3, delay = 0.01})
 assert(done:await() == "done at 2")
-```"#,
-    },
-];
+```"#),
+    ]
+}
 
-const METHODS: &[FunctionDoc] = &[
-    FunctionDoc {
-        name: "next",
-        generics: "",
-        params: &["on_value: ((value: T) -> any)?", "on_reason: ((reason: any) -> any)?"],
-        returns: "any",
-        doc: r#"Calls `on_value` with the value, or `on_reason` with the reason, and returns a promise of what that returns.
+fn methods() -> Vec<FunctionDoc> {
+    vec![
+    FunctionDoc::new("next").param("on_value: ((value: T) -> any)?").param("on_reason: ((reason: any) -> any)?").returns("any").doc(r#"Calls `on_value` with the value, or `on_reason` with the reason, and returns a promise of what that returns.
 
 What a handler returns may be a promise itself, which is waited for. Where there is no handler, the new promise comes to
 the same as this one. Handlers run when the script waits, never before this has returned.
@@ -222,28 +143,16 @@ local length = promise.spawn(llm.chat, "Name a colour."):next(function(answer)
     return #answer
 end)
 assert(length:await() > 0)
-```"#,
-    },
-    FunctionDoc {
-        name: "catch",
-        generics: "",
-        params: &["on_reason: (reason: any) -> any"],
-        returns: "any",
-        doc: r#"Calls `on_reason` with the reason if there is one, and returns a promise of what that returns, or of the value.
+```"#),
+    FunctionDoc::new("catch").param("on_reason: (reason: any) -> any").returns("any").doc(r#"Calls `on_reason` with the reason if there is one, and returns a promise of what that returns, or of the value.
 
 ```luau
 local answer = promise.spawn(llm.chat, "Hello!", {model = "no-such-model"}):catch(function(err)
     return "failed: " .. err.kind
 end)
 assert(answer:await() == "failed: unknown_model")
-```"#,
-    },
-    FunctionDoc {
-        name: "finally",
-        generics: "",
-        params: &["fn: () -> any"],
-        returns: "Promise<T>",
-        doc: r#"Calls a function whatever the promise comes to, and returns a promise of just that.
+```"#),
+    FunctionDoc::new("finally").param("fn: () -> any").returns("Promise<T>").doc(r#"Calls a function whatever the promise comes to, and returns a promise of just that.
 
 When the function fails, its error takes the place of the value.
 
@@ -252,14 +161,8 @@ local value = promise.resolve(42):finally(function()
     print("over")
 end)
 assert(value:await() == 42)
-```"#,
-    },
-    FunctionDoc {
-        name: "await",
-        generics: "",
-        params: &["seconds: number?"],
-        returns: "T",
-        doc: r#"Waits for the value and returns it; raises the reason when there is none.
+```"#),
+    FunctionDoc::new("await").param("seconds: number?").returns("T").doc(r#"Waits for the value and returns it; raises the reason when there is none.
 
 With `seconds`, it raises an error of the kind `timeout` after that time, and the promise runs on.
 
@@ -270,14 +173,8 @@ local ok, err = pcall(function()
     return promise.delay(60):await(0.01)
 end)
 assert(not ok and err.kind == "timeout")
-```"#,
-    },
-    FunctionDoc {
-        name: "timeout",
-        generics: "",
-        params: &["seconds: number"],
-        returns: "Promise<T>",
-        doc: r#"Returns a promise of the same value that is rejected with the kind `timeout` after so many seconds.
+```"#),
+    FunctionDoc::new("timeout").param("seconds: number").returns("Promise<T>").doc(r#"Returns a promise of the same value that is rejected with the kind `timeout` after so many seconds.
 
 The promise is cancelled then, unless somebody else waits for it.
 
@@ -287,14 +184,8 @@ local ok, err = pcall(function()
     return slow:timeout(0.01):await()
 end)
 assert(not ok and err.kind == "timeout" and slow:state() == "cancelled")
-```"#,
-    },
-    FunctionDoc {
-        name: "cancel",
-        generics: "",
-        params: &[],
-        returns: "()",
-        doc: r#"Stops what the promise does, all that it started, and what only it waits for; connections are closed.
+```"#),
+    FunctionDoc::new("cancel").returns("()").doc(r#"Stops what the promise does, all that it started, and what only it waits for; connections are closed.
 
 Who waits for it gets an error of the kind `cancelled`.
 
@@ -302,21 +193,15 @@ Who waits for it gets an error of the kind `cancelled`.
 local slow = promise.delay(60)
 slow:cancel()
 assert(slow:state() == "cancelled")
-```"#,
-    },
-    FunctionDoc {
-        name: "state",
-        generics: "",
-        params: &[],
-        returns: r#""pending" | "fulfilled" | "rejected" | "cancelled""#,
-        doc: r#"Says what has become of the promise so far.
+```"#),
+    FunctionDoc::new("state").returns(r#""pending" | "fulfilled" | "rejected" | "cancelled""#).doc(r#"Says what has become of the promise so far.
 
 ```luau
 assert(promise.resolve(42):state() == "fulfilled")
 assert(promise.delay(0.01):state() == "pending")
-```"#,
-    },
-];
+```"#),
+    ]
+}
 
 #[cfg(test)]
 mod tests {
@@ -329,10 +214,10 @@ mod tests {
 
     use super::super::sandbox;
     use super::super::vm_state::LuauVmState;
-    use super::FURNITURE;
+    use super::prelude_docs;
 
     fn documented(functions: &[FunctionDoc]) -> BTreeSet<String> {
-        functions.iter().map(|function| function.name.to_owned()).collect()
+        functions.iter().map(|function| function.name.to_string()).collect()
     }
 
     fn there(table: &Table) -> BTreeSet<String> {
@@ -343,11 +228,11 @@ mod tests {
     fn what_is_documented_is_what_is_there() {
         let host = LuauVmState::new(Context::builder().build(), Arc::default());
         let lua = sandbox::open(&host, &[]).unwrap();
-        let [promise] = FURNITURE else { panic!("there is more than promise") };
-        let [class] = promise.classes else { panic!("there is more than one class") };
-        let functions: Table = lua.globals().get(promise.name).unwrap();
-        assert_eq!(documented(promise.functions), there(&functions));
+        let [promise] = &prelude_docs()[..] else { panic!("there is more than promise") };
+        let [class] = &promise.classes[..] else { panic!("there is more than one class") };
+        let functions: Table = lua.globals().get(&*promise.name).unwrap();
+        assert_eq!(documented(&promise.functions), there(&functions));
         let methods: Table = host.prelude_refs().unwrap().promise.raw_get("__index").unwrap();
-        assert_eq!(documented(class.methods), there(&methods));
+        assert_eq!(documented(&class.methods), there(&methods));
     }
 }

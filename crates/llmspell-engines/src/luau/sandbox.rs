@@ -83,7 +83,7 @@ pub(super) fn renew(lua: &Lua, host: &Rc<LuauVmState>, bridges: &[Arc<Bridge>], 
     // Leaving the sandbox drops the script's globals; `close` makes a new table for them.
     lua.sandbox(false).map_err(failed)?;
     for bridge in bridges.iter().filter(|bridge| bridge.constants.iter().any(|it| it.of_run)) {
-        let table: Table = lua.globals().raw_get(bridge.name).map_err(failed)?;
+        let table: Table = lua.globals().raw_get(&*bridge.name).map_err(failed)?;
         table.set_readonly(false);
         constants(lua, host, bridge.constants.iter().filter(|it| it.of_run), &table)?;
         table.set_readonly(true);
@@ -105,7 +105,7 @@ pub(super) fn hand_over(
     host.renew(cx);
     let base = base(lua)?;
     for bridge in bridges.iter().filter(|bridge| bridge.constants.iter().any(|it| it.of_run)) {
-        let table: Table = base.raw_get(bridge.name).map_err(failed)?;
+        let table: Table = base.raw_get(&*bridge.name).map_err(failed)?;
         table.set_readonly(false);
         constants(lua, host, bridge.constants.iter().filter(|it| it.of_run), &table)?;
         table.set_readonly(true);
@@ -253,7 +253,7 @@ fn find_plain(
 fn install(lua: &Lua, host: &Rc<LuauVmState>, bridge: &Bridge) -> Result<()> {
     let failed = |error: mlua::Error| from_lua_error(host, &error);
     let globals = lua.globals();
-    if globals.contains_key(bridge.name).map_err(failed)? {
+    if globals.contains_key(&*bridge.name).map_err(failed)? {
         return Err(Error::new(
             ErrorKind::Conflict,
             format!("the bridge `{}` has the name of a built-in of Luau", bridge.name),
@@ -263,12 +263,12 @@ fn install(lua: &Lua, host: &Rc<LuauVmState>, bridge: &Bridge) -> Result<()> {
         lua.create_table_with_capacity(0, bridge.methods.len() + bridge.constants.len()).map_err(failed)?;
     for method in &bridge.methods {
         let function = functions::function(host, lua, method, 0).map_err(failed)?;
-        table.raw_set(method.name, function).map_err(failed)?;
+        table.raw_set(&*method.name, function).map_err(failed)?;
     }
     constants(lua, host, &bridge.constants, &table)?;
     table.set_readonly(true);
-    globals.raw_set(bridge.name, table).map_err(failed)?;
-    host.prelude_refs()?.reserved.raw_set(bridge.name, true).map_err(failed)
+    globals.raw_set(&*bridge.name, table).map_err(failed)?;
+    host.prelude_refs()?.reserved.raw_set(&*bridge.name, true).map_err(failed)
 }
 
 /// Sets constants of a bridge.
@@ -288,7 +288,7 @@ fn constants<'a>(
             values::constant(host, lua, value)?
         };
         freeze(&value);
-        table.raw_set(constant.name, value).map_err(|error| from_lua_error(host, &error))?;
+        table.raw_set(&*constant.name, value).map_err(|error| from_lua_error(host, &error))?;
     }
     Ok(())
 }

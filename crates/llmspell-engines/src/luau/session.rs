@@ -104,7 +104,7 @@ impl Session for LuauSession {
     fn register(&self, method: Method) -> Result<()> {
         let failed = |error: mlua::Error| self.failed(&error);
         let globals = self.lua.globals();
-        if globals.contains_key(method.name).map_err(failed)? {
+        if globals.contains_key(&*method.name).map_err(failed)? {
             return Err(Error::new(
                 ErrorKind::Conflict,
                 format!("there is a global named `{}` already", method.name),
@@ -113,10 +113,10 @@ impl Session for LuauSession {
         let function = functions::function(&self.host, &self.lua, &method, 0).map_err(failed)?;
         let base = sandbox::base(&self.lua)?;
         base.set_readonly(false);
-        let added = base.raw_set(method.name, function);
+        let added = base.raw_set(&*method.name, function);
         base.set_readonly(true);
         added.map_err(failed)?;
-        self.host.prelude_refs()?.reserved.raw_set(method.name, true).map_err(failed)
+        self.host.prelude_refs()?.reserved.raw_set(&*method.name, true).map_err(failed)
     }
 
     fn renew(&mut self, cx: Context) -> Result<()> {

@@ -12,50 +12,54 @@ use crate::harness::{Stage, shown};
 #[derive(Default)]
 struct Counter(AtomicI64);
 
-static CLASS: LazyLock<Class> = LazyLock::new(|| Class {
-    name: "counter",
-    doc: "Counts.",
-    methods: vec![
-        Method::sync("add", |_, mut arguments| {
-            let this = arguments.take_self::<Counter>()?;
-            let step: i64 = arguments.take("step")?;
-            Ok(this.0.fetch_add(step, Ordering::Relaxed) + step)
-        })
-        .param::<i64>("step"),
-        Method::future("later", |_, mut arguments| async move {
-            tokio::task::yield_now().await;
+static CLASS: LazyLock<Arc<Class>> = LazyLock::new(|| {
+    Arc::new(Class {
+        name: "counter".into(),
+        doc: "Counts.".into(),
+        methods: vec![
+            Method::sync("add", |_, mut arguments| {
+                let this = arguments.take_self::<Counter>()?;
+                let step: i64 = arguments.take("step")?;
+                Ok(this.0.fetch_add(step, Ordering::Relaxed) + step)
+            })
+            .param::<i64>("step"),
+            Method::future("later", |_, mut arguments| async move {
+                tokio::task::yield_now().await;
+                Ok(arguments.take_self::<Counter>()?.0.load(Ordering::Relaxed))
+            }),
+        ],
+        fields: vec![Field::new("total", "", |_, mut arguments| {
             Ok(arguments.take_self::<Counter>()?.0.load(Ordering::Relaxed))
-        }),
-    ],
-    fields: vec![Field::new("total", "", |_, mut arguments| {
-        Ok(arguments.take_self::<Counter>()?.0.load(Ordering::Relaxed))
-    })],
-    entries: None,
-    items: None,
+        })],
+        entries: None,
+        items: None,
+    })
 });
 
 struct Tags;
 
-static TAGS: LazyLock<Class> = LazyLock::new(|| Class {
-    name: "tags",
-    doc: "Tags.",
-    methods: Vec::new(),
-    fields: Vec::new(),
-    entries: Some(Field::new("entries", "", |_, _| {
-        Ok(["colour", "size"].map(|name| (name, name.len())).into_iter().collect::<HashMap<_, _>>())
-    })),
-    items: None,
+static TAGS: LazyLock<Arc<Class>> = LazyLock::new(|| {
+    Arc::new(Class {
+        name: "tags".into(),
+        doc: "Tags.".into(),
+        methods: Vec::new(),
+        fields: Vec::new(),
+        entries: Some(Field::new("entries", "", |_, _| {
+            Ok(["colour", "size"].map(|name| (name, name.len())).into_iter().collect::<HashMap<_, _>>())
+        })),
+        items: None,
+    })
 });
 
 impl HostObject for Tags {
-    fn class() -> &'static Class {
-        &TAGS
+    fn class() -> Arc<Class> {
+        Arc::clone(&TAGS)
     }
 }
 
 impl HostObject for Counter {
-    fn class() -> &'static Class {
-        &CLASS
+    fn class() -> Arc<Class> {
+        Arc::clone(&CLASS)
     }
 }
 
@@ -66,34 +70,36 @@ struct Steps {
     stopped: Arc<AtomicI64>,
 }
 
-static STEPS: LazyLock<Class> = LazyLock::new(|| Class {
-    name: "steps",
-    doc: "Counts to three.",
-    methods: Vec::new(),
-    fields: Vec::new(),
-    entries: None,
-    items: Some(Items {
-        next: Method::future("next", |_, mut arguments| async move {
-            let this = arguments.take_self::<Steps>()?;
-            arguments.end()?;
-            tokio::task::yield_now().await;
-            match this.at.fetch_add(1, Ordering::Relaxed) + 1 {
-                2 if this.fails => Err(Error::new(ErrorKind::Network, "the line is down")),
-                4.. => Ok(None),
-                step => Ok(Some(step)),
-            }
+static STEPS: LazyLock<Arc<Class>> = LazyLock::new(|| {
+    Arc::new(Class {
+        name: "steps".into(),
+        doc: "Counts to three.".into(),
+        methods: Vec::new(),
+        fields: Vec::new(),
+        entries: None,
+        items: Some(Items {
+            next: Method::future("next", |_, mut arguments| async move {
+                let this = arguments.take_self::<Steps>()?;
+                arguments.end()?;
+                tokio::task::yield_now().await;
+                match this.at.fetch_add(1, Ordering::Relaxed) + 1 {
+                    2 if this.fails => Err(Error::new(ErrorKind::Network, "the line is down")),
+                    4.. => Ok(None),
+                    step => Ok(Some(step)),
+                }
+            }),
+            stop: Some(Method::sync("stop", |_, mut arguments| {
+                let this = arguments.take_self::<Steps>()?;
+                this.stopped.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            })),
         }),
-        stop: Some(Method::sync("stop", |_, mut arguments| {
-            let this = arguments.take_self::<Steps>()?;
-            this.stopped.fetch_add(1, Ordering::Relaxed);
-            Ok(())
-        })),
-    }),
+    })
 });
 
 impl HostObject for Steps {
-    fn class() -> &'static Class {
-        &STEPS
+    fn class() -> Arc<Class> {
+        Arc::clone(&STEPS)
     }
 }
 

@@ -50,7 +50,7 @@ pub struct EditorFile {
 /// assert_eq!(paths, ["types/llmspell.d.luau", "types/llmspell.d.ts", ".luaurc", "tsconfig.json"]);
 /// ```
 #[must_use]
-pub fn editor_files(bridges: &[Bridge], prelude_docs: &[&PreludeDocs]) -> Vec<EditorFile> {
+pub fn editor_files(bridges: &[Bridge], prelude_docs: &[PreludeDocs]) -> Vec<EditorFile> {
     let generated =
         types(bridges, prelude_docs).map(|(path, text)| EditorFile { path, text, is_generated: true });
     let configured = [(".luaurc", luaurc(bridges, prelude_docs)), ("tsconfig.json", TSCONFIG.to_owned())]
@@ -60,10 +60,10 @@ pub fn editor_files(bridges: &[Bridge], prelude_docs: &[&PreludeDocs]) -> Vec<Ed
 
 /// Returns the content of `.luaurc`. It names the globals, for tools that do not read the type file and would report
 /// them as unknown.
-fn luaurc(bridges: &[Bridge], prelude_docs: &[&PreludeDocs]) -> String {
-    let bridges = bridges.iter().map(|bridge| bridge.name);
+fn luaurc(bridges: &[Bridge], prelude_docs: &[PreludeDocs]) -> String {
+    let bridges = bridges.iter().map(|bridge| &*bridge.name);
     let prelude_docs =
-        prelude_docs.iter().filter(|piece| piece.written == TypeSyntax::Luau).map(|piece| piece.name);
+        prelude_docs.iter().filter(|piece| piece.syntax == TypeSyntax::Luau).map(|piece| &*piece.name);
     let globals: Vec<String> =
         bridges.chain(prelude_docs).chain(GLOBALS).map(|name| format!("\"{name}\"")).collect();
     format!("{{\n    \"languageMode\": \"nonstrict\",\n    \"globals\": [{}]\n}}\n", globals.join(", "))

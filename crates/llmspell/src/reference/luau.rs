@@ -58,7 +58,7 @@ declare function print(...: any): ()
 ///
 /// `require` is not declared, because the server's own definition finds the types of modules.
 #[must_use]
-pub fn luau_types(bridges: &[Bridge], prelude_docs: &[&PreludeDocs]) -> String {
+pub fn luau_types(bridges: &[Bridge], prelude_docs: &[PreludeDocs]) -> String {
     let mut types = TypeWriter::new();
     let mut declarations = String::new();
     for bridge in bridges {
@@ -67,8 +67,8 @@ pub fn luau_types(bridges: &[Bridge], prelude_docs: &[&PreludeDocs]) -> String {
         }
         declare_bridge(&mut declarations, bridge, &mut types);
     }
-    for piece in prelude_docs.iter().filter(|piece| piece.written == TypeSyntax::Luau) {
-        for class in piece.classes {
+    for piece in prelude_docs.iter().filter(|piece| piece.syntax == TypeSyntax::Luau) {
+        for class in &piece.classes {
             declare_kind(&mut declarations, class);
         }
         declare_prelude(&mut declarations, piece);
@@ -113,10 +113,10 @@ fn export(out: &mut String, named: &NamedType) {
 
 fn declare_class(out: &mut String, class: &Class, types: &mut TypeWriter) {
     out.push('\n');
-    comment(out, "", summary(class.doc));
+    comment(out, "", summary(&class.doc));
     let _ = writeln!(out, "declare extern type {} with", class.name);
     for field in &class.fields {
-        comment(out, "    ", summary(field.doc));
+        comment(out, "    ", summary(&field.doc));
         let _ = writeln!(out, "    {}: {}", field.name, types.given(field.schema));
     }
     if class.entries.is_some() {
@@ -126,7 +126,7 @@ fn declare_class(out: &mut String, class: &Class, types: &mut TypeWriter) {
         let _ = writeln!(out, "    function __iter(self): ({}) -> {}", class.name, types.given(item));
     }
     for method in &class.methods {
-        comment(out, "    ", summary(method.doc));
+        comment(out, "    ", summary(&method.doc));
         let params: String = parameters(method, types).iter().map(|param| format!(", {param}")).collect();
         let _ = writeln!(out, "    function {}(self{params}): {}", method.name, types.returns(method));
     }
@@ -135,14 +135,14 @@ fn declare_class(out: &mut String, class: &Class, types: &mut TypeWriter) {
 
 fn declare_bridge(out: &mut String, bridge: &Bridge, types: &mut TypeWriter) {
     out.push('\n');
-    comment(out, "", summary(bridge.doc));
+    comment(out, "", summary(&bridge.doc));
     let _ = writeln!(out, "declare {}: {{", bridge.name);
     for constant in &bridge.constants {
-        comment(out, "    ", summary(constant.doc));
+        comment(out, "    ", summary(&constant.doc));
         let _ = writeln!(out, "    {}: {},", constant.name, types.given(constant.schema));
     }
     for method in &bridge.methods {
-        comment(out, "    ", summary(method.doc));
+        comment(out, "    ", summary(&method.doc));
         let _ = writeln!(out, "    {}: {},", method.name, function(method, types));
     }
     out.push_str("}\n");
@@ -159,11 +159,11 @@ fn function(method: &Method, types: &mut TypeWriter) -> String {
 /// Declares a class of a prelude as a table type, because an extern type cannot have type parameters.
 fn declare_kind(out: &mut String, class: &ClassDoc) {
     out.push('\n');
-    comment(out, "", summary(class.doc));
+    comment(out, "", summary(&class.doc));
     let name = format!("{}{}", class.name, class.generics);
     let _ = writeln!(out, "export type {name} = {{");
     let this = format!("self: {name}");
-    for method in class.methods {
+    for method in &class.methods {
         declare_function(out, method, Some(&this));
     }
     out.push_str("}\n");
@@ -171,21 +171,21 @@ fn declare_kind(out: &mut String, class: &ClassDoc) {
 
 fn declare_prelude(out: &mut String, piece: &PreludeDocs) {
     out.push('\n');
-    comment(out, "", summary(piece.doc));
+    comment(out, "", summary(&piece.doc));
     let _ = writeln!(out, "declare {}: {{", piece.name);
-    for function in piece.functions {
+    for function in &piece.functions {
         declare_function(out, function, None);
     }
     out.push_str("}\n");
 }
 
 fn declare_function(out: &mut String, function: &FunctionDoc, this: Option<&str>) {
-    comment(out, "    ", summary(function.doc));
+    comment(out, "    ", summary(&function.doc));
     let params = function.params.iter().map(|param| match param.strip_prefix("...: ") {
         // A generic type pack such as `A...` already means any number of arguments.
         Some(pack) if pack.ends_with("...") => pack.to_owned(),
         Some(one) => format!("...{one}"),
-        None => (*param).to_owned(),
+        None => param.to_string(),
     });
     let params: Vec<String> = this.map(str::to_owned).into_iter().chain(params).collect();
     let FunctionDoc { name, generics, returns, .. } = function;

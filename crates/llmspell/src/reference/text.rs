@@ -19,8 +19,8 @@ enum Topic<'a> {
     Class(&'a Class),
     Type(NamedType),
     Prelude(&'a PreludeDocs),
-    Kind(&'a ClassDoc, TypeSyntax),
-    Function(&'a FunctionDoc, TypeSyntax),
+    Kind(&'a ClassDoc, &'a TypeSyntax),
+    Function(&'a FunctionDoc, &'a TypeSyntax),
 }
 
 /// Returns the documentation of `query`: a bridge (`llm`), a method (`llm.chat`), an object (`llm.Conversation`), one
@@ -35,13 +35,13 @@ enum Topic<'a> {
 ///
 /// # Errors
 /// When nothing has that name; the error names near ones.
-pub fn text(bridges: &[Bridge], prelude_docs: &[&PreludeDocs], query: Option<&str>) -> Result<String> {
+pub fn text(bridges: &[Bridge], prelude_docs: &[PreludeDocs], query: Option<&str>) -> Result<String> {
     let Some(query) = query else {
-        let bridges = bridges.iter().map(|bridge| (bridge.name.to_owned(), bridge.doc));
-        let prelude_docs = in_order(prelude_docs).into_iter().map(|piece| (piece.name.to_owned(), piece.doc));
+        let bridges = bridges.iter().map(|bridge| (bridge.name.to_string(), &*bridge.doc));
+        let prelude_docs = prelude_docs.iter().map(|piece| (piece.name.to_string(), &*piece.doc));
         return Ok(list(&bridges.chain(prelude_docs).collect::<Vec<_>>()));
     };
-    let of_preludes = in_order(prelude_docs).into_iter().flat_map(prelude_topics);
+    let of_preludes = prelude_docs.iter().flat_map(prelude_topics);
     let topics: Vec<(String, Topic<'_>)> = bridges.iter().flat_map(topics).chain(of_preludes).collect();
     // `llm.conversation` is a function and `llm.Conversation` is its result: try the exact name first.
     let exact = topics.iter().find(|(name, _)| name == query);
@@ -57,12 +57,6 @@ pub fn text(bridges: &[Bridge], prelude_docs: &[&PreludeDocs], query: Option<&st
     }
 }
 
-/// Returns the globals of Luau before those of JavaScript, whatever the order of the engines.
-fn in_order<'a>(prelude_docs: &[&'a PreludeDocs]) -> Vec<&'a PreludeDocs> {
-    let of = |written| prelude_docs.iter().copied().filter(move |piece| piece.written == written);
-    of(TypeSyntax::Luau).chain(of(TypeSyntax::TypeScript)).collect()
-}
-
 /// Normalizes a name for comparison: case, underscores and the kind of separator are ignored, so `llm.streamChat` is
 /// found.
 fn plain(name: &str) -> String {
@@ -74,31 +68,31 @@ fn plain(name: &str) -> String {
 }
 
 fn topics(bridge: &Bridge) -> Vec<(String, Topic<'_>)> {
-    let mut topics = vec![(bridge.name.to_owned(), Topic::Bridge(bridge))];
+    let mut topics = vec![(bridge.name.to_string(), Topic::Bridge(bridge))];
     let path = |name: &str| format!("{}.{name}", bridge.name);
-    topics.extend(bridge.constants.iter().map(|field| (path(field.name), Topic::Constant(field))));
-    topics.extend(bridge.methods.iter().map(|method| (path(method.name), Topic::Method(method))));
+    topics.extend(bridge.constants.iter().map(|field| (path(&field.name), Topic::Constant(field))));
+    topics.extend(bridge.methods.iter().map(|method| (path(&method.name), Topic::Method(method))));
     for class in &bridge.classes {
-        topics.push((path(class.name), Topic::Class(class)));
+        topics.push((path(&class.name), Topic::Class(class)));
         let path = |dot, name| path(&format!("{}{dot}{name}", class.name));
-        topics.extend(class.fields.iter().map(|field| (path('.', field.name), Topic::Constant(field))));
-        topics.extend(class.methods.iter().map(|method| (path(':', method.name), Topic::Method(method))));
+        topics.extend(class.fields.iter().map(|field| (path('.', &field.name), Topic::Constant(field))));
+        topics.extend(class.methods.iter().map(|method| (path(':', &method.name), Topic::Method(method))));
     }
     topics.extend(types_of(bridge).into_iter().map(|named| (path(&named.name), Topic::Type(named))));
     topics
 }
 
 fn prelude_topics(piece: &PreludeDocs) -> Vec<(String, Topic<'_>)> {
-    let mut topics = vec![(piece.name.to_owned(), Topic::Prelude(piece))];
+    let mut topics = vec![(piece.name.to_string(), Topic::Prelude(piece))];
     let functions = piece.functions.iter();
     topics.extend(
-        functions.map(|function| (piece.path(function.name), Topic::Function(function, piece.written))),
+        functions.map(|function| (piece.path(&function.name), Topic::Function(function, &piece.syntax))),
     );
-    for class in piece.classes {
-        topics.push((piece.path(class.name), Topic::Kind(class, piece.written)));
+    for class in &piece.classes {
+        topics.push((piece.path(&class.name), Topic::Kind(class, &piece.syntax)));
         topics.extend(class.methods.iter().map(|method| {
-            let path = piece.path(&method_path(class.name, method, piece.written));
-            (path, Topic::Function(method, piece.written))
+            let path = piece.path(&method_path(&class.name, method, &piece.syntax));
+            (path, Topic::Function(method, &piece.syntax))
         }));
     }
     topics
@@ -139,20 +133,22 @@ fn page(name: &str, topic: &Topic<'_>) -> String {
     match topic {
         Topic::Bridge(bridge) => {
             let constants =
-                bridge.constants.iter().map(|field| (format!("{name}.{}", field.name), field.doc));
-            let methods = bridge.methods.iter().map(|method| (format!("{name}.{}", method.name), method.doc));
-            let classes = bridge.classes.iter().map(|class| (format!("{name}.{}", class.name), class.doc));
-            entry(name, bridge.doc, &constants.chain(methods).chain(classes).collect::<Vec<_>>())
+                bridge.constants.iter().map(|field| (format!("{name}.{}", field.name), &*field.doc));
+            let methods =
+                bridge.methods.iter().map(|method| (format!("{name}.{}", method.name), &*method.doc));
+            let classes = bridge.classes.iter().map(|class| (format!("{name}.{}", class.name), &*class.doc));
+            entry(name, &bridge.doc, &constants.chain(methods).chain(classes).collect::<Vec<_>>())
         }
-        Topic::Constant(field) => entry(&constant(name, field, &mut types), field.doc, &[]),
+        Topic::Constant(field) => entry(&constant(name, field, &mut types), &field.doc, &[]),
         Topic::Class(class) => {
-            let fields = class.fields.iter().map(|field| (format!("{name}.{}", field.name), field.doc));
-            let methods = class.methods.iter().map(|method| (format!("{name}:{}", method.name), method.doc));
-            entry(name, class.doc, &fields.chain(methods).collect::<Vec<_>>())
+            let fields = class.fields.iter().map(|field| (format!("{name}.{}", field.name), &*field.doc));
+            let methods =
+                class.methods.iter().map(|method| (format!("{name}:{}", method.name), &*method.doc));
+            entry(name, &class.doc, &fields.chain(methods).collect::<Vec<_>>())
         }
         Topic::Method(method) => {
             let signature = signature(name, method, &mut types, WIDTH);
-            let mut page = entry(&signature, method.doc, &[]);
+            let mut page = entry(&signature, &method.doc, &[]);
             let _ = write!(page, "\n{}\n", remarks(method));
             for named in types.named().iter().filter(|named| mentions(&signature, &named.name)) {
                 page.push('\n');
@@ -162,17 +158,18 @@ fn page(name: &str, topic: &Topic<'_>) -> String {
         }
         Topic::Type(named) => describe(named),
         Topic::Prelude(piece) => {
-            let functions = piece.functions.iter().map(|function| (piece.path(function.name), function.doc));
-            let classes = piece.classes.iter().map(|class| (piece.path(class.name), class.doc));
-            entry(name, piece.doc, &functions.chain(classes).collect::<Vec<_>>())
+            let functions =
+                piece.functions.iter().map(|function| (piece.path(&function.name), &*function.doc));
+            let classes = piece.classes.iter().map(|class| (piece.path(&class.name), &*class.doc));
+            entry(name, &piece.doc, &functions.chain(classes).collect::<Vec<_>>())
         }
-        Topic::Kind(class, written) => {
+        Topic::Kind(class, syntax) => {
             let methods =
-                class.methods.iter().map(|method| (method_path(name, method, *written), method.doc));
-            entry(name, class.doc, &methods.collect::<Vec<_>>())
+                class.methods.iter().map(|method| (method_path(name, method, syntax), &*method.doc));
+            entry(name, &class.doc, &methods.collect::<Vec<_>>())
         }
-        Topic::Function(function, written) => {
-            entry(&function_signature(name, function, *written, WIDTH), function.doc, &[])
+        Topic::Function(function, syntax) => {
+            entry(&function_signature(name, function, syntax, WIDTH), &function.doc, &[])
         }
     }
 }

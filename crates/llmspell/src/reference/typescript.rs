@@ -80,14 +80,14 @@ fn export(out: &mut String, named: &NamedType) {
 
 fn declare_class(out: &mut String, class: &Class, types: &mut TypeWriter) {
     out.push('\n');
-    comment(out, "    ", summary(class.doc));
+    comment(out, "    ", summary(&class.doc));
     let items = class.items.as_ref().and_then(|items| items.next.returns);
     let items =
         items.map(|item| format!(" extends AsyncIterable<{}>", types.given_part(item))).unwrap_or_default();
     let _ = writeln!(out, "    interface {}{items} {{", class.name);
     for field in &class.fields {
-        comment(out, "        ", summary(field.doc));
-        let _ = writeln!(out, "        readonly {}: {};", camel_case(field.name), types.given(field.schema));
+        comment(out, "        ", summary(&field.doc));
+        let _ = writeln!(out, "        readonly {}: {};", camel_case(&field.name), types.given(field.schema));
     }
     for method in &class.methods {
         declare_method(out, method, types);
@@ -100,14 +100,14 @@ fn declare_class(out: &mut String, class: &Class, types: &mut TypeWriter) {
 
 fn declare_bridge(out: &mut String, bridge: &Bridge, types: &mut TypeWriter) {
     out.push('\n');
-    comment(out, "    ", summary(bridge.doc));
+    comment(out, "    ", summary(&bridge.doc));
     let _ = writeln!(out, "    const {}: {{", bridge.name);
     for constant in &bridge.constants {
-        comment(out, "        ", summary(constant.doc));
+        comment(out, "        ", summary(&constant.doc));
         let _ = writeln!(
             out,
             "        readonly {}: {};",
-            camel_case(constant.name),
+            camel_case(&constant.name),
             types.given(constant.schema)
         );
     }
@@ -119,7 +119,7 @@ fn declare_bridge(out: &mut String, bridge: &Bridge, types: &mut TypeWriter) {
 
 /// Declares a method, such as `chat(prompt: string, options?: ChatOptions): Promise<string>;`.
 fn declare_method(out: &mut String, method: &Method, types: &mut TypeWriter) {
-    comment(out, "        ", summary(method.doc));
+    comment(out, "        ", summary(&method.doc));
     let parts: Vec<_> = method.params.iter().map(|param| (param, types.taken_part(param.schema))).collect();
     // Only trailing parameters can be marked with `?`. An optional parameter before a required one accepts `undefined`
     // instead.
@@ -128,7 +128,7 @@ fn declare_method(out: &mut String, method: &Method, types: &mut TypeWriter) {
         .iter()
         .enumerate()
         .map(|(at, (param, (ty, optional)))| {
-            let name = camel_case(param.name);
+            let name = camel_case(&param.name);
             let mark = if RESERVED.contains(&name.as_str()) { "_" } else { "" };
             match (param.rest, *optional, last.is_some_and(|last| at < last)) {
                 (true, ..) => format!("...{name}: {ty}[]"),
@@ -143,5 +143,5 @@ fn declare_method(out: &mut String, method: &Method, types: &mut TypeWriter) {
         None => "void".to_owned(),
     };
     let returned = if method.is_async() { format!("Promise<{returned}>") } else { returned };
-    let _ = writeln!(out, "        {}({}): {returned};", camel_case(method.name), params.join(", "));
+    let _ = writeln!(out, "        {}({}): {returned};", camel_case(&method.name), params.join(", "));
 }

@@ -1,5 +1,6 @@
 //! Generates scripts that call the host: the available functions with their parameters, and hostile values in between.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use fastrand::Rng;
@@ -93,7 +94,7 @@ impl HostSurface {
                 all.push(HostFunction::of(name, CallForm::Function, method, &mut schema));
             }
             for class in &bridge.classes {
-                let of = || class.name.to_owned();
+                let of = || class.name.to_string();
                 for method in &class.methods {
                     let name = format!("{}:{}", class.name, method.name);
                     all.push(HostFunction::of(name, CallForm::Method { class: of() }, method, &mut schema));
@@ -122,7 +123,7 @@ impl HostSurface {
                 .prelude_docs()
                 .into_iter()
                 .filter(|it| of_language(it, language))
-                .flat_map(prelude),
+                .flat_map(|piece| prelude(&piece).collect::<Vec<_>>()),
         );
         Self { language, all, definitions }
     }
@@ -130,7 +131,7 @@ impl HostSurface {
 
 impl HostFunction {
     fn of(name: String, kind: CallForm, method: &Method, schema: &mut impl FnMut(TypeOf) -> Json) -> Self {
-        let param = |param: &llmspell::bridge::Param| (param.name.to_owned(), param.schema, param.rest);
+        let param = |param: &llmspell::bridge::Param| (param.name.to_string(), param.schema, param.rest);
         let params: Vec<_> = method.params.iter().map(param).collect();
         let params = params
             .into_iter()
@@ -148,21 +149,21 @@ fn class_of(schema: &Json) -> Option<String> {
 }
 
 fn of_language(piece: &PreludeDocs, language: ScriptLanguage) -> bool {
-    (language == ScriptLanguage::Luau) == (piece.written == TypeSyntax::Luau)
+    (language == ScriptLanguage::Luau) == (piece.syntax == TypeSyntax::Luau)
 }
 
 /// Returns the functions of a prelude, and JavaScript's constructors of its classes. They accept any arguments.
-fn prelude(piece: &'static PreludeDocs) -> impl Iterator<Item = HostFunction> {
+fn prelude(piece: &PreludeDocs) -> impl Iterator<Item = HostFunction> {
     let any = |name: &str, rest| TypedParam { name: name.to_owned(), schema: Json::Bool(true), rest };
     let function = |name, params| HostFunction { name, kind: CallForm::Function, params, returns: None };
     let functions = piece.functions.iter().map(move |it| {
-        let param = |written: &&str| {
+        let param = |written: &Cow<'static, str>| {
             let name = written.split([':', '?']).next().unwrap_or_default().trim_start_matches("...");
             any(name, written.starts_with("..."))
         };
-        function(piece.path(it.name), it.params.iter().map(param).collect())
+        function(piece.path(&it.name), it.params.iter().map(param).collect())
     });
-    let classes = piece.classes.iter().filter(|_| piece.written == TypeSyntax::TypeScript);
+    let classes = piece.classes.iter().filter(|_| piece.syntax == TypeSyntax::TypeScript);
     functions.chain(
         classes.map(move |it| function(format!("new {}", it.name), vec![any("", false), any("", false)])),
     )

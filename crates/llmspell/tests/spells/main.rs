@@ -131,16 +131,25 @@ fn examples() -> Vec<Trial> {
     for bridge in reference::bridges(&runtime) {
         let classes = bridge.classes.iter().flat_map(|class| &class.methods);
         let methods = bridge.methods.iter().chain(classes);
-        documented.extend(methods.map(|method| (format!("{}.{}", bridge.name, method.name), method.doc)));
+        documented.extend(
+            methods.map(|method| (format!("{}.{}", bridge.name, method.name), method.doc.to_string())),
+        );
     }
     for piece in runtime.engines().prelude_docs() {
-        documented
-            .extend(piece.all().map(|function| (format!("{}.{}", piece.name, function.name), function.doc)));
-        documented
-            .extend(piece.classes.iter().map(|class| (format!("{}.{}", piece.name, class.name), class.doc)));
+        documented.extend(
+            piece
+                .all()
+                .map(|function| (format!("{}.{}", piece.name, function.name), function.doc.to_string())),
+        );
+        documented.extend(
+            piece
+                .classes
+                .iter()
+                .map(|class| (format!("{}.{}", piece.name, class.name), class.doc.to_string())),
+        );
     }
     for (name, doc) in documented {
-        for (number, (file, example)) in blocks(doc).into_iter().enumerate() {
+        for (number, (file, example)) in blocks(&doc).into_iter().enumerate() {
             let of_a_test = name.starts_with("test.");
             let name = format!("example {name} {}", number + 1);
             trials.push(Trial::test(name, move || {

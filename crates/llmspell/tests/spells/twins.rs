@@ -51,7 +51,7 @@ fn without_twin(root: &Path, cases: &[PathBuf]) -> Vec<String> {
 fn not_called(cases: &[PathBuf]) -> Result<Vec<String>, Failed> {
     let mut missing = Vec::new();
     let bridges = Runtime::builder().build()?.bridges().list();
-    let names: Vec<&str> = bridges.iter().map(|bridge| bridge.name).collect();
+    let names: Vec<&str> = bridges.iter().map(|bridge| &*bridge.name).collect();
     for (language, extensions) in LANGUAGES {
         let of_language =
             |case: &&PathBuf| extensions.iter().any(|one| case.extension().is_some_and(|it| it == *one));
@@ -74,12 +74,12 @@ fn not_called(cases: &[PathBuf]) -> Result<Vec<String>, Failed> {
 fn silent(bridge: &Bridge, text: &str, bridges: &[&str], is_luau: bool) -> Vec<String> {
     let written = |name: &str| if is_luau { name.to_owned() } else { camel_case(name) };
     let own = bridge.methods.iter().filter_map(|method| {
-        let call = format!("{}.{}", bridge.name, written(method.name));
+        let call = format!("{}.{}", bridge.name, written(&method.name));
         let is_silent = words(text, &call).next().is_none();
         is_silent.then_some(call)
     });
     let of_objects = bridge.classes.iter().flat_map(|class| &class.methods).filter_map(|method| {
-        let call = format!("{}{}", if is_luau { ':' } else { '.' }, written(method.name));
+        let call = format!("{}{}", if is_luau { ':' } else { '.' }, written(&method.name));
         // A method of a bridge may have the same name.
         let is_of_object = |at: usize| {
             let owner = text[..at].rsplit(|letter: char| !letter.is_alphanumeric()).next();
