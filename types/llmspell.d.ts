@@ -248,6 +248,8 @@ declare namespace Spell {
         cache?: boolean | number | null;
         /** The maximum duration of each model call in seconds, including retries. */
         timeout?: number | null;
+        /** The maximum number of retries of a failed call, at most 9; 2 by default. */
+        retries?: number | null;
         /** Models to try in order when the provider fails. */
         fallback?: Array<string>;
     }
@@ -334,6 +336,8 @@ declare namespace Spell {
         cache?: boolean | number | null;
         /** The maximum duration of the whole call in seconds, including retries. */
         timeout?: number | null;
+        /** The maximum number of retries of a failed call, at most 9; 2 by default. */
+        retries?: number | null;
         /** Models to try in order when the provider fails before any part of its answer was received. */
         fallback?: Array<string> | null;
     }
@@ -368,6 +372,8 @@ declare namespace Spell {
         cache?: boolean | number | null;
         /** The maximum duration of the whole call in seconds, including retries. */
         timeout?: number | null;
+        /** The maximum number of retries of a failed call, at most 9; 2 by default. */
+        retries?: number | null;
         /** Models to try in order when the provider fails before any part of its answer was received. */
         fallback?: Array<string>;
     }
@@ -434,6 +440,8 @@ declare namespace Spell {
         cache?: boolean | number | null;
         /** The maximum duration of the whole call in seconds, including retries. */
         timeout?: number | null;
+        /** The maximum number of retries of a failed call, at most 9; 2 by default. */
+        retries?: number | null;
         /** Models to try in order when the provider fails before any part of its answer was received. */
         fallback?: Array<string> | null;
         /** The maximum number of attempts when answers do not match the schema, from 1 to 10; 3 by default. */

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use llmspell::capability::Models;
-use llmspell::llm::{Client, Mock, MockReason, ProviderConfig, ProviderRow, RateLimits, detect, probe_local};
+use llmspell::llm::{
+    Client, Mock, MockReason, ProviderConfig, ProviderRow, RateLimits, RetryPolicy, detect, probe_local,
+};
 use llmspell::{ErrorKind, Result};
 
 use crate::environment::Environment;
@@ -34,6 +36,8 @@ pub(crate) struct WantedModels<'a> {
     pub(crate) fallback: &'a [String],
     /// The concurrency and rate limits for each provider.
     pub(crate) pace: RateLimits,
+    /// The maximum number of retries per call.
+    pub(crate) retries: Option<u32>,
     /// Whether to open no connection at all, not even on this machine.
     pub(crate) offline: bool,
 }
@@ -73,6 +77,9 @@ pub(crate) async fn models(wanted: WantedModels<'_>) -> Result<ConnectedProvider
         builder = builder.mock(Mock::new().forgetful());
     }
     builder = builder.pace(wanted.pace);
+    if let Some(retries) = wanted.retries {
+        builder = builder.retry(RetryPolicy { retries, ..RetryPolicy::default() });
+    }
     if let Some(provider) = wanted.provider {
         builder = builder.default_provider(provider);
     }

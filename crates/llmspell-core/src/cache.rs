@@ -51,7 +51,13 @@ impl CacheKey {
         let Some(CachePolicy::On(max_age)) = request.cache else { return Ok(None) };
         let Some(cache) = cx.cache() else { return Ok(None) };
         // These fields change how the model is called, but not the question.
-        let key = ChatRequest { cache: None, timeout: None, fallback: Vec::new(), ..request.clone() };
+        let key = ChatRequest {
+            cache: None,
+            timeout: None,
+            retries: None,
+            fallback: Vec::new(),
+            ..request.clone()
+        };
         Ok(Some(Self { cx: cx.clone(), cache: Arc::clone(cache), key: to_value(&key)?, max_age }))
     }
 

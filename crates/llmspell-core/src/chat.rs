@@ -324,6 +324,9 @@ pub struct ChatRequest {
     /// The maximum duration of the whole call in seconds, including retries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Seconds>,
+    /// The maximum number of retries of a failed call, at most 9; 2 by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
     /// Models to try in order when the provider fails before any part of its answer was received.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fallback: Vec<String>,

@@ -356,7 +356,8 @@ impl Client {
     fn call<'a>(&self, chain: &FallbackChain<'a>, time: CallDeadline) -> ProviderCall<'a> {
         let request = &chain.attempt().request;
         let model = request.model.as_deref().unwrap_or_default();
-        ProviderCall::begin(chain.entry(), model, self.0.retry, time).asking(request, chain.goes_on())
+        let retry = RetryPolicy { retries: request.retries.unwrap_or(self.0.retry.retries), ..self.0.retry };
+        ProviderCall::begin(chain.entry(), model, retry, time).asking(request, chain.goes_on())
     }
 }
 

@@ -70,7 +70,7 @@ pub fn detect(lookup: impl Fn(&str) -> Option<String>) -> Result<Detected> {
 }
 
 fn find(row: &ProviderRow, lookup: &impl Fn(&str) -> Option<String>) -> Result<Option<ProviderConfig>> {
-    let key = lookup(row.key_env);
+    let key = [row.key_env, row.other_key_env].into_iter().find_map(|name| Some((name, lookup(name)?)));
     let mut config = ProviderConfig::from_row(row);
     let mut near = false;
     if let Some(text) = lookup(row.base_url_env) {
@@ -85,18 +85,23 @@ fn find(row: &ProviderRow, lookup: &impl Fn(&str) -> Option<String>) -> Result<O
                 let _ = url.set_port(Some(OLLAMA_PORT));
             }
         }
+        if row.own_address && url.path() == "/" {
+            url.set_path(config.base_url.path());
+        }
         near = row.local || is_loopback(&url);
         config.base_url = url;
+    } else if row.own_address {
+        return Ok(None);
     }
     let found_by = match &key {
-        Some(_) => row.key_env,
+        Some((name, _)) => *name,
         None if near => row.base_url_env,
         None => return Ok(None),
     };
     if let Some(model) = lookup(row.model_env) {
         config = config.default_model(model);
     }
-    config.key = key.map(Into::into);
+    config.key = key.map(|(_, key)| key.into());
     Ok(Some(config.found_by(found_by)))
 }
 
@@ -164,6 +169,30 @@ mod tests {
                  openai-responses gpt-5.4-mini at http://127.0.0.1:8080/v1 by OPENAI_BASE_URL",
             ),
             (&[("OPENAI_BASE_URL", "https://example.com/v1")], "[] mock: NothingFound"),
+            (
+                &[("GOOGLE_API_KEY", "k")],
+                "gemini gemini-flash-latest at https://generativelanguage.googleapis.com/v1beta by GOOGLE_API_KEY with a key",
+            ),
+            (
+                &[("GEMINI_API_KEY", "k"), ("GOOGLE_API_KEY", "other")],
+                "gemini gemini-flash-latest at https://generativelanguage.googleapis.com/v1beta by GEMINI_API_KEY with a key",
+            ),
+            (
+                &[
+                    ("AZURE_OPENAI_API_KEY", "k"),
+                    ("AZURE_OPENAI_ENDPOINT", "https://me.openai.azure.com/"),
+                    ("AZURE_OPENAI_MODEL", "mine"),
+                ],
+                "azure mine at https://me.openai.azure.com/openai/v1 by AZURE_OPENAI_API_KEY with a key",
+            ),
+            (
+                &[
+                    ("AZURE_OPENAI_API_KEY", "k"),
+                    ("AZURE_OPENAI_ENDPOINT", "https://me.openai.azure.com/openai/v1"),
+                ],
+                "azure  at https://me.openai.azure.com/openai/v1 by AZURE_OPENAI_API_KEY with a key",
+            ),
+            (&[("AZURE_OPENAI_API_KEY", "k")], "[] mock: NothingFound"),
             (&[("OLLAMA_HOST", "0.0.0.0")], "ollama llama3.2 at http://127.0.0.1:11434/ by OLLAMA_HOST"),
             (&[("OLLAMA_HOST", "http://box:80")], "ollama llama3.2 at http://box/ by OLLAMA_HOST"),
         ] {

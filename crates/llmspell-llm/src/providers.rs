@@ -25,12 +25,16 @@ pub struct ProviderRow {
     pub protocol: ProtocolKind,
     /// The environment variable with the API key; empty if it needs none.
     pub key_env: &'static str,
+    /// Another environment variable with the API key, which other tools of the provider read; empty if there is none.
+    pub other_key_env: &'static str,
     /// The environment variable that overrides the base URL.
     pub base_url_env: &'static str,
     /// The environment variable with the default model.
     pub model_env: &'static str,
     /// The base URL.
     pub base_url: &'static str,
+    /// Whether each user has an address of their own; then `base_url` is only an example.
+    pub own_address: bool,
     /// The model used if none is named.
     pub default_model: &'static str,
     /// The embedding model used if none is named; `None` if the provider has no default for it.
@@ -47,9 +51,11 @@ pub const PROVIDERS: &[ProviderRow] = &[
         name: "openai",
         protocol: ProtocolKind::OpenAiChat,
         key_env: "OPENAI_API_KEY",
+        other_key_env: "",
         base_url_env: "OPENAI_BASE_URL",
         model_env: "OPENAI_MODEL",
         base_url: "https://api.openai.com/v1",
+        own_address: false,
         default_model: "gpt-5.4-mini",
         embed_model: Some("text-embedding-3-small"),
         local: false,
@@ -59,9 +65,11 @@ pub const PROVIDERS: &[ProviderRow] = &[
         name: "anthropic",
         protocol: ProtocolKind::Anthropic,
         key_env: "ANTHROPIC_API_KEY",
+        other_key_env: "",
         base_url_env: "ANTHROPIC_BASE_URL",
         model_env: "ANTHROPIC_MODEL",
         base_url: "https://api.anthropic.com/v1",
+        own_address: false,
         default_model: "claude-sonnet-5",
         embed_model: None,
         local: false,
@@ -71,9 +79,11 @@ pub const PROVIDERS: &[ProviderRow] = &[
         name: "gemini",
         protocol: ProtocolKind::Gemini,
         key_env: "GEMINI_API_KEY",
+        other_key_env: "GOOGLE_API_KEY",
         base_url_env: "GEMINI_BASE_URL",
         model_env: "GEMINI_MODEL",
         base_url: "https://generativelanguage.googleapis.com/v1beta",
+        own_address: false,
         default_model: "gemini-flash-latest",
         embed_model: Some("gemini-embedding-001"),
         local: false,
@@ -145,12 +155,29 @@ pub const PROVIDERS: &[ProviderRow] = &[
         "kimi-k2.6",
     ),
     ProviderRow {
+        name: "azure",
+        protocol: ProtocolKind::OpenAiChat,
+        key_env: "AZURE_OPENAI_API_KEY",
+        other_key_env: "",
+        base_url_env: "AZURE_OPENAI_ENDPOINT",
+        model_env: "AZURE_OPENAI_MODEL",
+        base_url: "https://RESOURCE.openai.azure.com/openai/v1",
+        own_address: true,
+        // A model is called by the name of its deployment.
+        default_model: "",
+        embed_model: None,
+        local: false,
+        explicit: false,
+    },
+    ProviderRow {
         name: "openai-responses",
         protocol: ProtocolKind::OpenAiResponses,
         key_env: "OPENAI_API_KEY",
+        other_key_env: "",
         base_url_env: "OPENAI_BASE_URL",
         model_env: "OPENAI_MODEL",
         base_url: "https://api.openai.com/v1",
+        own_address: false,
         default_model: "gpt-5.4-mini",
         embed_model: Some("text-embedding-3-small"),
         local: false,
@@ -160,9 +187,11 @@ pub const PROVIDERS: &[ProviderRow] = &[
         name: "ollama",
         protocol: ProtocolKind::Ollama,
         key_env: "",
+        other_key_env: "",
         base_url_env: "OLLAMA_HOST",
         model_env: "OLLAMA_MODEL",
         base_url: "http://127.0.0.1:11434",
+        own_address: false,
         default_model: "llama3.2",
         embed_model: Some("nomic-embed-text"),
         local: true,
@@ -183,9 +212,11 @@ const fn compatible(
         name,
         protocol: ProtocolKind::OpenAiChat,
         key_env,
+        other_key_env: "",
         base_url_env,
         model_env,
         base_url,
+        own_address: false,
         default_model,
         embed_model: None,
         local: false,
@@ -210,6 +241,11 @@ impl ProviderRow {
     pub fn how_to_get(&self) -> String {
         if self.local {
             format!("start it at {}, or set `{}`", self.base_url, self.base_url_env)
+        } else if self.own_address {
+            format!(
+                "set `{}` to its key and `{}` to its address, such as `{}`",
+                self.key_env, self.base_url_env, self.base_url
+            )
         } else {
             format!("set `{}` to its key", self.key_env)
         }

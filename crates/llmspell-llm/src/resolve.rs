@@ -32,9 +32,11 @@ pub(crate) fn resolve(
     let model = model.unwrap_or(&entry.default_model);
     if model.is_empty() {
         let message = format!("`{}` has no default model", entry.name);
-        return Err(
-            Error::new(ErrorKind::UnknownModel, message).hint(format!("name one: `{}/…`", entry.name))
-        );
+        let hint = match ProviderRow::find(&entry.name) {
+            Some(row) => format!("name one: `{}/…`, or set `{}`", entry.name, row.model_env),
+            None => format!("name one: `{}/…`", entry.name),
+        };
+        return Err(Error::new(ErrorKind::UnknownModel, message).hint(hint));
     }
     if entry.is_mock && entry.model(model).is_none() {
         let models = mock::models();

@@ -79,6 +79,9 @@ pub struct AgentConfig {
     /// The maximum duration of each model call in seconds, including retries.
     #[serde(default)]
     timeout: Option<Seconds>,
+    /// The maximum number of retries of a failed call, at most 9; 2 by default.
+    #[serde(default)]
+    retries: Option<u32>,
     /// Models to try in order when the provider fails.
     #[serde(default)]
     fallback: Vec<String>,
@@ -148,6 +151,7 @@ impl AgentConfig {
             reasoning: self.reasoning,
             cache: self.cache,
             timeout: self.timeout,
+            retries: self.retries,
             fallback: self.fallback,
             ..ChatRequest::default()
         };

@@ -85,6 +85,8 @@ pub struct ChatOptions {
     cache: Option<CachePolicy>,
     /// The maximum duration of the whole call in seconds, including retries.
     timeout: Option<Seconds>,
+    /// The maximum number of retries of a failed call, at most 9; 2 by default.
+    retries: Option<u32>,
     /// Models to try in order when the provider fails before any part of its answer was received.
     fallback: Option<Vec<String>>,
 }
@@ -107,6 +109,7 @@ impl ChatOptions {
             output: self.output.or(request.output),
             cache: self.cache.or(request.cache),
             timeout: self.timeout.or(request.timeout),
+            retries: self.retries.or(request.retries),
             fallback: self.fallback.unwrap_or(request.fallback),
         }
     }

@@ -104,7 +104,7 @@ impl RunArgs {
     /// Shows what would run.
     async fn preview(self, report: &Reporter) -> Result<Exit> {
         let RunDraft { spell, params, grants, .. } = self.draft(report)?;
-        let wanted = WantedModels { offline: true, ..self.wanted() };
+        let wanted = WantedModels { offline: true, ..self.wanted(&spell) };
         let ConnectedProviders { models, default_model, fallback, notice } = connect::models(wanted).await?;
         let model = default_model.as_deref().or(spell.manifest().model.as_deref());
         let (model, note) = match models.resolve(None, model) {
@@ -134,7 +134,7 @@ impl RunArgs {
         let mut interrupts = Interrupts::listen()?;
         self.settle(&mut draft, report, &mut reader, &mut interrupts).await?;
         let ConnectedProviders { models, default_model: model, fallback, notice } = tokio::select! {
-            connected = connect::models(self.wanted()) => connected?,
+            connected = connect::models(self.wanted(&draft.spell)) => connected?,
             () = interrupts.next() => return Err(Error::cancelled()),
         };
         screen.notice(notice);
@@ -223,12 +223,13 @@ impl RunArgs {
         Ok(())
     }
 
-    fn wanted(&self) -> WantedModels<'_> {
+    fn wanted(&self, spell: &Spell) -> WantedModels<'_> {
         WantedModels {
             provider: self.provider.as_deref(),
             model: self.model.as_deref(),
             fallback: &self.settings.pace.fallback,
             pace: self.settings.pace.of_provider(),
+            retries: self.settings.pace.retries.or(spell.manifest().retries),
             offline: false,
         }
     }

@@ -106,7 +106,7 @@ impl TestArgs {
         let builder = Runtime::builder().workers(1).on_stuck(PATIENCE, end_now);
         let tests = if self.update {
             let ConnectedProviders { models, default_model: model, fallback, notice } =
-                connect::models(self.wanted()).await?;
+                connect::models(self.wanted(&spell)).await?;
             notice.and_then(|notice| report.note(&notice)).iter().for_each(|note| say(note));
             let mut grants =
                 Grants::new(self.allow.granted(&environment::working_folder()?), spell.asked().clone());
@@ -131,12 +131,13 @@ impl TestArgs {
         })
     }
 
-    fn wanted(&self) -> WantedModels<'_> {
+    fn wanted(&self, spell: &Spell) -> WantedModels<'_> {
         WantedModels {
             provider: self.provider.as_deref(),
             model: self.model.as_deref(),
             fallback: &self.pace.fallback,
             pace: self.pace.of_provider(),
+            retries: self.pace.retries.or(spell.manifest().retries),
             offline: false,
         }
     }

@@ -303,3 +303,14 @@ async fn the_mock_streams_word_by_word_and_fails_as_told() {
     let error = pieces.into_iter().last().unwrap().unwrap_err();
     assert_eq!(error.call().unwrap().partial.as_deref(), Some("half an"));
 }
+
+#[tokio::test]
+async fn a_request_sets_the_number_of_its_retries() {
+    for (retries, attempts) in [(None, 3), (Some(0), 1), (Some(4), 5), (Some(1_000), 10)] {
+        let server = crate::fault_server::FaultServer::start(vec![response(503, "", "{}")]).await;
+        let client = crate::support::client(ProtocolKind::OpenAiChat, &server.url, |builder| builder);
+        let request = ChatRequest { retries, ..crate::support::ask() };
+        let error = client.ask_whole(request).await.unwrap_err();
+        assert_eq!(error.call().unwrap().attempts, attempts, "{retries:?}");
+    }
+}

@@ -43,6 +43,8 @@ pub struct Manifest {
     pub model: Option<String>,
     /// The fallback models, in order: each is asked when the one before it cannot answer.
     pub fallback: Vec<String>,
+    /// The maximum number of retries of a failed model call, for requests that do not say it.
+    pub retries: Option<u32>,
     /// Warnings about keys that were not understood.
     pub warnings: Vec<String>,
 }
@@ -135,6 +137,10 @@ impl Manifest {
             serde_saphyr::from_str(text).map_err(|error| Error::config(told(error.without_snippet())))?;
         let mut map = read.unwrap_or_default();
         let (model, fallback) = models(map.get("models"))?;
+        let retries = match map.get("models").and_then(|models| models.get("retries")) {
+            None | Some(Value::Nil) => None,
+            Some(retries) => Some(count("models.retries", retries.clone())?),
+        };
         let mut warnings: Vec<_> = map
             .keys()
             .filter(|key| !READ.contains(&key.as_str()) && !LATER.contains(&key.as_str()) && *key != "models")
@@ -164,6 +170,7 @@ impl Manifest {
             limits,
             model,
             fallback,
+            retries,
             warnings,
         })
     }
@@ -348,7 +355,7 @@ mod tests {
         let manifest = Manifest::parse(
             "name: web\nversion: 1.2\ndescription: d\nentry: lib/main.luau\n\
              parameters:\n  url: {type: string, required: true, pattern: '^https?://'}\n  style: {enum: [brief, detailed], default: brief}\n  n: integer\n\
-             permissions: {net: [example.com]}\nlimits: {wall: 60s, memory: 64MB, cost: 0.5}\nmodels: {default: openai/gpt, fallback: [anthropic/claude, mock/echo]}\ntags: [a]\n",
+             permissions: {net: [example.com]}\nlimits: {wall: 60s, memory: 64MB, cost: 0.5}\nmodels: {default: openai/gpt, fallback: [anthropic/claude, mock/echo], retries: 4}\ntags: [a]\n",
         )
         .unwrap();
         assert_eq!(manifest.version.as_deref(), Some("1.2"));
@@ -362,6 +369,7 @@ mod tests {
         assert_eq!(manifest.limits.wall, Some(Duration::from_secs(60)));
         assert_eq!(manifest.limits.memory, Some(64 << 20));
         assert_eq!(manifest.model.as_deref(), Some("openai/gpt"));
+        assert_eq!(manifest.retries, Some(4));
         assert_eq!(manifest.fallback, ["anthropic/claude", "mock/echo"]);
         assert_eq!(Manifest::parse("models: {fallback: mock/echo}").unwrap().fallback, ["mock/echo"]);
         assert!(manifest.warnings.is_empty());
@@ -394,6 +402,7 @@ mod tests {
                 "`permissions`: `Permissions` has no field `network`; it has `net`, `read`, `write`, `env`, `run`, `mcp`",
             ),
             ("models: {fallback: 5}", "`models.fallback`: expected "),
+            ("models: {retries: -1}", "`models.retries`: expected "),
             ("models: {fallback: ['']}", "`models.fallback`: a name is empty"),
             ("permissions: {read: [data/../..]}", "`permissions.read`: `data/../..` has `..` in it"),
             (

@@ -91,6 +91,9 @@ pub(crate) struct RateFlags {
     /// Maximum tokens per minute and provider, input and output together; further calls wait
     #[arg(long, value_name = "COUNT", value_parser = at_least_one::<NonZeroU64>)]
     tpm: Option<NonZeroU64>,
+    /// Maximum retries of a failed model call, from 0 to 9 [default: 2]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(0..=9))]
+    pub(crate) retries: Option<u32>,
     /// A model to call if the provider fails: `provider/model`; may be given several times, in order
     #[arg(long, value_name = "MODEL", value_delimiter = ',')]
     pub(crate) fallback: Vec<String>,

@@ -130,6 +130,7 @@ impl ResumePlan {
             model: run.summary.info.model.as_deref(),
             fallback: &settings.pace.fallback,
             pace: settings.pace.of_provider(),
+            retries: settings.pace.retries.or(spell.manifest().retries),
             ..WantedModels::default()
         };
         let ConnectedProviders { models, fallback, notice, .. } = tokio::select! {
