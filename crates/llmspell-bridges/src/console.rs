@@ -9,7 +9,7 @@ use llmspell_macros::bridge;
 #[bridge]
 #[since("0.1")]
 pub mod console {
-    use llmspell_core::capability::GatedProgress;
+    use llmspell_core::gate::GatedProgress;
     use llmspell_core::{Context, Result};
 
     /// Writes a text without a line end.

@@ -15,6 +15,8 @@
 //! - A method acts on the world only through its [`Context`]; this module has no other access.
 //! - A session keeps the bridges that the [`BridgeSet`] held when the session was opened.
 
+mod session_bridges;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -25,11 +27,12 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use self::session_bridges::SessionBridges;
 use crate::context::Context;
 use crate::convert::{from_value, into_value};
 use crate::error::{Error, ErrorKind, Result};
-use crate::object::{Class, HostObject, Object};
-use crate::value::Value;
+use crate::object::{Class, HostObject};
+use crate::value::{Object, Value};
 
 /// A function that generates the JSON Schema of a type. Functions and host objects are marked with the key
 /// `x-llmspell`.
@@ -490,7 +493,7 @@ impl BridgeSet {
     /// Returns the error of the failing hook, prefixed with the bridge's name. Errors of the clean-up are added as
     /// hints.
     pub fn initialise(bridges: &[Arc<Bridge>], cx: &Context) -> Result<()> {
-        cx.set_bridges(bridges);
+        cx.state::<SessionBridges>().set(bridges);
         for (at, bridge) in bridges.iter().enumerate() {
             let Some(hook) = &bridge.init else { continue };
             if let Err(error) = hook(cx) {

@@ -23,7 +23,7 @@
 //! 1,000 + 8,192 tokens. Call B, with 100 input tokens, does not fit and waits. A ends with 2,000 tokens used. B is now
 //! the only call, so it may use all that is left: its `max_tokens` becomes 10,000 - 2,000 - 100 = 7,900.
 //!
-//! The estimate of the maximum comes from [`Models::estimate`] for the input, and from `max_tokens` or
+//! The maximum comes from an [`Estimate`] for the input, and from `max_tokens` or
 //! [`DEFAULT_OUTPUT`] for the output. A model without a known price is refused when the cost is limited, unless
 //! `allow_unpriced` is set.
 
@@ -36,12 +36,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
-use crate::capability::{Estimate, Models, Price};
-use crate::chat::{ChatRequest, Usage};
-use crate::context::Context;
-use crate::error::{Error, ErrorKind, Result};
+use crate::chat::Usage;
+use crate::error::{Error, ErrorKind};
 use crate::limits::{Limit, Limits, dollars};
+use crate::price::{Estimate, Price};
+use crate::sequencer::AnswerSequencer;
 
 pub(crate) use self::call::CountedCall;
 
@@ -150,6 +151,16 @@ impl Reservation {
     }
 }
 
+/// Why a call gets no budget.
+pub(crate) enum BudgetRefusal {
+    /// A limit of the run is reached, which ends the run.
+    Run(Limit, Error),
+    /// The budget of a part of the run is spent. The run goes on.
+    Part(Error),
+    /// The run was cancelled while the call waited.
+    Cancelled,
+}
+
 /// A limit that a reservation would exceed.
 struct Spent {
     error: Error,
@@ -246,8 +257,8 @@ impl SpendLedger {
         Ok(())
     }
 
-    /// Counts one more model call.
-    fn count_call(&self) -> Result<(), Spent> {
+    /// Counts one more model call, if there is room for it now.
+    fn try_count(&self) -> Result<(), Spent> {
         let check = |ledger: &Self, totals: &LedgerTotals| {
             let most = u64::from(ledger.limits.model_calls);
             if totals.calls >= most {
@@ -262,8 +273,8 @@ impl SpendLedger {
         })
     }
 
-    /// Reserves the maximum that a call can use.
-    fn reserve(&self, reservation: Reservation) -> Result<(), Spent> {
+    /// Reserves the maximum that a call can use, if there is room for it now.
+    fn try_reserve(&self, reservation: Reservation) -> Result<(), Spent> {
         let check = |ledger: &Self, totals: &LedgerTotals| {
             let tokens = totals.tokens().saturating_add(totals.reserved.tokens);
             if let Some(limit) =
@@ -349,12 +360,12 @@ impl SpendLedger {
     }
 
     /// Returns whether tokens or cost are limited anywhere in the chain.
-    fn is_limited(&self) -> bool {
+    pub(crate) fn is_limited(&self) -> bool {
         self.line().any(|ledger| ledger.limits.tokens.is_some() || ledger.limits.cost.is_some())
     }
 
     /// Returns the cost limit that forbids calls without a known price, if there is one.
-    fn refuses_unpriced(&self) -> Option<f64> {
+    pub(crate) fn refuses_unpriced(&self) -> Option<f64> {
         self.line().filter(|ledger| !ledger.limits.allow_unpriced).find_map(|ledger| ledger.limits.cost)
     }
 }
@@ -391,107 +402,82 @@ impl LedgerTotals {
     }
 }
 
-impl Context {
-    /// Counts a model call.
-    ///
-    /// # Errors
-    /// Returns an error when no more calls are allowed. Waits for the calls under way before, because one of them may
-    /// turn out not to count.
-    pub(crate) async fn count_call(&self) -> Result<CountedCall> {
-        self.meter().state()?;
-        self.take(|tree| &tree.call_freed, |ledger| ledger.count_call()).await?;
-        Ok(CountedCall::new(self.ledger()))
+impl SpendLedger {
+    /// Counts a model call. Waits for the calls under way before it refuses, because one of them may turn out not to
+    /// count.
+    pub(crate) async fn count_call(
+        self: &Arc<Self>,
+        sequencer: &AnswerSequencer,
+        cancellation: &CancellationToken,
+    ) -> Result<CountedCall, BudgetRefusal> {
+        self.take(sequencer, cancellation, |tree| &tree.call_freed, Self::try_count).await?;
+        Ok(CountedCall::new(self))
     }
 
-    /// Reserves the budget of a call. Sets `max_tokens` if the request does not.
-    ///
-    /// # Errors
-    /// Returns an error when the budget does not suffice even after the calls under way have ended, or when the cost
-    /// is limited and the model's price is unknown.
-    pub(crate) async fn reserve(
+    /// Reserves the budget of a call. Returns its `max_tokens`, which is less than usual if little budget is left.
+    /// Waits for the calls under way before it refuses, because they may free budget.
+    pub(crate) async fn reserve_call(
         &self,
         call: &mut CountedCall,
-        models: &dyn Models,
-        request: &mut ChatRequest,
-    ) -> Result<()> {
-        let ledger = self.ledger();
-        if !ledger.is_limited() {
-            return Ok(());
-        }
-        let Estimate { input_tokens, max_output, price } = models.estimate(request);
-        if let (None, Some(limit)) = (price, ledger.refuses_unpriced()) {
-            return Err(unpriced(request, limit));
-        }
+        Estimate { input_tokens, max_output, price }: Estimate,
+        max_tokens: Option<u32>,
+        sequencer: &AnswerSequencer,
+        cancellation: &CancellationToken,
+    ) -> Result<u32, BudgetRefusal> {
         let priced = price.unwrap_or_default();
         let reservation = |output| Reservation::of(input_tokens, output, priced);
-        call.wait();
-        let output = match request.max_tokens {
-            Some(output) => {
-                let take = |ledger: &SpendLedger| ledger.reserve(reservation(output)).map(|()| output);
-                self.take(|tree| &tree.budget_freed, take).await?
-            }
+        let take = |ledger: &Self| match max_tokens {
+            Some(output) => ledger.try_reserve(reservation(output)).map(|()| output),
             None => {
                 let most = DEFAULT_OUTPUT.min(max_output.unwrap_or(DEFAULT_OUTPUT));
-                let take = |ledger: &SpendLedger| {
-                    ledger.reserve(reservation(most)).map(|()| most).or_else(|spent| {
-                        // No other call is under way, so this one may use all that is left.
-                        let less = ledger.room(input_tokens, priced).min(most);
-                        if spent.may_change || less < LEAST_OUTPUT {
-                            return Err(spent);
-                        }
-                        ledger.reserve(reservation(less)).map(|()| less)
-                    })
-                };
-                self.take(|tree| &tree.budget_freed, take).await?
+                ledger.try_reserve(reservation(most)).map(|()| most).or_else(|spent| {
+                    // No other call is under way, so this one may use all that is left.
+                    let less = ledger.room(input_tokens, priced).min(most);
+                    if spent.may_change || less < LEAST_OUTPUT {
+                        return Err(spent);
+                    }
+                    ledger.try_reserve(reservation(less)).map(|()| less)
+                })
             }
         };
-        request.max_tokens = Some(output);
+        call.wait();
+        let output = self.take(sequencer, cancellation, |tree| &tree.budget_freed, take).await?;
         let cost_usd = price.map(|price| price.of(input_tokens, 0));
         call.send(reservation(output), Usage { input_tokens, cost_usd, estimated: true, ..Usage::default() });
-        Ok(())
+        Ok(output)
     }
 
     /// Takes something from the ledger. Waits for `freed` while calls under way may free budget for it.
     async fn take<T>(
         &self,
+        sequencer: &AnswerSequencer,
+        cancellation: &CancellationToken,
         freed: impl Fn(&RunTree) -> &Notify,
-        take: impl Fn(&SpendLedger) -> Result<T, Spent>,
-    ) -> Result<T> {
-        let ledger = self.ledger();
-        let tree = &ledger.tree;
+        take: impl Fn(&Self) -> Result<T, Spent>,
+    ) -> Result<T, BudgetRefusal> {
+        let tree = &self.tree;
         let given_up = tree.given_up.load(Ordering::Relaxed);
         loop {
             let freed = freed(tree).notified();
-            let spent = match take(ledger) {
+            let spent = match take(self) {
                 Ok(taken) => return Ok(taken),
                 Err(spent) => spent,
             };
             // Without an engine nobody calls `give_up`, so the call waits only for answers that are being awaited.
-            let has_hope = match self.sequencer().are_driven() {
+            let has_hope = match sequencer.are_driven() {
                 true => tree.given_up.load(Ordering::Relaxed) == given_up,
                 false => tree.active.load(Ordering::Relaxed) > 0,
             };
             if !spent.may_change || !has_hope {
                 return Err(match spent.ends_run {
-                    Some(limit) => self.meter().trip_by(limit, spent.error),
-                    None => spent.error,
+                    Some(limit) => BudgetRefusal::Run(limit, spent.error),
+                    None => BudgetRefusal::Part(spent.error),
                 });
             }
             let _waiting = tree.wait();
-            let ended = self.cancellation().run_until_cancelled(freed).await;
-            ended.ok_or_else(|| self.meter().state().err().unwrap_or_else(Error::cancelled))?;
+            cancellation.run_until_cancelled(freed).await.ok_or(BudgetRefusal::Cancelled)?;
         }
     }
-}
-
-fn unpriced(request: &ChatRequest, limit: f64) -> Error {
-    let name = |name: &Option<String>| name.clone().unwrap_or_default();
-    let (provider, model) = (name(&request.provider), name(&request.model));
-    let message = format!(
-        "the price of {provider}/{model} is not known, and the run has a cost limit of {}",
-        dollars(limit)
-    );
-    Error::config(message).hint("`--allow-unpriced` lets it run without counting its cost")
 }
 
 #[cfg(test)]
@@ -541,10 +527,10 @@ mod tests {
                     Step::Begin { child: of_child, tokens } => {
                         let ledger = if of_child { &child } else { &parent };
                         let reservation = Reservation { tokens, cost: price.of(0, tokens) };
-                        ledger.count_call().map_err(|spent| spent.error).unwrap();
+                        ledger.try_count().map_err(|spent| spent.error).unwrap();
                         let mut call = CountedCall::new(ledger);
                         call.wait();
-                        if ledger.reserve(reservation).is_ok() {
+                        if ledger.try_reserve(reservation).is_ok() {
                             call.send(reservation, Usage { output_tokens: tokens / 2, ..Usage::default() });
                             calls.push(call);
                             begun[usize::from(of_child)] += 1;
@@ -602,45 +588,5 @@ mod tests {
         ledger.settle(&Usage { input_tokens: u64::MAX, cost_usd: Some(f64::NAN), ..Usage::default() });
         let used = ledger.used();
         assert_eq!((used.input_tokens, used.cost_usd, ledger.unpriced()), (u64::MAX, None, 2));
-    }
-
-    /// Counts how often it is woken.
-    struct Wakes(AtomicU64);
-
-    impl std::task::Wake for Wakes {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    #[test]
-    fn calls_that_wait_for_the_limit_of_calls_are_not_woken_by_each_call_that_ends() {
-        let cx = Context::builder().limits(Limits { model_calls: 3, ..Limits::default() }).build();
-        cx.take_turns();
-        let wakes = Arc::new(Wakes(AtomicU64::new(0)));
-        let waker = std::task::Waker::from(Arc::clone(&wakes));
-        let mut task = std::task::Context::from_waker(&waker);
-        let mut count = || {
-            let mut call = Box::pin(cx.count_call());
-            (call.as_mut().poll(&mut task), call)
-        };
-        let mut under_way = Vec::new();
-        for _ in 0..3 {
-            match count().0 {
-                std::task::Poll::Ready(call) => under_way.push(call.unwrap()),
-                std::task::Poll::Pending => panic!("there is room for three calls"),
-            }
-        }
-        let waiting: Vec<_> = (0..100).map(|_| count()).collect();
-        assert!(waiting.iter().all(|(poll, _)| poll.is_pending()));
-        let end = |call: Option<CountedCall>| {
-            let mut call = call.unwrap();
-            call.settled();
-            drop(call);
-            wakes.0.swap(0, Ordering::Relaxed)
-        };
-        assert_eq!(end(under_way.pop()), 0, "its place is taken for good");
-        assert_eq!(end(under_way.pop()), 0);
-        assert_eq!(end(under_way.pop()), 100, "no more place will come");
     }
 }

@@ -3,12 +3,12 @@
 //! A script passes a function to the host, for example to receive the parts of a stream. The host gets a
 //! [`Callback`], which it may call from any thread. The engine runs the function on the VM's own thread.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::value::Value;
 
@@ -21,10 +21,16 @@ pub struct CallbackCall {
     pub arguments: Vec<Value>,
     /// An error to pass after the arguments, in the form in which the language shows the error of a host function.
     pub failure: Option<Error>,
-    /// The context in which the function runs. By default it runs as a task of the one that passed the function.
-    pub within: Option<Context>,
     /// Whether to call the function as a method of the table or object in which it was passed.
     pub as_method: bool,
+    /// The context in which the function runs. Contexts belong to a layer above, so their type is not known here.
+    within: Option<Box<dyn Any + Send>>,
+}
+
+impl CallbackCall {
+    pub(crate) fn take_within(&mut self) -> Option<Box<dyn Any + Send>> {
+        self.within.take()
+    }
 }
 
 /// The owner of the functions behind callbacks. Implemented by the sessions of an engine.
@@ -73,23 +79,6 @@ impl Callback {
         self.invoke(arguments, None, None, false).await
     }
 
-    /// Calls the function in another task's context and waits for its result.
-    ///
-    /// # Errors
-    /// Returns the error that the function raised, or an error when the session has ended.
-    pub async fn call_within(&self, cx: Context, arguments: Vec<Value>) -> Result<Value> {
-        self.invoke(arguments, None, Some(cx), false).await
-    }
-
-    /// Calls the function as a method of the table or object in which it was passed. A Luau function gets that table
-    /// as its first argument, a JavaScript function as `this`. It is the script's own table and not a copy.
-    ///
-    /// # Errors
-    /// Returns the error that the function raised, or an error when the session has ended.
-    pub async fn call_method(&self, cx: Context, arguments: Vec<Value>) -> Result<Value> {
-        self.invoke(arguments, None, Some(cx), true).await
-    }
-
     /// Calls the function with an error after its arguments and waits for its result.
     ///
     /// # Errors
@@ -98,14 +87,14 @@ impl Callback {
         self.invoke(arguments, Some(failure), None, false).await
     }
 
-    async fn invoke(
+    pub(crate) async fn invoke(
         &self,
         arguments: Vec<Value>,
         failure: Option<Error>,
-        within: Option<Context>,
+        within: Option<Box<dyn Any + Send>>,
         as_method: bool,
     ) -> Result<Value> {
-        self.0.host.call(CallbackCall { number: self.0.number, arguments, failure, within, as_method }).await
+        self.0.host.call(CallbackCall { number: self.0.number, arguments, failure, as_method, within }).await
     }
 }
 

@@ -1,7 +1,7 @@
 //! The capabilities that a context can offer to a spell. Each has a trait in a file of its own.
 //!
-//! An embedder implements the traits. Bridges never see them: [`Context`](crate::Context) gives a bridge a gated view
-//! of a capability, such as [`GatedFiles`], which checks permissions, charges limits and records each call.
+//! An embedder implements the traits. Bridges never see them: a context gives a bridge a gated view of a capability,
+//! which checks permissions, charges limits and records each call (`gate.rs`).
 
 mod clock;
 mod console;
@@ -11,14 +11,16 @@ mod modules;
 mod net;
 mod storage;
 
-pub use clock::{Clock, GatedClock, GatedRandom, Random};
-pub use console::{Console, GatedConsole, GatedProgress, ProgressUpdate};
-pub use files::{FileInfo, FileKind, FilePermit, Files, GatedFiles, MemoryBudget};
-pub(crate) use models::settle;
-pub use models::{Estimate, GatedModels, ModelListing, ModelRef, Models, Price, ProviderInfo, ReplyStream};
+pub use crate::event::ProgressUpdate;
+pub use crate::memory_reservation::MemoryBudget;
+pub use clock::{Clock, Random};
+pub use console::Console;
+pub(crate) use files::{Access, refusal};
+pub use files::{FileInfo, FileKind, FilePermit, Files};
+pub use models::{Estimate, ModelListing, ModelRef, Models, Price, ProviderInfo};
 pub use modules::Modules;
 pub use net::{
-    ConnectPermit, GatedNet, HeaderFields, HttpHead, HttpRequest, HttpResponse, HttpStream, Incoming,
-    MAX_BODY, Net, Outgoing,
+    ConnectPermit, HeaderFields, HttpHead, HttpRequest, HttpResponse, Incoming, MAX_BODY, Net, Outgoing,
 };
-pub use storage::{GatedStorage, MAX_KEY, Storage, outside_storage};
+pub(crate) use net::{Target, body_bytes, is_credential, is_token, parse_url};
+pub use storage::{MAX_KEY, Storage, outside_storage};

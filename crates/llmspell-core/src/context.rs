@@ -2,7 +2,7 @@
 //!
 //! A [`Context`] is created for each run and handed to every bridge method. It holds the run's permissions, limits,
 //! journal and capabilities. The capability objects are private: a method gets a gated view of them, and each call of a
-//! view passes the [gate](crate::gate).
+//! view passes the gate (`gate.rs`).
 //!
 //! | a method needs | it calls | which is |
 //! |---|---|---|
@@ -25,6 +25,7 @@
 //! Cancelling a context cancels its run and all child runs. It does not affect the parent.
 
 mod builder;
+mod callback;
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -37,25 +38,21 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::AgentEvent;
-use crate::bridge::Bridge;
 use crate::budget::{Budget, SpendLedger};
 use crate::cache::Cache;
-use crate::capability::{
-    Clock, Console, Files, GatedClock, GatedConsole, GatedFiles, GatedModels, GatedNet, GatedRandom,
-    GatedStorage, Models, Modules, Net, ProgressUpdate, Random, Storage,
-};
+use crate::capability::{Clock, Console, Files, Models, Modules, Net, Random, Storage};
 use crate::chat::Usage;
 use crate::commit::CommitPoint;
-use crate::effect::{Journal, Task};
+use crate::effect::Journal;
 use crate::error::{Error, Result};
+use crate::event::{Event, Sink};
 use crate::limits::Limits;
-use crate::memory_reservation::MemoryReservation;
+use crate::memory_reservation::{MemoryBudget, MemoryReservation};
 use crate::meter::Meter;
 use crate::outcome::{LogEntry, LogLevel, Outcome};
 use crate::permission::Permissions;
 use crate::sequencer::{AnswerSequencer, NextAnswer};
-use crate::trace::EffectEvent;
+use crate::task::Task;
 use crate::value::{Map, Value};
 
 /// The identity of the running spell, which the script may read.
@@ -71,52 +68,6 @@ pub struct SpellInfo {
     pub dir: Option<PathBuf>,
 }
 
-/// An event that a run reports while it runs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-pub enum Event {
-    /// The spell printed.
-    Output {
-        /// The text, with its line ends.
-        text: String,
-    },
-    /// The spell logged.
-    Log(LogEntry),
-    /// A chunk of a model's answer arrived.
-    Chunk {
-        /// The new text only.
-        text: String,
-    },
-    /// A model call ended.
-    Usage {
-        /// The usage of the call.
-        usage: Usage,
-    },
-    /// A progress bar of the spell changed.
-    Progress(ProgressUpdate),
-    /// An agent made progress.
-    Agent(AgentEvent),
-    /// An effect began or ended. Only traced runs emit this.
-    Effect(EffectEvent),
-}
-
-/// Receives the events of a run. It is called on the script's thread, so it should return quickly.
-pub trait Sink: Send + Sync {
-    /// Receives one event.
-    fn emit(&self, event: Event);
-
-    /// Waits until all events so far are visible: a question must not appear before the lines that precede it.
-    fn flushed(&self) -> BoxFuture<'static, ()> {
-        Box::pin(std::future::ready(()))
-    }
-}
-
-struct Silent;
-
-impl Sink for Silent {
-    fn emit(&self, _: Event) {}
-}
-
 use self::builder::CapabilitySet;
 pub use self::builder::ContextBuilder;
 
@@ -124,7 +75,7 @@ pub use self::builder::ContextBuilder;
 struct RunContext {
     spell: SpellInfo,
     permissions: Permissions,
-    meter: Meter,
+    meter: Arc<Meter>,
     cancellation: CancellationToken,
     journal: Arc<dyn Journal>,
     sink: Arc<dyn Sink>,
@@ -139,8 +90,6 @@ struct RunContext {
     /// The answer sequencer of the run and its child runs.
     sequencer: Arc<AnswerSequencer>,
     broken: Arc<OnceLock<Error>>,
-    /// The bridges of the run's session.
-    bridges: OnceLock<Vec<Arc<Bridge>>>,
 }
 
 impl RunContext {
@@ -201,7 +150,7 @@ impl Context {
         let child = Arc::new(RunContext {
             spell,
             permissions,
-            meter: parent.meter.child(limits),
+            meter: Arc::new(parent.meter.child(limits)),
             cancellation: parent.cancellation.child_token(),
             journal: Arc::clone(&parent.journal),
             sink: Arc::clone(&parent.sink),
@@ -213,7 +162,6 @@ impl Context {
             said: Arc::clone(&parent.said),
             sequencer: Arc::clone(&parent.sequencer),
             broken: Arc::clone(&parent.broken),
-            bridges: OnceLock::new(),
         });
         let mut children = lock(&parent.children);
         children.retain(|child| child.strong_count() > 0);
@@ -224,18 +172,6 @@ impl Context {
         }
         let ledger = Arc::clone(child.meter.ledger());
         Self { run: child, task: Arc::new(self.task.child()), ledger }
-    }
-
-    /// Returns the bridges of the run's script.
-    #[must_use]
-    pub fn bridges(&self) -> &[Arc<Bridge>] {
-        self.run.bridges.get().map_or(&[], Vec::as_slice)
-    }
-
-    /// Sets the bridges of the run's script.
-    pub(crate) fn set_bridges(&self, bridges: &[Arc<Bridge>]) {
-        // Each run opens one session, so this is the first call.
-        let _ = self.run.bridges.set(bridges.to_vec());
     }
 
     pub(crate) fn ledger(&self) -> &Arc<SpendLedger> {
@@ -264,48 +200,6 @@ impl Context {
     #[must_use]
     pub fn modules(&self) -> &dyn Modules {
         &*self.run.world.modules
-    }
-
-    /// Returns the language models, behind the gate.
-    #[must_use]
-    pub fn models(&self) -> GatedModels<'_> {
-        GatedModels(self)
-    }
-
-    /// Returns the console, behind the gate.
-    #[must_use]
-    pub fn console(&self) -> GatedConsole<'_> {
-        GatedConsole(self)
-    }
-
-    /// Returns the network, behind the gate.
-    #[must_use]
-    pub fn net(&self) -> GatedNet<'_> {
-        GatedNet(self)
-    }
-
-    /// Returns the files, behind the gate.
-    #[must_use]
-    pub fn files(&self) -> GatedFiles<'_> {
-        GatedFiles(self)
-    }
-
-    /// Returns the spell's storage, behind the gate.
-    #[must_use]
-    pub fn storage(&self) -> GatedStorage<'_> {
-        GatedStorage(self)
-    }
-
-    /// Returns the clock, behind the gate.
-    #[must_use]
-    pub fn clock(&self) -> GatedClock<'_> {
-        GatedClock(self)
-    }
-
-    /// Returns the source of randomness, behind the gate.
-    #[must_use]
-    pub fn random(&self) -> GatedRandom<'_> {
-        GatedRandom(self)
     }
 
     /// Sends an event to the sink.
@@ -348,7 +242,12 @@ impl Context {
     /// # Errors
     /// When the `memory` limit is reached.
     pub fn hold(&self, bytes: u64) -> Result<MemoryReservation> {
-        MemoryReservation::new(self.clone(), bytes)
+        MemoryReservation::new(&self.run.meter, bytes)
+    }
+
+    /// Returns the run's `memory` limit, for a capability that allocates.
+    pub(crate) fn memory_budget(&self) -> MemoryBudget {
+        MemoryBudget::new(&self.run.meter)
     }
 
     /// Returns the run's value of type `T`, which is created on first use. Bridges store their state for a run here.

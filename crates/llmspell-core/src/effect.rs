@@ -17,7 +17,6 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -25,11 +24,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::commit::{CommitPoint, Commits};
-use crate::convert::to_value;
+use crate::convert::{from_value, to_value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::outcome::Outcome;
 use crate::recorded_stream::RecordedStream;
-use crate::step::StepOutput;
 use crate::value::Value;
 
 /// The name of an effect: its task, numbered in spawning order, and a count within that task.
@@ -64,53 +62,6 @@ impl FromStr for EffectPath {
             Error::new(ErrorKind::Replay, format!("the journal is damaged: `{text}` is no place"))
         })?;
         Ok(Self { task: task.to_owned(), count })
-    }
-}
-
-/// A task of the spell. It numbers its effects and its child tasks.
-#[derive(Debug)]
-pub struct Task {
-    path: String,
-    effects: AtomicU32,
-    children: AtomicU32,
-    /// The output of the named step that the task belongs to.
-    said: Option<Arc<StepOutput>>,
-}
-
-impl Task {
-    /// Returns the spell's first task.
-    #[must_use]
-    pub fn main() -> Self {
-        Self::named("main".into(), None)
-    }
-
-    fn named(path: String, said: Option<Arc<StepOutput>>) -> Self {
-        Self { path, effects: AtomicU32::new(0), children: AtomicU32::new(0), said }
-    }
-
-    /// Returns the task of a named step that this task runs.
-    pub(crate) fn step(&self, name: &str) -> Self {
-        // Escape the characters that separate the parts of a path.
-        let name = name.replace('%', "%25").replace('.', "%2E").replace('#', "%23");
-        Self::named(format!("step({name})"), Some(Arc::new(StepOutput::within(self.said.clone()))))
-    }
-
-    /// Returns the output of the named step that this task belongs to.
-    pub(crate) fn said(&self) -> Option<&StepOutput> {
-        self.said.as_deref()
-    }
-
-    /// Returns the next child task.
-    #[must_use]
-    pub fn child(&self) -> Self {
-        let number = self.children.fetch_add(1, Ordering::Relaxed) + 1;
-        Self::named(format!("{}.{number}", self.path), self.said.clone())
-    }
-
-    /// Returns the path of the next effect of this task.
-    #[must_use]
-    pub fn next_effect(&self) -> EffectPath {
-        EffectPath { task: self.path.clone(), count: self.effects.fetch_add(1, Ordering::Relaxed) + 1 }
     }
 }
 
@@ -307,14 +258,14 @@ impl Permit {
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn for_test() -> Self {
-        Self::new("test", Task::main().next_effect(), None)
+        Self::new("test", EffectPath { task: "main".into(), count: 1 }, None)
     }
 
     /// Returns a permit for testing a capability in a run that ends at `deadline`.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn for_test_until(deadline: Instant) -> Self {
-        Self::new("test", Task::main().next_effect(), Some(deadline))
+        Self::new("test", EffectPath { task: "main".into(), count: 1 }, Some(deadline))
     }
 
     /// Returns the path of the permitted effect.
@@ -376,6 +327,31 @@ pub struct JournalEntry {
     pub end: Option<EffectResult>,
 }
 
+impl JournalEntry {
+    /// Returns the error of the effect, or the error that ended its stream.
+    #[must_use]
+    pub fn error(&self) -> Option<Error> {
+        match &self.end.as_ref()?.answer {
+            Err(error) => Some(error.clone()),
+            Ok(answer) if self.effect.ask.operation == "stream" => {
+                from_value::<(u64, Option<Error>)>(answer.get("end")?.clone()).ok()?.1
+            }
+            Ok(_) => None,
+        }
+    }
+}
+
+impl RecordedStream {
+    /// Combines the parts with the entry's answer. An entry without parts is not changed.
+    #[must_use]
+    pub fn into_entry(self, mut entry: JournalEntry) -> JournalEntry {
+        if let Some(end) = entry.end.take() {
+            entry.end = Some(EffectResult { answer: self.into_answer(end.answer), ..end });
+        }
+        entry
+    }
+}
+
 /// A journal in memory that lasts as long as the run.
 #[derive(Debug, Default)]
 pub struct MemoryJournal(Mutex<Vec<MemoryEntry>>);
@@ -433,16 +409,5 @@ mod tests {
         let different: std::collections::HashSet<_> = keys.iter().collect();
         assert_eq!(different.len(), keys.len());
         assert_eq!(keys[0].len(), "llmspell-".len() + 32);
-    }
-
-    #[test]
-    fn tasks_and_effects_are_numbered_by_order_of_spawning() {
-        let main = Task::main();
-        let (first, second) = (main.child(), main.child());
-        let inner = second.child();
-        assert_eq!(main.next_effect().to_string(), "main#1");
-        assert_eq!(inner.next_effect().to_string(), "main.2.1#1");
-        assert_eq!(first.next_effect().to_string(), "main.1#1");
-        assert_eq!(main.next_effect().to_string(), "main#2");
     }
 }

@@ -1,7 +1,7 @@
 //! The gate: every effect passes through it.
 //!
 //! An effect is one use of a capability: a model call, a request, a file access, a look at the clock. A bridge calls a
-//! gated view, such as [`GatedModels`](crate::capability::GatedModels). The view checks the permission. The gate then
+//! gated view, such as [`GatedModels`]. The view checks the permission. The gate then
 //! performs these steps in order:
 //!
 //! 1. It checks that the run may still act: the run is not cancelled, and no limit is reached.
@@ -29,7 +29,14 @@
 //!
 //! It does not retry, cache or charge model calls: the client and the gated views do. It does not know any capability.
 //! If the journal fails, or a replay differs from its recording, the gate ends the run
-//! ([`Context::broken`](crate::context::Context::broken)): an unrecorded effect could not be resumed.
+//! ([`Context::broken`]): an unrecorded effect could not be resumed.
+
+mod clock;
+mod console;
+mod files;
+mod models;
+mod net;
+mod storage;
 
 use std::pin::Pin;
 use std::task::{self, Poll, ready};
@@ -45,6 +52,15 @@ use crate::effect::{Answer, Effect, EffectRequest, EffectResult, EntryId, Lookup
 use crate::error::{Error, ErrorKind, Result};
 use crate::recorded_stream::{StreamEnd, StreamRecord};
 use crate::sequencer::Ticket;
+use crate::value::Value;
+
+pub use self::clock::{GatedClock, GatedRandom};
+pub use self::console::{GatedConsole, GatedProgress};
+pub use self::files::GatedFiles;
+pub(crate) use self::models::settle;
+pub use self::models::{GatedModels, ReplyStream};
+pub use self::net::{GatedNet, HttpStream};
+pub use self::storage::GatedStorage;
 
 impl Context {
     /// Passes an effect through the gate and waits for its answer.
@@ -128,7 +144,7 @@ impl Context {
         Ok(Some(self.sequencer().wait_committed(order, point)))
     }
 
-    fn record(&self, entry: EntryId, order: u64, answer: Result<crate::Value>) -> Result<CommitPoint> {
+    fn record(&self, entry: EntryId, order: u64, answer: Result<Value>) -> Result<CommitPoint> {
         let end = EffectResult { order, said: self.said(), answer };
         self.journal().finish(entry, end).map_err(|error| self.break_off(error))
     }

@@ -1,19 +1,21 @@
 //! Accounting of host memory that holds data of a spell.
 
-use crate::context::Context;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use crate::error::Result;
+use crate::meter::Meter;
 
 /// A memory reservation: bytes that count against the run's memory limit until this guard is dropped.
 #[derive(Debug)]
 pub struct MemoryReservation {
-    cx: Context,
+    meter: Arc<Meter>,
     bytes: u64,
 }
 
 impl MemoryReservation {
-    pub(crate) fn new(cx: Context, bytes: u64) -> Result<Self> {
-        cx.meter().hold_memory(bytes)?;
-        Ok(Self { cx, bytes })
+    pub(crate) fn new(meter: &Arc<Meter>, bytes: u64) -> Result<Self> {
+        meter.hold_memory(bytes)?;
+        Ok(Self { meter: Arc::clone(meter), bytes })
     }
 
     /// Reserves more bytes.
@@ -21,7 +23,7 @@ impl MemoryReservation {
     /// # Errors
     /// Returns an error when the `memory` limit is reached.
     pub fn grow(&mut self, bytes: u64) -> Result<()> {
-        self.cx.meter().hold_memory(bytes)?;
+        self.meter.hold_memory(bytes)?;
         self.bytes = self.bytes.saturating_add(bytes);
         Ok(())
     }
@@ -31,13 +33,13 @@ impl MemoryReservation {
     /// # Errors
     /// Returns an error when the `memory` limit is reached.
     pub fn copies(&self, count: u64) -> Result<Self> {
-        Self::new(self.cx.clone(), self.bytes.saturating_mul(count))
+        Self::new(&self.meter, self.bytes.saturating_mul(count))
     }
 }
 
 impl Drop for MemoryReservation {
     fn drop(&mut self) {
-        self.cx.meter().release_memory(self.bytes);
+        self.meter.release_memory(self.bytes);
     }
 }
 
@@ -56,5 +58,29 @@ mod tests {
         assert_eq!(cx.hold(21).unwrap_err().kind().as_str(), "limit.memory");
         drop(held);
         assert_eq!(cx.meter().held_memory(), 0);
+    }
+}
+
+/// Memory that the host takes from the run's `memory` limit before it allocates. It is returned when the last clone is
+/// dropped.
+#[derive(Debug, Clone)]
+pub struct MemoryBudget {
+    meter: Arc<Meter>,
+    held: Arc<Mutex<Vec<MemoryReservation>>>,
+}
+
+impl MemoryBudget {
+    pub(crate) fn new(meter: &Arc<Meter>) -> Self {
+        Self { meter: Arc::clone(meter), held: Arc::default() }
+    }
+
+    /// Takes this many bytes.
+    ///
+    /// # Errors
+    /// When the `memory` limit is reached.
+    pub fn take(&self, bytes: u64) -> Result<()> {
+        let held = MemoryReservation::new(&self.meter, bytes)?;
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).push(held);
+        Ok(())
     }
 }

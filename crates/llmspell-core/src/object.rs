@@ -2,11 +2,11 @@
 
 use std::any::Any;
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 
 use crate::bridge::{Field, Method};
 use crate::error::{Error, Result};
+use crate::value::{Object, ObjectData};
 
 /// The definition that all objects of one class share. `#[bridge]` creates it once, on first use.
 #[derive(Debug)]
@@ -43,30 +43,33 @@ pub trait HostObject: Any + Send + Sync {
         Self: Sized;
 }
 
-/// A reference to a host value, with its class.
-#[derive(Clone)]
-pub struct Object {
+/// A host value with its class, as an object refers to it.
+struct Instance {
     class: Arc<Class>,
     data: Arc<dyn Any + Send + Sync>,
+}
+
+impl ObjectData for Instance {
+    fn class_name(&self) -> &str {
+        &self.class.name
+    }
 }
 
 impl Object {
     /// Wraps a host value.
     #[must_use]
     pub fn new<T: HostObject>(data: T) -> Self {
-        Self { class: T::class(), data: Arc::new(data) }
+        Self::of(Instance { class: T::class(), data: Arc::new(data) })
+    }
+
+    fn instance(&self) -> &Instance {
+        self.data().downcast_ref().expect("`new` makes every object from an `Instance`")
     }
 
     /// Returns the class.
     #[must_use]
     pub fn class(&self) -> &Arc<Class> {
-        &self.class
-    }
-
-    /// Returns the address of the host value, which identifies it as long as it lives.
-    #[must_use]
-    pub fn address(&self) -> usize {
-        Arc::as_ptr(&self.data).cast::<()>().addr()
+        &self.instance().class
     }
 
     /// Returns the host value as a `T`.
@@ -74,20 +77,8 @@ impl Object {
     /// # Errors
     /// Returns an error when the object has another class.
     pub fn downcast<T: HostObject>(&self) -> Result<Arc<T>> {
-        Arc::clone(&self.data)
-            .downcast()
-            .map_err(|_| Error::argument(format!("expected {}, found {}", T::class().name, self.class.name)))
-    }
-}
-
-impl PartialEq for Object {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.data, &other.data)
-    }
-}
-
-impl fmt::Debug for Object {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.class.name)
+        Arc::clone(&self.instance().data).downcast().map_err(|_| {
+            Error::argument(format!("expected {}, found {}", T::class().name, self.class_name()))
+        })
     }
 }

@@ -6,9 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::convert::from_value;
-use crate::effect::{Answer, EffectResult, JournalEntry};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::value::{Map, Value};
 
 /// The recorded answer of an effect whose answer arrived in parts.
@@ -16,7 +14,7 @@ use crate::value::{Map, Value};
 pub(crate) struct StreamRecord<H, P> {
     /// The data before the chunks, such as the head of an HTTP response.
     pub(crate) head: H,
-    /// The sequence number of the head in the [order](EffectResult::order) of answers. Each chunk has a number too.
+    /// The sequence number of the head in the order of answers. Each chunk has a number too.
     pub(crate) opened: u64,
     #[serde(rename = "pieces")]
     pub(crate) chunks: Vec<(u64, P)>,
@@ -25,7 +23,7 @@ pub(crate) struct StreamRecord<H, P> {
     pub(crate) end: Option<(u64, Option<Error>)>,
 }
 
-/// The value with which a stream [finishes](crate::effect::Journal::finish): everything that its parts do not contain.
+/// The value with which the effect of a stream finishes: everything that its parts do not contain.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StreamEnd {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,20 +46,11 @@ impl RecordedStream {
         self.0.last().map_or(0, |(order, _)| *order)
     }
 
-    /// Combines the parts with the entry's answer. An entry without parts is not changed.
-    #[must_use]
-    pub fn into_entry(self, mut entry: JournalEntry) -> JournalEntry {
-        if let Some(end) = entry.end.take() {
-            entry.end = Some(EffectResult { answer: self.into_answer(end.answer), ..end });
-        }
-        entry
-    }
-
     /// Combines the parts with the recorded end of the stream. An answer without parts is not changed.
     ///
     /// # Errors
     /// The error with which the effect failed.
-    pub fn into_answer(self, answer: Answer) -> Answer {
+    pub fn into_answer(self, answer: Result<Value>) -> Result<Value> {
         answer.map(|answer| {
             let end = answer.get("end").cloned();
             self.into_record(end).unwrap_or(answer)
@@ -89,25 +78,11 @@ impl RecordedStream {
     }
 }
 
-impl JournalEntry {
-    /// Returns the error of the effect, or the error that ended its stream.
-    #[must_use]
-    pub fn error(&self) -> Option<Error> {
-        match &self.end.as_ref()?.answer {
-            Err(error) => Some(error.clone()),
-            Ok(answer) if self.effect.ask.operation == "stream" => {
-                from_value::<(u64, Option<Error>)>(answer.get("end")?.clone()).ok()?.1
-            }
-            Ok(_) => None,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::convert::to_value;
-    use crate::effect::{Effect, EffectRequest};
+    use crate::convert::{from_value, to_value};
+    use crate::effect::{Effect, EffectRequest, EffectResult, JournalEntry};
 
     #[test]
     fn parts_and_end_are_the_record_that_a_replay_reads() {

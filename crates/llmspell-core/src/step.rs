@@ -11,44 +11,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::capability::settle;
-use crate::context::{Context, Event};
+use crate::context::Context;
 use crate::convert::from_value;
-use crate::effect::{EffectRequest, Lookup, Task};
+use crate::effect::{EffectRequest, Lookup};
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Event, StepOutput};
+use crate::gate::settle;
+use crate::task::Task;
 use crate::value::Value;
 
 /// The maximum length of a step's name, in bytes.
 const LONGEST: usize = 200;
-
-/// The output and usage of a step, including the steps inside it.
-#[derive(Debug)]
-pub(crate) struct StepOutput {
-    events: Mutex<Vec<Event>>,
-    outer: Option<Arc<StepOutput>>,
-}
-
-impl StepOutput {
-    /// Creates the empty output of a step inside `outer`.
-    pub(crate) fn within(outer: Option<Arc<Self>>) -> Self {
-        Self { events: Mutex::default(), outer }
-    }
-
-    /// Stores an event that has to be emitted again if the step is skipped.
-    pub(crate) fn keep(&self, event: &Event) {
-        if !matches!(event, Event::Output { .. } | Event::Log(_) | Event::Usage { .. }) {
-            return;
-        }
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event.clone());
-        if let Some(outer) = &self.outer {
-            outer.keep(event);
-        }
-    }
-
-    fn take(&self) -> Vec<Event> {
-        std::mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
 
 /// The record of a completed step.
 #[derive(Serialize, Deserialize)]

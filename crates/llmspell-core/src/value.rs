@@ -1,16 +1,21 @@
 //! The dynamic value that is passed between scripts and the host.
 //!
 //! Engines convert the values of their language to and from [`Value`]; bridges convert [`Value`] to and from Rust types
-//! with [`from_value`](crate::from_value) and [`to_value`](crate::to_value). Values are owned, so they can cross
+//! with `from_value` and `to_value` (`convert.rs`). Values are owned, so they can cross
 //! threads and outlive the VM, except that a callback is usable only while its session lives.
+
+mod object;
+mod passing;
 
 use indexmap::IndexMap;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use self::object::Object;
+pub(crate) use self::object::ObjectData;
+pub(crate) use self::passing::{CALLBACK, PASSING, take_passing};
 use crate::callback::Callback;
-use crate::object::Object;
 
 /// Values by name, in insertion order.
 pub type Map = IndexMap<String, Value>;
@@ -68,7 +73,7 @@ impl Value {
             Self::List(_) => "list",
             Self::Map(_) => "table",
             Self::Callback(_) => "function",
-            Self::Object(object) => &object.class().name,
+            Self::Object(object) => object.class_name(),
         }
     }
 
@@ -182,7 +187,7 @@ impl Serialize for Value {
             }
             Self::Callback(callback) => callback.serialize(serializer),
             Self::Object(object) => {
-                Err(serde::ser::Error::custom(format_args!("{} is not data", object.class().name)))
+                Err(serde::ser::Error::custom(format_args!("{} is not data", object.class_name())))
             }
         }
     }
@@ -250,7 +255,7 @@ impl<'de> Visitor<'de> for AnyVisitor {
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        crate::convert::take_passing(deserializer)
+        take_passing(deserializer)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {

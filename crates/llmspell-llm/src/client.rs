@@ -17,7 +17,7 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use llmspell_core::capability::{Estimate, ModelListing, ModelRef, Models, Price, ProviderInfo};
-use llmspell_core::chat::{ChatRequest, Delta, ModelInfo, Reply, Seconds, Usage};
+use llmspell_core::chat::{ChatRequest, Delta, ModelInfo, Reply, Seconds};
 use llmspell_core::effect::Permit;
 use llmspell_core::embed::{EmbedRequest, Embeddings};
 use llmspell_core::{Error, ErrorKind, Result};
@@ -27,6 +27,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::catalogue;
 use crate::config::{ProviderConfig, Timeouts};
+use crate::configured_provider::ConfiguredProvider;
 use crate::count::{count_request, count_tokens};
 use crate::embed;
 use crate::fallback::FallbackChain;
@@ -38,7 +39,6 @@ use crate::provider::Provider;
 use crate::provider_call::{CallDeadline, ProviderCall};
 use crate::providers::ProtocolKind;
 use crate::rate_limits::RateLimits;
-use crate::refused::{self, Parameter};
 use crate::resolve::{named, resolve};
 use crate::retry::RetryPolicy;
 use crate::transport::Transport;
@@ -64,53 +64,6 @@ impl ClientInner {
     fn repeats(&self, entry: &ConfiguredProvider) -> bool {
         let other_way = |other: &ConfiguredProvider| !other.explicit && other.base_url == entry.base_url;
         entry.explicit && self.entries.iter().any(other_way)
-    }
-}
-
-/// A configured provider.
-pub(crate) struct ConfiguredProvider {
-    pub(crate) name: String,
-    pub(crate) default_model: String,
-    pub(crate) is_mock: bool,
-    found_by: String,
-    pub(crate) base_url: Option<String>,
-    local: bool,
-    explicit: bool,
-    pub(crate) provider: Arc<dyn Provider>,
-    /// Shared by all clients of this process that call the same origin with the same key.
-    pub(crate) limiter: Arc<Limiter>,
-}
-
-impl ConfiguredProvider {
-    /// Returns what the catalogue knows about a model.
-    pub(crate) fn model(&self, name: &str) -> Option<ModelInfo> {
-        if self.is_mock {
-            return mock::models().into_iter().find(|model| model.name == name);
-        }
-        catalogue::find(&self.name, name)
-    }
-
-    /// Whether the server refused a parameter for the request's model before.
-    pub(crate) fn refuses(&self, request: &ChatRequest, parameter: Parameter) -> bool {
-        let model = request.model.as_deref().unwrap_or_default();
-        self.base_url.as_deref().is_some_and(|url| refused::is_refused(url, model, parameter))
-    }
-
-    /// Returns a model's price and its maximum number of output tokens, if known.
-    fn terms(&self, model: &str) -> (Option<Price>, Option<u32>) {
-        let model = self.model(model);
-        let price = match self.local {
-            true => Some(Price::default()),
-            false => model.as_ref().and_then(catalogue::price),
-        };
-        (price, model.and_then(|model| u32::try_from(model.max_output?).ok()))
-    }
-
-    pub(crate) fn cost(&self, model: &str, usage: &Usage) -> Option<f64> {
-        if self.local {
-            return Some(0.0);
-        }
-        catalogue::cost(&self.model(model)?, usage)
     }
 }
 

@@ -5,7 +5,8 @@ use llmspell_core::effect::Permit;
 use llmspell_core::embed::{EmbedRequest, Embeddings};
 use llmspell_core::{Error, ErrorKind, Result};
 
-use crate::client::{Client, ConfiguredProvider};
+use crate::client::Client;
+use crate::configured_provider::ConfiguredProvider;
 use crate::fallback::add;
 use crate::provider_call::{CallDeadline, ProviderCall};
 use crate::providers::ProviderRow;

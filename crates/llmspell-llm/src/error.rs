@@ -25,6 +25,12 @@ const MOST_QUOTED: usize = 200;
 /// The maximum number of characters of a provider's message that an error repeats.
 const MOST_MESSAGE: usize = 1_000;
 
+/// Returns the error for a stream that ended too soon.
+pub(crate) fn interrupted(why: &str) -> Error {
+    Error::new(ErrorKind::StreamInterrupted, format!("the stream ended before the model had finished{why}"))
+        .with_retryable(true)
+}
+
 /// Quotes bytes for a message: shortened, on one line, control characters escaped.
 pub(crate) fn quote(bytes: &[u8]) -> String {
     let cut = &bytes[..bytes.len().min(MOST_QUOTED)];

@@ -12,7 +12,8 @@ use llmspell_core::chat::{ChatRequest, Reply, Usage};
 use llmspell_core::effect::Permit;
 use llmspell_core::{Error, ErrorKind, Result};
 
-use crate::client::{Client, ConfiguredProvider};
+use crate::client::Client;
+use crate::configured_provider::ConfiguredProvider;
 use crate::output::with_schema_prompt;
 use crate::provider::{Attempt, SamplingSupport};
 use crate::provider_call::CallDeadline;

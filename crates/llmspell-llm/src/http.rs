@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 
 use crate::config::ProviderConfig;
 use crate::count::count_request;
-use crate::error::{from_body, from_status, is_error, quote, request_id, without_key};
+use crate::error::{from_body, from_status, interrupted, is_error, quote, request_id, without_key};
 use crate::event_decoder::{EventDecoder, StreamEvent};
 use crate::limiter::Limiter;
 use crate::model_rules;
@@ -390,12 +390,6 @@ fn idle(limit: std::time::Duration) -> Error {
         format!("nothing came for {} s in the middle of the answer", limit.as_secs_f64()),
     )
     .with_retryable(true)
-}
-
-/// Returns the error for a stream that ended too soon.
-pub(crate) fn interrupted(why: &str) -> Error {
-    Error::new(ErrorKind::StreamInterrupted, format!("the stream ended before the model had finished{why}"))
-        .with_retryable(true)
 }
 
 /// Adds the text that came before a failure to its error.

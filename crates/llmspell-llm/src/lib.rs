@@ -56,6 +56,7 @@ mod bucket;
 mod catalogue;
 mod client;
 mod config;
+mod configured_provider;
 mod count;
 mod detect;
 mod embed;

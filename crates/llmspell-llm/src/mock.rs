@@ -19,8 +19,7 @@ use serde_json::Value as Json;
 use tokio::sync::Semaphore;
 
 use crate::count::{count_request, count_tokens};
-use crate::error::from_status;
-use crate::http::interrupted;
+use crate::error::{from_status, interrupted};
 use crate::provider::{Attempt, Provider};
 
 /// The provider's name.

@@ -3,7 +3,7 @@
 use llmspell_core::chat::ChatRequest;
 use serde_json::Value as Json;
 
-use crate::client::ConfiguredProvider;
+use crate::configured_provider::ConfiguredProvider;
 use crate::provider::StructuredOutput;
 
 /// Returns the request with schema instructions in its prompt; `None` if the native structured output suffices.

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use crate::catalogue;
-use crate::client::ConfiguredProvider;
+use crate::configured_provider::ConfiguredProvider;
 use crate::count::{count_request, count_tokens};
 use crate::limiter::{AttemptPermit, LimiterRefusal, QueueTicket};
 use crate::provider::Attempt;

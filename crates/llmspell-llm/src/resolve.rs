@@ -3,7 +3,7 @@
 use llmspell_core::capability::ModelRef;
 use llmspell_core::{Error, ErrorKind, Result, did_you_mean};
 
-use crate::client::ConfiguredProvider;
+use crate::configured_provider::ConfiguredProvider;
 use crate::mock;
 use crate::providers::{PROVIDERS, ProviderRow};
 

@@ -1,4 +1,5 @@
-//! The invariants of absence in ARCHITECTURE.md: which crate may depend on which.
+//! The invariants of absence in ARCHITECTURE.md: which crate may depend on which, how large the import circles between
+//! the modules of a crate may be, and how long a source file may be.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -139,4 +140,165 @@ fn a_definition_of_a_type_is_recognised() {
     for (line, name) in cases {
         assert_eq!(visible_type(line), name, "{line}");
     }
+}
+
+/// The maximum number of modules of a crate that import each other in a circle.
+fn largest_circle(name: &str) -> usize {
+    if name == "llmspell-core" { 6 } else { 4 }
+}
+
+/// The maximum number of lines of a source file.
+const LONGEST_FILE: usize = 600;
+
+/// Files past [`LONGEST_FILE`] that are still to be split. The list only shrinks: a file that is short enough must not
+/// be on it.
+const TO_SPLIT: &[&str] = &[
+    "crates/llmspell-engines/src/js/typescript/blank.rs",
+    "crates/llmspell-llm/src/schema/compile.rs",
+    "crates/llmspell-llm/src/schema/validate.rs",
+    "crates/llmspell/src/run.rs",
+];
+
+/// Returns the name at the start of a text.
+fn leading_name(text: &str) -> &str {
+    text.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next().unwrap_or_default()
+}
+
+/// Returns, for each name that the crate root re-exports, the module that defines it. An import of such a name is an
+/// import of that module.
+fn re_exports(root: &str) -> BTreeMap<&str, &str> {
+    let mut found = BTreeMap::new();
+    for item in root.split(';') {
+        let Some(path) = item.split("pub use ").nth(1).or_else(|| item.split("pub(crate) use ").nth(1))
+        else {
+            continue;
+        };
+        let Some((module, names)) =
+            path.trim_start_matches("self::").trim_start_matches("crate::").split_once("::")
+        else {
+            continue;
+        };
+        for name in names.split(|letter: char| !letter.is_alphanumeric() && letter != '_') {
+            found.insert(name, module);
+        }
+    }
+    found
+}
+
+/// Removes the comments: a link to an item is no import.
+fn without_comments(code: &str) -> String {
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// Returns the modules that a source imports. `depth` is how many folders below the crate root the source lies:
+/// `super::` leads to the root after one step more.
+fn imports<'a>(code: &'a str, depth: usize, exports: &BTreeMap<&'a str, &'a str>) -> BTreeSet<&'a str> {
+    let to_root = "super::".repeat(depth + 1);
+    let from_crate = code.split("crate::").skip(1);
+    let from_super = code.split(to_root.as_str()).skip(1).filter(|rest| !rest.starts_with("super::"));
+    let roots = from_crate.chain(from_super);
+    let mut found = BTreeSet::new();
+    for rest in roots {
+        // `crate::{a, b::c}` imports several modules.
+        let names: Vec<&str> = match rest.strip_prefix('{') {
+            Some(list) => list
+                .split('}')
+                .next()
+                .unwrap_or_default()
+                .split(',')
+                .map(|item| leading_name(item.trim()))
+                .collect(),
+            None => vec![leading_name(rest)],
+        };
+        found.extend(names.into_iter().map(|name| exports.get(name).copied().unwrap_or(name)));
+    }
+    found
+}
+
+/// Returns the largest set of modules that import each other in a circle.
+fn circle(edges: &BTreeMap<&str, BTreeSet<&str>>) -> BTreeSet<String> {
+    let reachable = |from: &str| {
+        let (mut seen, mut open) = (BTreeSet::new(), vec![from.to_owned()]);
+        while let Some(module) = open.pop() {
+            for next in edges.get(module.as_str()).into_iter().flatten() {
+                if edges.contains_key(next) && seen.insert((*next).to_owned()) {
+                    open.push((*next).to_owned());
+                }
+            }
+        }
+        seen
+    };
+    let reached: BTreeMap<&str, BTreeSet<String>> =
+        edges.keys().map(|module| (*module, reachable(module))).collect();
+    let circles = reached.iter().map(|(module, seen)| {
+        seen.iter()
+            .filter(|other| reached[other.as_str()].contains(*module))
+            .cloned()
+            .collect::<BTreeSet<String>>()
+    });
+    circles.max_by_key(BTreeSet::len).unwrap_or_default()
+}
+
+#[test]
+fn import_circles_within_a_crate_stay_small() {
+    let sources: Vec<_> = sources().into_iter().map(|(path, code)| (path, without_comments(&code))).collect();
+    for (name, ..) in EDGES {
+        let folder = PathBuf::from("crates").join(name).join("src");
+        let files: Vec<_> = sources
+            .iter()
+            .filter_map(|(path, code)| Some((path.strip_prefix(&folder).ok()?, code.as_str())))
+            .filter(|(path, _)| !path.ends_with("tests.rs"))
+            .collect();
+        let root = files.iter().find(|(path, _)| path.to_str() == Some("lib.rs"));
+        let exports = root.map(|(_, code)| re_exports(code)).unwrap_or_default();
+        let mut edges: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for (path, code) in &files {
+            let module =
+                path.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs");
+            if !["lib", "main"].contains(&module) {
+                let depth = path.components().count() - 1;
+                let imported = imports(code, depth, &exports).into_iter().filter(|other| *other != module);
+                edges.entry(module).or_default().extend(imported);
+            }
+        }
+        let (circle, most) = (circle(&edges), largest_circle(name));
+        assert!(
+            circle.len() <= most,
+            "modules of {name} import each other in a circle: {circle:?}; at most {most} may"
+        );
+    }
+}
+
+#[test]
+fn an_import_names_a_module_however_it_is_written() {
+    let exports = re_exports("mod error;\npub use error::{Error, Result};\npub use self::value::Value;\n");
+    let cases = [
+        ("use crate::error::Error;", 0, &["error"][..]),
+        ("use crate::Error;", 0, &["error"]),
+        ("use crate::{chat, value::Value};", 0, &["chat", "value"]),
+        ("use super::Value;", 0, &["value"]),
+        ("use super::Value;", 1, &[]),
+        ("use super::super::chat::Usage;", 1, &["chat"]),
+        ("use crate::{\n    chat::Usage,\n    Error,\n};", 0, &["chat", "error"]),
+    ];
+    for (code, depth, expected) in cases {
+        assert_eq!(imports(code, depth, &exports), expected.iter().copied().collect(), "{code}");
+    }
+    let edges = [("a", &["b"][..]), ("b", &["c"]), ("c", &["b"])];
+    let edges = edges.into_iter().map(|(from, to)| (from, to.iter().copied().collect())).collect();
+    assert_eq!(circle(&edges), ["b", "c"].map(str::to_owned).into());
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test reads the sources it is about")]
+fn source_files_stay_short() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut long: Vec<String> = sources()
+        .into_iter()
+        .filter(|(path, _)| std::fs::read_to_string(root.join(path)).unwrap().lines().count() > LONGEST_FILE)
+        .map(|(path, _)| path.to_str().unwrap().replace('\\', "/"))
+        .collect();
+    long.sort();
+    assert_eq!(long, TO_SPLIT, "split a file past {LONGEST_FILE} lines by its concepts");
 }

@@ -7,8 +7,8 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures_util::future::{AbortHandle, Abortable};
-use llmspell_core::capability::ReplyStream;
 use llmspell_core::chat::{ChatRequest, Reply};
+use llmspell_core::gate::ReplyStream;
 use llmspell_core::{Context, Error, ErrorKind, MemoryReservation, Result};
 
 use super::stream::{self, StreamPart};

@@ -1,8 +1,8 @@
 //! Streamed answers whose parts are passed to a callback.
 
 use futures_util::StreamExt;
-use llmspell_core::capability::ReplyStream;
 use llmspell_core::chat::{ChatRequest, Delta, Reply};
+use llmspell_core::gate::ReplyStream;
 use llmspell_core::{Callback, Context, Error, ErrorKind, Result, Value};
 
 use super::selection::Selection;

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::context::Context;
-use crate::effect::{EffectRequest, Permit};
-use crate::error::{Error, ErrorKind, Result};
+use crate::effect::Permit;
+use crate::error::Result;
 
 /// A clock, implemented by the embedder.
 pub trait Clock: Send + Sync {
@@ -22,80 +21,4 @@ pub trait Random: Send + Sync {
     /// # Errors
     /// Returns an error when the system has no randomness.
     fn fill(&self, permit: Permit, bytes: &mut [u8]) -> Result<()>;
-}
-
-/// The gated view of the clock.
-#[derive(Debug)]
-pub struct GatedClock<'a>(pub(crate) &'a Context);
-
-impl GatedClock<'_> {
-    /// Returns the time since the Unix epoch (1970 in UTC); zero for earlier times.
-    ///
-    /// # Errors
-    /// Returns an error when the runtime has no clock, or the run has ended.
-    pub fn now(&self) -> Result<Duration> {
-        let clock = self.capability()?;
-        self.0.gate_now(EffectRequest::new("clock", "now", &())?, |permit| {
-            Ok(clock.now(permit).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
-        })
-    }
-
-    /// Returns the time of a monotonic clock, for measuring time spans.
-    ///
-    /// # Errors
-    /// Returns an error when the runtime has no clock, or the run has ended.
-    pub fn ticks(&self) -> Result<Duration> {
-        let clock = self.capability()?;
-        self.0.gate_now(EffectRequest::new("clock", "ticks", &())?, |permit| Ok(clock.ticks(permit)))
-    }
-
-    fn capability(&self) -> Result<&dyn Clock> {
-        self.0.clock_capability().ok_or_else(|| missing("clock"))
-    }
-
-    /// Sleeps. The time counts against the run's wall limit, but not against its processor time.
-    ///
-    /// # Errors
-    /// Returns an error when the run ends during the sleep.
-    pub async fn sleep(&self, time: Duration) -> Result<()> {
-        let ask = EffectRequest::new("clock", "sleep", &time)?;
-        let slept = async move {
-            tokio::time::sleep(time).await;
-            Ok(())
-        };
-        self.0.gate(ask, |_| slept).await
-    }
-}
-
-/// The gated view of randomness.
-#[derive(Debug)]
-pub struct GatedRandom<'a>(pub(crate) &'a Context);
-
-impl GatedRandom<'_> {
-    /// Returns `N` random bytes.
-    ///
-    /// # Errors
-    /// Returns an error when the runtime has no randomness, or the run has ended.
-    pub fn bytes<const N: usize>(&self) -> Result<[u8; N]> {
-        self.list(N)?
-            .try_into()
-            .map_err(|_| Error::internal("the journal holds another number of random bytes"))
-    }
-
-    /// Returns `count` random bytes.
-    ///
-    /// # Errors
-    /// Returns an error when the runtime has no randomness, or the run has ended.
-    pub fn list(&self, count: usize) -> Result<Vec<u8>> {
-        let random = self.0.random_capability().ok_or_else(|| missing("randomness"))?;
-        self.0.gate_now(EffectRequest::new("random", "bytes", &count)?, |permit| {
-            let mut bytes = vec![0; count];
-            random.fill(permit, &mut bytes)?;
-            Ok(bytes)
-        })
-    }
-}
-
-fn missing(what: &str) -> Error {
-    Error::new(ErrorKind::Unsupported, format!("this runtime has no {what}"))
 }

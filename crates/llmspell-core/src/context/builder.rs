@@ -1,19 +1,21 @@
 //! The builder of a run's context: which capabilities, permissions and limits a run gets.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, RunContext, Sink, SpellInfo};
+use super::{Context, RunContext, SpellInfo};
 use crate::cache::Cache;
 use crate::capability::{Clock, Console, Files, Models, Modules, Net, Random, Storage};
-use crate::effect::{Journal, NoJournal, Task};
+use crate::effect::{Journal, NoJournal};
 use crate::error::Result;
+use crate::event::{Silent, Sink};
 use crate::limits::Limits;
 use crate::meter::Meter;
 use crate::permission::Permissions;
 use crate::sequencer::AnswerSequencer;
+use crate::task::Task;
 
 struct NoModules;
 
@@ -82,7 +84,7 @@ impl ContextBuilder {
             permissions: Permissions::default(),
             limits: Limits::default(),
             journal: None,
-            sink: Arc::new(super::Silent),
+            sink: Arc::new(Silent),
             world: CapabilitySet::default(),
         }
     }
@@ -196,7 +198,7 @@ impl ContextBuilder {
         let run = RunContext {
             spell: self.spell,
             permissions: self.permissions,
-            meter: Meter::new(self.limits),
+            meter: Arc::new(Meter::new(self.limits)),
             cancellation: CancellationToken::new(),
             sequencer: Arc::new(AnswerSequencer::after(journal.last_order(), journal.commits())),
             journal,
@@ -208,7 +210,6 @@ impl ContextBuilder {
             bars: Arc::default(),
             said: Arc::default(),
             broken: Arc::default(),
-            bridges: OnceLock::new(),
         };
         let ledger = Arc::clone(run.meter.ledger());
         Context { run: Arc::new(run), task: Arc::new(Task::main()), ledger }

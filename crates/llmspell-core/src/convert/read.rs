@@ -9,9 +9,8 @@ use serde::de::{
     VariantAccess, Visitor,
 };
 
-use super::{CALLBACK, PASSING};
 use crate::error::{Error, Result};
-use crate::value::{Map, Value};
+use crate::value::{CALLBACK, Map, PASSING, Value};
 
 pub(super) struct FromValue(pub(super) Value);
 

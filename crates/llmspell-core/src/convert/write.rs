@@ -5,9 +5,8 @@ use std::fmt::Display;
 
 use serde::ser::{self, Serialize, Serializer};
 
-use super::{CALLBACK, PASSING};
 use crate::error::{Error, Result};
-use crate::value::{Map, Value};
+use crate::value::{CALLBACK, Map, PASSING, Value};
 
 pub(super) struct ToValue;
 

@@ -163,8 +163,9 @@ impl<'a> JsRun<'a> {
     }
 
     /// Calls a function for the host, and returns its result, which may be a promise.
-    fn call_back(&self, call: CallbackCall) -> Result<HeldValue<JsValue<'static>>> {
-        let CallbackCall { number, arguments, failure: failed, within, as_method } = call;
+    fn call_back(&self, mut call: CallbackCall) -> Result<HeldValue<JsValue<'static>>> {
+        let within = call.take_context();
+        let CallbackCall { number, arguments, failure: failed, as_method, .. } = call;
         let held = self
             .host
             .callbacks

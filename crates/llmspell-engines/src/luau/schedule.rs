@@ -171,8 +171,9 @@ impl LuauRun {
         Ok(self.tasks.len() + self.beside.len() > before)
     }
 
-    fn callback(&self, call: CallbackCall) -> Result<(CoroutineTask, TaskGuard)> {
-        let CallbackCall { number, arguments, failure, within, as_method } = call;
+    fn callback(&self, mut call: CallbackCall) -> Result<(CoroutineTask, TaskGuard)> {
+        let within = call.take_context();
+        let CallbackCall { number, arguments, failure, as_method, .. } = call;
         let held = self
             .host
             .run()

@@ -54,14 +54,14 @@ impl ConnectPermit {
 
 /// A host and port that the run was granted, before its addresses are known.
 #[derive(Debug, Clone)]
-pub(super) struct Target {
+pub(crate) struct Target {
     url: Url,
     host: Host,
     port: u16,
 }
 
 /// Parses a URL that a script wrote.
-pub(super) fn parse(text: &str) -> Result<Url> {
+pub(crate) fn parse(text: &str) -> Result<Url> {
     if text.len() > MAX_URL {
         return Err(wrong(text, &format!("it is longer than {} KB", MAX_URL / 1024)));
     }
@@ -91,7 +91,7 @@ impl Target {
     /// # Errors
     /// Returns an error when the scheme is not `http` or `https`, when the URL contains a user or password, or when
     /// the host was not granted. The hint then names the flag that would grant it.
-    pub(super) fn new(mut url: Url, grant: &Grant<NetRule>) -> Result<Self> {
+    pub(crate) fn new(mut url: Url, grant: &Grant<NetRule>) -> Result<Self> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(wrong(url.as_str(), &format!("`{}` is neither http nor https", url.scheme())));
         }
@@ -113,7 +113,7 @@ impl Target {
             .hint(format!("run it with --allow-net={target}")))
     }
 
-    pub(super) fn url(&self) -> &Url {
+    pub(crate) fn url(&self) -> &Url {
         &self.url
     }
 
@@ -121,7 +121,7 @@ impl Target {
     ///
     /// # Errors
     /// Returns an error when the host has no address, or when an address is not public and was not granted itself.
-    pub(super) async fn dial(
+    pub(crate) async fn dial(
         self,
         grant: &Grant<NetRule>,
         net: &dyn Net,

@@ -53,7 +53,7 @@ impl HeaderFields {
     ///
     /// # Errors
     /// Returns a `bad_response` error when the fields are too many or too large.
-    pub(super) fn received(fields: Vec<(String, String)>) -> Result<Self> {
+    pub(crate) fn received(fields: Vec<(String, String)>) -> Result<Self> {
         let headers =
             Self(fields.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect());
         headers
@@ -82,12 +82,12 @@ impl HeaderFields {
     }
 
     /// Returns the fields whose names satisfy a condition.
-    pub(super) fn only(&self, wished: impl Fn(&str) -> bool) -> Self {
+    pub(crate) fn only(&self, wished: impl Fn(&str) -> bool) -> Self {
         Self(self.0.iter().filter(|(name, _)| wished(name)).cloned().collect())
     }
 
     /// Returns the fields with the value of each credential replaced by `[redacted]`.
-    pub(super) fn redacted(&self) -> Self {
+    pub(crate) fn redacted(&self) -> Self {
         let field = |(name, value): &(String, String)| {
             let value = if is_credential(name) { "[redacted]" } else { value };
             (name.clone(), value.to_owned())
@@ -104,7 +104,7 @@ impl fmt::Debug for HeaderFields {
 }
 
 /// Returns whether a name is a token (RFC 9110, section 5.6.2).
-pub(super) fn is_token(name: &str) -> bool {
+pub(crate) fn is_token(name: &str) -> bool {
     !name.is_empty()
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
@@ -128,7 +128,7 @@ fn is_ours(name: &str) -> bool {
 
 /// Returns whether a field is a credential. Credentials are not recorded, and a redirect to another origin drops
 /// them.
-pub(super) fn is_credential(name: &str) -> bool {
+pub(crate) fn is_credential(name: &str) -> bool {
     const WORDS: [&str; 8] =
         ["auth", "cookie", "credential", "key", "password", "secret", "session", "token"];
     WORDS.iter().any(|word| name.contains(word))

@@ -7,11 +7,11 @@ use futures_util::stream::{BoxStream, Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 
 use super::redirect::ResponseHead;
-use super::{HttpHead, MAX_BODY};
+use crate::capability::{HttpHead, MAX_BODY, body_bytes};
 use crate::context::Context;
 use crate::effect::{EffectRequest, Permit};
 use crate::error::{Error, ErrorKind, Result};
-use crate::gate::{self, Chunks};
+use crate::gate::{Chunk, Chunks};
 use crate::memory_reservation::MemoryReservation;
 
 /// The maximum size of a streamed body, in bytes. It allows a large log file, but not an endless stream.
@@ -54,9 +54,9 @@ fn too_large(most: u64) -> Error {
 
 /// A chunk of a body, as recorded.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct BodyChunk(#[serde(with = "data")] Bytes);
+struct BodyChunk(#[serde(with = "body_bytes")] Bytes);
 
-impl gate::Chunk for BodyChunk {
+impl Chunk for BodyChunk {
     /// Returns `false`: only the end of the connection's stream completes a body.
     fn is_last(&self) -> bool {
         false
@@ -134,59 +134,5 @@ fn count(body: BoxStream<'static, Result<Bytes>>) -> impl Stream<Item = Result<B
 impl std::fmt::Debug for HttpStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("HttpStream").field("head", &self.head).finish_non_exhaustive()
-    }
-}
-
-/// Serializes bytes for the journal: as text if they are UTF-8.
-pub(super) mod data {
-    use std::fmt;
-
-    use bytes::Bytes;
-    use serde::de::{Error, SeqAccess, Visitor};
-    use serde::{Deserializer, Serializer};
-
-    pub(crate) fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => serializer.serialize_str(text),
-            Err(_) => serializer.serialize_bytes(bytes),
-        }
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
-        struct DataVisitor;
-
-        impl<'de> Visitor<'de> for DataVisitor {
-            type Value = Bytes;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("text or bytes")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Bytes, E> {
-                Ok(Bytes::copy_from_slice(text.as_bytes()))
-            }
-
-            fn visit_string<E: Error>(self, text: String) -> Result<Bytes, E> {
-                Ok(text.into())
-            }
-
-            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
-                Ok(Bytes::copy_from_slice(bytes))
-            }
-
-            fn visit_byte_buf<E: Error>(self, bytes: Vec<u8>) -> Result<Bytes, E> {
-                Ok(bytes.into())
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Bytes, A::Error> {
-                let mut bytes = Vec::new();
-                while let Some(byte) = items.next_element()? {
-                    bytes.push(byte);
-                }
-                Ok(bytes.into())
-            }
-        }
-
-        deserializer.deserialize_any(DataVisitor)
     }
 }

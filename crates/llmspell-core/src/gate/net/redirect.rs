@@ -10,9 +10,7 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use super::connect::Target;
-use super::header_fields::{HeaderFields, is_credential};
-use super::{HttpHead, Incoming, Net, Outgoing};
+use crate::capability::{HeaderFields, HttpHead, Incoming, Net, Outgoing, Target, is_credential};
 use crate::effect::Permit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::permission::{Grant, NetRule};
