@@ -23,6 +23,10 @@ declare class SpellError extends Error {
     attempts?: number;
     /** Seconds that the provider asked to wait. */
     retryAfter?: number;
+    /** The model's context window in tokens, if the request exceeded it. */
+    limitTokens?: number;
+    /** The length of the prompt in tokens, if it exceeded the context window. */
+    promptTokens?: number;
     /** The beginning of an answer that was refused. */
     body?: string;
     /** The text that had arrived before a stream failed. */
@@ -764,10 +768,16 @@ declare namespace Spell {
         output_tokens: number;
         /** Input tokens that came from the provider's cache. */
         cached_tokens: number;
+        /** Input tokens that were written to the provider's cache. Absent if there are none. */
+        cache_write_tokens?: number;
+        /** The part of `cache_write_tokens` that the provider keeps for an hour, at a higher price. */
+        cache_write_hour_tokens?: number;
         /** Output tokens that were used for reasoning. */
         reasoning_tokens: number;
         /** The cost in US dollars; absent when the model's price is unknown. */
         cost_usd?: number | null;
+        /** What the provider's cache saved in US dollars; negative if writing to it cost more than reading saved. */
+        saved_usd?: number | null;
         /** Whether the tokens were estimated because the provider did not report them. */
         estimated?: boolean;
     }

@@ -389,11 +389,7 @@ impl LedgerTotals {
 
     fn settle(&mut self, used: &Usage) {
         let total = &mut self.used;
-        total.input_tokens = total.input_tokens.saturating_add(used.input_tokens);
-        total.output_tokens = total.output_tokens.saturating_add(used.output_tokens);
-        total.cached_tokens = total.cached_tokens.saturating_add(used.cached_tokens);
-        total.reasoning_tokens = total.reasoning_tokens.saturating_add(used.reasoning_tokens);
-        total.estimated |= used.estimated;
+        total.add_tokens(used);
         match used.cost_usd.filter(|cost| cost.is_finite() && *cost >= 0.0) {
             Some(cost) => total.cost_usd = Some(total.cost_usd.unwrap_or(0.0) + cost),
             None if used.input_tokens > 0 || used.output_tokens > 0 => self.unpriced += 1,

@@ -360,14 +360,48 @@ pub struct Usage {
     pub output_tokens: u64,
     /// Input tokens that came from the provider's cache.
     pub cached_tokens: u64,
+    /// Input tokens that were written to the provider's cache. Absent if there are none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cache_write_tokens: u64,
+    /// The part of `cache_write_tokens` that the provider keeps for an hour, at a higher price.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cache_write_hour_tokens: u64,
     /// Output tokens that were used for reasoning.
     pub reasoning_tokens: u64,
     /// The cost in US dollars; absent when the model's price is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<f64>,
+    /// What the provider's cache saved in US dollars; negative if writing to it cost more than reading saved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub saved_usd: Option<f64>,
     /// Whether the tokens were estimated because the provider did not report them.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub estimated: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(tokens: &u64) -> bool {
+    *tokens == 0
+}
+
+impl Usage {
+    /// Adds the tokens, the savings and the `estimated` mark of other usage. The cost is not added, because a sum of
+    /// known and unknown costs is for the caller to define.
+    pub fn add_tokens(&mut self, more: &Self) {
+        for (sum, more) in [
+            (&mut self.input_tokens, more.input_tokens),
+            (&mut self.output_tokens, more.output_tokens),
+            (&mut self.cached_tokens, more.cached_tokens),
+            (&mut self.cache_write_tokens, more.cache_write_tokens),
+            (&mut self.cache_write_hour_tokens, more.cache_write_hour_tokens),
+            (&mut self.reasoning_tokens, more.reasoning_tokens),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+        let saved = self.saved_usd.into_iter().chain(more.saved_usd).filter(|saved| saved.is_finite());
+        self.saved_usd = saved.reduce(|one, other| one + other);
+        self.estimated |= more.estimated;
+    }
 }
 
 /// Why the model stopped.

@@ -69,6 +69,12 @@ pub struct CallInfo {
     /// The seconds to wait that the provider asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<f64>,
+    /// The model's context window in tokens, if a request exceeded it and the provider reports it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_tokens: Option<u64>,
+    /// The length of the prompt in tokens, if it exceeded the context window and is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens: Option<u64>,
     /// The beginning of the response body, when a server refused an HTTP request of the script. For a model's tool call
     /// that its provider could not read, the model's text.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -11,6 +11,8 @@ use std::collections::VecDeque;
 
 use llmspell_core::chat::Delta;
 
+use crate::halves::HalfJoiner;
+
 /// The names of tags that are written `<name>`. Attributes and upper case are accepted.
 const NAMES: [&str; 4] = ["think", "thinking", "thought", "seed:think"];
 
@@ -42,6 +44,9 @@ pub(crate) struct AnswerText {
     is_opened: bool,
     /// How many closing tags were taken for a quotation.
     quoted: usize,
+    /// Join characters that were split over pieces of the text, and of the reasoning.
+    text_halves: HalfJoiner,
+    reasoning_halves: HalfJoiner,
     news: VecDeque<Delta>,
 }
 
@@ -97,7 +102,8 @@ impl AnswerText {
 
     /// Adds text, which may contain tags.
     pub(crate) fn add(&mut self, text: &str) {
-        self.held.push_str(text);
+        let text = self.text_halves.join(text);
+        self.held.push_str(&text);
         while self.step() {}
     }
 
@@ -109,12 +115,15 @@ impl AnswerText {
             self.push_text(&answer);
             self.place = Place::Text;
         }
-        self.push_reasoning(text);
+        let text = self.reasoning_halves.join(text);
+        self.push_reasoning(&text);
     }
 
     /// Ends the answer: text that was held back because a tag could follow is part of it.
     pub(crate) fn end(&mut self) {
-        let held = std::mem::take(&mut self.held);
+        let half = self.reasoning_halves.end();
+        self.push_reasoning(half);
+        let held = std::mem::take(&mut self.held) + self.text_halves.end();
         match self.place {
             Place::Start if self.had_tags => self.push_text(held.trim_start()),
             Place::Start | Place::Text => self.push_text(&held),

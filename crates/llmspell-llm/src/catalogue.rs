@@ -139,19 +139,37 @@ pub(crate) fn price(model: &ModelInfo) -> Option<Price> {
     Some(Price { input: model.input_price?, output: model.output_price? })
 }
 
-/// Returns the cost of a call in US dollars; `None` if the model's price is unknown.
-pub(crate) fn cost(model: &ModelInfo, usage: &Usage) -> Option<f64> {
+/// The price of writing input to the provider's cache, relative to the input price. Anthropic and OpenAI, from GPT-5.6
+/// on, charge for it and report it.
+const CACHE_WRITE: f64 = 1.25;
+
+/// The relative price of writing input to a cache that keeps it for an hour.
+const CACHE_WRITE_HOUR: f64 = 2.0;
+
+/// The cost of a call in US dollars.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct CallCost {
+    pub(crate) cost: f64,
+    /// What the provider's cache saved; negative if writing to it cost more. `None` if the cache was not used.
+    pub(crate) saved: Option<f64>,
+}
+
+/// Returns the cost of a call; `None` if the model's price is unknown.
+pub(crate) fn cost(model: &ModelInfo, usage: &Usage) -> Option<CallCost> {
     let (input_price, output_price) = (model.input_price?, model.output_price?);
     let cached = usage.cached_tokens.min(usage.input_tokens);
-    let fresh = usage.input_tokens - cached;
+    let written = usage.cache_write_tokens.min(usage.input_tokens - cached);
+    let written_hour = usage.cache_write_hour_tokens.min(written);
     let cached_price = model.cached_input_price.unwrap_or(input_price);
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     let millions = |tokens: u64| tokens as f64 / 1e6;
-    Some(
-        millions(fresh) * input_price
-            + millions(cached) * cached_price
-            + millions(usage.output_tokens) * output_price,
-    )
+    let without_cache = millions(usage.input_tokens) * input_price;
+    let input = millions(usage.input_tokens - cached - written) * input_price
+        + millions(cached) * cached_price
+        + millions(written - written_hour) * input_price * CACHE_WRITE
+        + millions(written_hour) * input_price * CACHE_WRITE_HOUR;
+    let saved = (cached > 0 || written > 0).then_some(without_cache - input);
+    Some(CallCost { cost: input + millions(usage.output_tokens) * output_price, saved })
 }
 
 #[cfg(test)]
@@ -187,8 +205,39 @@ mod tests {
             Some((true, true, false))
         );
         let usage = Usage { input_tokens: 1_000, output_tokens: 100, cached_tokens: 400, ..Usage::default() };
-        let cost = cost(&model, &usage).unwrap();
+        let CallCost { cost, saved } = cost(&model, &usage).unwrap();
         assert!((cost - (600.0 * 2.5 + 400.0 * 1.25 + 100.0 * 10.0) / 1e6).abs() < 1e-12, "{cost}");
+        assert!((saved.unwrap() - 400.0 * 1.25 / 1e6).abs() < 1e-12, "{saved:?}");
+    }
+
+    #[test]
+    fn writing_to_the_cache_has_a_price_of_its_own() {
+        let model = ModelInfo {
+            input_price: Some(3.0),
+            output_price: Some(15.0),
+            cached_input_price: Some(0.3),
+            ..ModelInfo::default()
+        };
+        for (input, cached, written, hour, expected, saved) in [
+            (12_307, 0, 12_304, 0, 3.0 * 3.0 + 12_304.0 * 3.75, Some(-12_304.0 * 0.75)),
+            (12_307, 0, 12_304, 12_304, 3.0 * 3.0 + 12_304.0 * 6.0, Some(-12_304.0 * 3.0)),
+            (1_000, 0, 300, 100, 700.0 * 3.0 + 200.0 * 3.75 + 100.0 * 6.0, Some(-450.0)),
+            (1_000, 900, 50, 0, 50.0 * 3.0 + 900.0 * 0.3 + 50.0 * 3.75, Some(900.0 * 2.7 - 37.5)),
+            (1_000, 0, 0, 0, 3_000.0, None),
+        ] {
+            let usage = Usage {
+                input_tokens: input,
+                output_tokens: 550,
+                cached_tokens: cached,
+                cache_write_tokens: written,
+                cache_write_hour_tokens: hour,
+                ..Usage::default()
+            };
+            let found = cost(&model, &usage).unwrap();
+            assert!((found.cost * 1e6 - expected - 550.0 * 15.0).abs() < 1e-6, "{usage:?}: {found:?}");
+            let is_near = |found: f64| (found * 1e6 - saved.unwrap_or(f64::NAN)).abs() < 1e-6;
+            assert!(found.saved.map_or(saved.is_none(), is_near), "{usage:?}: {found:?}");
+        }
     }
 
     #[test]

@@ -49,10 +49,14 @@ impl ConfiguredProvider {
         (price, model.and_then(|model| u32::try_from(model.max_output?).ok()))
     }
 
-    pub(crate) fn cost(&self, model: &str, usage: &Usage) -> Option<f64> {
+    /// Sets the cost of usage, and what the provider's cache saved.
+    pub(crate) fn price(&self, model: &str, usage: &mut Usage) {
         if self.local {
-            return Some(0.0);
+            usage.cost_usd = Some(0.0);
+            return;
         }
-        catalogue::cost(&self.model(model)?, usage)
+        let cost = self.model(model).and_then(|model| catalogue::cost(&model, usage));
+        usage.cost_usd = cost.map(|cost| cost.cost);
+        usage.saved_usd = cost.and_then(|cost| cost.saved);
     }
 }

@@ -96,7 +96,7 @@ impl Client {
             let input_tokens = batch.texts.iter().map(|text| crate::count_tokens(text)).sum();
             made.usage = Usage { input_tokens, estimated: true, ..Usage::default() };
         }
-        made.usage.cost_usd = entry.cost(model, &made.usage);
+        entry.price(model, &mut made.usage);
         Ok(made)
     }
 }

@@ -15,6 +15,7 @@ use reqwest::header::HeaderMap;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value as Json;
 
+use crate::context_limit::{ContextOverflow, overflow};
 use crate::provider::Unanswered;
 use crate::refused::RefusedParameters;
 use crate::retry::retry_after;
@@ -91,7 +92,8 @@ pub(crate) fn from_status(
     let text = without_key(&String::from_utf8_lossy(body), key);
     let json: Json = serde_json::from_str(&text).unwrap_or_default();
     let said = ProviderErrorFields::read(&json);
-    let kind = kind_of(Some(status), &said);
+    let cause = cause_of(Some(status), &said);
+    let kind = cause.kind;
     let message = match (&said.message, text.trim()) {
         // Once more, because JSON escapes may have hidden the key.
         (Some(message), _) => escape(&without_key(message, key)),
@@ -119,13 +121,13 @@ pub(crate) fn from_status(
     {
         error = error.hint(hint).with_source(refused);
     }
-    error.with_call(CallInfo {
+    cause.complete(error.with_call(CallInfo {
         status: Some(status),
         request_id: request_id(headers, key),
         retry_after: retry_after(header).map(|wait| wait.as_secs_f64()).or(said.retry_delay),
         body: said.failed_generation.map(|text| without_key(&text, key)),
         ..CallInfo::default()
-    })
+    }))
 }
 
 /// Returns the provider's id of a request, which its support asks for.
@@ -137,13 +139,14 @@ pub(crate) fn request_id(headers: &HeaderMap, key: Option<&SecretString>) -> Opt
 /// Returns the error for a provider's error inside an answer that began with status 200.
 pub(crate) fn from_body(json: &Json, key: Option<&SecretString>) -> Error {
     let said = ProviderErrorFields::read(json);
-    let kind = kind_of(said.status, &said);
+    let cause = cause_of(said.status, &said);
     let message = match &said.message {
         Some(message) => escape(&without_key(message, key)),
         None => quote(without_key(&json.to_string(), key).as_bytes()),
     };
-    let mut error =
-        Error::new(kind, format!("broke off: {message}")).with_retryable(is_passing(kind) || said.is_slip());
+    let error = Error::new(cause.kind, format!("broke off: {message}"));
+    let retryable = is_passing(cause.kind) || said.is_slip();
+    let mut error = cause.complete(error.with_retryable(retryable));
     if let Some(text) = &said.failed_generation {
         error.call_mut().body = Some(without_key(text, key));
     }
@@ -166,6 +169,7 @@ struct ProviderErrorFields {
     retry_delay: Option<f64>,
     /// The model's text in which the provider found no valid call (Groq).
     failed_generation: Option<String>,
+    overflow: Option<ContextOverflow>,
 }
 
 impl ProviderErrorFields {
@@ -173,7 +177,7 @@ impl ProviderErrorFields {
         // Gemini wraps an error within a stream in a list.
         let json = json.get(0).unwrap_or(json);
         let error = if json["error"].is_null() { json } else { &json["error"] };
-        let message = [&error["message"], error, &json["message"], &json["detail"]]
+        let message: Option<String> = [&error["message"], error, &json["message"], &json["detail"]]
             .into_iter()
             .find_map(Json::as_str)
             .map(|message| message.chars().take(MOST_MESSAGE).collect());
@@ -195,7 +199,8 @@ impl ProviderErrorFields {
         let failed_generation =
             error["failed_generation"].as_str().map(|text| text.chars().take(MOST_MESSAGE).collect());
         let status = error["code"].as_u64().and_then(|code| u16::try_from(code).ok());
-        Self { message, code, status, retry_delay, failed_generation }
+        let overflow = overflow(&code, message.as_deref().unwrap_or_default(), error);
+        Self { message, code, status, retry_delay, failed_generation, overflow }
     }
 
     /// Whether the model made a mistake that it may not make again: a call of a tool that the provider cannot read.
@@ -241,17 +246,82 @@ fn kind_of(status: Option<u16>, said: &ProviderErrorFields) -> ErrorKind {
         None if said.mentions(&["rate_limit", "resource_exhausted"]) => ErrorKind::RateLimited,
         None if said.mentions(&["authentication", "permission", "invalid_api_key"]) => ErrorKind::Auth,
         None if said.mentions(&["not_found"]) => ErrorKind::UnknownModel,
-        None if said.mentions(&["invalid_request", "invalid_argument", "context_length"]) => {
-            ErrorKind::BadRequest
-        }
+        None if said.mentions(&["invalid_request", "invalid_argument"]) => ErrorKind::BadRequest,
         // The provider is overloaded, failed internally, or gives no reason. In each case the request is not at fault.
         None => ErrorKind::Overloaded,
     }
 }
 
+/// The cause of a provider's error: its kind, and what the user can do about it.
+#[derive(Debug)]
+struct ErrorCause {
+    kind: ErrorKind,
+    hint: Option<&'static str>,
+    limit_tokens: Option<u64>,
+    prompt_tokens: Option<u64>,
+}
+
+impl ErrorCause {
+    fn of_kind(kind: ErrorKind) -> Self {
+        Self { kind, hint: None, limit_tokens: None, prompt_tokens: None }
+    }
+
+    fn hinting(self, hint: &'static str) -> Self {
+        Self { hint: Some(hint), ..self }
+    }
+
+    fn complete(self, mut error: Error) -> Error {
+        if self.limit_tokens.is_some() || self.prompt_tokens.is_some() {
+            let call = error.call_mut();
+            (call.limit_tokens, call.prompt_tokens) = (self.limit_tokens, self.prompt_tokens);
+        }
+        match self.hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+}
+
+/// The hint for a request that is longer than the context window.
+pub(crate) const SHORTEN: &str = "shorten the request, or ask a model with a larger context window";
+
+fn cause_of(status: Option<u16>, said: &ProviderErrorFields) -> ErrorCause {
+    match said.overflow {
+        Some(ContextOverflow::Prompt { limit, prompt }) => ErrorCause {
+            kind: ErrorKind::ContextExceeded,
+            hint: Some(SHORTEN),
+            limit_tokens: limit,
+            prompt_tokens: prompt,
+        },
+        Some(ContextOverflow::MaxTokens) => {
+            ErrorCause::of_kind(ErrorKind::BadRequest).hinting("lower `max_tokens`")
+        }
+        None if said.says(&["does not support tools", "does not support function calling"]) => {
+            ErrorCause::of_kind(ErrorKind::Unsupported)
+                .hinting("an agent with `tool_mode = \"text\"` tells the model of its tools in words")
+        }
+        None if is_loading(status, said) => ErrorCause::of_kind(ErrorKind::ModelLoading).hinting(
+            "the server was still loading the model; give the call more `timeout`, or try again later",
+        ),
+        None => ErrorCause::of_kind(kind_of(status, said)),
+    }
+}
+
+/// Whether a local server, or one that starts models on demand, says that it is loading the model.
+fn is_loading(status: Option<u16>, said: &ProviderErrorFields) -> bool {
+    matches!(status, None | Some(500 | 502 | 503 | 425 | 409))
+        && said.says(&[
+            "loading model",
+            "model is loading",
+            "currently loading",
+            "still loading",
+            "model loading",
+        ])
+}
+
 /// Whether an error of this kind may disappear on retry.
 fn is_passing(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::RateLimited | ErrorKind::Overloaded)
+    matches!(kind, ErrorKind::RateLimited | ErrorKind::Overloaded | ErrorKind::ModelLoading)
 }
 
 /// Returns the error for a request without an answer.
@@ -363,10 +433,36 @@ mod tests {
             ),
             (500, json!({}), Overloaded),
             (529, json!({"error": {"type": "overloaded_error"}}), Overloaded),
+            (400, json!({"error": "registry.ollama.ai/library/m does not support tools"}), Unsupported),
+            (
+                413,
+                json!({"error": {"type": "tokens", "code": "rate_limit_exceeded", "message": "Request too large for model `m` on tokens per minute (TPM): Limit 6000, Requested 9000, please reduce your message size."}}),
+                ContextExceeded,
+            ),
+            (
+                429,
+                json!({"error": {"code": "rate_limit_exceeded", "message": "Request too large for m on tokens per min (TPM): Limit 6000, Requested 9000."}}),
+                ContextExceeded,
+            ),
+            (
+                500,
+                json!({"error": {"message": "the input length exceeds the context length"}}),
+                ContextExceeded,
+            ),
+            (
+                503,
+                json!({"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}),
+                ModelLoading,
+            ),
+            (503, json!({"error": "Model m is currently loading", "estimated_time": 20.0}), ModelLoading),
+            (500, json!({"error": "llm server loading model"}), ModelLoading),
         ] {
             let error = from_status(status, &HeaderMap::new(), body.to_string().as_bytes(), None);
             assert_eq!(error.kind(), kind, "{status} {body}");
-            assert_eq!(error.is_retryable(), matches!(kind, RateLimited | Overloaded), "{status} {body}");
+            let may_pass = matches!(kind, RateLimited | Overloaded | ModelLoading);
+            assert_eq!(error.is_retryable(), may_pass, "{status} {body}");
+            let has_cure = matches!(kind, ContextExceeded | ModelLoading | Unsupported);
+            assert!(!has_cure || error.hints().len() == 1, "{status} {body}");
         }
     }
 
@@ -380,6 +476,10 @@ mod tests {
             (json!({"error": {"type": "invalid_request_error", "message": "m"}}), BadRequest),
             (json!({"error": {"type": "authentication_error", "message": "m"}}), Auth),
             (json!({"error": "out of memory"}), Overloaded),
+            (
+                json!({"error": {"code": "context_length_exceeded", "message": "Your input exceeds the context window."}}),
+                ContextExceeded,
+            ),
             (json!([{"error": {"code": 503, "message": "m", "status": "UNAVAILABLE"}}]), Overloaded),
         ] {
             assert_eq!(from_body(&body, None).kind(), kind, "{body}");

@@ -106,27 +106,34 @@ pub(crate) fn read_output(reply: &Reply, schema: &Schema) -> Result<Json, Invali
 /// Reads the value in a text: JSON, JSON with the mistakes that models make, or the text itself as a string.
 ///
 /// # Errors
-/// When no value in the text fits. The error is that of the largest value.
+/// When no value in the text fits. The error is that of the largest value. If several fit, the last one counts, because a
+/// model that corrects itself writes the correction last.
 fn read_text(text: &str, schema: &Schema) -> Result<Json, ValidationError> {
     let lenient::FoundValues { values, is_cut } = lenient::find(text);
     let mut largest: Option<(usize, ValidationError)> = None;
-    for value in &values {
+    for value in values.iter().rev() {
         match coerce::fit(schema, value.clone()) {
             Ok(value) => return Ok(value),
             Err(error) => {
                 let size = size(value);
-                if largest.as_ref().is_none_or(|(most, _)| size > *most) {
+                if largest.as_ref().is_none_or(|(most, _)| size >= *most) {
                     largest = Some((size, error));
                 }
             }
         }
     }
-    // Some models wrap the value in an object with one field: `{"answer": {…}}`.
-    let alone = values.iter().filter_map(|value| value.as_object().filter(|fields| fields.len() == 1));
-    for inner in alone.flat_map(|fields| fields.values()) {
+    for inner in values.iter().rev().filter_map(wrapped) {
         if let Ok(value) = coerce::fit(schema, inner.clone()) {
             return Ok(value);
         }
+    }
+    if values.is_empty()
+        && !is_cut
+        && let Some(value) = lenient::lines(text)
+        && schema.expected() == "object"
+        && let Ok(value) = coerce::fit(schema, value)
+    {
+        return Ok(value);
     }
     let said = text.trim().trim_matches('`').trim();
     match (coerce::fit(schema, said.into()), largest) {
@@ -140,6 +147,16 @@ fn read_text(text: &str, schema: &Schema) -> Result<Json, ValidationError> {
             };
             Err(ValidationError { path: "$".to_owned(), expected: schema.expected(), got })
         }
+    }
+}
+
+/// Returns the value that a model wrapped: in an object with one field, `{"answer": {…}}`, or in the form of a tool call.
+fn wrapped(value: &Json) -> Option<&Json> {
+    let fields = value.as_object()?;
+    match fields.len() {
+        1 => fields.values().next(),
+        2 if value["name"].is_string() => fields.get("arguments").or_else(|| fields.get("parameters")),
+        _ => None,
     }
 }
 

@@ -262,6 +262,7 @@ fn is_of_provider(error: &Error) -> bool {
         ErrorKind::Quota
             | ErrorKind::RateLimited
             | ErrorKind::Overloaded
+            | ErrorKind::ModelLoading
             | ErrorKind::Network
             | ErrorKind::Timeout
             | ErrorKind::BadResponse
@@ -277,11 +278,7 @@ pub(crate) fn add(mut sum: Usage, more: &Usage) -> Usage {
     let is_unpriced =
         |usage: &Usage| usage.cost_usd.is_none() && (usage.input_tokens > 0 || usage.output_tokens > 0);
     let is_unknown = is_unpriced(&sum) || is_unpriced(more);
-    sum.input_tokens = sum.input_tokens.saturating_add(more.input_tokens);
-    sum.output_tokens = sum.output_tokens.saturating_add(more.output_tokens);
-    sum.cached_tokens = sum.cached_tokens.saturating_add(more.cached_tokens);
-    sum.reasoning_tokens = sum.reasoning_tokens.saturating_add(more.reasoning_tokens);
-    sum.estimated |= more.estimated;
+    sum.add_tokens(more);
     let cost = sum.cost_usd.into_iter().chain(more.cost_usd).reduce(|one, other| one + other);
     sum.cost_usd = cost.filter(|cost| !is_unknown || *cost > 0.0);
     sum

@@ -16,10 +16,11 @@ use crate::config::ProviderConfig;
 use crate::count::count_request;
 use crate::error::{from_body, from_status, interrupted, is_error, quote, request_id, without_key};
 use crate::event_decoder::{EventDecoder, StreamEvent};
+use crate::halves;
 use crate::limiter::Limiter;
 use crate::model_rules;
 use crate::protocol::{Protocol, protocol_of};
-use crate::provider::{Attempt, Provider, SamplingSupport, StructuredOutput};
+use crate::provider::{Attempt, Provider, SamplingSupport, StructuredOutput, Unsent};
 use crate::refused::Parameter;
 use crate::reply_builder::ReplyBuilder;
 use crate::transport::{BodyError, ProviderRequest, ProviderResponse, Transport, headers};
@@ -75,7 +76,8 @@ impl Provider for HttpProvider {
     fn chat(&self, attempt: Attempt) -> BoxFuture<'static, Result<Reply>> {
         let this = self.clone();
         Box::pin(async move {
-            let body = this.protocol(&attempt.request).body(&this.0.config, &attempt.request, false)?;
+            let body = this.protocol(&attempt.request).body(&this.0.config, &attempt.request, false);
+            let body = body.map_err(|error| error.with_source(Unsent))?;
             this.chat_with(attempt, body).await
         })
     }
@@ -83,7 +85,8 @@ impl Provider for HttpProvider {
     fn stream(&self, attempt: Attempt) -> BoxFuture<'static, Result<BoxStream<'static, Result<Delta>>>> {
         let this = self.clone();
         Box::pin(async move {
-            let body = this.protocol(&attempt.request).body(&this.0.config, &attempt.request, true)?;
+            let body = this.protocol(&attempt.request).body(&this.0.config, &attempt.request, true);
+            let body = body.map_err(|error| error.with_source(Unsent))?;
             this.stream_with(attempt, body).await
         })
     }
@@ -381,7 +384,7 @@ impl ReplyHead {
 /// Parses a body as leniently as a stream: ignores a byte order mark, and replaces bytes that are not UTF-8 by U+FFFD.
 fn read_json(bytes: &[u8]) -> serde_json::Result<Json> {
     let text = String::from_utf8_lossy(bytes);
-    serde_json::from_str(text.strip_prefix('\u{feff}').unwrap_or(&text))
+    halves::from_str(text.strip_prefix('\u{feff}').unwrap_or(&text))
 }
 
 fn idle(limit: std::time::Duration) -> Error {
@@ -484,7 +487,7 @@ impl ReplyReader {
         if frame.data.trim().is_empty() {
             return Ok(());
         }
-        let json: Json = serde_json::from_str(&frame.data)
+        let json: Json = halves::piece_from_str(&frame.data)
             .ok()
             .filter(|json: &Json| json.is_object() || is_error(json.get(0).unwrap_or(&Json::Null)))
             .ok_or_else(|| {

@@ -12,10 +12,11 @@ use serde_json::{Value as Json, json};
 
 use crate::config::ProviderConfig;
 use crate::count::count_request;
+use crate::error::SHORTEN;
 use crate::http::{HttpProvider, WireRequest};
 use crate::limiter::Limiter;
 use crate::protocol::protocol_of;
-use crate::provider::{Attempt, Provider, StructuredOutput};
+use crate::provider::{Attempt, Provider, StructuredOutput, Unsent};
 use crate::reply_builder::count;
 use crate::transport::Transport;
 
@@ -40,10 +41,12 @@ impl OllamaProvider {
     }
 
     async fn body(&self, request: &ChatRequest, stream: bool) -> Result<Json> {
-        let mut body = protocol_of(self.config.protocol).body(&self.config, request, stream)?;
+        let unsent = |error: Error| error.with_source(Unsent);
+        let mut body =
+            protocol_of(self.config.protocol).body(&self.config, request, stream).map_err(unsent)?;
         let window = self.window(request.model.as_deref().unwrap_or_default()).await?;
         body["options"]["num_ctx"] = context(request, window)
-            .map_err(|error| error.prefixed(format_args!("{}: ", self.config.name)))?
+            .map_err(|error| unsent(error.prefixed(format_args!("{}: ", self.config.name))))?
             .into();
         Ok(body)
     }
@@ -118,11 +121,14 @@ fn context(request: &ChatRequest, window: Option<u64>) -> Result<u64> {
     // An answer without `max_tokens` may become shorter than reserved. The prompt cannot.
     let least = if request.max_tokens.is_some() { needed } else { asked };
     if least > window {
-        return Err(Error::new(
-            ErrorKind::BadRequest,
-            format!("the request needs about {least} tokens of context and the model has {window}"),
-        )
-        .hint("shorten the conversation, lower `max_tokens`, or use a model with a larger context"));
+        let message = format!("the request needs about {least} tokens of context and the model has {window}");
+        if asked <= window / 2 {
+            return Err(Error::new(ErrorKind::BadRequest, message).hint("lower `max_tokens`"));
+        }
+        let mut error = Error::new(ErrorKind::ContextExceeded, message).hint(SHORTEN);
+        let call = error.call_mut();
+        (call.limit_tokens, call.prompt_tokens) = (Some(window), Some(asked));
+        return Err(error);
     }
     // In steps, because the server reloads the model for each new context length.
     let steps = needed.next_multiple_of(2_048);

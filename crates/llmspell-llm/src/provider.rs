@@ -90,3 +90,16 @@ impl fmt::Display for Unanswered {
 }
 
 impl std::error::Error for Unanswered {}
+
+/// The source of an error of a request that was not sent, because it cannot be expressed or would be refused. It is no
+/// attempt and no call.
+#[derive(Debug)]
+pub struct Unsent;
+
+impl fmt::Display for Unsent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the request was not sent")
+    }
+}
+
+impl std::error::Error for Unsent {}

@@ -22,7 +22,7 @@ use crate::limiter::{AttemptPermit, LimiterRefusal, QueueTicket};
 use crate::provider::Attempt;
 use crate::providers::ProviderRow;
 use crate::resolve::{known_hint, near_hint};
-use crate::retry::{RetryPolicy, RetryState, is_unanswered};
+use crate::retry::{RetryPolicy, RetryState, is_unanswered, is_unsent};
 use crate::tool_call_ids;
 
 /// The maximum time for listing a provider's models in order to suggest a name.
@@ -118,6 +118,7 @@ impl<'a> ProviderCall<'a> {
         };
         let (name, left) = (&self.entry.name, self.time.left());
         Err(match failed {
+            Some(error) if error.kind() == ErrorKind::ModelLoading => error,
             _ if refused == LimiterRefusal::Late && Instant::now() >= self.time.deadline => self.overdue(),
             Some(error) => error.hint(refused.hint(name, left)),
             None => refused.error(name, left),
@@ -126,8 +127,9 @@ impl<'a> ProviderCall<'a> {
 
     /// Tries until one succeeds, the error is not retryable, or the time is up.
     pub(crate) async fn tries<T>(&mut self, each: impl Fn() -> BoxFuture<'static, Result<T>>) -> Result<T> {
-        let mut failed = None;
+        let mut failed: Option<Error> = None;
         loop {
+            let loading = failed.clone().filter(|error| error.kind() == ErrorKind::ModelLoading);
             let mut pass = self.pass(failed.take()).await?;
             self.tries.begin();
             let error = match timeout_at(self.time.deadline, each()).await {
@@ -137,10 +139,20 @@ impl<'a> ProviderCall<'a> {
                     return Ok(done);
                 }
                 Ok(Err(error)) => error,
-                Err(_) => return Err(self.overdue()),
+                Err(_) => return Err(loading.unwrap_or_else(|| self.overdue())),
             };
-            pass.failed(&error);
+            if is_unsent(&error) {
+                self.tries.undo();
+                return Err(error);
+            }
             failed = Some(error.clone());
+            // A server that loads its model is neither down nor busy.
+            if error.kind() == ErrorKind::ModelLoading {
+                drop(pass);
+                self.tries.wait_for_model(error).await?;
+                continue;
+            }
+            pass.failed(&error);
             if let Err(error) = self.tries.wait(error).await {
                 self.entry.limiter.lost(&self.turn.model, &error);
                 return Err(error);
@@ -214,7 +226,7 @@ impl<'a> ProviderCall<'a> {
         tool_call_ids::make_unique(&mut reply, asked);
         sign(&mut reply, &self.entry.name);
         let model = asked.model.clone().unwrap_or_default();
-        reply.usage.cost_usd = self.entry.cost(&model, &reply.usage);
+        self.entry.price(&model, &mut reply.usage);
         reply.provider.clone_from(&self.entry.name);
         reply.attempts = self.tries.made();
         if reply.model.is_empty() {
@@ -231,9 +243,7 @@ impl<'a> ProviderCall<'a> {
         call.provider = Some(self.entry.name.clone());
         call.attempts = self.tries.made();
         match &mut call.usage {
-            Some(reported) if reported.cost_usd.is_none() => {
-                reported.cost_usd = self.entry.cost(model, reported);
-            }
+            Some(reported) if reported.cost_usd.is_none() => self.entry.price(model, reported),
             Some(_) => {}
             none => *none = Some(usage),
         }
@@ -275,7 +285,7 @@ impl<'a> ProviderCall<'a> {
             estimated: true,
             ..Usage::default()
         };
-        usage.cost_usd = self.entry.cost(asked.model.as_deref().unwrap_or_default(), &usage);
+        self.entry.price(asked.model.as_deref().unwrap_or_default(), &mut usage);
         usage
     }
 

@@ -16,6 +16,7 @@ use crate::answer::{REWORD, WITHHELD};
 use crate::answer_text::AnswerText;
 use crate::count::count_tokens;
 use crate::error::escape;
+use crate::halves::without_marks;
 use crate::tool_arguments;
 
 /// The answer as far as it has been read.
@@ -136,6 +137,9 @@ pub(crate) struct Tokens {
     pub(crate) input: Option<u64>,
     pub(crate) output: Option<u64>,
     pub(crate) cached: Option<u64>,
+    /// Input tokens written to the cache, and the part of them that is kept for an hour.
+    pub(crate) cache_write: Option<u64>,
+    pub(crate) cache_write_hour: Option<u64>,
     pub(crate) reasoning: Option<u64>,
 }
 
@@ -281,7 +285,7 @@ impl ReplyBuilder {
             .map(|call| ToolCall {
                 id: call.id,
                 name: call.name,
-                arguments: tool_arguments::parse(call.arguments),
+                arguments: tool_arguments::parse(without_marks(&call.arguments).into_owned()),
                 signature: call.signature,
                 provider: None,
             })
@@ -353,13 +357,17 @@ impl ReplyBuilder {
         let output = self.tokens.output.filter(|tokens| *tokens > 0 || written == 0);
         let input_tokens = input.unwrap_or(asked);
         let output_tokens = output.unwrap_or(written);
+        let cached_tokens = self.tokens.cached.unwrap_or(0).min(input_tokens);
+        let cache_write_tokens = self.tokens.cache_write.unwrap_or(0).min(input_tokens - cached_tokens);
         Usage {
             input_tokens,
             output_tokens,
-            cached_tokens: self.tokens.cached.unwrap_or(0).min(input_tokens),
+            cached_tokens,
+            cache_write_tokens,
+            cache_write_hour_tokens: self.tokens.cache_write_hour.unwrap_or(0).min(cache_write_tokens),
             reasoning_tokens: self.tokens.reasoning.unwrap_or(0).min(output_tokens),
-            cost_usd: None,
             estimated: input.is_none() || output.is_none(),
+            ..Usage::default()
         }
     }
 }

@@ -2,14 +2,14 @@
 //!
 //! An error is retried if the provider was busy or not reached. A request that was sent without an answer is retried
 //! only with [`RetryPolicy::repeat_paid`], because the provider may charge for both. A malformed answer is retried
-//! once.
+//! once. A server that is loading its model is asked again until the deadline; such requests are no attempts.
 
 use std::time::{Duration, SystemTime};
 
 use llmspell_core::{Error, ErrorKind, Result};
 use tokio::time::Instant;
 
-use crate::provider::Unanswered;
+use crate::provider::{Unanswered, Unsent};
 
 /// The maximum number of tries per call, regardless of the configuration.
 const MOST_ATTEMPTS: u32 = 10;
@@ -19,6 +19,9 @@ pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(120);
 
 /// The longest wait that a provider may ask for if another model can answer the call at once.
 pub(crate) const LONGEST_WAIT_WITH_FALLBACK: Duration = Duration::from_secs(1);
+
+/// The longest pause before a server that is loading its model is asked again, unless it asks for a longer one.
+const LONGEST_LOADING_WAIT: Duration = Duration::from_secs(2);
 
 /// How failed calls are retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,11 +66,21 @@ pub(crate) struct RetryState {
     made: u32,
     not_understood: u32,
     unanswered: u32,
+    /// How often the server said that it is loading the model.
+    loading: u32,
 }
 
 impl RetryState {
     pub(crate) fn new(policy: RetryPolicy, deadline: Instant) -> Self {
-        Self { policy, deadline, longest: LONGEST_WAIT, made: 0, not_understood: 0, unanswered: 0 }
+        Self {
+            policy,
+            deadline,
+            longest: LONGEST_WAIT,
+            made: 0,
+            not_understood: 0,
+            unanswered: 0,
+            loading: 0,
+        }
     }
 
     /// Sets that another model can answer if this one asks for a wait.
@@ -78,6 +91,31 @@ impl RetryState {
     /// Counts a try that begins.
     pub(crate) fn begin(&mut self) {
         self.made += 1;
+    }
+
+    /// Takes back the last try: its request was not sent, or it only asked whether the model is loaded.
+    pub(crate) fn undo(&mut self) {
+        self.made = self.made.saturating_sub(1);
+    }
+
+    /// Waits until a server that is loading its model may be asked again. That is no attempt.
+    ///
+    /// # Errors
+    /// The given error, when the wait would exceed the deadline, or is not worth it because another model can answer.
+    pub(crate) async fn wait_for_model(&mut self, error: Error) -> Result<()> {
+        self.undo();
+        let doubled = self.policy.base.saturating_mul(2_u32.saturating_pow(self.loading.min(16)));
+        self.loading += 1;
+        let asked = error.call().and_then(|call| call.retry_after).map(Duration::try_from_secs_f64);
+        let wait = match asked {
+            Some(Ok(asked)) => asked,
+            _ => doubled.min(LONGEST_LOADING_WAIT),
+        };
+        if wait > self.longest || Instant::now() + wait >= self.deadline {
+            return Err(error);
+        }
+        tokio::time::sleep(wait).await;
+        Ok(())
     }
 
     /// Returns the number of tries so far.
@@ -140,6 +178,11 @@ impl RetryState {
 /// Whether the request may have been served although no answer came back.
 pub(crate) fn is_unanswered(error: &Error) -> bool {
     std::error::Error::source(error).is_some_and(|source| source.is::<Unanswered>())
+}
+
+/// Whether a request was refused before it was sent.
+pub(crate) fn is_unsent(error: &Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<Unsent>())
 }
 
 /// Reads `retry-after-ms` or `retry-after`: seconds or an HTTP date. A malformed value is ignored. A number too large

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value as Json};
 
+use crate::halves;
+
 /// How often arguments may be encoded as a JSON string. Some gateways encode them twice.
 const MAX_ENCODINGS: u32 = 3;
 
@@ -34,7 +36,7 @@ fn object(text: &str, encodings: u32) -> Option<Map<String, Json>> {
     if text.is_empty() {
         return Some(Map::new());
     }
-    let parsed = serde_json::from_str(text).or_else(|_| serde_json::from_str(&escape_controls(text)));
+    let parsed = halves::from_str(text).or_else(|_| halves::from_str(&escape_controls(text)));
     match parsed.ok()? {
         Json::Object(fields) => Some(fields),
         // Ways to write that there are no arguments.

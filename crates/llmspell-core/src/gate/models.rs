@@ -134,6 +134,7 @@ impl<'a> GatedModels<'a> {
         }
         match &result {
             Ok(reply) if reply.cached => call.was_none(),
+            Err(error) if was_not_sent(error) => call.was_none(),
             // The call was interrupted. Dropping `call` charges an estimate.
             Err(error) if error.is_final() => {}
             _ => call.settled(),
@@ -264,6 +265,11 @@ impl Chunk for DeltaRecord {
     }
 }
 
+/// Whether a call was refused before its request was sent to a provider.
+fn was_not_sent(error: &Error) -> bool {
+    error.call().is_some_and(|call| call.provider.is_some() && call.attempts == 0)
+}
+
 /// A streamed answer of a model. Dropping it cancels the call.
 pub struct ReplyStream {
     cx: Context,
@@ -301,6 +307,9 @@ impl ReplyStream {
 
     fn fail(&mut self, mut error: Error) -> Error {
         let estimate = self.estimate();
+        if let Some(call) = self.call.as_mut().filter(|_| was_not_sent(&error)) {
+            call.was_none();
+        }
         let call = error.call_mut();
         if !self.text.is_empty() {
             call.partial.get_or_insert_with(|| self.text.clone());

@@ -69,6 +69,8 @@ pub(super) fn failure<'js>(
         fields.set("requestId", call.request_id.as_deref())?;
         fields.set("attempts", call.attempts)?;
         fields.set("retryAfter", call.retry_after)?;
+        fields.set("limitTokens", call.limit_tokens)?;
+        fields.set("promptTokens", call.prompt_tokens)?;
         fields.set("body", call.body.as_deref())?;
         fields.set("partial", call.partial.as_deref())?;
         let usage = call.usage.as_ref().and_then(|usage| llmspell_core::to_value(usage).ok());

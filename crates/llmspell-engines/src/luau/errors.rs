@@ -229,6 +229,8 @@ pub(super) fn failure(host: &Rc<LuauVmState>, lua: &Lua, error: &Error) -> Resul
             table.raw_set("request_id", call.request_id.as_deref())?;
             table.raw_set("attempts", call.attempts)?;
             table.raw_set("retry_after", call.retry_after)?;
+            table.raw_set("limit_tokens", call.limit_tokens)?;
+            table.raw_set("prompt_tokens", call.prompt_tokens)?;
             table.raw_set("body", call.body.as_deref())?;
             table.raw_set("partial", call.partial.as_deref())?;
         }

@@ -19,6 +19,8 @@ pub(super) struct AgentRun<'a> {
     pub(super) messages: Vec<Message>,
     /// How many of the messages are stored in the agent's transcript.
     kept: usize,
+    /// The longest transcript in estimated tokens, once a provider has refused a longer one.
+    pub(super) most_tokens: Option<u64>,
     pub(super) turn: u32,
     pub(super) calls: u32,
 }
@@ -45,7 +47,7 @@ pub(super) async fn run(
     let mut messages = agent.history.list();
     let kept = messages.len();
     messages.push(input);
-    let mut work = AgentRun { agent, cx, observer, messages, kept, turn: 0, calls: 0 };
+    let mut work = AgentRun { agent, cx, observer, messages, kept, most_tokens: None, turn: 0, calls: 0 };
     match work.all(&past).await {
         Ok(reply) => Ok(AgentEnd::Answered(Box::new(reply))),
         Err(StopReason::Stopped) => Ok(AgentEnd::Stopped),
@@ -61,13 +63,16 @@ impl AgentRun<'_> {
             self.turn += 1;
             let open = self.messages.len() - self.kept;
             if self.shorten().await? {
-                // Messages that no turn has answered yet are not stored.
-                self.kept = self.messages.len().saturating_sub(open);
-                past.replace(self.messages[..self.kept].to_vec())?;
+                self.keep_shortened(open, past)?;
             }
             let mut reply = match self.ask(past).await {
                 Err(StopReason::Failed(error)) if self.turn < spec.max_turns && self.is_told(&error) => {
                     continue;
+                }
+                Err(StopReason::Failed(error)) if error.kind() == ErrorKind::ContextExceeded => {
+                    self.shorten_after(error).await?;
+                    self.keep_shortened(open, past)?;
+                    self.ask(past).await?
                 }
                 asked => asked?,
             };
@@ -135,6 +140,12 @@ impl AgentRun<'_> {
             provider: reply.provider,
             usage: self.cx.spent(),
         }
+    }
+
+    /// Stores the shortened transcript without its last `open` messages, which no turn has answered yet.
+    fn keep_shortened(&mut self, open: usize, past: &TurnGuard<'_>) -> Result<()> {
+        self.kept = self.messages.len().saturating_sub(open);
+        past.replace(self.messages[..self.kept].to_vec())
     }
 
     /// Stores the new messages in the agent's transcript.

@@ -1,7 +1,7 @@
 //! Shortens a transcript that exceeds the model's context window, by the agent's [`Overflow`] policy.
 //!
-//! Only the agent's configuration, token estimates and the built-in catalogue decide, never an answer of a provider. So
-//! a replay shortens at the same places.
+//! Before a call, the agent's configuration, token estimates and the built-in catalogue decide. If the provider still
+//! refuses the transcript as too long, its error decides, which is recorded. So a replay shortens at the same places.
 
 use llmspell_core::agent::AgentStep;
 use llmspell_core::chat::{ChatRequest, Content, Message, Part, Role};
@@ -33,35 +33,73 @@ impl AgentRun<'_> {
         if before <= most {
             return Ok(false);
         }
-        let policy = self.agent.spec().overflow;
-        let count = match policy {
-            Overflow::DropResults => drop_results(&mut self.messages, before - most),
-            Overflow::Summarize => self.summarize().await?,
-            Overflow::Fail => 0,
-        };
+        let count = self.apply_policy(before - most).await?;
         let after = self.tokens();
         if after > most {
             let name = self.agent.name();
             let message = format!(
                 "what agent `{name}` would tell the model has about {after} tokens, and the model can read {most} of them"
             );
-            return Err(Error::new(ErrorKind::BadRequest, message)
-                .hint("give its tools a smaller `max_result`, or see `overflow`")
-                .into());
+            let mut error = Error::new(ErrorKind::ContextExceeded, message)
+                .hint("give its tools a smaller `max_result`, or see `overflow`");
+            let call = error.call_mut();
+            (call.limit_tokens, call.prompt_tokens) = (Some(most), Some(after));
+            return Err(error.into());
         }
-        let policy = if policy == Overflow::Summarize { "summarize" } else { "drop_results" }.to_owned();
-        let step = AgentStep::Shortened { policy, count, tokens_before: before, tokens_after: after };
-        self.observe(step).await?;
+        self.shortened(count, before).await?;
         Ok(true)
     }
 
-    /// Returns the maximum number of input tokens, if the context window is known.
+    /// Shortens the transcript after a provider refused it as too long. Later turns respect the limit that it reports.
+    ///
+    /// # Errors
+    /// The provider's error, if the policy is to fail or finds nothing to shorten.
+    pub(super) async fn shorten_after(&mut self, error: Error) -> Result<(), StopReason> {
+        let before = self.tokens();
+        let reported = error.call().and_then(|call| call.limit_tokens.zip(call.prompt_tokens));
+        let most = match reported {
+            // The provider counts other tokens than we do, so its numbers give the ratio.
+            Some((limit, prompt)) if limit < prompt => {
+                let limit = u128::from(before) * u128::from(limit) / u128::from(prompt);
+                let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+                self.most_tokens = Some(self.most_tokens.map_or(limit, |known| known.min(limit)));
+                limit / 10 * 9
+            }
+            _ => before / 4 * 3,
+        };
+        match self.apply_policy(before - most).await? {
+            0 => Err(error.into()),
+            count => self.shortened(count, before).await,
+        }
+    }
+
+    /// Applies the agent's policy to save this many tokens. Returns how many results or messages it replaced.
+    async fn apply_policy(&mut self, too_many: u64) -> Result<u32> {
+        match self.agent.spec().overflow {
+            Overflow::DropResults => Ok(drop_results(&mut self.messages, too_many)),
+            Overflow::Summarize => self.summarize().await,
+            Overflow::Fail => Ok(0),
+        }
+    }
+
+    async fn shortened(&self, count: u32, before: u64) -> Result<(), StopReason> {
+        let is_summary = self.agent.spec().overflow == Overflow::Summarize;
+        let policy = if is_summary { "summarize" } else { "drop_results" }.to_owned();
+        let tokens_after = self.tokens();
+        self.observe(AgentStep::Shortened { policy, count, tokens_before: before, tokens_after }).await
+    }
+
+    /// Returns the maximum number of input tokens, if the context window is known, or a provider has refused a longer
+    /// transcript.
     fn window(&self) -> Option<u64> {
         let spec = self.agent.spec();
         let known = || catalogue::known(spec.request.provider.as_deref()?, spec.request.model.as_deref()?);
-        let window = spec.context_window.or_else(|| known()?.context_window)?;
-        let answer = spec.request.max_tokens.map_or(ANSWER.min(window / 4), u64::from);
-        Some(window.saturating_sub(answer))
+        let window = spec.context_window.or_else(|| known()?.context_window);
+        let most = window.map(|window| {
+            let answer = spec.request.max_tokens.map_or(ANSWER.min(window / 4), u64::from);
+            window.saturating_sub(answer)
+        });
+        most.into_iter().chain(self.most_tokens).min()
     }
 
     fn tokens(&self) -> u64 {

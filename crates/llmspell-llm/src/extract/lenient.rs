@@ -6,77 +6,108 @@
 
 use serde_json::{Map, Value as Json};
 
+use crate::halves;
+
 /// The maximum depth of a value.
 const MAX_DEPTH: usize = 64;
 
 /// The maximum number of bytes of an answer that are searched.
 const MAX_BYTES: usize = 1 << 20;
 
-/// The maximum number of positions at which a value may begin.
+/// The maximum number of positions at which a value may begin and does not.
 const MAX_STARTS: usize = 32;
+
+/// The maximum number of values.
+const MAX_VALUES: usize = 256;
 
 /// The values in an answer.
 #[derive(Debug, Default)]
 pub(super) struct FoundValues {
-    /// The values, most likely first.
+    /// The values, in order. A model that corrects itself writes the correction last.
     pub(super) values: Vec<Json>,
     /// Whether the text ends within a value.
     pub(super) is_cut: bool,
 }
 
-/// Searches an answer for JSON.
+/// Searches an answer for JSON: the whole text, or else every object and list in it.
+///
+/// A value is read to its end before anything after its beginning is looked at, so a code fence or a bracket inside a
+/// string is part of the string. If there are values in code fences, a list outside of them is a reference such as
+/// `[1]`, and not a value.
 pub(super) fn find(text: &str) -> FoundValues {
     let text = text.trim().trim_start_matches('\u{feff}');
-    if let Ok(value) = serde_json::from_str(text) {
+    if let Ok(value) = halves::from_str(text) {
         return FoundValues { values: vec![value], is_cut: false };
     }
     let text = &text[..text.floor_char_boundary(MAX_BYTES)];
-    let mut found = FoundValues::default();
-    for fenced in fences(text) {
-        found.look(fenced);
-    }
-    if found.values.is_empty() && !found.is_cut {
-        found.look(text);
-    }
-    found
-}
-
-/// Returns the contents of code fences. The last one may be unclosed.
-fn fences(text: &str) -> impl Iterator<Item = &str> {
-    text.split("```").skip(1).step_by(2).map(|fenced| {
-        // Skips the language tag.
-        let letters = fenced.find(|letter: char| !letter.is_ascii_alphanumeric()).unwrap_or(0);
-        &fenced[letters..]
-    })
-}
-
-impl FoundValues {
-    /// Adds the whole text if it is JSON, or else every object and list in it, in order.
-    fn look(&mut self, text: &str) {
-        if let Ok(value) = serde_json::from_str(text.trim()) {
-            self.values.push(value);
-            return;
-        }
-        let mut at = 0;
-        for _ in 0..MAX_STARTS {
-            let Some(start) = text[at..].find(['{', '[']) else { break };
-            at += start;
-            let mut reader = LenientReader { text, at, depth: 0 };
-            match reader.value() {
-                Ok(value) => {
-                    self.values.push(value);
-                    at = reader.at;
-                }
-                // Complete values inside an incomplete one are only parts of the answer.
-                Err(LenientStop::Cut) => {
-                    self.is_cut = true;
+    let (mut fenced, mut other) = (0, Vec::new());
+    let (mut is_fenced, mut is_cut) = (false, false);
+    let (mut at, mut outside, mut starts) = (0, 0, 0);
+    while starts < MAX_STARTS && other.len() < MAX_VALUES {
+        let Some(start) = text[at..].find(['{', '[']) else { break };
+        let start = at + start;
+        is_fenced ^= marks_fence(&text[outside..start]);
+        outside = start;
+        let mut reader = LenientReader { text, at: start, depth: 0 };
+        match reader.value() {
+            Ok(value) => {
+                fenced += usize::from(is_fenced);
+                other.push((is_fenced, value));
+                (at, outside) = (reader.at, reader.at);
+            }
+            // Complete values inside an incomplete one are only parts of the answer.
+            Err(LenientStop::Cut) => match fence_after_prose(text, start).filter(|_| !is_fenced) {
+                Some(fence) => at = fence,
+                None => {
+                    is_cut = true;
                     break;
                 }
-                Err(LenientStop::Wrong) => at += 1,
+            },
+            Err(LenientStop::Wrong) => {
+                starts += 1;
+                at = start + 1;
             }
         }
     }
+    let counts = |(is_fenced, value): &(bool, Json)| fenced == 0 || *is_fenced || !value.is_array();
+    FoundValues { values: other.into_iter().filter(counts).map(|(_, value)| value).collect(), is_cut }
 }
+
+/// Whether a text between values opens or closes a code fence.
+fn marks_fence(text: &str) -> bool {
+    ["```", "~~~"].iter().map(|fence| text.matches(fence).count()).sum::<usize>() % 2 == 1
+}
+
+/// Returns where the next code fence begins, if a bracket stands within a line of prose and so may not begin a value.
+fn fence_after_prose(text: &str, start: usize) -> Option<usize> {
+    let line = text[..start].rsplit('\n').next().unwrap_or_default();
+    let is_prose = line.contains(char::is_alphabetic) && !line.contains("```");
+    let fence = ["\n```", "\n~~~"].into_iter().filter_map(|fence| text[start..].find(fence)).min()?;
+    is_prose.then_some(start + fence)
+}
+
+/// Reads a text whose every line is `name: value`, as an object.
+pub(super) fn lines(text: &str) -> Option<Json> {
+    let mut fields = Map::new();
+    for line in text.lines().map(str::trim) {
+        if line.is_empty() || ["```", "~~~", "---"].iter().any(|mark| line.starts_with(mark)) {
+            continue;
+        }
+        let (name, value) = line.split_once(':')?;
+        let name = name.trim_start_matches(['-', '*', ' ']).trim_matches(['*', '"', '`', ' ']);
+        let is_name =
+            !name.is_empty() && name.chars().all(|letter| letter.is_alphanumeric() || "_-".contains(letter));
+        let value = value.trim().trim_start_matches("**").trim().trim_matches('"');
+        if !is_name || value.is_empty() || fields.contains_key(name) {
+            return None;
+        }
+        fields.insert(name.to_owned(), value.into());
+    }
+    (!fields.is_empty()).then_some(Json::Object(fields))
+}
+
+/// Numbers of programs that JSON does not have.
+const NOT_NUMBERS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
 
 /// Why a value could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,7 +211,15 @@ impl<'a> LenientReader<'a> {
                 return Err(LenientStop::Wrong);
             }
             self.at += 1;
-            fields.insert(name, self.value()?);
+            self.skip_blank();
+            // A number that JSON cannot represent is left out.
+            match NOT_NUMBERS.iter().find(|word| self.rest().starts_with(**word)) {
+                Some(word) => self.at += word.len(),
+                None => {
+                    let value = self.value()?;
+                    fields.insert(name, value);
+                }
+            }
             self.separator('}')?;
         }
     }
@@ -268,6 +307,8 @@ impl<'a> LenientReader<'a> {
         match after.chars().next() {
             None | Some(',' | ';' | ':' | '=' | '}' | ']' | '#') => true,
             Some('/') => after.starts_with("//") || after.starts_with("/*"),
+            // A code fence does not begin a member.
+            Some('`') if after.starts_with("```") => false,
             Some(next) => blank.contains('\n') && (is_quote(next) || matches!(next, '{' | '[')),
         }
     }
@@ -284,6 +325,13 @@ impl<'a> LenientReader<'a> {
             'b' => text.push('\u{8}'),
             'f' => text.push('\u{c}'),
             '\n' => {}
+            'x' => match self.rest().get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+                Some(byte) => {
+                    self.at += 2;
+                    text.push(byte.into());
+                }
+                None => text.push_str("\\x"),
+            },
             'u' => match self.unicode() {
                 Some(letter) => text.push(letter),
                 None => text.push_str("\\u"),
@@ -295,14 +343,17 @@ impl<'a> LenientReader<'a> {
         Ok(())
     }
 
-    /// Reads the hex digits of `\u`, including the second half of a surrogate pair.
+    /// Reads the hex digits of `\u`, including the second half of a surrogate pair. Half a pair becomes U+FFFD.
     fn unicode(&mut self) -> Option<char> {
         let unit = |text: &str| u16::from_str_radix(text.get(..4)?, 16).ok();
         let first = unit(self.rest())?;
         let second = || unit(self.rest().get(4..)?.strip_prefix("\\u")?);
         let (letter, length) = match char::from_u32(first.into()) {
             Some(letter) => (letter, 4),
-            None => (char::decode_utf16([first, second()?]).next()?.ok()?, 10),
+            None => match second().map(|second| char::decode_utf16([first, second]).next()) {
+                Some(Some(Ok(letter))) => (letter, 10),
+                _ => (char::REPLACEMENT_CHARACTER, 4),
+            },
         };
         self.at += length;
         Some(letter)
@@ -387,11 +438,56 @@ mod tests {
             ("{city: New York, when: 2024-01-02}", json!({"city": "New York", "when": "2024-01-02"})),
             ("{\"a\": \"\"\"one \"two\"\nthree\"\"\"}", json!({"a": "one \"two\"\nthree"})),
             ("{a = 1; b = \"x\"}", json!({"a": 1, "b": "x"})),
+            (r#"{"a": "T\x41", "n": NaN, "m": -Infinity}"#, json!({"a": "TA"})),
+            (r#"{'a': "x\ud83d", b: "\ude80y"}"#, json!({"a": "x\u{fffd}", "b": "\u{fffd}y"})),
+            (
+                "{\"a\": \"see\n```mermaid\nA --> {B}\n```\n\"}",
+                json!({"a": "see\n```mermaid\nA --> {B}\n```\n"}),
+            ),
         ] {
             let found = values(text);
             // 1 and 1.0 are the same number.
             assert_eq!(found.len(), 1, "{text}: {found:?}");
             assert_eq!(found[0].to_string().replace(".0", ""), value.to_string().replace(".0", ""), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_fence_inside_a_string_is_part_of_the_string() {
+        let value = json!({"title": "T", "body": "use ```x``` here\n```mermaid\nA --> B\n```\nend", "n": 3});
+        for text in [
+            format!("```json\n{value}\n```"),
+            format!("~~~json\n{value}\n~~~"),
+            format!("Here:\n```\n{value:#}\n```\nDone."),
+            format!("Here: {value} Done."),
+            format!("As in [1] and [2]:\n```json\n{value}\n```\nSee [1]."),
+            format!("An open [bracket \"here\n```json\n{value}\n```"),
+        ] {
+            assert_eq!(values(&text), std::slice::from_ref(&value), "{text}");
+        }
+        // A raw quotation mark and raw line ends in the string.
+        let raw = "{\"body\": \"x\n```mermaid\nP ==> Q : \"owns\"\n```\n\", \"n\": 3}";
+        for text in [raw.to_owned(), format!("```json\n{raw}\n```")] {
+            assert_eq!(
+                values(&text),
+                [json!({"body": "x\n```mermaid\nP ==> Q : \"owns\"\n```\n", "n": 3})],
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn lines_of_names_and_values_are_an_object() {
+        let expected = json!({"title": "T: one", "n": "3"});
+        for text in [
+            "title: T: one\nn: 3",
+            "- **title**: T: one\n- **n:** 3",
+            "```yaml\ntitle: \"T: one\"\nn: 3\n```",
+        ] {
+            assert_eq!(lines(text), Some(expected.clone()), "{text}");
+        }
+        for text in ["", "Paris", "title: T\nand more", "a: 1\na: 2", "a:", "I think: no\nb: 1"] {
+            assert_eq!(lines(text), None, "{text}");
         }
     }
 

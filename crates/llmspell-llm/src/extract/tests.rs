@@ -47,6 +47,31 @@ fn a_value_is_made_to_fit_where_that_loses_nothing() {
 }
 
 #[test]
+fn the_last_value_that_fits_is_the_answer() {
+    let person = json!({"title": "string", "body": "string"});
+    let (first, second) =
+        (r#"{"title": "first", "body": "draft"}"#, r#"{"title": "second", "body": "final"}"#);
+    let (fenced, last) = (format!("```json\n{first}\n```"), json!({"title": "second", "body": "final"}));
+    for text in [
+        format!("{first}\nWait, that is wrong. Corrected:\n{second}"),
+        format!("{fenced}\nCorrected:\n{second}"),
+        format!("{fenced}\nCorrected:\n```json\n{second}\n```\nSee [1]."),
+        format!("For example:\n```json\n{{\"x\": 1}}\n```\nNow yours:\n```json\n{second}\n```"),
+        format!("{second}\nIt is not {{\"title\": 1}}."),
+        format!("{{\"name\": \"answer\", \"arguments\": {second}}}"),
+        format!("{{\"answer\": {first}}} and corrected {{\"answer\": {second}}}"),
+        serde_json::to_string(second).unwrap(),
+        "title: second\nbody: final".to_owned(),
+    ] {
+        assert_eq!(read(person.clone(), &text), Ok(last.clone()), "{text}");
+    }
+    // A correction that is cut off does not make the draft the answer.
+    let cut = format!("{first}\nCorrected:\n{{\"title\": \"sec");
+    assert_eq!(read(person, &cut), Ok(json!({"title": "first", "body": "draft"})));
+    assert_eq!(read(json!("string"), "Answer: Paris"), Ok(json!("Answer: Paris")));
+}
+
+#[test]
 fn a_value_that_would_lose_something_is_left_as_it_is() {
     for (written, text, misfit) in [
         (json!({"n": "integer"}), r#"{"n": "4.5"}"#, r#"$.n: expected integer, got string "4.5""#),

@@ -223,10 +223,12 @@ fn read_message(message: &Json, builder: &mut ReplyBuilder) {
 fn read_usage(usage: &Json, builder: &mut ReplyBuilder) {
     if !usage["input_tokens"].is_null() {
         let cached = count(&usage["cache_read_input_tokens"]);
-        let stored = count(&usage["cache_creation_input_tokens"]).unwrap_or(0);
+        let written = count(&usage["cache_creation_input_tokens"]);
         let fresh = count(&usage["input_tokens"]);
-        builder.tokens.input = fresh.map(|fresh| fresh + cached.unwrap_or(0) + stored);
+        builder.tokens.input = fresh.map(|fresh| fresh + cached.unwrap_or(0) + written.unwrap_or(0));
         builder.tokens.cached = cached;
+        builder.tokens.cache_write = written;
+        builder.tokens.cache_write_hour = count(&usage["cache_creation"]["ephemeral_1h_input_tokens"]);
     }
     if !usage["output_tokens"].is_null() {
         builder.tokens.output = count(&usage["output_tokens"]);

@@ -328,6 +328,7 @@ fn read_frame(json: &Json, builder: &mut ReplyBuilder) {
         builder.tokens.output = count(&usage["completion_tokens"]);
         builder.tokens.cached = count(&usage["prompt_tokens_details"]["cached_tokens"])
             .or_else(|| count(&usage["prompt_cache_hit_tokens"]));
+        builder.tokens.cache_write = count(&usage["prompt_tokens_details"]["cache_write_tokens"]);
         builder.tokens.reasoning = count(&usage["completion_tokens_details"]["reasoning_tokens"]);
     }
 }

@@ -246,6 +246,7 @@ fn read_end(response: &Json, builder: &mut ReplyBuilder) {
     builder.tokens.input = count(&usage["input_tokens"]);
     builder.tokens.output = count(&usage["output_tokens"]);
     builder.tokens.cached = count(&usage["input_tokens_details"]["cached_tokens"]);
+    builder.tokens.cache_write = count(&usage["input_tokens_details"]["cache_write_tokens"]);
     builder.tokens.reasoning = count(&usage["output_tokens_details"]["reasoning_tokens"]);
     if builder.stop.is_some() {
         return;

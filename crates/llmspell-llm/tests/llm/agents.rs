@@ -11,7 +11,7 @@ use llmspell_core::chat::{
     ChatRequest, Content, Delta, FinishReason, Message, ModelInfo, Part, Reply, Role, ToolCall,
 };
 use llmspell_core::effect::Permit;
-use llmspell_core::{Budget, Context, Error, ErrorKind, Result, Value};
+use llmspell_core::{Budget, CallInfo, Context, Error, ErrorKind, Result, Value};
 use llmspell_llm::{
     AgentEnd, AgentObserver, AgentReply, AgentSpec, Attempt, Client, Mock, ModelAgent, ObserverDecision,
     Overflow, Provider, Schema, Tool, ToolMode,
@@ -322,7 +322,7 @@ async fn what_was_said_is_made_shorter_as_the_agent_has_it() {
 
     let (result, _) = play(mock("done"), spec(Overflow::Fail)).await;
     let error = result.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::BadRequest);
+    assert_eq!(error.kind(), ErrorKind::ContextExceeded);
     assert!(error.message().starts_with("what agent `clerk` would tell the model has about"), "{error}");
 
     let summing = Mock::new()
@@ -340,6 +340,38 @@ async fn what_was_said_is_made_shorter_as_the_agent_has_it() {
     let last = summing.requests().pop().unwrap();
     assert_eq!(last.messages[0].joined_text(), "[What was said before, summed up]\nIt was said.");
     assert_eq!(last.messages[1].role, Role::Assistant);
+}
+
+#[tokio::test]
+async fn a_transcript_that_the_provider_refuses_as_too_long_is_made_shorter_once() {
+    let refused = |numbers: Option<(u64, u64)>| {
+        let error = Error::new(ErrorKind::ContextExceeded, "too long");
+        error.with_call(CallInfo {
+            limit_tokens: numbers.map(|(limit, _)| limit),
+            prompt_tokens: numbers.map(|(_, prompt)| prompt),
+            ..CallInfo::default()
+        })
+    };
+    // Three results of tools, then the refusal. The last result stays.
+    let mock = |errors: Vec<Error>| {
+        let called = (0..3)
+            .fold(Mock::new(), |mock, _| mock.reply_tool_call("say", json!({"text": "word ".repeat(60)})));
+        errors.into_iter().fold(called, Mock::error).reply("done")
+    };
+    let spec = |overflow| AgentSpec { context_window: None, overflow, ..spec() };
+    for (numbers, dropped) in [(None, 2), (Some((9_800, 10_000)), 1), (Some((4_000, 10_000)), 2)] {
+        let (result, lines) = play(mock(vec![refused(numbers)]), spec(Overflow::DropResults)).await;
+        assert_eq!(result.unwrap().text, "done", "{numbers:?}");
+        let shortened = format!("4 drop_results {dropped}");
+        assert!(lines.contains(&shortened), "{numbers:?}: {lines:?}");
+    }
+    for (errors, overflow) in [(1, Overflow::Fail), (2, Overflow::DropResults)] {
+        let (result, lines) = play(mock(vec![refused(None); errors]), spec(overflow)).await;
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::ContextExceeded, "{overflow:?}: {lines:?}");
+    }
+    // There is nothing to shorten.
+    let (result, lines) = play(Mock::new().error(refused(None)), spec(Overflow::DropResults)).await;
+    assert_eq!(result.unwrap_err().message(), "too long", "{lines:?}");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 mod agents;
 mod client;
 mod content_types;
+mod context;
 mod embed;
 mod endings;
 mod extract;

@@ -20,6 +20,10 @@ declare class SpellError extends Error {
     attempts?: number;
     /** Seconds that the provider asked to wait. */
     retryAfter?: number;
+    /** The model's context window in tokens, if the request exceeded it. */
+    limitTokens?: number;
+    /** The length of the prompt in tokens, if it exceeded the context window. */
+    promptTokens?: number;
     /** The beginning of an answer that was refused. */
     body?: string;
     /** The text that had arrived before a stream failed. */

@@ -31,6 +31,10 @@ declare extern type Error with
     attempts: number?
     --- Seconds that the provider asked to wait.
     retry_after: number?
+    --- The model's context window in tokens, if the request exceeded it.
+    limit_tokens: number?
+    --- The length of the prompt in tokens, if it exceeded the context window.
+    prompt_tokens: number?
     --- The text that had arrived before a stream failed.
     partial: string?
     --- What the failed call used.

@@ -248,7 +248,12 @@ fn spent(outcome: &Outcome) -> String {
         (_, None | Some(0.0)) => "cost unknown".to_owned(),
         (unknown, _) => format!("{} and {unknown} of unknown cost", format::cost(usage)),
     };
-    format!("{calls} model call{plural}, {tokens}, {cost}, {}", format::seconds(duration.as_secs_f64()))
+    let saved = usage.saved_usd.filter(|saved| *saved >= 0.00005);
+    let saved = saved.map(|saved| format!(" (${saved:.4} saved by caching)")).unwrap_or_default();
+    format!(
+        "{calls} model call{plural}, {tokens}, {cost}{saved}, {}",
+        format::seconds(duration.as_secs_f64())
+    )
 }
 
 /// Returns whether resuming the run may succeed.

@@ -7,7 +7,9 @@ use serde_json::{Value as Json, json};
 
 use super::{attempts, beginning, good, set_up, told};
 use crate::fault_server::{Step, chunked, chunked_head, response, stream_head};
-use crate::support::{PROTOCOLS, ask, frames, sample, stream_of, stream_script};
+use crate::support::{
+    PROTOCOLS, Sample, answered, ask, complete, frames, said, sample, stream_of, stream_script,
+};
 
 #[tokio::test]
 async fn r10_r11_a_stream_that_ends_too_soon_is_an_error_with_the_text_so_far() {
@@ -316,6 +318,30 @@ async fn what_anthropic_counts_at_the_beginning_is_not_the_whole() {
     let usage = client.ask(true).await.end.unwrap().usage;
     assert_eq!((usage.input_tokens, usage.estimated), (11, true));
     assert!(usage.output_tokens > 5, "{usage:?}");
+}
+
+#[tokio::test]
+async fn r15_a_character_that_was_split_into_halves_is_joined() {
+    for protocol in PROTOCOLS {
+        let finish = complete(protocol);
+        // The server escapes each half. The stand-ins are plain text until then.
+        let halves = |text: &str| text.replace("{1}", "\\ud83d").replace("{2}", "\\ude80");
+        for (pieces, text) in [
+            (&["hi {1}", "{2} done"][..], "hi 🚀 done"),
+            (&["hi {1}", " done"], "hi \u{fffd} done"),
+            (&["hi ", "{2} done"], "hi \u{fffd} done"),
+            (&["hi {1}"], "hi \u{fffd}"),
+        ] {
+            let Sample { whole, stream } = said(protocol, pieces, finish);
+            let sample = Sample { whole: halves(&whole), stream: halves(&stream) };
+            for streamed in [false, true] {
+                let answer = answered(protocol, &sample, streamed).await;
+                let case = format!("{protocol:?} {pieces:?} streamed={streamed}");
+                assert_eq!(answer.text, text, "{case}");
+                assert_eq!(answer.end.unwrap().text, text, "{case}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

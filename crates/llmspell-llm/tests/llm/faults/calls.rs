@@ -256,7 +256,9 @@ async fn r5_the_key_is_seen_in_the_request_and_nowhere_else() {
 async fn a_request_that_ollama_would_cut_is_refused() {
     let (server, client) = set_up(ProtocolKind::Ollama, vec![good(ProtocolKind::Ollama, false)]).await;
     let error = client.ask_whole(ChatRequest::prompt("x".repeat(200_000))).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::BadRequest);
+    assert_eq!(error.kind(), ErrorKind::ContextExceeded);
     assert_eq!(error.message(), "p: the request needs about 50004 tokens of context and the model has 32768");
+    let call = error.call().unwrap();
+    assert_eq!((call.limit_tokens, call.prompt_tokens, call.attempts), (Some(32_768), Some(50_004), 0));
     assert_eq!(attempts(&server), 0);
 }
