@@ -107,7 +107,8 @@ pub trait RecordSink: Send + Sync + fmt::Debug {
 
 /// Stores runs and cached answers. Stored runs can be inspected and resumed.
 pub trait RunStore: RecordSink + Cache {
-    /// Takes over a run in order to resume it. The previous owner, if it is still alive, can no longer append.
+    /// Takes over a run in order to resume it. The previous owner, if it is still alive, can no longer append. The last
+    /// failures of a run that failed are forgotten, because the new owner tries those effects again.
     ///
     /// # Errors
     /// `not_found` if the run does not exist; `conflict` if its owner is alive and `claim` is [`Claim::IfFree`];
@@ -487,16 +488,20 @@ impl RunIndex {
         let tried_again = self.tried_again();
         let ends = self.effects.iter().filter_map(|effect| effect.end.as_ref());
         let (again, before): (Vec<_>, Vec<_>) = ends.partition(|end| end.order >= tried_again);
-        match again.iter().map(|end| end.said).min() {
-            // Later lines may differ this time.
+        match again.iter().map(|end| end.said).max() {
+            // Lines after the last failure may differ this time. Those before it were shown, and none is shown twice.
             Some(lines) => lines,
             None => before.iter().map(|end| end.said).max().unwrap_or(0).max(self.summary.lines),
         }
     }
 
-    /// Returns the sequence number from which every answer is a failure. A resumed run tries these effects again. The
-    /// script survived the failures before that number, so they are replayed.
+    /// Returns the sequence number from which every answer is a failure of a run that failed. A resumed run tries these
+    /// effects again. The script survived the failures before that number, so they are replayed. If the process died,
+    /// the script may have survived all of them and printed lines since, so all are replayed.
     pub(crate) fn tried_again(&self) -> u64 {
+        if self.summary.state != RunState::Failed {
+            return u64::MAX;
+        }
         let ends = self.effects.iter().filter_map(|effect| effect.end.as_ref());
         ends.filter(|end| !end.failed).map(|end| end.order).max().unwrap_or(0) + 1
     }
@@ -512,6 +517,11 @@ impl RunIndex {
 }
 
 impl IndexedEffect {
+    /// Returns whether the effect ended at or after `tried_again`, which is a failure.
+    fn has_failed(&self, tried_again: u64) -> bool {
+        self.end.as_ref().is_some_and(|end| end.order >= tried_again)
+    }
+
     /// Returns whether a resumed run may perform the effect again: it has no end, or failed at or after `tried_again`.
     pub(crate) fn is_open(&self, tried_again: u64) -> bool {
         self.end.as_ref().is_none_or(|end| end.order >= tried_again)

@@ -218,6 +218,43 @@ async fn an_owner_with_a_stale_epoch_writes_nothing() {
 }
 
 #[tokio::test]
+async fn a_claim_forgets_the_last_failures_of_a_run_that_failed_and_of_no_other() {
+    for Stores { name, store, .. } in stores() {
+        let failure = |at: &str, order: u64| JournalRecord::Done {
+            effect: effect(at, &json!({"question": at})),
+            began: Duration::from_micros(order),
+            ended: Duration::from_micros(order + 10),
+            end: EffectResult { order, said: order, answer: Err(Error::new(ErrorKind::Network, "down")) },
+        };
+        let lease = store.create(&new_run("a1")).await.unwrap();
+        let records = [failure("main#1", 1), done("main#2", 2, 2), failure("main#3", 3)];
+        store.append(&lease, &records).await.unwrap();
+        store.append(&lease, &[JournalRecord::Lines(4)]).await.unwrap();
+        store.release(&lease).await.unwrap();
+        let open = async || {
+            let index = store.load("a1").await.unwrap();
+            let open = index.effects.iter().filter(|effect| effect.end.is_none());
+            (open.map(|effect| effect.path.to_string()).collect::<Vec<_>>(), index.summary.lines)
+        };
+        let lease = store.claim("a1", Claim::IfFree).await.unwrap();
+        assert_eq!(
+            open().await,
+            (vec![], 4),
+            "{name}: the process died, so the script may have survived main#3"
+        );
+
+        let outcome = Outcome { error: Some(Error::new(ErrorKind::Network, "down")), ..Outcome::default() };
+        store.append(&lease, &[JournalRecord::closed(&outcome, 4)]).await.unwrap();
+        store.claim("a1", Claim::IfFree).await.unwrap();
+        assert_eq!(
+            open().await,
+            (vec!["main#3".to_owned()], 3),
+            "{name}: lines after the failure may differ"
+        );
+    }
+}
+
+#[tokio::test]
 async fn of_many_claims_at_once_one_succeeds() {
     for Stores { name, store, elsewhere, .. } in stores() {
         let lease = store.create(&new_run("a1")).await.unwrap();

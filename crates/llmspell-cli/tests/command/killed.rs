@@ -1,67 +1,95 @@
-//! Runs whose process is killed at any moment: each can be resumed until it ends, and repeats no effect.
+//! Runs whose process is killed at any moment: each can be resumed until it ends, finished effects happen once, and no
+//! line is printed twice.
+//!
+//! A round is one kill. Effects that a kill leaves in doubt are answered by policy (`--in-doubt`), and never by looking
+//! at the world. What happened is counted at a server that honours idempotency keys, and in files.
+//!
+//! `KILL_ROUNDS` is the number of kills of each shape, and `KILL_SEED` chooses their moments.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
-use crate::support::{Folder, Seen, finish, folder, read_request};
+use crate::support::{Folder, folder};
 
-/// The number of kills, and the smaller number that is enough for further languages.
-const KILLS: u32 = 200;
-const FEW_KILLS: u32 = 40;
+/// Kills of each shape, unless `KILL_ROUNDS` says otherwise.
+const ROUNDS: u32 = 10;
+/// Rounds of effects in a script, and chunks of a stream.
+const TURNS: u32 = 8;
+/// Attempts after which a run counts as stuck.
+const MOST_ATTEMPTS: u32 = 100;
 
-/// Ten rounds of four effects. One must not be repeated; one may be repeated, because the server recognizes its key.
-const SPELL: &str = r#"
-local function must(value, err)
-    if err then error(err) end
-    return value
+/// Three calls at once, appends to a file and to storage, and a named step, in each turn.
+const EFFECTS: &str = r#"
+local function unless_in_doubt(err)
+    if err and err.kind ~= "interrupted" then error(err) end
 end
-local answers = {}
-for round = 1, 10 do
-    local answer = promise.spawn(function() return must(llm.chat(`question {round}`)) end)
-    local order = promise.spawn(function()
-        local options = {headers = {["Idempotency-Key"] = `{params.buyer}/{round}`}}
-        return must(http.post(`{params.shop}/order`, `{round}`, options))
+for turn = 1, 8 do
+    print(`begin {turn}`)
+    local answer = promise.spawn(function() return llm.chat(`question {turn}`) end)
+    local once = promise.spawn(function()
+        local receipt, err = http.post(`{params.shop}/once/{turn}`, "order")
+        unless_in_doubt(err)
+        return receipt
     end)
-    table.insert(answers, `{answer:await()} {order:await()}`)
-    local err = fs.append("log.txt", `{round}\n`)
-    if err then error(err) end
-    must(storage.set("last", round))
+    local keyed = promise.spawn(function()
+        return http.post(`{params.shop}/keyed/{turn}`, "order", {idempotent = true})
+    end)
+    assert(promise.all({answer, once, keyed}):await())
+    local err = fs.append("log.txt", `log {turn}\n`)
+    unless_in_doubt(err)
+    local err = storage.append("turns.txt", `turn {turn}\n`)
+    unless_in_doubt(err)
+    spell.step(`turn {turn}`, function()
+        local receipt, err = http.post(`{params.shop}/step/{turn}`, "order", {idempotent = true})
+        if err then error(err) end
+        return receipt
+    end)
+    print(`end {turn}`)
 end
-return answers
+local turns, err = storage.read("turns.txt")
+if err then error(err) end
+return turns
 "#;
 
-/// The same with JavaScript's own promises.
-const JAVASCRIPT: &str = r#"
-const answers = [];
-for (let round = 1; round <= 10; round++) {
-    const headers = { "Idempotency-Key": `${params.buyer}/${round}` };
-    const order = http.post(`${params.shop}/order`, `${round}`, { headers });
-    const [answer, receipt] = await Promise.all([llm.chat(`question ${round}`), order]);
-    answers.push(`${answer} ${receipt}`);
-    await fs.append("log.txt", `${round}\n`);
-    await storage.set("last", round);
+/// The same in JavaScript.
+const EFFECTS_JS: &str = r#"
+const unlessInDoubt = async (effect) => {
+    try { return await effect; } catch (error) { if (error.kind !== "interrupted") throw error; }
+};
+for (let turn = 1; turn <= 8; turn++) {
+    console.log(`begin ${turn}`);
+    await Promise.all([
+        llm.chat(`question ${turn}`),
+        unlessInDoubt(http.post(`${params.shop}/once/${turn}`, "order")),
+        http.post(`${params.shop}/keyed/${turn}`, "order", { idempotent: true }),
+    ]);
+    await unlessInDoubt(fs.append("log.txt", `log ${turn}\n`));
+    await unlessInDoubt(storage.append("turns.txt", `turn ${turn}\n`));
+    await spell.step(`turn ${turn}`, () => http.post(`${params.shop}/step/${turn}`, "order", { idempotent: true }));
+    console.log(`end ${turn}`);
 }
-export default answers;
+export default await storage.read("turns.txt");
 "#;
 
-/// An agent whose tool has the same effects in each turn. The mock echoes its prompt, so the tool's result is the next
-/// call.
-const AGENT: &str = r#"
-local function must(value, err)
-    if err then error(err) end
-    return value
+/// An agent whose two tools run at once in each turn. The mock echoes its prompt, so the results are the next calls.
+const TOOLS: &str = r#"
+local function unless_in_doubt(err)
+    if err and err.kind ~= "interrupted" then error(err) end
 end
-local receipts = {}
-local function call(round)
-    return `<tool_call>{json.encode({name = "order", arguments = {round = round}})}</tool_call>`
+local function both(turn)
+    local text = ""
+    for _, name in {"order", "note"} do
+        text ..= `<tool_call>{json.encode({name = name, arguments = {turn = turn}})}</tool_call>`
+    end
+    return text
 end
 local agent = agents.create {
     name = "buyer",
@@ -71,249 +99,223 @@ local agent = agents.create {
         {
             name = "order",
             description = "Orders something.",
-            parameters = {round = "integer"},
+            parameters = {turn = "integer"},
             run = function(args)
-                local round = args.round
-                local options = {headers = {["Idempotency-Key"] = `{params.buyer}/{round}`}}
-                table.insert(receipts, must(http.post(`{params.shop}/order`, `{round}`, options)))
-                local err = fs.append("log.txt", `{round}\n`)
+                local turn = args.turn
+                print(`begin {turn}`)
+                local receipt, err = http.post(`{params.shop}/once/{turn}`, "order")
+                unless_in_doubt(err)
+                local receipt, err = http.post(`{params.shop}/keyed/{turn}`, "order", {idempotent = true})
                 if err then error(err) end
-                must(storage.set("last", round))
-                return if round < 10 then call(round + 1) else "That is all."
+                return if turn < 8 then both(turn + 1) else "That is all."
+            end,
+        },
+        {
+            name = "note",
+            description = "Writes something down.",
+            parameters = {turn = "integer"},
+            run = function(args)
+                local err = fs.append("log.txt", `log {args.turn}\n`)
+                unless_in_doubt(err)
+                local receipt, err = http.post(`{params.shop}/step/{args.turn}`, "order", {idempotent = true})
+                if err then error(err) end
+                local err = storage.append("turns.txt", `turn {args.turn}\n`)
+                unless_in_doubt(err)
+                print(`end {args.turn}`)
+                return "noted"
             end,
         },
     },
 }
-local result = must(agent:run(call(1)))
-return {text = result.text, turns = result.turns, receipts = receipts}
+local result, err = agent:run(both(1))
+if err then error(err) end
+local turns, err = storage.read("turns.txt")
+if err then error(err) end
+return turns
 "#;
 
-/// The orders of each buyer, by idempotency key. A request of a killed process may arrive late, during the next buyer's
-/// run.
-type Orders = Arc<Mutex<HashMap<String, HashMap<String, (String, u32)>>>>;
+/// The same in JavaScript.
+const TOOLS_JS: &str = r#"
+const unlessInDoubt = async (effect) => {
+    try { return await effect; } catch (error) { if (error.kind !== "interrupted") throw error; }
+};
+const call = (name, turn) => `<tool_call>${JSON.stringify({ name, arguments: { turn } })}</tool_call>`;
+const both = (turn) => call("order", turn) + call("note", turn);
+const agent = agents.create({
+    name: "buyer",
+    tool_mode: "text",
+    max_turns: 20,
+    tools: [
+        {
+            name: "order",
+            description: "Orders something.",
+            parameters: { turn: "integer" },
+            run: async ({ turn }) => {
+                console.log(`begin ${turn}`);
+                await unlessInDoubt(http.post(`${params.shop}/once/${turn}`, "order"));
+                await http.post(`${params.shop}/keyed/${turn}`, "order", { idempotent: true });
+                return turn < 8 ? both(turn + 1) : "That is all.";
+            },
+        },
+        {
+            name: "note",
+            description: "Writes something down.",
+            parameters: { turn: "integer" },
+            run: async ({ turn }) => {
+                await unlessInDoubt(fs.append("log.txt", `log ${turn}\n`));
+                await http.post(`${params.shop}/step/${turn}`, "order", { idempotent: true });
+                await unlessInDoubt(storage.append("turns.txt", `turn ${turn}\n`));
+                console.log(`end ${turn}`);
+                return "noted";
+            },
+        },
+    ],
+});
+await agent.run(both(1));
+export default await storage.read("turns.txt");
+"#;
 
-/// A shop that accepts each key once, and repeats its answer afterwards.
-fn shop() -> (String, Orders) {
-    let orders = Orders::default();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let taken = Arc::clone(&orders);
-    thread::spawn(move || {
-        for socket in listener.incoming() {
-            let (socket, taken) = (socket.unwrap(), Arc::clone(&taken));
-            // A killed client has disconnected.
-            thread::spawn(move || serve(socket, &taken));
-        }
-    });
-    (format!("http://{address}"), orders)
+/// A stream with effects and a printed line for each chunk.
+const STREAM: &str = r#"
+local function unless_in_doubt(err)
+    if err and err.kind ~= "interrupted" then error(err) end
+end
+for turn in llm.stream("count") do
+    print(`begin {turn}`)
+    local receipt, err = http.post(`{params.shop}/once/{turn}`, "order")
+    unless_in_doubt(err)
+    local receipt, err = http.post(`{params.shop}/keyed/{turn}`, "order", {idempotent = true})
+    if err then error(err) end
+    local err = fs.append("log.txt", `log {turn}\n`)
+    unless_in_doubt(err)
+    local receipt, err = http.post(`{params.shop}/step/{turn}`, "order", {idempotent = true})
+    if err then error(err) end
+    local err = storage.append("turns.txt", `turn {turn}\n`)
+    unless_in_doubt(err)
+    print(`end {turn}`)
+end
+local turns, err = storage.read("turns.txt")
+if err then error(err) end
+return turns
+"#;
+
+/// The same in JavaScript.
+const STREAM_JS: &str = r#"
+const unlessInDoubt = async (effect) => {
+    try { return await effect; } catch (error) { if (error.kind !== "interrupted") throw error; }
+};
+for await (const turn of llm.stream("count")) {
+    console.log(`begin ${turn}`);
+    await unlessInDoubt(http.post(`${params.shop}/once/${turn}`, "order"));
+    await http.post(`${params.shop}/keyed/${turn}`, "order", { idempotent: true });
+    await unlessInDoubt(fs.append("log.txt", `log ${turn}\n`));
+    await http.post(`${params.shop}/step/${turn}`, "order", { idempotent: true });
+    await unlessInDoubt(storage.append("turns.txt", `turn ${turn}\n`));
+    console.log(`end ${turn}`);
+}
+export default await storage.read("turns.txt");
+"#;
+
+/// A script whose runs are killed, and the policy for its effects in doubt.
+struct Shape {
+    file: &'static str,
+    script: &'static str,
+    in_doubt: &'static str,
 }
 
-fn serve(socket: TcpStream, orders: &Orders) -> std::io::Result<()> {
+#[test]
+fn parallel_effects_survive_kills() {
+    kill(&Shape { file: "effects.luau", script: EFFECTS, in_doubt: "repeat" });
+    kill(&Shape { file: "effects.js", script: EFFECTS_JS, in_doubt: "done" });
+}
+
+#[test]
+fn parallel_tools_of_an_agent_survive_kills() {
+    kill(&Shape { file: "tools.luau", script: TOOLS, in_doubt: "fail" });
+    kill(&Shape { file: "tools.js", script: TOOLS_JS, in_doubt: "repeat" });
+}
+
+#[test]
+fn streams_with_effects_survive_kills() {
+    kill(&Shape { file: "stream.luau", script: STREAM, in_doubt: "done" });
+    kill(&Shape { file: "stream.js", script: STREAM_JS, in_doubt: "fail" });
+}
+
+/// The world of one run: a shop that honours idempotency keys, and a provider that streams.
+#[derive(Default)]
+struct World {
+    /// The orders by path: how often each was carried out, and the keys under which it was asked for.
+    orders: HashMap<String, (u32, HashSet<String>)>,
+    /// The keys of model calls.
+    calls: HashSet<String>,
+}
+
+type SharedWorld = Arc<Mutex<World>>;
+
+fn lock(world: &SharedWorld) -> MutexGuard<'_, World> {
+    world.lock().unwrap()
+}
+
+/// Starts the server of a world. Returns its address. Late requests of a killed process reach no other world.
+fn serve() -> (String, SharedWorld) {
+    let world = SharedWorld::default();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let shared = Arc::clone(&world);
+    thread::spawn(move || {
+        for socket in listener.incoming() {
+            let (socket, world) = (socket.unwrap(), Arc::clone(&shared));
+            // A killed client has disconnected.
+            thread::spawn(move || answer(socket, &world));
+        }
+    });
+    (format!("http://{address}"), world)
+}
+
+fn answer(socket: TcpStream, world: &SharedWorld) -> std::io::Result<()> {
     let mut reader = BufReader::new(socket.try_clone()?);
     let mut socket = socket;
     loop {
-        let (mut key, mut length) = (String::new(), 0);
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+        let (mut key, mut length) = (None, 0);
         loop {
-            let mut line = String::new();
+            line.clear();
             if reader.read_line(&mut line)? == 0 {
                 return Ok(());
             }
             match line.trim_end().split_once(": ").map(|(name, value)| (name.to_lowercase(), value)) {
-                Some((name, value)) if name == "idempotency-key" => value.clone_into(&mut key),
+                Some((name, value)) if name == "idempotency-key" => key = Some(value.to_owned()),
                 Some((name, value)) if name == "content-length" => length = value.parse().unwrap(),
                 Some(_) => {}
-                None if line == "\r\n" => break,
-                None => {}
+                None => break,
             }
         }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body)?;
-        let receipt = {
-            let mut orders = orders.lock().unwrap();
-            let orders = orders.entry(key.split('/').next().unwrap().to_owned()).or_default();
-            let sold = orders.len();
-            let (receipt, asked) = orders.entry(key).or_insert_with(|| (format!("receipt {}", sold + 1), 0));
-            *asked += 1;
-            receipt.clone()
-        };
-        write!(socket, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{receipt}", receipt.len())?;
-    }
-}
-
-/// Returns the command that starts or resumes the run.
-fn command(folder: &Folder, words: &[&str]) -> Command {
-    folder.command(words)
-}
-
-/// Runs a command for this long and kills it. Returns its result if it ended before that.
-fn kill_after(mut command: Command, moment: Duration) -> Option<Seen> {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let until = Instant::now() + moment;
-    while Instant::now() < until {
-        if child.try_wait().unwrap().is_some() {
-            break;
+        reader.read_exact(&mut vec![0; length])?;
+        if path.ends_with("/chat/completions") {
+            lock(world).calls.insert(key.unwrap());
+            return stream(socket);
         }
-        thread::yield_now();
-    }
-    let ended = child.try_wait().unwrap().is_some();
-    // SIGKILL.
-    child.kill().unwrap();
-    let output = child.wait_with_output().unwrap();
-    ended.then(|| Seen {
-        code: output.status.code().unwrap(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    })
-}
-
-/// Returns the user's decision about the append in doubt: whether the line is in the file.
-fn look(folder: &Folder, run: &str) -> &'static str {
-    let shown = folder.run(&["runs", "show", run, "--output=json"]).stdout;
-    let run: Value = serde_json::from_str(&shown).unwrap();
-    let effects = run["effects"].as_array().unwrap();
-    let appended = effects.iter().filter(|it| it["operation"] == "files.append");
-    let finished = appended.filter(|it| !it["took"].is_null()).count();
-    let lines = fs::read_to_string(folder.path().join("log.txt")).unwrap_or_default().lines().count();
-    match lines - finished {
-        0 => "--in-doubt=repeat",
-        1 => "--in-doubt=done",
-        more => panic!("{more} lines more than were written down"),
-    }
-}
-
-#[test]
-fn nothing_is_done_twice_however_often_the_process_is_killed() {
-    eprintln!("{}", kill_and_resume("spell.luau", SPELL, KILLS));
-}
-
-#[test]
-fn nothing_is_done_twice_in_javascript_either() {
-    eprintln!("{}", kill_and_resume("spell.js", JAVASCRIPT, FEW_KILLS));
-}
-
-#[test]
-fn no_tool_of_an_agent_runs_twice() {
-    eprintln!("{}", kill_and_resume("spell.luau", AGENT, FEW_KILLS));
-}
-
-/// Kills and resumes runs of a spell this often. Returns a summary.
-fn kill_and_resume(file: &str, spell: &str, most: u32) -> String {
-    let (address, orders) = shop();
-    let begin = |folder: &Folder, buyer: u32| {
-        folder.write(file, spell);
-        let host = address.trim_start_matches("http://");
-        let net = format!("--allow-net={host}");
-        let shop = format!("shop={address}");
-        let buyer = format!("buyer={buyer}");
-        command(folder, &["run", file, "-q", "--allow-write=.", &net, &shop, &buyer])
-    };
-    let undisturbed = folder(&[]);
-    let started = Instant::now();
-    let expected = finish(&mut begin(&undisturbed, 0));
-    let whole = started.elapsed();
-    assert_eq!((expected.code, expected.stderr.as_str()), (0, ""));
-    let log: String = (1..=10).map(|round| format!("{round}\n")).collect();
-    let check = |folder: &Folder, buyer: u32, seen: &Seen| {
-        assert_eq!(seen, &expected);
-        assert_eq!(fs::read_to_string(folder.path().join("log.txt")).unwrap(), log);
-        let sold = orders.lock().unwrap().remove(&buyer.to_string()).unwrap();
-        assert_eq!(sold.len(), 10);
-        sold.into_values().map(|(_, asked)| asked - 1).sum::<u32>()
-    };
-    check(&undisturbed, 0, &expected);
-
-    // Any sequence without a pattern will do.
-    let mut random = 1_u64;
-    let mut moment = || {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        whole.mul_f64(f64::from(u32::try_from(random >> 33).unwrap()) / f64::from(u32::MAX >> 1))
-    };
-    let (mut kills, mut runs, mut asked_again, mut undecided) = (0, 0, 0, 0);
-    while kills < most {
-        let (folder, buyer) = (folder(&[]), runs + 1);
-        let mut next = begin(&folder, buyer);
-        let seen = loop {
-            let seen = kill_after(next, moment());
-            let listed = folder.run(&["runs", "--output=json"]).stdout;
-            let known: Value = serde_json::from_str(&listed).unwrap();
-            let run = known[0]["run_id"].as_str().map(str::to_owned);
-            next = match (seen, run) {
-                (Some(seen), _) if seen.code != 75 => break seen,
-                (Some(_), Some(run)) => {
-                    undecided += 1;
-                    command(&folder, &["runs", "resume", &run, "-q", look(&folder, &run)])
-                }
-                (None, Some(run)) => {
-                    kills += 1;
-                    command(&folder, &["runs", "resume", &run, "-q"])
-                }
-                // It was killed before its first effect.
-                (None, None) => {
-                    kills += 1;
-                    begin(&folder, buyer)
-                }
-                (Some(seen), None) => panic!("{seen:?}"),
-            };
-        };
-        runs += 1;
-        asked_again += check(&folder, buyer, &seen);
-    }
-    assert!(asked_again <= kills);
-    format!("{kills} kills of {runs} runs: {asked_again} orders asked for again, {undecided} questions")
-}
-
-/// A stream with an effect and a printed line for each chunk.
-const STREAM: &str = r#"
-local text = ""
-for chunk in llm.stream("count") do
-    text ..= chunk
-    local err = fs.append("log.txt", `{chunk}\n`)
-    if err then error(err) end
-    print(chunk)
-end
-return text
-"#;
-
-/// The same in JavaScript.
-const STREAM_JAVASCRIPT: &str = r#"
-let text = "";
-for await (const chunk of llm.stream("count")) {
-    text += chunk;
-    await fs.append("log.txt", `${chunk}\n`);
-    console.log(chunk);
-}
-export default text;
-"#;
-
-/// The number of chunks of each streamed answer.
-const CHUNKS: u32 = 10;
-
-/// A provider that always streams the same answer, one chunk every few milliseconds, and counts the idempotency keys.
-fn streaming_provider() -> (String, Arc<Mutex<HashMap<String, u32>>>) {
-    let asked = Arc::<Mutex<HashMap<String, u32>>>::default();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let counted = Arc::clone(&asked);
-    thread::spawn(move || {
-        for socket in listener.incoming() {
-            let (socket, counted) = (socket.unwrap(), Arc::clone(&counted));
-            // A killed client has disconnected.
-            thread::spawn(move || stream_answer(socket, &counted));
+        {
+            let mut world = lock(world);
+            let (carried_out, keys) = world.orders.entry(path).or_default();
+            *carried_out += u32::from(key.is_none_or(|key| keys.insert(key)));
         }
-    });
-    (format!("http://{address}/v1"), asked)
+        write!(socket, "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nreceipt")?;
+    }
 }
 
-fn stream_answer(mut socket: TcpStream, asked: &Mutex<HashMap<String, u32>>) -> std::io::Result<()> {
-    let (head, _) = read_request(&mut socket);
-    let key = head.lines().find_map(|line| line.strip_prefix("idempotency-key: ")).unwrap();
-    *asked.lock().unwrap().entry(key.to_owned()).or_default() += 1;
+/// Streams the numbers of all turns, one every few milliseconds.
+fn stream(mut socket: TcpStream) -> std::io::Result<()> {
     write!(socket, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")?;
     let event = |delta: &str, finish: &str| {
         let choice = format!(r#"{{"index":0,"delta":{delta},"finish_reason":{finish}}}"#);
         format!(r#"data: {{"id":"1","model":"m","choices":[{choice}]}}"#)
     };
-    for number in 1..=CHUNKS {
+    for number in 1..=TURNS {
         write!(socket, "{}\n\n", event(&format!(r#"{{"content":"{number}"}}"#), "null"))?;
         socket.flush()?;
         thread::sleep(Duration::from_millis(3));
@@ -321,98 +323,158 @@ fn stream_answer(mut socket: TcpStream, asked: &Mutex<HashMap<String, u32>>) -> 
     write!(socket, "{}\n\ndata: [DONE]\n\n", event("{}", r#""stop""#))
 }
 
-#[test]
-fn a_stream_with_effects_survives_kills() {
-    eprintln!("{}", kill_streams("stream.luau", STREAM, FEW_KILLS));
+/// One run of a shape in its world.
+struct KilledRun<'a> {
+    shape: &'a Shape,
+    folder: Folder,
+    address: String,
+    world: SharedWorld,
+    printed: Vec<String>,
+    /// How many effects the kills have left in doubt.
+    doubted: u32,
 }
 
-#[test]
-fn a_stream_with_effects_survives_kills_in_javascript() {
-    eprintln!("{}", kill_streams("stream.js", STREAM_JAVASCRIPT, FEW_KILLS));
-}
+impl<'a> KilledRun<'a> {
+    fn new(shape: &'a Shape) -> Self {
+        let (address, world) = serve();
+        let folder = folder(&[(shape.file, shape.script)]);
+        Self { shape, folder, address, world, printed: Vec::new(), doubted: 0 }
+    }
 
-/// Kills runs of a spell that streams, and resumes each until it has succeeded.
-fn kill_streams(file: &str, spell: &str, most: u32) -> String {
-    let (url, asked) = streaming_provider();
-    let provider = |folder: &Folder, words: &[&str]| {
-        let mut command = folder.command(words);
-        command.env_remove("MOCK_LLM").env("OPENAI_BASE_URL", &url).env("OPENAI_MODEL", "m");
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = self.folder.command(words);
+        if self.shape.file.starts_with("stream") {
+            command.env_remove("MOCK_LLM");
+            command.env("OPENAI_BASE_URL", format!("{}/v1", self.address)).env("OPENAI_MODEL", "m");
+        }
         command
-    };
-    let begin = |folder: &Folder| {
-        folder.write(file, spell);
-        provider(folder, &["run", file, "-q", "--allow-write=."])
-    };
-    let undisturbed = folder(&[]);
-    let started = Instant::now();
-    let whole_text = finish(&mut begin(&undisturbed));
-    let whole = started.elapsed();
-    let lines: String = (1..=CHUNKS).map(|number| format!("{number}\n")).collect();
-    let value: String = (1..=CHUNKS).map(|number| number.to_string()).collect();
-    assert_eq!((whole_text.code, whole_text.stdout), (0, format!("{lines}{value}\n")));
-    asked.lock().unwrap().clear();
+    }
 
-    let mut random = 7_u64;
+    fn begin(&self) -> Command {
+        let net = format!("--allow-net={}", self.address.trim_start_matches("http://"));
+        let shop = format!("shop={}", self.address);
+        self.command(&["run", self.shape.file, "-q", "--allow-write=.", &net, &shop])
+    }
+
+    /// Returns the command that resumes the run; `None` if it has not begun.
+    fn resume(&mut self) -> Option<Command> {
+        let listed = self.folder.run(&["runs", "--output=json"]).stdout;
+        let known: Value = serde_json::from_str(&listed).unwrap();
+        let run = known[0]["run_id"].as_str()?;
+        let shown = self.folder.run(&["runs", "show", run, "--output=json"]).stdout;
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        let once = ["net.fetch", "files.append", "storage.append"];
+        let open = shown["effects"].as_array().unwrap().iter().filter(|effect| effect["took"].is_null());
+        let open = open.filter(|effect| once.contains(&effect["operation"].as_str().unwrap()));
+        self.doubted += u32::try_from(open.count()).unwrap();
+        Some(self.command(&["runs", "resume", run, "-q", &format!("--in-doubt={}", self.shape.in_doubt)]))
+    }
+
+    /// Checks a run that has ended well, whose last attempt wrote this.
+    fn check(&self, stdout: &str) {
+        let file = self.shape.file;
+        let lines = |kind: &str| (1..=TURNS).map(|turn| format!("{kind} {turn}")).collect::<Vec<_>>();
+        let said = |line: &&String| line.starts_with("begin ") || line.starts_with("end ");
+        let said: Vec<_> = self.printed.iter().filter(said).collect();
+        let different: HashSet<_> = said.iter().collect();
+        assert_eq!(different.len(), said.len(), "{file}: printed twice: {said:?}");
+        let world = lock(&self.world);
+        for kind in ["keyed", "step"] {
+            for turn in 1..=TURNS {
+                let (carried_out, keys) = &world.orders[&format!("/{kind}/{turn}")];
+                assert_eq!((*carried_out, keys.len()), (1, 1), "{file}: {kind} {turn}");
+            }
+        }
+        let once =
+            (1..=TURNS).map(|turn| world.orders.get(&format!("/once/{turn}")).map_or(0, |order| order.0));
+        let count = |text: &str, kind: &str| -> Vec<u32> {
+            let count = |line: &String| text.lines().filter(|found| found == line).count();
+            lines(kind).iter().map(|line| u32::try_from(count(line)).unwrap()).collect()
+        };
+        let log = fs::read_to_string(self.folder.path().join("log.txt")).unwrap_or_default();
+        let happened = [once.collect(), count(&log, "log"), count(stdout, "turn")].concat();
+        let away_from_once: u32 = happened.iter().map(|times| times.abs_diff(1)).sum();
+        assert!(away_from_once <= self.doubted, "{file}: {happened:?}, {} in doubt", self.doubted);
+        let is_allowed = |times: &u32| match self.shape.in_doubt {
+            "repeat" => *times >= 1,
+            _ => *times <= 1,
+        };
+        assert!(happened.iter().all(is_allowed), "{file}: {happened:?}");
+        assert!(world.calls.len() <= 1, "{file}: a resumed call keeps its key");
+    }
+}
+
+/// Kills and resumes runs of a shape, and prints what it did.
+#[expect(
+    clippy::print_stderr,
+    reason = "the seed repeats a failure, so it is printed before anything can fail"
+)]
+fn kill(shape: &Shape) {
+    let setting = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let rounds = setting("KILL_ROUNDS").map_or(ROUNDS, |rounds| u32::try_from(rounds).unwrap());
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let seed = setting("KILL_SEED").unwrap_or_else(|| u64::from(now.subsec_nanos()));
+    eprintln!("{}: KILL_SEED={seed} KILL_ROUNDS={rounds}", shape.file);
+
+    let undisturbed = KilledRun::new(shape);
+    let began = Instant::now();
+    let (code, stdout) = run_for(undisturbed.begin(), Duration::MAX);
+    let whole = began.elapsed();
+    assert_eq!(code, Some(0), "{}: {stdout}", shape.file);
+    undisturbed.check(&stdout);
+
+    let mut random = seed;
     let mut moment = || {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         whole.mul_f64(f64::from(u32::try_from(random >> 33).unwrap()) / f64::from(u32::MAX >> 1))
     };
-    let (mut kills, mut runs, mut begun, mut interrupted) = (0, 0, 0, 0);
-    while kills < most {
-        let folder = folder(&[]);
-        let mut next = begin(&folder);
-        begun += 1;
-        let mut printed = String::new();
-        loop {
-            let (seen, stdout) = kill_and_read(next, moment());
-            printed.push_str(&stdout);
-            let listed = folder.run(&["runs", "--output=json"]).stdout;
-            let known: Value = serde_json::from_str(&listed).unwrap();
-            let run = known[0]["run_id"].as_str().map(str::to_owned);
-            next = match (seen, run) {
-                (Some(0), _) => break,
-                (Some(75), Some(run)) => {
-                    provider(&folder, &["runs", "resume", &run, "-q", look(&folder, &run)])
-                }
+    let (mut kills, mut runs, mut doubted, mut interrupted) = (0, 0, 0, 0);
+    while kills < rounds {
+        let mut run = KilledRun::new(shape);
+        let mut next = run.begin();
+        let mut attempts = 0;
+        let stdout = loop {
+            attempts += 1;
+            assert!(attempts < MOST_ATTEMPTS, "{}: a run is stuck", shape.file);
+            // The last attempts are not killed, so that each run comes to its end.
+            let time = if kills < rounds { moment() } else { Duration::MAX };
+            let (code, stdout) = run_for(next, time);
+            run.printed.extend(stdout.lines().map(str::to_owned));
+            match code {
+                Some(0) => break stdout,
                 // The stream failed, because the process was killed in the middle of it.
-                (Some(6), Some(run)) => {
-                    interrupted += 1;
-                    provider(&folder, &["runs", "resume", &run, "-q"])
-                }
-                (None, Some(run)) => {
-                    kills += 1;
-                    provider(&folder, &["runs", "resume", &run, "-q"])
-                }
-                (None, None) => {
+                Some(6) => interrupted += 1,
+                Some(code) => panic!("{}: exit code {code}: {stdout}", shape.file),
+                None => kills += 1,
+            }
+            next = match run.resume() {
+                Some(command) => command,
+                None => {
                     // Nothing is recorded yet, so this is another run.
-                    kills += 1;
-                    begun += 1;
-                    printed.clear();
-                    begin(&folder)
+                    run = KilledRun::new(shape);
+                    run.begin()
                 }
-                (Some(code), _) => panic!("exit {code}: {printed}"),
             };
-        }
+        };
+        run.check(&stdout);
         runs += 1;
-        assert_eq!(fs::read_to_string(folder.path().join("log.txt")).unwrap(), lines, "each chunk once");
-        // A kill may lose printed lines, and no line is printed twice.
-        let shown: Vec<u32> =
-            printed.lines().filter_map(|line| line.parse().ok()).filter(|n| *n <= CHUNKS).collect();
-        assert!(shown.is_sorted_by(|one, next| one < next), "{shown:?}");
-        // However often a run is resumed, its call carries the same key.
-        assert!(asked.lock().unwrap().len() <= begun, "{asked:?}");
+        doubted += run.doubted;
     }
-    format!("{kills} kills of {runs} runs, {interrupted} streams interrupted")
+    eprintln!(
+        "{}: {kills} kills of {runs} runs, {doubted} effects in doubt, {interrupted} streams interrupted",
+        shape.file
+    );
 }
 
 /// Runs a command for this long and kills it. Returns its exit code if it ended before, and what it printed.
-fn kill_and_read(mut command: Command, moment: Duration) -> (Option<i32>, String) {
+fn run_for(mut command: Command, time: Duration) -> (Option<i32>, String) {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let until = Instant::now() + moment;
-    while Instant::now() < until && child.try_wait().unwrap().is_none() {
+    let began = Instant::now();
+    while began.elapsed() < time && child.try_wait().unwrap().is_none() {
         thread::yield_now();
     }
     let code = child.try_wait().unwrap().map(|status| status.code().unwrap());
+    // SIGKILL.
     child.kill().unwrap();
     let output = child.wait_with_output().unwrap();
     (code, String::from_utf8_lossy(&output.stdout).into_owned())

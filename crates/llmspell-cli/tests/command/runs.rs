@@ -424,3 +424,28 @@ fn of_two_resumes_at_once_one_goes_on() {
     assert_eq!(refused, seen(2, "", &format!("error: run {run} is under way\n")));
     assert_eq!(first.wait().unwrap().code(), Some(5));
 }
+
+#[test]
+fn old_runs_go_at_the_end_of_a_run() {
+    let folder = folder(&[("spell.luau", "return llm.chat('hello')")]);
+    let words = ["run", "spell.luau", "-q"];
+    assert_eq!(folder.run(&words).code, 0);
+    let database = || rusqlite::Connection::open(folder.path().join(".state/llmspell/runs/runs.db")).unwrap();
+    let count = || {
+        let listed: Value = serde_json::from_str(&folder.run(&["runs", "--output=json"]).stdout).unwrap();
+        listed.as_array().unwrap().len()
+    };
+    let sweep_is_due = "UPDATE swept SET at = 0";
+    database()
+        .execute_batch(&format!("UPDATE run SET started = started - 31 * 86400000; {sweep_is_due}"))
+        .unwrap();
+    let mut forever = folder.command(&words);
+    assert_eq!(finish(forever.env("LLMSPELL_KEEP_RUNS", "forever")), seen(0, "mock: hello\n", ""));
+    assert_eq!(count(), 2);
+    let mut wrong = folder.command(&words);
+    let warning = "warning: old runs were not removed: LLMSPELL_KEEP_RUNS: ";
+    assert!(finish(wrong.env("LLMSPELL_KEEP_RUNS", "long")).stderr.starts_with(warning));
+    assert_eq!((folder.run(&words).code, count()), (0, 4), "one sweep a day");
+    database().execute_batch(sweep_is_due).unwrap();
+    assert_eq!((folder.run(&words).code, count()), (0, 4), "the old one is gone");
+}

@@ -69,6 +69,9 @@ struct Before {
     /// Failures from this sequence number on are tried again.
     tried_again: u64,
     last_order: u64,
+    /// How many lines earlier attempts have shown. An answer is recorded with at least this number: a resume shows
+    /// again what was printed after the failures that it tries again, and must not go back further than this attempt.
+    lines_shown: u64,
     /// How long the run had lasted.
     took: Duration,
     /// The effects in doubt, with the sequence number of each one's answer.
@@ -101,7 +104,7 @@ impl RunJournal {
         policy: InDoubt,
     ) -> Self {
         let tried_again = run.tried_again();
-        let mut last_order = run.last_order();
+        let (mut last_order, lines_shown) = (run.last_order(), run.lines_shown());
         let ended = run.effects.iter().map(|effect| effect.began + effect.took.unwrap_or_default());
         let took = ended.max().unwrap_or_default();
         let open = || run.effects.iter().filter(|effect| effect.is_open(tried_again));
@@ -116,7 +119,8 @@ impl RunJournal {
         let source = Some((store, run.summary.info.run_id));
         let effects = run.effects.into_iter().map(|effect| (effect.path.clone(), effect)).collect();
         let arrived = Mutex::new(arrived);
-        let before = Before { source, effects, tried_again, last_order, took, in_doubt, policy, arrived };
+        let before =
+            Before { source, effects, tried_again, last_order, lines_shown, took, in_doubt, policy, arrived };
         Self::after(queue, modules, before)
     }
 
@@ -219,7 +223,8 @@ impl RunJournal {
                 interrupted("was under way when the run ended: nobody knows whether it happened")
             }
         };
-        Some(EffectResult { order, said: 0, answer })
+        let said = self.before.lines_shown.max(self.queue.lines());
+        Some(EffectResult { order, said, answer })
     }
 }
 
@@ -307,6 +312,7 @@ impl Journal for RunJournal {
     fn finish(&self, entry: EntryId, end: EffectResult) -> Result<CommitPoint> {
         let OpenEffect { path, began, effect } =
             self.open().remove(&entry.0).ok_or_else(|| unknown(entry))?;
+        let end = EffectResult { said: end.said.max(self.before.lines_shown), ..end };
         let (ended, mut bytes) = (self.since(), answer_size(&end));
         let record = match effect {
             Some(effect) => {

@@ -100,6 +100,8 @@ struct WriterState {
     /// Waiting events, each with the record that must be durable first.
     events: Vec<(CommitPoint, Event)>,
     last: CommitPoint,
+    /// How many lines the run has printed and logged, according to the last record about them.
+    lines: u64,
     /// Whether the writer is processing this queue, or has been asked to.
     is_scheduled: bool,
     /// Whether the writer is appending records that it has taken out of the queue.
@@ -163,6 +165,7 @@ impl Queue {
             bytes: 0,
             events: Vec::new(),
             last: CommitPoint::REACHED,
+            lines: 0,
             is_scheduled: false,
             is_writing: false,
             is_urgent: false,
@@ -188,6 +191,11 @@ impl Queue {
     pub(crate) fn is_open(&self) -> bool {
         let state = self.state();
         !matches!(state.run, RunLease::New(_)) || state.last > CommitPoint::REACHED
+    }
+
+    /// Returns how many lines the run has printed and logged, according to the last record about them.
+    pub(crate) fn lines(&self) -> u64 {
+        self.state().lines
     }
 
     /// Adds a record without scheduling its writing. It is written with the next record of [`add`](Self::add), or when
@@ -220,6 +228,9 @@ impl Queue {
         if matches!(state.run, RunLease::Off) {
             self.commits.advance(last);
             return Ok(last);
+        }
+        if let JournalRecord::Lines(lines) = &record {
+            state.lines = *lines;
         }
         state.records.push(record);
         state.bytes += bytes;

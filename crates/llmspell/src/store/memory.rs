@@ -317,6 +317,14 @@ impl RunStore for MemoryStore {
             if run.is_owned && claim == Claim::IfFree {
                 return Err(owned(id));
             }
+            let index = run.index()?;
+            let (tried_again, lines) = (index.tried_again(), index.lines_shown());
+            for effect in &mut run.effects {
+                if effect.entry.end.as_ref().is_some_and(|end| end.order >= tried_again) {
+                    (effect.entry.end, effect.took, effect.parts) = (None, None, RecordedStream::default());
+                }
+            }
+            run.lines = lines;
             run.epoch += 1;
             (run.is_owned, run.ended, run.error, run.usage) = (true, None, None, None);
             Ok(Lease { run_id: id.to_owned(), epoch: run.epoch })

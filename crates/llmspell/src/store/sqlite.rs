@@ -33,8 +33,8 @@ use self::owner::{Owner, is_alive};
 use self::rows::{SUMMARY, StoredRow, lossy_id};
 use super::retention::{Retention, StoreClock, SweepStart, SweptRuns};
 use super::{
-    Claim, DamagedRun, JOURNAL_FORMAT, JournalRecord, Lease, NewRun, RecordSink, RunIndex, RunList, RunStore,
-    StoredEffect, no_such_effect, no_such_run, owned,
+    Claim, DamagedRun, IndexedEffect, JOURNAL_FORMAT, JournalRecord, Lease, NewRun, RecordSink, RunIndex,
+    RunList, RunStore, StoredEffect, no_such_effect, no_such_run, owned,
 };
 use crate::database::DatabaseKind;
 use crate::journal::blobs::{damaged, json};
@@ -330,6 +330,7 @@ impl SqliteStore {
             if claim == Claim::IfFree && self.lives(before.as_deref()) {
                 return Ok(Err(owned(id)));
             }
+            self.forget_last_failures(&change, id)?;
             change.execute(
                 "UPDATE run SET epoch = ?2, owner = ?3, ended = NULL, error = NULL, usage = NULL WHERE id = ?1",
                 params![id, epoch + 1, owner],
@@ -337,6 +338,30 @@ impl SqliteStore {
             change.commit()?;
             Ok(Ok(Lease { run_id: id.to_owned(), epoch: unsigned(epoch + 1) }))
         })?
+    }
+
+    /// Removes the ends of the effects that the next owner of a failed run tries again.
+    fn forget_last_failures(&self, change: &Connection, id: &str) -> rusqlite::Result<()> {
+        let sql = format!("{SUMMARY} WHERE id = ?1");
+        let row = change.query_row(&sql, [id], |row| Ok(StoredRow::of(row)))?;
+        // A damaged run cannot be loaded, so nobody tries its effects again.
+        let Ok(summary) = row.columns?.summary(|owner| self.lives(owner)) else { return Ok(()) };
+        let Ok(effects) = rows::index(change, id) else { return Ok(()) };
+        let index = RunIndex { summary, effects };
+        let tried_again = index.tried_again();
+        for IndexedEffect { path, .. } in index.effects.iter().filter(|effect| effect.has_failed(tried_again))
+        {
+            let effect = params![id, path.task, path.count];
+            change.execute(
+                "UPDATE effect SET ended = NULL, place = NULL, said = NULL, answer = NULL, error = NULL
+                 WHERE run = ?1 AND task = ?2 AND number = ?3",
+                effect,
+            )?;
+            let parts = "DELETE FROM part_of_answer WHERE run = ?1 AND task = ?2 AND number = ?3";
+            change.execute(parts, effect)?;
+        }
+        let said = "UPDATE run SET said = ?2 WHERE id = ?1";
+        change.execute(said, params![id, signed(index.lines_shown())]).map(drop)
     }
 
     fn release_run(&self, lease: &Lease) -> Result<()> {
