@@ -42,26 +42,13 @@ pub struct Permissions {
     pub read: Grant<PathBuf>,
     /// Folders and files that may be written.
     pub write: Grant<PathBuf>,
-    /// Names of environment variables.
-    pub env: Grant<String>,
-    /// Programs that may be started.
-    pub run: Grant<String>,
-    /// MCP servers.
-    pub mcp: Grant<String>,
 }
 
 impl Permissions {
     /// Returns permissions for everything, for a spell that the user trusts like a program of their own.
     #[must_use]
     pub fn all() -> Self {
-        Self {
-            net: Grant::All,
-            read: Grant::All,
-            write: Grant::All,
-            env: Grant::All,
-            run: Grant::All,
-            mcp: Grant::All,
-        }
+        Self { net: Grant::All, read: Grant::All, write: Grant::All }
     }
 
     /// Returns whether nothing is granted.
@@ -300,6 +287,7 @@ mod tests {
             (r#"{"net": {"only": ["example.com"]}}"#, "[]"),
             (r#"{"net": null}"#, "[]"),
             (r#"{"cameras": "all"}"#, "[]"),
+            (r#"{"net": ["example.com"], "env": ["HOME"], "run": "all", "mcp": []}"#, r#"["example.com"]"#),
         ] {
             let permissions: Permissions = serde_json::from_str(stored).unwrap();
             assert_eq!(serde_json::to_string(&permissions.net).unwrap(), read, "{stored}");

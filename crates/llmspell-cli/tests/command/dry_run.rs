@@ -59,9 +59,9 @@ fn it_is_one_json_object() {
         folder.run(&["run", "web", "--dry-run", "--allow-asked", "--output", "json", "-m", "echo-large"]);
     let texts = folder.path().join("web/texts");
     let asked = json!({
-        "net": ["example.com", "other.org"], "read": [texts], "write": [], "env": [], "run": [], "mcp": []
+        "net": ["example.com", "other.org"], "read": [texts], "write": []
     });
-    let nothing = json!({"net": [], "read": [], "write": [], "env": [], "run": [], "mcp": []});
+    let nothing = json!({"net": [], "read": [], "write": []});
     let expected = json!({
         "spell": "web",
         "version": "1.2",

@@ -5,12 +5,12 @@ use crate::support::{Folder, finish, folder, run, seen};
 fn spell() -> Folder {
     folder(&[
         ("web/main.luau", "print(console.read_line())"),
-        ("web/spell.yaml", "permissions: {net: ['*.example.com:443'], env: [HOME]}"),
+        ("web/spell.yaml", "permissions: {net: ['*.example.com:443', other.org]}"),
     ])
 }
 
 const OPEN: &str = "note: asked for and not granted: reach *.example.com:443\n\
-                    note: asked for and not granted: see the environment variable HOME\n\
+                    note: asked for and not granted: reach other.org at any port\n\
                     note: --allow-asked grants what a spell asks for\n";
 
 #[test]
@@ -23,12 +23,11 @@ fn what_comes_through_a_pipe_is_no_answer() {
 
 #[test]
 fn unattended_runs_are_told_what_is_granted() {
-    let granted =
-        "note: granted: reach *.example.com:443\nnote: granted: see the environment variable HOME\n";
+    let granted = "note: granted: reach *.example.com:443\nnote: granted: reach other.org at any port\n";
     let input = |words: &[&str]| spell().run_with_input(words, "a\n");
     assert_eq!(input(&["run", "web", "--allow-asked"]), seen(0, "a\n", granted));
     assert_eq!(input(&["run", "web", "--allow-asked", "-q"]), seen(0, "a\n", ""));
-    let rest = "note: granted: see the environment variable HOME\n";
+    let rest = "note: granted: reach other.org at any port\n";
     assert_eq!(input(&["run", "web", "--allow-asked", "--allow-net=*.example.com"]), seen(0, "a\n", rest));
     assert_eq!(input(&["run", "web", "-A"]), seen(0, "a\n", ""));
 }

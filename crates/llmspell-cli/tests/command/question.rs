@@ -67,10 +67,8 @@ fn always_is_for_this_version_of_the_spell() {
     assert_eq!(answer(&folder, &[], "a\n"), (0, format!("{screen}a\nran\n")));
     assert_eq!(unasked(&folder, &[]), (0, "ran\n".into()));
     let texts = folder.path().join("web/texts");
-    let all = format!(
-        r#"{{"remembered":{{"net":["example.com"],"read":["{}"],"write":[],"env":[],"run":[],"mcp":[]}}}}"#,
-        texts.display()
-    );
+    let all =
+        format!(r#"{{"remembered":{{"net":["example.com"],"read":["{}"],"write":[]}}}}"#, texts.display());
     assert_eq!(granted(&folder), all);
     // A remembered answer applies without a terminal too.
     assert_eq!(folder.run(&["run", "web"]), seen(0, "ran\n", ""));
@@ -151,13 +149,13 @@ fn what_a_manifest_writes_is_shown_and_not_obeyed() {
     let folder = spell();
     folder.write(
         "web/spell.yaml",
-        r#"{name: "w\eb\n", permissions: {run: ["git\r\e[2K\u202eAllow"], mcp: ["a\n  reach nothing"]}}"#,
+        r#"{name: "w\eb\n", permissions: {read: ["/git\r\e[2K\u202eAllow"], write: ["/a\n  reach nothing"]}}"#,
     );
     let screen = format!(
         "{}\n  {}\n  {}\n{ALLOW}n\nran\n",
         r"w\u{1b}b\n asks to",
-        r"start the program git\r\u{1b}[2K\u{202e}Allow",
-        r"use the MCP server a\n  reach nothing"
+        r"read files in /git\r\u{1b}[2K\u{202e}Allow",
+        r"write files in /a\n  reach nothing"
     );
     assert_eq!(answer(&folder, &["--raw"], "n\n"), (0, screen));
 }

@@ -12,9 +12,6 @@ impl Permissions {
             net: self.net.and(other.net),
             read: self.read.and(other.read),
             write: self.write.and(other.write),
-            env: self.env.and(other.env),
-            run: self.run.and(other.run),
-            mcp: self.mcp.and(other.mcp),
         }
     }
 
@@ -35,20 +32,7 @@ impl Permissions {
         let (net, net_rest) = self.net.split_by(&granted.net, |rule, granted| granted.covers(rule));
         let (read, read_rest) = self.read.split_by(&granted.read, within);
         let (write, write_rest) = self.write.split_by(&granted.write, within);
-        let (env, env_rest) = self.env.split_by(&granted.env, String::eq);
-        let (run, run_rest) = self.run.split_by(&granted.run, String::eq);
-        let (mcp, mcp_rest) = self.mcp.split_by(&granted.mcp, String::eq);
-        (
-            Self { net, read, write, env, run, mcp },
-            Self {
-                net: net_rest,
-                read: read_rest,
-                write: write_rest,
-                env: env_rest,
-                run: run_rest,
-                mcp: mcp_rest,
-            },
-        )
+        (Self { net, read, write }, Self { net: net_rest, read: read_rest, write: write_rest })
     }
 
     /// Returns the same permissions with all paths absolute and without `.` and `..`. Relative paths start in
@@ -154,11 +138,6 @@ mod tests {
             (r#"{"read": ["/a/bc"]}"#, r#"{"read": ["/a/b"]}"#, false),
             (r#"{"read": ["/a"]}"#, r#"{"read": ["/a/b"]}"#, false),
             (r#"{"write": ["/a"]}"#, r#"{"read": ["/a"]}"#, false),
-            // Names are compared exactly.
-            (r#"{"env": ["HOME"]}"#, r#"{"env": ["HOME"]}"#, true),
-            (r#"{"env": ["HOME"]}"#, r#"{"env": ["home"]}"#, false),
-            (r#"{"run": ["git"]}"#, r#"{"run": ["gitk"]}"#, false),
-            (r#"{"mcp": ["files"]}"#, r#"{"env": ["files"]}"#, false),
         ] {
             let asked = permissions(asked);
             let (is, rest) = asked.clone().split_by(&permissions(granted));
@@ -177,9 +156,9 @@ mod tests {
 
     #[test]
     fn two_sets_become_one_without_repeats() {
-        let both = permissions(r#"{"net": ["a.org"], "env": ["A"]}"#)
-            .and(permissions(r#"{"net": ["b.org", "a.org"], "run": ["git"]}"#));
-        assert_eq!(both, permissions(r#"{"net": ["a.org", "b.org"], "env": ["A"], "run": ["git"]}"#));
+        let both = permissions(r#"{"net": ["a.org"], "read": ["/a"]}"#)
+            .and(permissions(r#"{"net": ["b.org", "a.org"], "write": ["/b"]}"#));
+        assert_eq!(both, permissions(r#"{"net": ["a.org", "b.org"], "read": ["/a"], "write": ["/b"]}"#));
         assert_eq!(both.and(Permissions::all()), Permissions::all());
     }
 

@@ -17,21 +17,11 @@ pub(super) struct AskedPermissions {
     net: Vec<NetRule>,
     read: Vec<PathBuf>,
     write: Vec<PathBuf>,
-    env: Vec<String>,
-    run: Vec<String>,
-    mcp: Vec<String>,
 }
 
 impl From<AskedPermissions> for Permissions {
     fn from(asked: AskedPermissions) -> Self {
-        Self {
-            net: Grant::Only(asked.net),
-            read: Grant::Only(asked.read),
-            write: Grant::Only(asked.write),
-            env: Grant::Only(asked.env),
-            run: Grant::Only(asked.run),
-            mcp: Grant::Only(asked.mcp),
-        }
+        Self { net: Grant::Only(asked.net), read: Grant::Only(asked.read), write: Grant::Only(asked.write) }
     }
 }
 

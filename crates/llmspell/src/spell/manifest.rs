@@ -399,7 +399,7 @@ mod tests {
         for (text, message) in [
             (
                 "permissions: {network: [a]}",
-                "`permissions`: `Permissions` has no field `network`; it has `net`, `read`, `write`, `env`, `run`, `mcp`",
+                "`permissions`: `Permissions` has no field `network`; it has `net`, `read`, `write`",
             ),
             ("models: {fallback: 5}", "`models.fallback`: expected "),
             ("models: {retries: -1}", "`models.retries`: expected "),

@@ -18,15 +18,6 @@ pub(crate) struct Allow {
     /// Let the spell write files in these folders
     #[arg(long = "allow-write", value_name = "DIR", value_delimiter = ',', require_equals = true, value_parser = folder)]
     write: Vec<PathBuf>,
-    /// Let the spell see these environment variables
-    #[arg(long = "allow-env", value_name = "NAME", value_delimiter = ',', require_equals = true)]
-    env: Vec<String>,
-    /// Let the spell start these programs
-    #[arg(long = "allow-run", value_name = "PROG", value_delimiter = ',', require_equals = true)]
-    run: Vec<String>,
-    /// Let the spell use these MCP servers
-    #[arg(long = "allow-mcp", value_name = "NAME", value_delimiter = ',', require_equals = true)]
-    mcp: Vec<String>,
     /// Grant everything that the spell's manifest asks for, without a question
     #[arg(long = "allow-asked")]
     pub(crate) asked: bool,
@@ -49,9 +40,6 @@ impl Allow {
             net: Grant::Only(self.net.clone()),
             read: Grant::Only(self.read.clone()),
             write: Grant::Only(self.write.clone()),
-            env: Grant::Only(self.env.clone()),
-            run: Grant::Only(self.run.clone()),
-            mcp: Grant::Only(self.mcp.clone()),
         }
         .beneath(working_folder)
     }

@@ -83,16 +83,10 @@ impl Grants {
 /// cursor, hide or begin a line.
 pub(crate) fn lines(permissions: &Permissions) -> Vec<String> {
     let mut lines = Vec::new();
-    let Permissions { net, read, write, env, run, mcp } = permissions;
+    let Permissions { net, read, write } = permissions;
     tell(&mut lines, net, "reach any host", |rule| format!("reach {}", host(rule)));
     tell(&mut lines, read, "read any file", |path| format!("read files in {}", place(path)));
     tell(&mut lines, write, "write any file", |path| format!("write files in {}", place(path)));
-    let name = |text: &String| escape_name(text);
-    tell(&mut lines, env, "see any environment variable", |it| {
-        format!("see the environment variable {}", name(it))
-    });
-    tell(&mut lines, run, "start any program", |it| format!("start the program {}", name(it)));
-    tell(&mut lines, mcp, "use any MCP server", |it| format!("use the MCP server {}", name(it)));
     lines
 }
 
@@ -166,9 +160,9 @@ mod tests {
             ),
             (
                 ASKED,
-                r#"{"run": ["git"]}"#,
+                r#"{"write": ["/o"]}"#,
                 &[(Remembered, Some(r#"{"net": ["b.org"]}"#)), (Answer, None)],
-                r#"{"run": ["git"], "net": ["b.org", "a.org"], "read": ["/t/x"]}"#,
+                r#"{"write": ["/o"], "net": ["b.org", "a.org"], "read": ["/t/x"]}"#,
                 NOTHING,
             ),
         ] {
@@ -191,7 +185,7 @@ mod tests {
     fn permissions_are_told_in_plain_words() {
         let asked = permissions(
             r#"{"net": ["example.com", "*.wikipedia.org:443", "bücher.example"], "read": ["/no/such/texts"],
-                "write": ["/no/such/out"], "env": ["HOME"], "run": ["git"], "mcp": ["files"]}"#,
+                "write": ["/no/such/out"]}"#,
         );
         assert_eq!(
             lines(&asked),
@@ -201,25 +195,22 @@ mod tests {
                 "reach xn--bcher-kva.example at any port",
                 "read files in /no/such/texts",
                 "write files in /no/such/out",
-                "see the environment variable HOME",
-                "start the program git",
-                "use the MCP server files",
             ]
         );
-        assert_eq!(lines(&Permissions::all()).len(), 6);
+        assert_eq!(lines(&Permissions::all()).len(), 3);
     }
 
     #[test]
     fn no_name_breaks_out_of_its_line() {
         let asked = permissions(
-            r#"{"read": ["/no/such/\u001b[2K\ra"], "run": ["git\nreach nothing"], "mcp": ["\u202efiles\u200b"]}"#,
+            r#"{"read": ["/no/such/\u001b[2K\ra", "/no/such/git\nreach nothing"], "write": ["/no/such/\u202efiles\u200b"]}"#,
         );
         assert_eq!(
             lines(&asked),
             [
                 r"read files in /no/such/\u{1b}[2K\ra",
-                r"start the program git\nreach nothing",
-                r"use the MCP server \u{202e}files\u{200b}",
+                r"read files in /no/such/git\nreach nothing",
+                r"write files in /no/such/\u{202e}files\u{200b}",
             ]
         );
     }
