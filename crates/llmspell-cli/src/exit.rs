@@ -4,7 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use llmspell::{Error, ErrorKind, Limit};
+use llmspell::{Error, ErrorKind};
 
 /// The exit codes of the process. The doc comment of each is its meaning in the help, the README and the guides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -55,7 +55,8 @@ impl Exit {
                 Self::WrongUse
             }
             K::PermissionDenied => Self::Denied,
-            K::Budget | K::Limit(Limit::Tokens | Limit::Cost | Limit::ModelCalls) => Self::Budget,
+            K::Budget => Self::Budget,
+            K::Limit(limit) if limit.row().is_spending => Self::Budget,
             K::Limit(_) => Self::Limit,
             kind if kind.is_provider() => Self::Provider,
             K::OutputInvalid => Self::Output,

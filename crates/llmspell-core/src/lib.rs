@@ -63,7 +63,7 @@ pub use engine::{
 };
 pub use error::{CallInfo, Error, ErrorKind, MAX_MESSAGE, OutputInfo, Result, SourceLocation, StackFrame};
 pub use event::{Event, Sink};
-pub use limits::{Limit, Limits};
+pub use limits::{LIMITS, Limit, LimitField, LimitRow, Limits, LimitsPatch};
 pub use memory_reservation::MemoryReservation;
 pub use meter::{CpuTimer, Meter};
 pub use object::{Class, HostObject, Items};

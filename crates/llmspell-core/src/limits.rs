@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The resources that are limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -29,30 +29,177 @@ pub enum Limit {
     Cost,
 }
 
-/// All limits, in the order in which they are shown.
-pub(crate) const ALL: [Limit; 8] = [
-    Limit::Cpu,
-    Limit::Wall,
-    Limit::Memory,
-    Limit::Output,
-    Limit::Tasks,
-    Limit::ModelCalls,
-    Limit::Tokens,
-    Limit::Cost,
+/// Everything that the project says about one limit: a row of [`LIMITS`].
+#[derive(Debug)]
+pub struct LimitRow {
+    /// The limit.
+    pub limit: Limit,
+    /// The key in a manifest, and the word in texts.
+    pub name: &'static str,
+    /// The kind of the error when the limit is reached.
+    pub kind: &'static str,
+    /// The name in JSON, with its unit.
+    pub json: &'static str,
+    /// The flag of the command without dashes, and its help.
+    pub flag: Option<(&'static str, &'static str)>,
+    /// Whether it limits what models cost. The command has an exit code for these, and one for all others.
+    pub is_spending: bool,
+    /// The field of [`Limits`], with its unit.
+    pub field: LimitField,
+}
+
+/// A field of [`Limits`], with its unit.
+#[derive(Debug, Clone, Copy)]
+pub enum LimitField {
+    /// A time span.
+    Time(fn(&mut Limits) -> &mut Duration),
+    /// A number of bytes.
+    Size(fn(&mut Limits) -> &mut u64),
+    /// A number.
+    Count(fn(&mut Limits) -> &mut u32),
+    /// A number that is unlimited by default.
+    OptionalCount(fn(&mut Limits) -> &mut Option<u64>),
+    /// US dollars, unlimited by default.
+    Dollars(fn(&mut Limits) -> &mut Option<f64>),
+}
+
+/// All limits, in the order in which they are shown. Manifests, flags, error kinds, exit codes and `--dry-run` read
+/// this table; the defaults are those of [`Limits`].
+pub const LIMITS: &[LimitRow] = &[
+    LimitRow {
+        limit: Limit::Cpu,
+        name: "cpu",
+        kind: "limit.cpu",
+        json: "cpu_seconds",
+        flag: None,
+        is_spending: false,
+        field: LimitField::Time(|limits| &mut limits.cpu),
+    },
+    LimitRow {
+        limit: Limit::Wall,
+        name: "wall",
+        kind: "limit.wall",
+        json: "wall_seconds",
+        flag: Some(("timeout", "Maximum time, including waiting, such as 60s or 5m")),
+        is_spending: false,
+        field: LimitField::Time(|limits| &mut limits.wall),
+    },
+    LimitRow {
+        limit: Limit::Memory,
+        name: "memory",
+        kind: "limit.memory",
+        json: "memory_bytes",
+        flag: Some(("memory", "Maximum memory of the spell, such as 128MB")),
+        is_spending: false,
+        field: LimitField::Size(|limits| &mut limits.memory),
+    },
+    LimitRow {
+        limit: Limit::Output,
+        name: "output",
+        kind: "limit.output",
+        json: "output_bytes",
+        flag: None,
+        is_spending: false,
+        field: LimitField::Size(|limits| &mut limits.output),
+    },
+    LimitRow {
+        limit: Limit::Tasks,
+        name: "tasks",
+        kind: "limit.tasks",
+        json: "tasks",
+        flag: None,
+        is_spending: false,
+        field: LimitField::Count(|limits| &mut limits.tasks),
+    },
+    LimitRow {
+        limit: Limit::ModelCalls,
+        name: "model_calls",
+        kind: "limit.model_calls",
+        json: "model_calls",
+        flag: Some(("max-calls", "Maximum number of model calls")),
+        is_spending: true,
+        field: LimitField::Count(|limits| &mut limits.model_calls),
+    },
+    LimitRow {
+        limit: Limit::Tokens,
+        name: "tokens",
+        kind: "limit.tokens",
+        json: "tokens",
+        flag: Some(("max-tokens", "Maximum number of tokens, input and output together")),
+        is_spending: true,
+        field: LimitField::OptionalCount(|limits| &mut limits.tokens),
+    },
+    LimitRow {
+        limit: Limit::Cost,
+        name: "cost",
+        kind: "limit.cost",
+        json: "cost_usd",
+        flag: Some(("max-cost", "Maximum cost in US dollars")),
+        is_spending: true,
+        field: LimitField::Dollars(|limits| &mut limits.cost),
+    },
 ];
+
+impl Limit {
+    /// Returns the row of the limit.
+    #[must_use]
+    pub fn row(self) -> &'static LimitRow {
+        // The rows are in the order of the variants, which a test checks.
+        &LIMITS[self as usize]
+    }
+}
 
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Cpu => "cpu",
-            Self::Wall => "wall",
-            Self::Memory => "memory",
-            Self::Output => "output",
-            Self::Tasks => "tasks",
-            Self::ModelCalls => "model_calls",
-            Self::Tokens => "tokens",
-            Self::Cost => "cost",
-        })
+        f.write_str(self.row().name)
+    }
+}
+
+/// Some limits, which replace those of a base.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LimitsPatch {
+    set: Vec<Limit>,
+    values: Limits,
+}
+
+/// Writes the limits as a manifest does, such as `{"wall": "60s"}`.
+impl Serialize for LimitsPatch {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.set.iter().map(|limit| (limit.row().name, self.values.describe(*limit))))
+    }
+}
+
+impl LimitsPatch {
+    /// Marks a limit as set, and returns the limits for writing its value.
+    pub fn set(&mut self, limit: Limit) -> &mut Limits {
+        if !self.set.contains(&limit) {
+            self.set.push(limit);
+        }
+        &mut self.values
+    }
+
+    /// Returns `base` with the limits that are set here.
+    ///
+    /// ```
+    /// use llmspell_core::{Limit, Limits, LimitsPatch};
+    /// let mut patch = LimitsPatch::default();
+    /// patch.set(Limit::Tasks).tasks = 5;
+    /// let base = Limits { memory: 1, ..Limits::default() };
+    /// assert_eq!(patch.over(base.clone()), Limits { tasks: 5, ..base });
+    /// ```
+    #[must_use]
+    pub fn over(&self, base: Limits) -> Limits {
+        let (mut limits, mut values) = (base, self.values.clone());
+        for limit in &self.set {
+            match limit.row().field {
+                LimitField::Time(of) => *of(&mut limits) = *of(&mut values),
+                LimitField::Size(of) => *of(&mut limits) = *of(&mut values),
+                LimitField::Count(of) => *of(&mut limits) = *of(&mut values),
+                LimitField::OptionalCount(of) => *of(&mut limits) = *of(&mut values),
+                LimitField::Dollars(of) => *of(&mut limits) = *of(&mut values),
+            }
+        }
+        limits
     }
 }
 
@@ -101,17 +248,15 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Returns the value of a limit in readable form.
-    pub(crate) fn describe(&self, limit: Limit) -> String {
-        match limit {
-            Limit::Cpu => duration(self.cpu),
-            Limit::Wall => duration(self.wall),
-            Limit::Memory => bytes(self.memory),
-            Limit::Output => bytes(self.output),
-            Limit::Tasks => self.tasks.to_string(),
-            Limit::ModelCalls => self.model_calls.to_string(),
-            Limit::Tokens => self.tokens.unwrap_or(u64::MAX).to_string(),
-            Limit::Cost => dollars(self.cost.unwrap_or(f64::INFINITY)),
+    /// Returns the value of a limit in readable form; `None` if it is unlimited.
+    pub(crate) fn describe(&self, limit: Limit) -> Option<String> {
+        let mut limits = self.clone();
+        match limit.row().field {
+            LimitField::Time(of) => Some(duration(*of(&mut limits))),
+            LimitField::Size(of) => Some(bytes(*of(&mut limits))),
+            LimitField::Count(of) => Some(of(&mut limits).to_string()),
+            LimitField::OptionalCount(of) => of(&mut limits).map(|count| count.to_string()),
+            LimitField::Dollars(of) => of(&mut limits).map(dollars),
         }
     }
 }
@@ -125,16 +270,8 @@ impl fmt::Display for Limits {
     /// assert_eq!(limits.to_string(), text);
     /// ```
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_set = |limit: &Limit| match limit {
-            Limit::Tokens => self.tokens.is_some(),
-            Limit::Cost => self.cost.is_some(),
-            _ => true,
-        };
-        for (at, limit) in ALL.into_iter().filter(is_set).enumerate() {
-            let comma = if at == 0 { "" } else { ", " };
-            write!(f, "{comma}{limit} {}", self.describe(limit))?;
-        }
-        Ok(())
+        let set = |row: &LimitRow| Some(format!("{} {}", row.name, self.describe(row.limit)?));
+        f.write_str(&LIMITS.iter().filter_map(set).collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -162,6 +299,14 @@ fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_limit_has_its_row() {
+        for row in LIMITS {
+            assert_eq!(row.limit.row().limit, row.limit);
+            assert_eq!(row.kind, format!("limit.{}", row.name));
+        }
+    }
 
     #[test]
     fn sizes_are_written_as_a_person_would() {

@@ -33,7 +33,7 @@ use crate::budget::SpendLedger;
 use crate::chat::Usage;
 use crate::cpu::thread_cpu;
 use crate::error::{Error, ErrorKind, Result};
-use crate::limits::{ALL, Limit, Limits};
+use crate::limits::{LIMITS, Limit, Limits};
 
 /// How long a script may work before it is asked to yield to the other runs on its thread.
 const SLICE: Duration = Duration::from_millis(10);
@@ -232,7 +232,7 @@ impl Meter {
             NOT_TRIPPED => Ok(()),
             CANCELLED => Err(Error::cancelled()),
             index => {
-                let limit = ALL[usize::from(index)];
+                let limit = LIMITS[usize::from(index)].limit;
                 let spent = self.spent.get().filter(|error| error.kind() == ErrorKind::Limit(limit));
                 Err(spent.cloned().unwrap_or_else(|| self.reached(limit)))
             }
@@ -240,7 +240,7 @@ impl Meter {
     }
 
     fn reached(&self, limit: Limit) -> Error {
-        Error::limit(limit, self.limits.describe(limit))
+        Error::limit(limit, self.limits.describe(limit).unwrap_or_default())
     }
 
     /// Requests a check when a time limit may have been reached, and a yield when the current stretch is long. Called
@@ -288,8 +288,7 @@ impl Meter {
 
     /// Ends the run because of a limit and returns the error. The first reason that ended a run stays the reason.
     pub fn trip(&self, limit: Limit) -> Error {
-        let index = ALL.iter().position(|known| *known == limit).and_then(|at| u8::try_from(at).ok());
-        self.stop(index.unwrap_or_default())
+        self.stop(limit as u8)
     }
 
     /// Ends the run like [`trip`](Self::trip), with a more detailed error.

@@ -65,9 +65,7 @@ pub use net::Sockets;
 pub use open_session::OpenSession;
 pub use run::{Events, Run, RunBuilder};
 pub use runtime::{Runtime, RuntimeBuilder};
-pub use spell::{
-    LimitsAsked, Manifest, ParamSpec, ParamType, Spell, built_in_engines, parse_size, parse_span,
-};
+pub use spell::{Manifest, ParamSpec, ParamType, Spell, built_in_engines, parse_size, parse_span};
 pub use store::{
     ArrivedParts, Claim, DamagedRun, IndexedEffect, IndexedEnd, JournalRecord, Lease, MemoryStore, NewRun,
     RecordSink, Retention, RunIndex, RunList, RunState, RunStore, RunSummary, SqliteStore, StoredEffect,

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use llmspell_core::{EngineDescriptor, Error, ErrorKind, Language, Map, Permissions, Result, Source};
 
 pub(crate) use folder::Folder;
-pub use manifest::{LimitsAsked, Manifest, parse_size, parse_span};
+pub use manifest::{Manifest, parse_size, parse_span};
 pub(crate) use modules::{ModuleDigests, SpellModules, change};
 pub use params::{ParamSpec, ParamType};
 

@@ -4,6 +4,7 @@ pub(crate) mod allow;
 mod dry;
 pub(crate) mod execute;
 pub(crate) mod grants;
+mod limit_flags;
 mod params;
 mod question;
 pub(crate) mod trace;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::limits::Limit;
+use crate::limits::{LIMITS, Limit};
 
 /// The kind of an error. Scripts read it as `err.kind`; the command derives its exit code from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -91,6 +91,7 @@ pub enum ErrorKind {
     Internal,
 }
 
+/// The names of the kinds. Those of limits are in [`LIMITS`].
 const KINDS: &[(ErrorKind, &str)] = &[
     (ErrorKind::Syntax, "syntax"),
     (ErrorKind::Runtime, "runtime"),
@@ -100,14 +101,6 @@ const KINDS: &[(ErrorKind, &str)] = &[
     (ErrorKind::Conflict, "conflict"),
     (ErrorKind::NotFound, "not_found"),
     (ErrorKind::PermissionDenied, "permission.denied"),
-    (ErrorKind::Limit(Limit::Cpu), "limit.cpu"),
-    (ErrorKind::Limit(Limit::Wall), "limit.wall"),
-    (ErrorKind::Limit(Limit::Memory), "limit.memory"),
-    (ErrorKind::Limit(Limit::Output), "limit.output"),
-    (ErrorKind::Limit(Limit::Tasks), "limit.tasks"),
-    (ErrorKind::Limit(Limit::ModelCalls), "limit.model_calls"),
-    (ErrorKind::Limit(Limit::Tokens), "limit.tokens"),
-    (ErrorKind::Limit(Limit::Cost), "limit.cost"),
     (ErrorKind::Budget, "budget"),
     (ErrorKind::TurnLimit, "turn_limit"),
     (ErrorKind::Cancelled, "cancelled"),
@@ -149,13 +142,17 @@ impl ErrorKind {
     /// ```
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        KINDS.iter().find(|(kind, _)| *kind == self).map_or("internal", |(_, name)| name)
+        match self {
+            Self::Limit(limit) => limit.row().kind,
+            kind => KINDS.iter().find(|(known, _)| *known == kind).map_or("internal", |(_, name)| name),
+        }
     }
 
     /// Returns the kind with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        KINDS.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
+        let limit = LIMITS.iter().find(|row| row.kind == name).map(|row| Self::Limit(row.limit));
+        limit.or_else(|| KINDS.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind))
     }
 
     /// Returns whether the kind means that a model provider failed or does not exist.
@@ -210,10 +207,11 @@ mod tests {
 
     #[test]
     fn every_kind_has_a_name_of_its_own_and_survives_json() {
-        for (kind, name) in KINDS {
-            assert_eq!(kind.as_str(), *name);
-            let text = serde_json::to_string(kind).unwrap();
-            assert_eq!(serde_json::from_str::<ErrorKind>(&text).unwrap(), *kind);
+        let limits = LIMITS.iter().map(|row| (ErrorKind::Limit(row.limit), row.kind));
+        for (kind, name) in KINDS.iter().copied().chain(limits) {
+            assert_eq!(kind.as_str(), name);
+            let text = serde_json::to_string(&kind).unwrap();
+            assert_eq!(serde_json::from_str::<ErrorKind>(&text).unwrap(), kind);
         }
     }
 }

@@ -8,7 +8,9 @@
 
 use std::time::Duration;
 
-use llmspell_core::{Error, Limits, Map, Permissions, Result, Value, from_value};
+use llmspell_core::{
+    Error, LIMITS, Limit, LimitField, LimitsPatch, Map, Permissions, Result, Value, from_value,
+};
 use serde::{Deserialize, Serialize};
 
 use super::asked::{self, AskedPermissions};
@@ -38,7 +40,7 @@ pub struct Manifest {
     /// None of them holds until the user grants it.
     pub permissions: Permissions,
     /// The limits that the spell sets for itself.
-    pub limits: LimitsAsked,
+    pub limits: LimitsPatch,
     /// The model to use when the user names none.
     pub model: Option<String>,
     /// The fallback models, in order: each is asked when the one before it cannot answer.
@@ -47,45 +49,6 @@ pub struct Manifest {
     pub retries: Option<u32>,
     /// Warnings about keys that were not understood.
     pub warnings: Vec<String>,
-}
-
-/// The limits in a manifest. An absent limit keeps the value of the user or the default.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct LimitsAsked {
-    /// CPU time.
-    pub cpu: Option<Duration>,
-    /// Wall-clock time.
-    pub wall: Option<Duration>,
-    /// Memory in bytes.
-    pub memory: Option<u64>,
-    /// Bytes that may be printed and logged.
-    pub output: Option<u64>,
-    /// The most tasks alive at once.
-    pub tasks: Option<u32>,
-    /// The most calls to models.
-    pub model_calls: Option<u32>,
-    /// The most tokens.
-    pub tokens: Option<u64>,
-    /// The most cost, in US dollars.
-    pub cost: Option<f64>,
-}
-
-impl LimitsAsked {
-    /// Replaces the limits in `base` by those that are set here.
-    #[must_use]
-    pub fn over(&self, base: Limits) -> Limits {
-        Limits {
-            cpu: self.cpu.unwrap_or(base.cpu),
-            wall: self.wall.unwrap_or(base.wall),
-            memory: self.memory.unwrap_or(base.memory),
-            output: self.output.unwrap_or(base.output),
-            tasks: self.tasks.unwrap_or(base.tasks),
-            model_calls: self.model_calls.unwrap_or(base.model_calls),
-            tokens: self.tokens.or(base.tokens),
-            cost: self.cost.or(base.cost),
-            allow_unpriced: base.allow_unpriced,
-        }
-    }
 }
 
 /// Keys that are accepted and have no effect yet. `capabilities` comes from older manifests and can cause a warning.
@@ -153,10 +116,10 @@ impl Manifest {
         asked::check(&permissions)?;
         let mut limits = limits(written.limits)?;
         if !written.timeout.is_nil() {
-            limits.wall = Some(span("timeout", &written.timeout)?);
+            limits.set(Limit::Wall).wall = span("timeout", &written.timeout)?;
         }
         if !written.memory_limit.is_nil() {
-            limits.memory = Some(size("memory_limit", &written.memory_limit)?);
+            limits.set(Limit::Memory).memory = size("memory_limit", &written.memory_limit)?;
         }
         Ok(Self {
             name: written.name,
@@ -261,26 +224,26 @@ fn named(name: &str, error: Error) -> Error {
     as_config(error).prefixed(format_args!("`parameters.{name}`: "))
 }
 
-fn limits(written: Map) -> Result<LimitsAsked> {
-    let mut limits = LimitsAsked::default();
+fn limits(written: Map) -> Result<LimitsPatch> {
+    let mut patch = LimitsPatch::default();
     for (name, value) in written {
-        let key = format!("limits.{name}");
-        match name.as_str() {
-            "cpu" => limits.cpu = Some(span(&key, &value)?),
-            "wall" => limits.wall = Some(span(&key, &value)?),
-            "memory" => limits.memory = Some(size(&key, &value)?),
-            "output" => limits.output = Some(size(&key, &value)?),
-            "tasks" => limits.tasks = Some(count(&key, value)?),
-            "model_calls" => limits.model_calls = Some(count(&key, value)?),
-            "tokens" => limits.tokens = Some(count(&key, value)?),
-            "cost" => limits.cost = Some(count(&key, value)?),
-            _ => {
-                return Err(Error::config(format!("`limits`: there is no limit `{name}`"))
-                    .hint("the limits are cpu, wall, memory, output, tasks, model_calls, tokens, cost"));
-            }
+        let row = LIMITS.iter().find(|row| row.name == name).ok_or_else(|| unknown_limit(&name))?;
+        let (key, limits) = (format!("limits.{name}"), patch.set(row.limit));
+        match row.field {
+            LimitField::Time(of) => *of(limits) = span(&key, &value)?,
+            LimitField::Size(of) => *of(limits) = size(&key, &value)?,
+            LimitField::Count(of) => *of(limits) = count(&key, value)?,
+            LimitField::OptionalCount(of) => *of(limits) = Some(count(&key, value)?),
+            LimitField::Dollars(of) => *of(limits) = Some(count(&key, value)?),
         }
     }
-    Ok(limits)
+    Ok(patch)
+}
+
+fn unknown_limit(name: &str) -> Error {
+    let names: Vec<&str> = LIMITS.iter().map(|row| row.name).collect();
+    Error::config(format!("`limits`: there is no limit `{name}`"))
+        .hint(format!("the limits are {}", names.join(", ")))
 }
 
 fn count<T: serde::de::DeserializeOwned>(key: &str, value: Value) -> Result<T> {
@@ -347,6 +310,8 @@ fn size(key: &str, value: &Value) -> Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use llmspell_core::Limits;
+
     use super::super::ParamType;
     use super::*;
 
@@ -366,8 +331,9 @@ mod tests {
             manifest.permissions.net,
             llmspell_core::Grant::Only(vec!["example.com".parse().unwrap()])
         );
-        assert_eq!(manifest.limits.wall, Some(Duration::from_secs(60)));
-        assert_eq!(manifest.limits.memory, Some(64 << 20));
+        let limits = manifest.limits.over(Limits::default());
+        let (wall, memory, cost) = (Duration::from_secs(60), 64 << 20, Some(0.5));
+        assert_eq!(limits, Limits { wall, memory, cost, ..Limits::default() });
         assert_eq!(manifest.model.as_deref(), Some("openai/gpt"));
         assert_eq!(manifest.retries, Some(4));
         assert_eq!(manifest.fallback, ["anthropic/claude", "mock/echo"]);
@@ -386,8 +352,8 @@ mod tests {
             ["`capabilities` grants nothing: write what http.get needs as `permissions`"]
         );
         assert!(manifest.permissions.is_empty());
-        assert_eq!(manifest.limits.wall, Some(Duration::from_secs(60)));
-        assert_eq!(manifest.limits.memory, Some(128 << 20));
+        let limits = manifest.limits.over(Limits { memory: 1, ..Limits::default() });
+        assert_eq!(limits, Limits { wall: Duration::from_secs(60), ..Limits::default() });
         assert_eq!(manifest.parameters[0].name, "a");
     }
 

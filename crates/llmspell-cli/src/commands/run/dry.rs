@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use llmspell::capability::ModelRef;
-use llmspell::{Limits, Map, Permissions, Result, Runtime, Spell};
+use llmspell::{LIMITS, LimitField, Limits, Map, Permissions, Result, Runtime, Spell};
 use serde::Serialize;
+use serde_json::Value as Json;
 
 use super::grants::{GrantSource, Grants, lines};
 use crate::exit::Exit;
@@ -46,31 +47,24 @@ struct PermissionPreview<'a> {
 /// The limits, with units in their names for JSON.
 #[derive(Debug, Serialize)]
 struct LimitsPreview {
-    cpu_seconds: f64,
-    wall_seconds: f64,
-    memory_bytes: u64,
-    output_bytes: u64,
-    tasks: u32,
-    model_calls: u32,
-    tokens: Option<u64>,
-    cost_usd: Option<f64>,
+    #[serde(flatten)]
+    values: BTreeMap<&'static str, Json>,
     #[serde(skip)]
     text: String,
 }
 
 impl From<&Limits> for LimitsPreview {
     fn from(limits: &Limits) -> Self {
-        Self {
-            cpu_seconds: limits.cpu.as_secs_f64(),
-            wall_seconds: limits.wall.as_secs_f64(),
-            memory_bytes: limits.memory,
-            output_bytes: limits.output,
-            tasks: limits.tasks,
-            model_calls: limits.model_calls,
-            tokens: limits.tokens,
-            cost_usd: limits.cost,
-            text: limits.to_string(),
-        }
+        let mut copy = limits.clone();
+        let mut value = |field| match field {
+            LimitField::Time(of) => of(&mut copy).as_secs_f64().into(),
+            LimitField::Size(of) => (*of(&mut copy)).into(),
+            LimitField::Count(of) => (*of(&mut copy)).into(),
+            LimitField::OptionalCount(of) => (*of(&mut copy)).into(),
+            LimitField::Dollars(of) => (*of(&mut copy)).into(),
+        };
+        let values = LIMITS.iter().map(|row| (row.json, value(row.field))).collect();
+        Self { values, text: limits.to_string() }
     }
 }
 

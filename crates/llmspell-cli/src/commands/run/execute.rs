@@ -10,12 +10,13 @@ use clap::Args;
 use llmspell::capability::Models;
 use llmspell::llm;
 use llmspell::{
-    Error, Event, InDoubt, Lease, Limits, Map, OnUnavailable, Outcome, Permissions, Recording, Result,
-    RunBuilder, RunIndex, RunStore, Runtime, Spell, SweepStart, parse_size, parse_span, sweep,
+    Error, Event, InDoubt, Lease, Map, OnUnavailable, Outcome, Permissions, Recording, Result, RunBuilder,
+    RunIndex, RunStore, Runtime, Spell, SweepStart, sweep,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::limit_flags::LimitFlags;
 use super::trace::{RunTrace, TraceFlags};
 use crate::console::{Questions, StdinReader, console};
 use crate::environment;
@@ -34,49 +35,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_millis(900);
 /// How long the screen may take to show why the process ends.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
-/// The limits of a run.
-#[derive(Debug, Args)]
-pub(crate) struct LimitFlags {
-    /// Maximum time, including waiting, such as 60s or 5m
-    #[arg(long, value_name = "TIME", value_parser = parse_span)]
-    timeout: Option<Duration>,
-    /// Maximum memory of the spell, such as 128MB
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
-    memory: Option<u64>,
-    /// Maximum number of model calls
-    #[arg(long, value_name = "COUNT")]
-    max_calls: Option<u32>,
-    /// Maximum number of tokens, input and output together
-    #[arg(long, value_name = "COUNT")]
-    max_tokens: Option<u64>,
-    /// Maximum cost in US dollars
-    #[arg(long, value_name = "USD", value_parser = dollars)]
-    max_cost: Option<f64>,
-    /// Allow models without a known price despite a cost limit; their cost is not counted
-    #[arg(long)]
-    allow_unpriced: bool,
-}
-
 fn at_least_one<T: FromStr>(text: &str) -> Result<T> {
     text.parse().map_err(|_| Error::config("expected a whole number from 1 on"))
-}
-
-fn dollars(text: &str) -> Result<f64> {
-    let dollars =
-        text.trim_start_matches('$').parse().ok().filter(|sum: &f64| sum.is_finite() && *sum >= 0.0);
-    dollars.ok_or_else(|| Error::config("expected a sum of US dollars such as 0.50"))
-}
-
-impl LimitFlags {
-    /// Overrides limits by the flags that are set.
-    pub(super) fn apply(&self, limits: &mut Limits) {
-        limits.wall = self.timeout.unwrap_or(limits.wall);
-        limits.memory = self.memory.unwrap_or(limits.memory);
-        limits.tokens = self.max_tokens.or(limits.tokens);
-        limits.cost = self.max_cost.or(limits.cost);
-        limits.model_calls = self.max_calls.unwrap_or(limits.model_calls);
-        limits.allow_unpriced |= self.allow_unpriced;
-    }
 }
 
 /// Rate limits of providers, and fallback models.
