@@ -77,5 +77,5 @@ fn runtime(world: &Path, mock: Mock) -> Runtime {
 fn permissions(world: &Path) -> Permissions {
     let granted = || BTreeSet::from([world.join("granted")]).into_iter().collect();
     let net = ["pages.example".parse().expect("a host")].into_iter().collect();
-    Permissions { read: granted(), write: granted(), net, ..Permissions::default() }
+    Permissions { read: granted(), write: granted(), net }
 }
