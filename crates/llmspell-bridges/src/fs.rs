@@ -67,7 +67,7 @@ pub mod fs {
     /// Lists the names in a folder, sorted. Links are not listed.
     ///
     /// ```luau
-    /// for _, name in fs.list("notes") or {} do
+    /// for _, name in fs.list("notes") do
     ///     print(name)
     /// end
     /// ```
@@ -82,7 +82,7 @@ pub mod fs {
     /// The folder before the first special character must be granted.
     ///
     /// ```luau
-    /// for _, path in fs.glob("notes/**/*.{md,txt}") or {} do
+    /// for _, path in fs.glob("notes/**/*.{md,txt}") do
     ///     print(path, #fs.read(path))
     /// end
     /// ```
@@ -96,7 +96,7 @@ pub mod fs {
     ///
     /// ```luau
     /// local info = fs.stat("notes/today.md")
-    /// if info and info.kind == "file" then
+    /// if info.kind == "file" then
     ///     print(info.size)
     /// end
     /// ```

@@ -122,8 +122,9 @@ pub mod tools {
     /// Fails with `not_found` when no tool with this name is registered.
     ///
     /// ```luau
-    /// assert(not tools.remove("web_fetch"))
-    /// assert(tools.remove("web_fetch").kind == "not_found")
+    /// tools.remove("web_fetch")
+    /// local err = tools.remove("web_fetch")
+    /// assert(err.kind == "not_found")
     /// ```
     pub fn remove(cx: &Context, name: String) -> Result<()> {
         cx.state::<Registry>().remove(&name)

@@ -8,9 +8,11 @@
 #[cfg(panic = "abort")]
 compile_error!("an error of a host function unwinds through the VM; build with panic = \"unwind\"");
 
+mod call_sites;
 mod compile;
 mod engine;
 mod errors;
+mod failures;
 mod functions;
 mod limits;
 mod objects;

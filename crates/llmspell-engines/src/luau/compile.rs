@@ -29,15 +29,16 @@ struct CachedChunks {
 }
 
 impl ChunkCache {
-    /// Returns the bytecode of a source, from the cache if it was compiled before.
-    fn compile(&self, text: &str) -> mlua::Result<Arc<[u8]>> {
-        if let Some(known) = self.lock().chunks.get(text) {
-            return Ok(Arc::clone(known));
+    /// Returns a shared copy of a source and its bytecode, from the cache if it was compiled before.
+    fn compile(&self, text: &str) -> mlua::Result<(Arc<str>, Arc<[u8]>)> {
+        if let Some((text, code)) = self.lock().chunks.get_key_value(text) {
+            return Ok((Arc::clone(text), Arc::clone(code)));
         }
         refuse_nul(text)?;
         let code: Arc<[u8]> = compiler().compile(text)?.into();
-        self.lock().keep(text.into(), &code);
-        Ok(code)
+        let text: Arc<str> = text.into();
+        self.lock().keep(Arc::clone(&text), &code);
+        Ok((text, code))
     }
 
     fn lock(&self) -> MutexGuard<'_, CachedChunks> {
@@ -81,14 +82,15 @@ pub(super) fn compiler() -> Compiler {
 /// # Errors
 /// When it does not compile.
 pub(super) fn load(host: &LuauVmState, lua: &Lua, source: &Source) -> Result<Function> {
-    let code = host.chunks.compile(&format!("{}{}", live_globals(lua), source.text)).map_err(|error| {
-        let mistake = diagnostic(source, &error);
-        // The added code shifts the columns of the first line, so compile the source alone. Only then: compiling twice
-        // takes twice the memory.
-        let shifted = mistake.place.line == 1 && mistake.message.contains("at column ");
-        Error::from(if shifted { check(&host.chunks, source).unwrap_or(mistake) } else { mistake })
-    })?;
-    host.run().files.borrow_mut().insert(source.name.clone());
+    let (text, code) =
+        host.chunks.compile(&format!("{}{}", live_globals(lua), source.text)).map_err(|error| {
+            let mistake = diagnostic(source, &error);
+            // The added code shifts the columns of the first line, so compile the source alone. Only then: compiling twice
+            // takes twice the memory.
+            let shifted = mistake.place.line == 1 && mistake.message.contains("at column ");
+            Error::from(if shifted { check(&host.chunks, source).unwrap_or(mistake) } else { mistake })
+        })?;
+    host.run().sources.borrow_mut().add(&source.name, text);
     lua.load(&*code)
         .set_mode(ChunkMode::Binary)
         .set_name(format!("={}", source.name))
@@ -254,7 +256,7 @@ mod tests {
     #[test]
     fn the_cache_is_bounded_and_shares_by_content() {
         let chunks = ChunkCache::default();
-        let compile = |text: &str| chunks.compile(text).unwrap();
+        let compile = |text: &str| chunks.compile(text).unwrap().1;
         let first = compile("return 1");
         assert!(Arc::ptr_eq(&first, &compile("return 1")));
         for number in 0..20 {

@@ -5,6 +5,7 @@
 //! script raises get a position and a traceback, without the prelude's frames. An error that ends the run (a limit or a
 //! cancellation) cannot be caught: [`caught`] raises it again.
 
+use std::fmt;
 use std::rc::Rc;
 
 use llmspell_core::{Error, ErrorKind, Limit, MAX_MESSAGE, Result, SourceLocation, StackFrame, Value};
@@ -27,6 +28,9 @@ pub(super) fn to_lua_error(error: Error) -> mlua::Error {
 
 /// Converts an error that came out of the VM.
 pub(super) fn from_lua_error(host: &LuauVmState, error: &mlua::Error) -> Error {
+    if let Some(error) = raised_failure(error) {
+        return error.clone();
+    }
     match error {
         mlua::Error::CallbackError { cause, .. } | mlua::Error::WithContext { cause, .. } => {
             from_lua_error(host, cause)
@@ -45,6 +49,33 @@ pub(super) fn from_lua_error(host: &LuauVmState, error: &mlua::Error) -> Error {
 pub(super) fn raise(host: &LuauVmState, lua: &Lua, error: Error) -> mlua::Error {
     let error = if error.is_final() { host.end(lua, error) } else { locate(lua, error) };
     to_lua_error(error)
+}
+
+/// The failure of a host function, raised because the call site does not take it. What catches it gets an `err` table;
+/// it gets a text for any other error that the host raises.
+#[derive(Debug)]
+struct RaisedFailure(Error);
+
+impl fmt::Display for RaisedFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for RaisedFailure {}
+
+/// Prepares the failure of a host function to be raised.
+pub(super) fn raise_failure(lua: &Lua, error: Error) -> mlua::Error {
+    mlua::Error::external(RaisedFailure(locate(lua, error)))
+}
+
+/// Returns the failure that [`raise_failure`] prepared.
+fn raised_failure(error: &mlua::Error) -> Option<&Error> {
+    match error {
+        mlua::Error::CallbackError { cause, .. } => raised_failure(cause),
+        mlua::Error::ExternalError(cause) => cause.downcast_ref().map(|RaisedFailure(error)| error),
+        _ => None,
+    }
 }
 
 /// Adds the running script's position and traceback, unless the error has them already.
@@ -86,6 +117,10 @@ pub(super) fn caught(host: &Rc<LuauVmState>, lua: &Lua, value: LuaValue) -> mlua
     host.state().map_err(to_lua_error)?;
     match value {
         LuaValue::Error(error) => {
+            if let Some(error) = raised_failure(&error) {
+                let failure = failure(host, lua, error).map_err(|error| raise(host, lua, error))?;
+                return Ok(LuaValue::Table(failure));
+            }
             let error = from_lua_error(host, &error);
             if error.is_final() {
                 return Err(raise(host, lua, error));
@@ -205,7 +240,7 @@ pub(super) fn beginning(text: &LuaString) -> String {
 
 /// Splits `file:3: ` off a message, if the file is a loaded one.
 fn split_place<'a>(host: &LuauVmState, text: &'a str) -> Option<(SourceLocation, &'a str)> {
-    host.run().files.borrow().iter().find_map(|file| {
+    host.run().sources.borrow().names().find_map(|file| {
         let rest = text.strip_prefix(file.as_str())?.strip_prefix(':')?;
         let (line, message) = rest.split_once(": ")?;
         let place = SourceLocation { file: file.clone(), line: line.parse().ok()?, column: None };

@@ -162,17 +162,16 @@ local value = promise.resolve(42):finally(function()
 end)
 assert(value:await() == 42)
 ```"#),
-    FunctionDoc::new("await").param("seconds: number?").returns("T").doc(r#"Waits for the value and returns it; raises the reason when there is none.
+    FunctionDoc::new("await").param("seconds: number?").returns("T").doc(r#"Waits for the value and returns it; raises the reason when there is none, or returns `nil, err` to a caller that
+assigns both.
 
-With `seconds`, it raises an error of the kind `timeout` after that time, and the promise runs on.
+With `seconds`, it fails with an error of the kind `timeout` after that time, and the promise runs on.
 
 ```luau
 assert(promise.delay(0.01, "there"):await() == "there")
 
-local ok, err = pcall(function()
-    return promise.delay(60):await(0.01)
-end)
-assert(not ok and err.kind == "timeout")
+local value, err = promise.delay(60):await(0.01)
+assert(value == nil and err.kind == "timeout")
 ```"#),
     FunctionDoc::new("timeout").param("seconds: number").returns("Promise<T>").doc(r#"Returns a promise of the same value that is rejected with the kind `timeout` after so many seconds.
 

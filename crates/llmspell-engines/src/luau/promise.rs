@@ -8,6 +8,7 @@ use mlua::chunk::ChunkMode;
 use mlua::{AnyUserData, Lua, LuaString, MultiValue, Table, Thread, Value as LuaValue};
 
 use super::errors::{beginning, from_lua_error, raise, raised};
+use super::failures;
 use super::functions::start;
 use super::sandbox::PRELUDE;
 use super::scope::Scope;
@@ -86,9 +87,14 @@ fn add_primitives(lua: &Lua, host: &Rc<LuauVmState>, table: &Table) -> mlua::Res
             let error = Error::argument(format!("{seconds} is no number of seconds that can be waited for"));
             raise(&shared, lua, error)
         })?;
-        start(&shared, lua, |cx| Box::pin(async move { cx.clock().sleep(time).await.map(|()| Value::Nil) }))
+        start(&shared, lua, None, |cx| {
+            Box::pin(async move { cx.clock().sleep(time).await.map(|()| Value::Nil) })
+        })
     };
-    table.raw_set("sleep", lua.create_function(sleep)?)
+    table.raw_set("sleep", lua.create_function(sleep)?)?;
+    let shared = Rc::clone(host);
+    let await_has_room = move |lua: &Lua, ()| Ok(failures::await_has_room(&shared, lua));
+    table.raw_set("await_has_room", lua.create_function(await_has_room)?)
 }
 
 /// Cancels the pending promises whose every consumer has settled. Called when the script has returned.

@@ -15,7 +15,14 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use futures_util::future::LocalBoxFuture;
 use llmspell_core::{Context, Result, Value};
 
-type HostCall = LocalBoxFuture<'static, Result<Value>>;
+use super::failures::FailingFunction;
+
+/// A call of a host function that the task waits for.
+pub(super) struct HostCall {
+    pub(super) future: LocalBoxFuture<'static, Result<Value>>,
+    /// The function, unless its failures are always raised.
+    pub(super) function: Option<FailingFunction>,
+}
 
 /// The state of one task. Its host calls end with it.
 pub(super) struct Scope {
@@ -124,18 +131,19 @@ impl Scope {
         Err(number)
     }
 
-    /// Polls a host call again. Returns `None` if the scope has no call with this number.
-    pub(super) fn poll(&self, number: u64) -> Option<Poll<Result<Value>>> {
+    /// Polls a host call again. Returns its function and its result, or `None` if the scope has no call with this number.
+    pub(super) fn poll(&self, number: u64) -> Option<(Option<FailingFunction>, Poll<Result<Value>>)> {
         let mut call = self.calls.borrow_mut().remove(&number)?;
         let looked = self.look(&mut call);
-        if looked.is_pending() && !self.has_ended() {
-            self.calls.borrow_mut().insert(number, call);
+        if looked.is_ready() || self.has_ended() {
+            return Some((call.function, looked));
         }
-        Some(looked)
+        self.calls.borrow_mut().insert(number, call);
+        Some((None, looked))
     }
 
     fn look(&self, call: &mut HostCall) -> Poll<Result<Value>> {
         let waker = self.waker.borrow().clone();
-        call.as_mut().poll(&mut TaskContext::from_waker(&waker))
+        call.future.as_mut().poll(&mut TaskContext::from_waker(&waker))
     }
 }

@@ -5,7 +5,7 @@
 //! `LuauVmState` holds no strong handle to the VM, which would keep both alive for ever.
 
 use std::cell::{Cell, OnceCell, Ref, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use mlua::{Function, LightUserData, Lua, Table, Thread};
 
 use super::compile::ChunkCache;
 use super::errors;
+use super::failures::LoadedSources;
 use super::limits::LuauMemoryLimit;
 use super::objects::Classes;
 use super::scope::Scope;
@@ -76,8 +77,8 @@ pub(super) struct LuauRunState {
     pub(super) cx: Context,
     pub(super) callbacks: Callbacks<Function, Table>,
     pub(super) memory: LuauMemoryLimit,
-    /// The names of the loaded chunks. Luau puts the name before a message, and errors recognise it there.
-    pub(super) files: RefCell<HashSet<String>>,
+    /// The loaded sources. Luau puts the name before a message, and errors recognise it there.
+    pub(super) sources: RefCell<LoadedSources>,
     /// The files loaded by `require`, with the addresses of their main functions.
     pub(super) modules: RefCell<HashMap<String, usize>>,
     /// The task that the interrupt stopped, by the address of its coroutine. No other task of the session may run
@@ -104,7 +105,7 @@ impl LuauRunState {
         Self {
             callbacks: Callbacks::default(),
             memory: LuauMemoryLimit::new(cx.meter().limits().memory),
-            files: RefCell::default(),
+            sources: RefCell::default(),
             modules: RefCell::default(),
             stopped: Cell::new(None),
             behind: Cell::new(0),

@@ -93,9 +93,7 @@ fn a_traceback_names_the_scripts_own_functions_alone() {
 fn failures_are_returned_beside_nil_or_alone() {
     let cases = [
         ("return select('#', host.get())", Value::from(2)),
-        ("return select('#', host.put())", Value::from(1)),
         ("return select('#', host.fetch())", Value::from(2)),
-        ("return select('#', host.send())", Value::from(1)),
         ("return select('#', host.ok())", Value::from(0)),
         ("return select('#', host.length('abc'))", Value::from(1)),
         ("local v, err = host.get() return v == nil and err.kind", "overloaded".into()),

@@ -2,6 +2,7 @@
 
 mod async_calls;
 mod errors;
+mod failures;
 #[allow(clippy::unwrap_used, reason = "the exception for tests does not see helpers")]
 #[path = "../harness/mod.rs"]
 mod harness;

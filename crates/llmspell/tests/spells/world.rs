@@ -1,6 +1,5 @@
 //! The world of spell tests: the mock provider, a user who types three lines, and a web with one host.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -34,9 +33,13 @@ impl Net for Echo {
     fn exchange(&self, dial: ConnectPermit, outgoing: Outgoing) -> BoxFuture<'static, Result<Incoming>> {
         let url = dial.url();
         let (status, headers, body) = match url.path() {
-            "/json" => (200, vec![("Content-Type", "application/json")], Bytes::from(r#"{"names":["Ada"]}"#)),
-            "/bytes" => (200, Vec::new(), Bytes::from_static(b"a\xffb")),
-            "/echo" => (200, Vec::new(), Bytes::from(asked(url.path(), url.query(), &outgoing))),
+            "/json" | "/notes.json" => {
+                (200, vec![("Content-Type", "application/json")], Bytes::from(r#"{"names":["Ada"]}"#))
+            }
+            "/bytes" | "/logo.png" => (200, Vec::new(), Bytes::from_static(b"a\xffb")),
+            "/echo" | "/notes" | "/notes/1" => {
+                (200, Vec::new(), Bytes::from(asked(url.path(), url.query(), &outgoing)))
+            }
             _ => (404, Vec::new(), Bytes::from("no such page")),
         };
         let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -52,10 +55,14 @@ fn asked(path: &str, query: Option<&str>, outgoing: &Outgoing) -> String {
     format!("{} {path}{query}{fields} {}", outgoing.method, String::from_utf8_lossy(&outgoing.body))
 }
 
-/// Runs a spell, which may read and write the folder `granted` and reach the host `pages.example`.
+/// Runs a spell. It may read and write the folders `granted`, `notes` and `out`, and reach the hosts `pages.example` and
+/// `example.com`, which are one.
+#[expect(clippy::disallowed_methods, reason = "lays out the world")]
 pub(crate) fn run(spell: Spell, mock: Mock) -> Outcome {
     let world = tempfile::tempdir().expect("a temporary folder");
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a tokio runtime");
+    std::fs::create_dir(world.path().join("notes")).expect("a folder of the world");
+    std::fs::write(world.path().join("notes/today.md"), "remember the milk\n").expect("a file of the world");
     let runtime = runtime(world.path(), mock);
     let cast = runtime.run(spell).permissions(permissions(world.path()));
     tokio.block_on(cast.start().outcome())
@@ -75,7 +82,8 @@ fn runtime(world: &Path, mock: Mock) -> Runtime {
 }
 
 fn permissions(world: &Path) -> Permissions {
-    let granted = || BTreeSet::from([world.join("granted")]).into_iter().collect();
-    let net = ["pages.example".parse().expect("a host")].into_iter().collect();
+    let granted = || ["granted", "notes", "out"].map(|folder| world.join(folder)).into_iter().collect();
+    let net = ["pages.example", "example.com:443"].map(|host| host.parse().expect("a host"));
+    let net = net.into_iter().collect();
     Permissions { read: granted(), write: granted(), net }
 }
