@@ -5,6 +5,7 @@
 
 mod clock;
 mod console;
+mod extension;
 mod files;
 mod models;
 mod modules;
@@ -15,6 +16,7 @@ pub use crate::event::ProgressUpdate;
 pub use crate::memory_reservation::MemoryBudget;
 pub use clock::{Clock, Random};
 pub use console::Console;
+pub use extension::Extension;
 pub(crate) use files::{Access, refusal};
 pub use files::{FileInfo, FileKind, FilePermit, Files};
 pub use models::{Estimate, ModelListing, ModelRef, Models, Price, ProviderInfo};

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | a model | [`models()`](Context::models) | checked, charged and recorded |
 //! | the network, files, … | [`net()`](Context::net), [`files()`](Context::files), … | checked and recorded |
+//! | a capability of the program | [`extension`](Context::extension) | checked and recorded |
 //! | to print or log | [`console()`](Context::console), [`log`](Context::log) | charged to the `output` limit |
 //! | memory on the host | [`hold`](Context::hold) | charged to the `memory` limit |
 //! | values that last as long as the run | [`state`](Context::state) | free |
@@ -40,7 +41,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::budget::{Budget, SpendLedger};
 use crate::cache::Cache;
-use crate::capability::{Clock, Console, Files, Models, Modules, Net, Random, Storage};
+use crate::capability::{Clock, Console, Extension, Files, Models, Modules, Net, Random, Storage};
 use crate::chat::Usage;
 use crate::commit::CommitPoint;
 use crate::effect::Journal;
@@ -54,6 +55,7 @@ use crate::permission::Permissions;
 use crate::sequencer::{AnswerSequencer, NextAnswer};
 use crate::task::Task;
 use crate::value::{Map, Value};
+use crate::world::World;
 
 /// The identity of the running spell, which the script may read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,8 +70,15 @@ pub struct SpellInfo {
     pub dir: Option<PathBuf>,
 }
 
-use self::builder::CapabilitySet;
 pub use self::builder::ContextBuilder;
+
+struct NoModules;
+
+impl Modules for NoModules {
+    fn read(&self, _: &str) -> Result<Option<String>> {
+        Ok(None)
+    }
+}
 
 /// The state that all tasks of a run share.
 struct RunContext {
@@ -79,7 +88,7 @@ struct RunContext {
     cancellation: CancellationToken,
     journal: Arc<dyn Journal>,
     sink: Arc<dyn Sink>,
-    world: CapabilitySet,
+    world: World,
     state: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
     children: Mutex<Vec<Weak<RunContext>>>,
     beside: Mutex<Vec<BoxFuture<'static, Result<()>>>>,
@@ -199,7 +208,7 @@ impl Context {
     /// Returns the modules in the spell's folder.
     #[must_use]
     pub fn modules(&self) -> &dyn Modules {
-        &*self.run.world.modules
+        self.run.world.modules.as_deref().unwrap_or(&NoModules)
     }
 
     /// Sends an event to the sink.
@@ -278,6 +287,10 @@ impl Context {
     #[must_use]
     pub fn cancellation(&self) -> &CancellationToken {
         &self.run.cancellation
+    }
+
+    pub(crate) fn extension_capability<T: Extension>(&self) -> Option<Arc<T>> {
+        self.run.world.extensions.get::<T>()
     }
 
     pub(crate) fn models_capability(&self) -> Option<&dyn Models> {

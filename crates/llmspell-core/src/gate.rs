@@ -33,6 +33,7 @@
 
 mod clock;
 mod console;
+mod extension;
 mod files;
 mod models;
 mod net;
@@ -56,6 +57,7 @@ use crate::value::Value;
 
 pub use self::clock::{GatedClock, GatedRandom};
 pub use self::console::{GatedConsole, GatedProgress};
+pub use self::extension::GatedExtension;
 pub use self::files::GatedFiles;
 pub(crate) use self::models::settle;
 pub use self::models::{GatedModels, ReplyStream};

@@ -52,6 +52,7 @@ mod suggest;
 mod task;
 pub mod trace;
 mod value;
+mod world;
 
 pub use bridge::{Bridge, BridgeSet, Method};
 pub use budget::{Budget, DEFAULT_OUTPUT};
@@ -74,3 +75,4 @@ pub use prelude_docs::PreludeDocs;
 pub use recorded_stream::RecordedStream;
 pub use suggest::did_you_mean;
 pub use value::{MAX_DEPTH, Map, Object, Value};
+pub use world::{Extensions, World};

@@ -5,6 +5,7 @@
 
 mod cover;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -42,13 +43,28 @@ pub struct Permissions {
     pub read: Grant<PathBuf>,
     /// Folders and files that may be written.
     pub write: Grant<PathBuf>,
+    /// Rows for the [extensions](crate::capability::Extension) of an embedding program, by their names. Only the
+    /// program grants them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub named: BTreeMap<String, Grant<String>>,
 }
 
 impl Permissions {
-    /// Returns permissions for everything, for a spell that the user trusts like a program of their own.
+    /// Returns permissions for everything that llmspell itself reaches, for a spell that the user trusts like a program
+    /// of their own. [Named](Self::named) rows are granted by their names only.
     #[must_use]
     pub fn all() -> Self {
-        Self { net: Grant::All, read: Grant::All, write: Grant::All }
+        Self { net: Grant::All, read: Grant::All, write: Grant::All, named: BTreeMap::new() }
+    }
+
+    /// Returns whether the row of this name grants an item.
+    #[must_use]
+    pub fn grants(&self, name: &str, item: &str) -> bool {
+        match self.named.get(name) {
+            None => false,
+            Some(Grant::All) => true,
+            Some(Grant::Only(items)) => items.iter().any(|granted| granted == item),
+        }
     }
 
     /// Returns whether nothing is granted.

@@ -9,12 +9,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use llmspell_core::capability::{Console, Models, Net};
+use llmspell_core::capability::{Models, Modules};
 use llmspell_core::commit::CommitPoint;
 use llmspell_core::effect::Journal;
 use llmspell_core::{
     Bridge, Context, Error, ErrorKind, Event, Limits, Map, Outcome, Permissions, Result, Source, SpellInfo,
-    Value,
+    Value, World,
 };
 use llmspell_llm::Client;
 use tokio::sync::{mpsc, oneshot};
@@ -52,20 +52,12 @@ pub struct RunBuilder {
 
 /// The sandbox of a run in a spell test. It replaces the world of the runtime, and is the same on every machine except
 /// for the location of the folder.
+#[derive(Debug)]
 pub(crate) struct TestWorld {
-    pub(crate) models: Arc<dyn Models>,
-    pub(crate) console: Arc<dyn Console>,
-    pub(crate) net: Arc<dyn Net>,
-    /// The working folder, which is also the spell's folder.
-    pub(crate) folder: PathBuf,
+    /// Its working folder is also the spell's folder.
+    pub(crate) world: World,
     /// The folder of storages.
     pub(crate) storage: PathBuf,
-}
-
-impl std::fmt::Debug for TestWorld {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TestWorld").field("folder", &self.folder).finish_non_exhaustive()
-    }
 }
 
 /// The journal of a run: where effects are recorded, or answered from.
@@ -392,7 +384,7 @@ impl RunBuilder {
             fallback: self.fallback.clone(),
         };
         let path = self.spell.origin().map(std::path::Path::to_owned);
-        let working_dir = self.runtime.0.working_dir.clone();
+        let working_dir = self.runtime.0.world.working_dir.clone();
         NewRun { info, path, working_dir, started: SystemTime::now() }
     }
 
@@ -427,51 +419,30 @@ impl RunBuilder {
             true => journal,
             false => Some(Arc::new(Traced::new(journal, tracers, info.clone())) as Arc<dyn Journal>),
         };
+        let (mut world, storage) = match world {
+            Some(TestWorld { world, storage }) => (world, Some(storage)),
+            None => (shared.world.clone(), shared.storage.clone()),
+        };
+        if offline {
+            // A replay needs a client for counting tokens, but no provider.
+            let client = Client::builder().build().ok();
+            world.models = client.map(|client| Arc::new(client) as Arc<dyn Models>);
+        }
+        world.default_model.clone_from(&self.model);
+        world.fallback.clone_from(&self.fallback);
+        world.files.get_or_insert_with(|| Arc::new(Disk::default()));
+        world.modules = modules.map(|modules| modules as Arc<dyn Modules>);
+        if let Some(root) = storage {
+            world.storage = Some(Arc::new(Store::new(&root, &self.spell)));
+        }
         let mut builder = Context::builder()
             .spell(info)
             .permissions(self.permissions.clone())
             .limits(self.limits.clone())
-            .default_model(self.model.clone())
-            .fallback(self.fallback.clone())
-            .clock(Arc::clone(&shared.clock))
-            .random(Arc::clone(&shared.random))
+            .world(world)
             .sink(Arc::clone(&said) as Arc<dyn llmspell_core::Sink>);
         if let Some(journal) = journal {
             builder = builder.journal(journal);
-        }
-        // A replay needs a client for counting tokens, but no provider.
-        let none = || Client::builder().build().ok().map(|client| Arc::new(client) as Arc<dyn Models>);
-        let (models, cache, console, net, storage, working_dir) = match world {
-            Some(TestWorld { models, console, net, folder, storage }) => {
-                (Some(models), None, Some(console), net, Some(storage), Some(folder))
-            }
-            None => (
-                if offline { none() } else { shared.models.clone() },
-                shared.cache.clone(),
-                shared.console.clone(),
-                Arc::clone(&shared.net),
-                shared.storage.clone(),
-                shared.working_dir.clone(),
-            ),
-        };
-        if let Some(models) = models {
-            builder = builder.models(models);
-        }
-        if let Some(cache) = cache {
-            builder = builder.cache(cache);
-        }
-        if let Some(console) = console {
-            builder = builder.console(console);
-        }
-        builder = builder.net(net).files(Arc::new(Disk::default()));
-        if let Some(root) = storage {
-            builder = builder.storage(Arc::new(Store::new(&root, &self.spell)));
-        }
-        if let Some(dir) = working_dir {
-            builder = builder.working_dir(dir);
-        }
-        if let Some(modules) = modules {
-            builder = builder.modules(modules);
         }
         (builder.build(), said, written)
     }

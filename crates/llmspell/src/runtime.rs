@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use llmspell_core::cache::Cache;
-use llmspell_core::capability::{Clock, Console, Models, Net, Random};
-use llmspell_core::{Bridge, BridgeSet, Engine, EngineDescriptor, EngineRegistry, Error, Method, Result};
+use llmspell_core::capability::{Clock, Console, Extension, Models, Net, Random};
+use llmspell_core::{
+    Bridge, BridgeSet, Engine, EngineDescriptor, EngineRegistry, Error, Method, Result, World,
+};
 
 use tokio::sync::Semaphore;
 
@@ -28,14 +30,10 @@ pub(crate) struct RuntimeInner {
     pub(crate) engines: EngineRegistry,
     pub(crate) bridges: BridgeSet,
     pub(crate) functions: Vec<Method>,
-    pub(crate) models: Option<Arc<dyn Models>>,
-    pub(crate) cache: Option<Arc<dyn Cache>>,
-    pub(crate) console: Option<Arc<dyn Console>>,
-    pub(crate) net: Arc<dyn Net>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) random: Arc<dyn Random>,
+    /// The capabilities of each run, except for those that belong to its spell.
+    pub(crate) world: World,
+    /// The folder of the storages of all spells.
     pub(crate) storage: Option<PathBuf>,
-    pub(crate) working_dir: Option<PathBuf>,
     pub(crate) workers: Workers,
     pub(crate) journal_writer: JournalWriter,
     /// Limits the number of open sessions.
@@ -57,14 +55,8 @@ impl Runtime {
             engines: Vec::new(),
             bridges: Vec::new(),
             functions: Vec::new(),
-            models: None,
-            cache: None,
-            console: None,
-            net: None,
-            clock: None,
-            random: None,
+            world: World::default(),
             storage: None,
-            working_dir: None,
             unresponsive: None,
         }
     }
@@ -146,14 +138,8 @@ pub struct RuntimeBuilder {
     engines: Vec<(EngineDescriptor, EngineFactory)>,
     bridges: Vec<Bridge>,
     functions: Vec<Method>,
-    models: Option<Arc<dyn Models>>,
-    cache: Option<Arc<dyn Cache>>,
-    console: Option<Arc<dyn Console>>,
-    net: Option<Arc<dyn Net>>,
-    clock: Option<Arc<dyn Clock>>,
-    random: Option<Arc<dyn Random>>,
+    world: World,
     storage: Option<PathBuf>,
-    working_dir: Option<PathBuf>,
     unresponsive: Option<Unresponsive>,
 }
 
@@ -173,37 +159,37 @@ impl RuntimeBuilder {
 
     /// Sets the language models.
     pub fn models(mut self, models: Arc<dyn Models>) -> Self {
-        self.models = Some(models);
+        self.world.models = Some(models);
         self
     }
 
     /// Sets the cache of model answers, such as a [`RunStore`](crate::RunStore). It answers only requests that opt in.
     pub fn cache(mut self, cache: Arc<dyn Cache>) -> Self {
-        self.cache = Some(cache);
+        self.world.cache = Some(cache);
         self
     }
 
     /// Sets the console that spells read from.
     pub fn console(mut self, console: Arc<dyn Console>) -> Self {
-        self.console = Some(console);
+        self.world.console = Some(console);
         self
     }
 
     /// Replaces the real network. Permissions still decide what a spell may reach.
     pub fn net(mut self, net: Arc<dyn Net>) -> Self {
-        self.net = Some(net);
+        self.world.net = Some(net);
         self
     }
 
     /// Replaces the system's clock, for example by a fixed one in a test.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = Some(clock);
+        self.world.clock = Some(clock);
         self
     }
 
     /// Replaces the system's randomness.
     pub fn random(mut self, random: Arc<dyn Random>) -> Self {
-        self.random = Some(random);
+        self.world.random = Some(random);
         self
     }
 
@@ -216,7 +202,13 @@ impl RuntimeBuilder {
     /// Sets the working folder, an absolute path. Relative paths are looked up there first, and then in the spell's
     /// folder.
     pub fn working_dir(mut self, dir: impl Into<PathBuf>) -> Self {
-        self.working_dir = Some(dir.into());
+        self.world.working_dir = Some(dir.into());
+        self
+    }
+
+    /// Adds a capability of the program. Its bridges reach it with [`Context::extension`](crate::Context::extension).
+    pub fn extension<T: Extension>(mut self, capability: T) -> Self {
+        self.world.extensions.insert(capability);
         self
     }
 
@@ -262,6 +254,10 @@ impl RuntimeBuilder {
         let bridges = BridgeSet::new();
         bridges.add_all(llmspell_bridges::BRIDGES.iter().map(|bridge| bridge()))?;
         bridges.add_all(self.bridges)?;
+        let mut world = self.world;
+        world.net.get_or_insert_with(|| Arc::new(Sockets::default()));
+        world.clock.get_or_insert_with(|| Arc::new(SystemClock::new()));
+        world.random.get_or_insert_with(|| Arc::new(SystemRandom));
         let workers = self
             .workers
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
@@ -269,14 +265,8 @@ impl RuntimeBuilder {
             engines,
             bridges,
             functions: self.functions,
-            models: self.models,
-            cache: self.cache,
-            console: self.console,
-            net: self.net.unwrap_or_else(|| Arc::new(Sockets::default())),
-            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
-            random: self.random.unwrap_or_else(|| Arc::new(SystemRandom)),
+            world,
             storage: self.storage,
-            working_dir: self.working_dir,
             journal_writer: JournalWriter::default(),
             workers: Workers::new(workers, Watchdog::new(self.unresponsive)),
             room: self.max_open.map(|most| Arc::new(Semaphore::new(most))),

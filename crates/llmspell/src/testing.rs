@@ -243,7 +243,7 @@ impl Setup {
         let builder = self.runtime.run(self.spell.beside(&file, text)).bridge(bridge);
         // All permissions are granted, so that the journal refuses live effects with an error that speaks of tests.
         let builder = builder.permissions(Permissions::all()).journal(Arc::new(DenyAll));
-        let builder = builder.on(TestWorld::empty(&self.root)?, RUN_ID);
+        let builder = builder.on(TestWorld::empty(&self.runtime, &self.root)?, RUN_ID);
         let builder = match self.record {
             // A recording may take as long as the real services need.
             Some(_) => builder.limits(|limits| limits.wall = std::time::Duration::from_hours(24)),

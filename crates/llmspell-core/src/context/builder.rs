@@ -9,57 +9,13 @@ use super::{Context, RunContext, SpellInfo};
 use crate::cache::Cache;
 use crate::capability::{Clock, Console, Files, Models, Modules, Net, Random, Storage};
 use crate::effect::{Journal, NoJournal};
-use crate::error::Result;
 use crate::event::{Silent, Sink};
 use crate::limits::Limits;
 use crate::meter::Meter;
 use crate::permission::Permissions;
 use crate::sequencer::AnswerSequencer;
 use crate::task::Task;
-
-struct NoModules;
-
-impl Modules for NoModules {
-    fn read(&self, _: &str) -> Result<Option<String>> {
-        Ok(None)
-    }
-}
-
-/// The capabilities of a run, which its permissions restrict. A child run shares those of its parent.
-#[derive(Clone)]
-pub(super) struct CapabilitySet {
-    pub(super) models: Option<Arc<dyn Models>>,
-    pub(super) default_model: Option<String>,
-    pub(super) fallback: Vec<String>,
-    pub(super) console: Option<Arc<dyn Console>>,
-    pub(super) net: Option<Arc<dyn Net>>,
-    pub(super) files: Option<Arc<dyn Files>>,
-    pub(super) storage: Option<Arc<dyn Storage>>,
-    pub(super) clock: Option<Arc<dyn Clock>>,
-    pub(super) random: Option<Arc<dyn Random>>,
-    pub(super) working_dir: Option<PathBuf>,
-    pub(super) modules: Arc<dyn Modules>,
-    pub(super) cache: Option<Arc<dyn Cache>>,
-}
-
-impl Default for CapabilitySet {
-    fn default() -> Self {
-        Self {
-            models: None,
-            default_model: None,
-            fallback: Vec::new(),
-            console: None,
-            net: None,
-            files: None,
-            storage: None,
-            clock: None,
-            random: None,
-            working_dir: None,
-            modules: Arc::new(NoModules),
-            cache: None,
-        }
-    }
-}
+use crate::world::World;
 
 /// Builds a [`Context`]. Nothing is ambient. A context has, unless a setter is called:
 ///
@@ -74,7 +30,7 @@ pub struct ContextBuilder {
     limits: Limits,
     journal: Option<Arc<dyn Journal>>,
     sink: Arc<dyn Sink>,
-    world: CapabilitySet,
+    world: World,
 }
 
 impl ContextBuilder {
@@ -85,7 +41,7 @@ impl ContextBuilder {
             limits: Limits::default(),
             journal: None,
             sink: Arc::new(Silent),
-            world: CapabilitySet::default(),
+            world: World::default(),
         }
     }
 
@@ -116,6 +72,12 @@ impl ContextBuilder {
     /// Sets the sink that receives events.
     pub fn sink(mut self, sink: Arc<dyn Sink>) -> Self {
         self.sink = sink;
+        self
+    }
+
+    /// Sets all capabilities at once.
+    pub fn world(mut self, world: World) -> Self {
+        self.world = world;
         self
     }
 
@@ -187,7 +149,7 @@ impl ContextBuilder {
 
     /// Sets the modules of the spell's folder.
     pub fn modules(mut self, modules: Arc<dyn Modules>) -> Self {
-        self.world.modules = modules;
+        self.world.modules = Some(modules);
         self
     }
 

@@ -1,5 +1,6 @@
 //! Comparison of permissions: which requests a grant covers. Also makes paths independent of the current folder.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use super::{Grant, Hosts, NetRule, Permissions};
@@ -12,6 +13,11 @@ impl Permissions {
             net: self.net.and(other.net),
             read: self.read.and(other.read),
             write: self.write.and(other.write),
+            named: other.named.into_iter().fold(self.named, |mut named, (name, grant)| {
+                let known = named.remove(&name).unwrap_or_default();
+                named.insert(name, known.and(grant));
+                named
+            }),
         }
     }
 
@@ -32,7 +38,17 @@ impl Permissions {
         let (net, net_rest) = self.net.split_by(&granted.net, |rule, granted| granted.covers(rule));
         let (read, read_rest) = self.read.split_by(&granted.read, within);
         let (write, write_rest) = self.write.split_by(&granted.write, within);
-        (Self { net, read, write }, Self { net: net_rest, read: read_rest, write: write_rest })
+        let (mut named, mut named_rest) = (BTreeMap::new(), BTreeMap::new());
+        for (name, grant) in self.named {
+            let none = Grant::default();
+            let (covered, rest) = grant.split_by(granted.named.get(&name).unwrap_or(&none), String::eq);
+            named.extend((covered != none).then(|| (name.clone(), covered)));
+            named_rest.extend((rest != none).then_some((name, rest)));
+        }
+        (
+            Self { net, read, write, named },
+            Self { net: net_rest, read: read_rest, write: write_rest, named: named_rest },
+        )
     }
 
     /// Returns the same permissions with all paths absolute and without `.` and `..`. Relative paths start in

@@ -21,7 +21,12 @@ pub(super) struct AskedPermissions {
 
 impl From<AskedPermissions> for Permissions {
     fn from(asked: AskedPermissions) -> Self {
-        Self { net: Grant::Only(asked.net), read: Grant::Only(asked.read), write: Grant::Only(asked.write) }
+        Self {
+            net: Grant::Only(asked.net),
+            read: Grant::Only(asked.read),
+            write: Grant::Only(asked.write),
+            ..Self::default()
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use llmspell_core::chat::Usage;
 use llmspell_core::effect::Journal;
-use llmspell_core::{Error, ErrorKind, Grant, LogEntry, Map, Outcome, Permissions, Result, Value};
+use llmspell_core::{Error, ErrorKind, Grant, LogEntry, Map, Outcome, Permissions, Result, Value, World};
 use llmspell_llm::Client;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -21,6 +21,7 @@ use super::test_journal::TestJournal;
 use super::world::{OfflineWorld, ScriptedModels, ScriptedWeb, UnmatchedRequests};
 use crate::journal::{Recording, RunInfo};
 use crate::run::TestWorld;
+use crate::runtime::Runtime;
 use crate::spell::Spell;
 
 /// The run id of every run in a test. A random id could get into prompts and make them differ from the recording.
@@ -31,14 +32,16 @@ impl TestWorld {
     ///
     /// # Errors
     /// When the client of models cannot be built.
-    pub(super) fn empty(folder: &Path) -> Result<Self> {
-        Ok(Self {
-            models: Arc::new(Client::builder().build()?),
-            console: Arc::new(OfflineWorld),
-            net: Arc::new(OfflineWorld),
-            folder: folder.to_owned(),
-            storage: PathBuf::new(),
-        })
+    pub(super) fn empty(runtime: &Runtime, folder: &Path) -> Result<Self> {
+        let world = World {
+            models: Some(Arc::new(Client::builder().build()?)),
+            cache: None,
+            console: Some(Arc::new(OfflineWorld)),
+            net: Some(Arc::new(OfflineWorld)),
+            working_dir: Some(folder.to_owned()),
+            ..runtime.0.world.clone()
+        };
+        Ok(Self { world, storage: PathBuf::new() })
     }
 }
 
@@ -180,7 +183,7 @@ async fn replay(test_file: &TestFile, file: &str, params: Map, options: RunOptio
         None => setup.spell.asked().clone(),
     };
     let journal = Arc::new(TestJournal::replay(entries, file, &options)?);
-    let world = TestWorld::empty(&setup.root)?;
+    let world = TestWorld::empty(&setup.runtime, &setup.root)?;
     let (model, fallback) = info.map(|info| (info.model, info.fallback)).unzip();
     let played = ConfiguredRun { spell: &setup.spell, world, permissions, model: model.flatten(), fallback };
     Ok(played.play(test_file, &journal, params, options).await?.into())
@@ -209,10 +212,12 @@ async fn record(
         model: live.model.clone().or_else(|| spell.manifest().model.clone()),
         fallback: live.fallback.clone().unwrap_or_else(|| spell.manifest().fallback.clone()),
     };
-    let (storage, net) = (sandbox.storage.clone(), Arc::clone(&setup.runtime.0.net));
-    let mut world = TestWorld { storage, net, ..TestWorld::empty(folder)? };
-    if let Some(models) = &setup.runtime.0.models {
-        world.models = Arc::clone(models);
+    let live_world = &setup.runtime.0.world;
+    let mut world =
+        TestWorld { storage: sandbox.storage.clone(), ..TestWorld::empty(&setup.runtime, folder)? };
+    world.world.net.clone_from(&live_world.net);
+    if live_world.models.is_some() {
+        world.world.models.clone_from(&live_world.models);
     }
     let permissions = info.permissions.clone().beneath(folder);
     // The permissions that a replay without a recording uses.
@@ -248,10 +253,10 @@ impl ConfiguredRun<'_> {
         let unmatched = UnmatchedRequests::default();
         let mut world = self.world;
         if let Some(answers) = &options.model {
-            world.models = Arc::new(ScriptedModels::new(answers, &unmatched)?);
+            world.world.models = Some(Arc::new(ScriptedModels::new(answers, &unmatched)?));
         }
         if let Some(pages) = options.http {
-            world.net = Arc::new(ScriptedWeb::new(pages, &unmatched));
+            world.world.net = Some(Arc::new(ScriptedWeb::new(pages, &unmatched)));
         }
         let mut builder = test_file
             .setup

@@ -37,7 +37,7 @@ pub(crate) fn runtime(folder: &Path, rng: &mut Rng) -> RuntimeBuilder {
 pub(crate) fn permissions(folder: &Path, port: u16) -> Permissions {
     let granted = || [folder.join("granted")].into_iter().collect();
     let net = [format!("127.0.0.1:{port}").parse().unwrap()].into_iter().collect();
-    Permissions { read: granted(), write: granted(), net }
+    Permissions { read: granted(), write: granted(), net, ..Permissions::default() }
 }
 
 /// A model whose first answers also call tools, with valid and invalid arguments.

@@ -85,5 +85,5 @@ fn permissions(world: &Path) -> Permissions {
     let granted = || ["granted", "notes", "out"].map(|folder| world.join(folder)).into_iter().collect();
     let net = ["pages.example", "example.com:443"].map(|host| host.parse().expect("a host"));
     let net = net.into_iter().collect();
-    Permissions { read: granted(), write: granted(), net }
+    Permissions { read: granted(), write: granted(), net, ..Permissions::default() }
 }

@@ -40,6 +40,7 @@ impl Allow {
             net: Grant::Only(self.net.clone()),
             read: Grant::Only(self.read.clone()),
             write: Grant::Only(self.write.clone()),
+            ..Permissions::default()
         }
         .beneath(working_folder)
     }

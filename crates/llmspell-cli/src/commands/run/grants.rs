@@ -83,10 +83,16 @@ impl Grants {
 /// cursor, hide or begin a line.
 pub(crate) fn lines(permissions: &Permissions) -> Vec<String> {
     let mut lines = Vec::new();
-    let Permissions { net, read, write } = permissions;
+    let Permissions { net, read, write, named } = permissions;
     tell(&mut lines, net, "reach any host", |rule| format!("reach {}", host(rule)));
     tell(&mut lines, read, "read any file", |path| format!("read files in {}", place(path)));
     tell(&mut lines, write, "write any file", |path| format!("write files in {}", place(path)));
+    for (row, grant) in named {
+        let row = escape_name(row);
+        tell(&mut lines, grant, &format!("use anything of {row}"), |item| {
+            format!("use {} of {row}", escape_name(item))
+        });
+    }
     lines
 }
 
