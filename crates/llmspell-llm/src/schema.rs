@@ -6,9 +6,11 @@
 //! unknown keywords are annotations: they are accepted and not checked.
 //!
 //! A schema is prepared in three steps. `shorthand` expands the shorthand to JSON Schema, `resolve` finds the targets
-//! of references, and `compile` turns all subschemas into nodes. `validate` applies these nodes to a value.
+//! of references, and `compile` turns all subschemas into the nodes of a `program`. `validate` applies these nodes to a
+//! value.
 
 mod bounds;
+mod chains;
 mod compile;
 mod cost;
 mod defaults;
@@ -18,7 +20,9 @@ mod equality;
 mod keywords;
 mod number;
 mod pattern;
+mod program;
 mod resolve;
+mod schema_error;
 mod shorthand;
 mod validate;
 mod validation_error;
@@ -30,7 +34,9 @@ use llmspell_core::Result;
 use serde_json::Value as Json;
 
 pub(crate) use self::bounds::size;
-use self::compile::{Program, ROOT, SchemaError, compile};
+use self::compile::compile;
+use self::program::{Program, ROOT};
+use self::schema_error::SchemaError;
 pub use self::validation_error::ValidationError;
 pub(crate) use self::validation_error::{PathStep, Violation, shown};
 

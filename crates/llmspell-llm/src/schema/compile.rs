@@ -5,161 +5,23 @@
 
 use std::collections::{HashMap, HashSet};
 
-use indexmap::IndexMap;
-use llmspell_core::Error;
 use serde_json::{Map, Number, Value as Json};
 
+use super::chains;
 use super::draft::SchemaDraft;
 use super::equality::JsonSet;
 use super::keywords::TYPES;
 use super::number::{Exact, exact, is_integer};
 use super::pattern::SchemaPattern;
+use super::program::{
+    Contains, ItemsKeyword, Keyword, Node, NodeId, Program, Properties, RequiredField, TypeSet,
+};
 use super::resolve::{RECURSIVE, ResolvedSchema, SchemaResources, UnknownDraft, Unresolved};
+use super::schema_error::{CompileResult, SchemaError};
 use super::validation_error::{ValidationError, shown};
-
-/// The index of a node.
-pub(super) type NodeId = usize;
-
-/// The node of the whole schema.
-pub(super) const ROOT: NodeId = 0;
-
-/// The maximum number of schemas in a chain that apply to the same value, such as through `$ref` or `allOf`. Each of
-/// them takes a stack frame per level of the value.
-const MAX_CHAIN: usize = 32;
 
 /// The maximum total size in bytes of a schema's compiled patterns.
 const MAX_PATTERNS: usize = 16 << 20;
-
-/// A compiled schema.
-pub(super) struct Program {
-    pub(super) nodes: Vec<Node>,
-    /// For each dynamic anchor, its nodes by resource.
-    pub(super) dynamic_anchors: HashMap<String, HashMap<usize, NodeId>>,
-}
-
-/// A compiled subschema.
-#[derive(Default)]
-pub(super) struct Node {
-    /// In source order, except that `unevaluated…` comes last.
-    pub(super) keywords: Vec<Keyword>,
-    /// Whether this is the schema `false`.
-    pub(super) is_never: bool,
-    /// Whether it has `unevaluated…`, and so must know what other keywords have evaluated.
-    pub(super) has_unevaluated: bool,
-    /// The index of its resource.
-    pub(super) resource: usize,
-    /// The cost of applying the node without its children, in steps.
-    pub(super) steps: u64,
-}
-
-/// A compiled keyword.
-pub(super) enum Keyword {
-    Type(TypeSet),
-    Enum {
-        options: Vec<Json>,
-        set: JsonSet<Json>,
-    },
-    Const(Json),
-    Minimum(Number),
-    Maximum(Number),
-    ExclusiveMinimum(Number),
-    ExclusiveMaximum(Number),
-    MultipleOf(Number),
-    MinLength(u64),
-    MaxLength(u64),
-    Pattern(SchemaPattern),
-    MinItems(u64),
-    MaxItems(u64),
-    UniqueItems,
-    Items(ItemsKeyword),
-    Contains(Contains),
-    MinProperties(u64),
-    MaxProperties(u64),
-    Required(Vec<RequiredField>),
-    Properties(Properties),
-    PropertyNames(NodeId),
-    /// The fields that must be present if another field is.
-    DependentRequired(Vec<(String, Vec<RequiredField>)>),
-    DependentSchemas(Vec<(String, NodeId)>),
-    AllOf(Vec<NodeId>),
-    AnyOf(Vec<NodeId>),
-    OneOf(Vec<NodeId>),
-    Not(NodeId),
-    If {
-        condition: NodeId,
-        then: Option<NodeId>,
-        otherwise: Option<NodeId>,
-    },
-    Ref(NodeId),
-    DynamicRef {
-        anchor: String,
-        target: NodeId,
-    },
-    UnevaluatedItems(NodeId),
-    UnevaluatedProperties(NodeId),
-}
-
-/// A required field.
-pub(super) struct RequiredField {
-    pub(super) name: String,
-    /// The field's schema in `properties`.
-    pub(super) schema: Option<NodeId>,
-}
-
-/// The types that a value may have.
-pub(super) struct TypeSet {
-    /// In source order.
-    pub(super) names: Vec<&'static str>,
-    /// Whether `1.0` is an integer.
-    pub(super) whole_is_integer: bool,
-}
-
-/// `prefixItems` and `items`, which older drafts call `items` and `additionalItems`.
-#[derive(Default)]
-pub(super) struct ItemsKeyword {
-    pub(super) prefix: Vec<NodeId>,
-    pub(super) rest: Option<NodeId>,
-    /// Whether the draft uses `additionalItems`.
-    pub(super) rest_is_additional: bool,
-}
-
-pub(super) struct Contains {
-    pub(super) item: NodeId,
-    pub(super) least: u64,
-    pub(super) most: Option<u64>,
-    /// Whether an item that fits `contains` counts as evaluated.
-    pub(super) evaluates: bool,
-}
-
-#[derive(Default)]
-pub(super) struct Properties {
-    pub(super) named: IndexMap<String, NodeId>,
-    pub(super) patterns: Vec<(SchemaPattern, NodeId)>,
-    pub(super) additional: Option<NodeId>,
-}
-
-/// Why a schema is rejected.
-#[derive(Debug)]
-pub(super) enum SchemaError {
-    /// A keyword has an invalid value.
-    Invalid(ValidationError),
-    /// A reference leads to another document.
-    Remote(ValidationError),
-    /// It costs too much, or never ends.
-    Unbounded(String),
-}
-
-impl From<SchemaError> for Error {
-    fn from(error: SchemaError) -> Self {
-        Self::argument(match error {
-            SchemaError::Invalid(error) => format!("the schema: {error}"),
-            SchemaError::Remote(error) => format!("the schema at {error}"),
-            SchemaError::Unbounded(message) => format!("the schema: {message}"),
-        })
-    }
-}
-
-type CompileResult<T> = std::result::Result<T, SchemaError>;
 
 /// Compiles a schema and all its subschemas.
 ///
@@ -196,7 +58,7 @@ pub(super) fn compile(document: &Json) -> CompileResult<Program> {
         }
     }
     let program = Program { nodes: compiler.nodes, dynamic_anchors };
-    Chains { program: &program, lengths: vec![LengthKeyword::Unknown; program.nodes.len()] }.check()?;
+    chains::check(&program)?;
     compiler.dangling.map_or(Ok(program), Err)
 }
 
@@ -651,84 +513,4 @@ fn type_words() -> String {
     let mut names: Vec<_> = TYPES.iter().map(|name| format!("\"{name}\"")).collect();
     names.sort();
     format!("one of {} or {}", names[..6].join(", "), names[6])
-}
-
-impl Keyword {
-    /// Returns the keyword's cost in steps, beyond its node and children: one per entry that is looked up.
-    fn steps(&self) -> u64 {
-        let entries = match self {
-            Self::DependentRequired(rows) => rows.len(),
-            Self::DependentSchemas(rows) => rows.len(),
-            Self::Required(names) => names.len() / 4,
-            _ => 0,
-        };
-        entries as u64
-    }
-
-    /// Returns the schemas that the keyword applies to the same value.
-    fn in_place(&self, program: &Program) -> Vec<NodeId> {
-        match self {
-            Self::AllOf(ids) | Self::AnyOf(ids) | Self::OneOf(ids) => ids.clone(),
-            Self::DependentSchemas(rows) => rows.iter().map(|(_, id)| *id).collect(),
-            Self::Not(id) | Self::Ref(id) => vec![*id],
-            Self::If { condition, then, otherwise } => {
-                [Some(*condition), *then, *otherwise].into_iter().flatten().collect()
-            }
-            Self::DynamicRef { anchor, target } => {
-                let dynamic = program.dynamic_anchors.get(anchor).into_iter().flat_map(HashMap::values);
-                dynamic.copied().chain([*target]).collect()
-            }
-            _ => Vec::new(),
-        }
-    }
-}
-
-#[derive(Clone, Copy)]
-enum LengthKeyword {
-    Unknown,
-    UnderWay,
-    Known(usize),
-}
-
-/// Checks the chains of schemas that apply to the same value: none may be endless or longer than [`MAX_CHAIN`].
-struct Chains<'a> {
-    program: &'a Program,
-    lengths: Vec<LengthKeyword>,
-}
-
-impl Chains<'_> {
-    fn check(&mut self) -> CompileResult<()> {
-        (0..self.program.nodes.len()).try_for_each(|id| self.length(id, 1).map(drop))
-    }
-
-    /// Returns the length of the longest chain from a node. `depth` is the distance from the start of the search.
-    fn length(&mut self, id: NodeId, depth: usize) -> CompileResult<usize> {
-        match self.lengths[id] {
-            LengthKeyword::Known(length) => return Ok(length),
-            LengthKeyword::UnderWay => {
-                return Err(SchemaError::Unbounded("a `$ref` leads back to itself".to_owned()));
-            }
-            LengthKeyword::Unknown => {}
-        }
-        let too_long = || {
-            SchemaError::Unbounded(format!(
-                "more than {MAX_CHAIN} schemas in a row say something of the same value"
-            ))
-        };
-        if depth > MAX_CHAIN {
-            return Err(too_long());
-        }
-        self.lengths[id] = LengthKeyword::UnderWay;
-        let mut longest = 0;
-        for keyword in &self.program.nodes[id].keywords {
-            for next in keyword.in_place(self.program) {
-                longest = longest.max(self.length(next, depth + 1)?);
-            }
-        }
-        if 1 + longest > MAX_CHAIN {
-            return Err(too_long());
-        }
-        self.lengths[id] = LengthKeyword::Known(1 + longest);
-        Ok(1 + longest)
-    }
 }

@@ -1,6 +1,6 @@
 //! Describes in words which values a compiled schema accepts.
 
-use super::compile::{Keyword, NodeId, Program, TypeSet};
+use super::program::{Keyword, NodeId, Program, TypeSet};
 use super::validation_error::{MAX_NAMED, as_json, count, list, one_of};
 
 /// How many references and alternatives are followed for a description.

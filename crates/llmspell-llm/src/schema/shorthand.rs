@@ -3,8 +3,9 @@
 use llmspell_core::{Error, Result, did_you_mean};
 use serde_json::{Map, Value as Json, json};
 
-use super::compile::{SchemaError, compile};
+use super::compile::compile;
 use super::keywords::{REFERENCES, TYPES, is_keyword};
+use super::schema_error::SchemaError;
 use super::validation_error::{ValuePath, shown};
 
 /// Expands the shorthand to JSON Schema; `None` if it is JSON Schema already.
