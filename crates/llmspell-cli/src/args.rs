@@ -1,20 +1,19 @@
 //! The command line as clap parses it. Each command converts its arguments to the options it works with.
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use llmspell::LogLevel;
+use clap::{Parser, Subcommand};
 
 use crate::commands::check::CheckArgs;
 use crate::commands::doc::DocArgs;
 use crate::commands::models::ModelsArgs;
 use crate::commands::providers::ProvidersArgs;
-use crate::commands::run::RunArgs;
+use crate::commands::run::{RunArgs, run_flags};
 use crate::commands::runs::RunsArgs;
 use crate::commands::test::TestArgs;
 use crate::commands::types::TypesArgs;
 use crate::exit::Exit;
+use crate::output_args::OutputArgs;
 use crate::report::Reporter;
 
 /// Runs spells: small sandboxed scripts that put language models to work.
@@ -24,21 +23,7 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     command: CliCommand,
     #[command(flatten)]
-    talk: OutputArgs,
-}
-
-/// The flags of every command.
-#[derive(Debug, Args)]
-struct OutputArgs {
-    /// Print only warnings and errors to stderr
-    #[arg(short, long, global = true, display_order = 100, conflicts_with = "verbose")]
-    quiet: bool,
-    /// Print more, such as the spell's debug logs and its agents' tool calls
-    #[arg(short, long, global = true, display_order = 101)]
-    verbose: bool,
-    /// Write control characters to a terminal without escaping them
-    #[arg(long, global = true, display_order = 102)]
-    raw: bool,
+    pub(crate) talk: OutputArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -51,25 +36,6 @@ enum CliCommand {
     Providers(ProvidersArgs),
     Doc(DocArgs),
     Types(TypesArgs),
-}
-
-/// The format of a command's result on stdout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(crate) enum Format {
-    /// Text for people.
-    #[default]
-    Text,
-    /// One JSON value.
-    Json,
-}
-
-/// Returns the long flags of `run`, without dashes.
-pub(crate) fn run_flags() -> Vec<String> {
-    let cli = Cli::command();
-    let run = cli.find_subcommand("run");
-    let flags = cli.get_arguments().chain(run.into_iter().flat_map(clap::Command::get_arguments));
-    let flags = flags.filter_map(|flag| flag.get_long().map(str::to_owned));
-    flags.chain(["help".to_owned()]).collect()
 }
 
 /// Moves the spell's own `--name=value` arguments behind `--`, where clap takes them as positional. Elsewhere it would
@@ -102,21 +68,6 @@ impl Cli {
         Self::parse_from(arrange(std::env::args_os()))
     }
 
-    /// Returns how to write to stderr.
-    pub(crate) fn report(&self) -> Reporter {
-        let stderr = std::io::stderr().is_terminal();
-        Reporter {
-            level: match (self.talk.quiet, self.talk.verbose) {
-                (true, _) => LogLevel::Warn,
-                (_, true) => LogLevel::Debug,
-                _ => LogLevel::Info,
-            },
-            colour: stderr && !no_color(),
-            escape: stderr && !self.talk.raw,
-            raw: self.talk.raw,
-        }
-    }
-
     /// Runs the command and returns its exit code. An error has been reported by then.
     pub(crate) async fn execute(self, report: &Reporter) -> Exit {
         let result = match self.command {
@@ -133,14 +84,10 @@ impl Cli {
     }
 }
 
-/// Whether colour is turned off, by any value of `NO_COLOR` except an empty one (see no-color.org).
-#[expect(clippy::disallowed_methods, reason = "how the command prints is its own affair")]
-pub(crate) fn no_color() -> bool {
-    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]

@@ -13,6 +13,7 @@ mod exit;
 mod format;
 mod grant_store;
 mod language;
+mod output_args;
 mod panic_hook;
 mod progress;
 mod report;
@@ -29,7 +30,7 @@ use crate::args::Cli;
 fn main() -> ExitCode {
     panic_hook::catch();
     let cli = Cli::read();
-    let report = cli.report();
+    let report = cli.talk.report();
     // I/O is driven by this thread; scripts run on threads of their own.
     let io = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(io) => io,

@@ -11,10 +11,9 @@ use llmspell::agent::{AgentEvent, AgentStep};
 use llmspell::trace::{EffectEvent, EffectStage};
 use llmspell::{CallInfo, Error, LogEntry, LogLevel, StackFrame, Value};
 
-use crate::args::no_color;
 use crate::exit::Exit;
 use crate::format;
-use crate::terminal;
+use crate::terminal::{self, no_color};
 
 /// The most frames of a traceback that are shown. A runaway recursion has thousands.
 const FRAMES: usize = 16;

@@ -2,10 +2,21 @@
 
 use std::io::{self, Write};
 
+use clap::ValueEnum;
 use llmspell::Result;
 use serde::Serialize;
 
 use crate::exit::{self, Exit};
+
+/// The format of a command's result on stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Format {
+    /// Text for people.
+    #[default]
+    Text,
+    /// One JSON value.
+    Json,
+}
 
 /// Prints text.
 ///

@@ -6,6 +6,12 @@ use std::fmt::Write;
 /// The number of columns to assume when the output is not a terminal.
 const COLUMNS: usize = 80;
 
+/// Whether colour is turned off, by any value of `NO_COLOR` except an empty one (see no-color.org).
+#[expect(clippy::disallowed_methods, reason = "how the command prints is its own affair")]
+pub(crate) fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
 /// Replaces control characters and bidirectional overrides by `\u{…}`. Newlines and tabs stay.
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     let Some(first) = text.find(acts) else { return Cow::Borrowed(text) };

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use llmspell::{Diagnostic, Engine, EngineDescriptor, Error, Result, Runtime, Source, Spell};
 
-use crate::args::Format;
 use crate::exit::{self, Exit};
 use crate::language::EntryArgs;
 use crate::report::{Reporter, say};
-use crate::stdout::print_json;
+use crate::stdout::{Format, print_json};
 
 /// How many levels of folders in a spell's folder are searched.
 const DEPTH: usize = 16;

@@ -7,11 +7,10 @@ use llmspell::Context;
 use llmspell::Result;
 use llmspell::chat::{Capabilities, ModelInfo};
 
-use crate::args::Format;
 use crate::connect::{self, WantedModels};
 use crate::exit::Exit;
 use crate::report::Reporter;
-use crate::stdout::{print, print_json};
+use crate::stdout::{Format, print, print_json};
 use crate::terminal;
 
 /// Lists the models of the usable providers

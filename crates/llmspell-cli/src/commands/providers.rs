@@ -7,11 +7,10 @@ use llmspell::Result;
 use llmspell::capability::ProviderInfo;
 use serde::Serialize;
 
-use crate::args::Format;
 use crate::connect::{self, WantedModels};
 use crate::exit::Exit;
 use crate::report::Reporter;
-use crate::stdout::{print, print_json};
+use crate::stdout::{Format, print, print_json};
 use crate::terminal::escape_name;
 
 /// Lists the usable providers and how each one was found

@@ -27,6 +27,7 @@ use crate::environment;
 use crate::exit::Exit;
 use crate::grant_store::GrantStore;
 use crate::language::EntryArgs;
+use crate::output_args::OutputArgs;
 use crate::report::{Reporter, say};
 use crate::run_view::{Output, Screen};
 use crate::signals::Interrupts;
@@ -90,6 +91,13 @@ struct RunDraft {
     grants: Grants,
     /// The store of remembered grants; `None` if no permission is open.
     memory: Option<GrantStore>,
+}
+
+/// Returns the long flags of `run`, without dashes.
+pub(crate) fn run_flags() -> Vec<String> {
+    let run = RunArgs::augment_args(OutputArgs::augment_args(clap::Command::new("run")));
+    let flags = run.get_arguments().filter_map(|flag| flag.get_long().map(str::to_owned));
+    flags.chain(["help".to_owned()]).collect()
 }
 
 impl RunArgs {

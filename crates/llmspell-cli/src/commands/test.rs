@@ -12,14 +12,13 @@ use tokio::sync::Notify;
 use super::run::allow::Allow;
 use super::run::execute::{PATIENCE, RateFlags, end_now};
 use super::run::grants::{GrantSource, Grants, lines};
-use crate::args::Format;
 use crate::connect::{self, ConnectedProviders, WantedModels};
 use crate::environment;
 use crate::exit::Exit;
 use crate::format;
 use crate::report::{Reporter, say};
 use crate::signals::Interrupts;
-use crate::stdout::{print, print_json};
+use crate::stdout::{Format, print, print_json};
 use crate::terminal::escape_name;
 
 /// Runs the tests of a spell against its recordings, without live effects

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use llmspell::{Error, Map, Result, Source, Spell, Value, did_you_mean};
 
-use crate::args;
+use super::run_flags;
 
 /// Collects the parameters from the file, the `--param` flags and the words after the spell. Later ones win.
 pub(super) fn gather(spell: &Spell, file: Option<&Path>, flags: &[String], words: &[String]) -> Result<Map> {
@@ -78,7 +78,7 @@ fn unknown_flag(word: &str, declared: &[&str]) -> Error {
             .hint(format!("write {name}=value"));
     }
     let error = Error::config(format!("there is no flag or parameter `{flag}`"));
-    let flags = args::run_flags();
+    let flags = run_flags();
     let flags = flags.iter().map(|flag| (flag.as_str(), format!("--{flag}")));
     let known = declared.iter().map(|name| (*name, format!("{name}=…"))).chain(flags);
     let error = match did_you_mean(name, known) {

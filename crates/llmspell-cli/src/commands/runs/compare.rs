@@ -8,9 +8,8 @@ use llmspell::effect::JournalEntry;
 use llmspell::{Recording, Result, RunStore, compare};
 
 use super::{read, store};
-use crate::args::Format;
 use crate::exit::Exit;
-use crate::stdout::{print, print_json};
+use crate::stdout::{Format, print, print_json};
 use crate::terminal::escape_name;
 
 /// Compares the effects of two runs of a spell

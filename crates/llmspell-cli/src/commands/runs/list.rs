@@ -8,12 +8,11 @@ use llmspell::{DamagedRun, Error, Result, RunList, RunState, RunSummary};
 use serde::Serialize;
 
 use super::store;
-use crate::args::Format;
 use crate::commands::run::execute::short;
 use crate::exit::Exit;
 use crate::format;
 use crate::report::{Reporter, say};
-use crate::stdout::{print, print_json};
+use crate::stdout::{Format, print, print_json};
 use crate::terminal::escape_name;
 
 #[derive(Debug, Args)]

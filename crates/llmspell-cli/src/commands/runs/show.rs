@@ -11,11 +11,10 @@ use serde::Serialize;
 
 use super::list::state;
 use super::{read, store};
-use crate::args::Format;
 use crate::exit::Exit;
 use crate::format;
 use crate::report::Reporter;
-use crate::stdout::{print, print_json};
+use crate::stdout::{Format, print, print_json};
 use crate::terminal::escape_name;
 
 /// Shows the effects of a run as a tree of its tasks, with times, tokens and cost
