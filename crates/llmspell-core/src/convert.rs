@@ -126,7 +126,10 @@ mod tests {
         let cases = [
             (map(&[("text", Value::from(1))]), "`text`: expected string, found integer"),
             (map(&[("count", Value::from(1.5))]), "`count`: expected integer, found number"),
-            (map(&[("count", Value::from(256))]), "`count`: invalid value: integer `256`, expected u8"),
+            (
+                map(&[("count", Value::from(256))]),
+                "`count`: expected a whole number from 0 to 255, found integer `256`",
+            ),
             (
                 map(&[("shapes", Value::List(vec![Value::from("Dot"), Value::from("Square")]))]),
                 "`shapes`: item 2: expected \"Dot\" or \"Circle\", found \"Square\"",

@@ -8,6 +8,7 @@ mod kind;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::de::{Expected, Unexpected};
 use serde::{Deserialize, Serialize};
 
 use crate::chat::Usage;
@@ -451,6 +452,19 @@ impl std::error::Error for Error {
 impl serde::de::Error for Error {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self::argument(message.to_string())
+    }
+
+    /// Names the range of numbers, for which serde has the name of the Rust type only.
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let expected = expected.to_string();
+        let range = match expected.as_str() {
+            "u8" => "a whole number from 0 to 255",
+            "u16" => "a whole number from 0 to 65535",
+            "u32" => "a whole number from 0 to 4294967295",
+            "u64" | "usize" => "a whole number from 0 on",
+            other => other,
+        };
+        Self::argument(format!("expected {range}, found {found}"))
     }
 }
 
