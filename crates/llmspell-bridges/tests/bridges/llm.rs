@@ -35,7 +35,7 @@ async fn a_question_may_be_a_text_a_list_or_a_request() {
 #[tokio::test]
 async fn wrong_questions_are_explained() {
     let fields = "`messages`, `system`, `model`, `provider`, `temperature`, `top_p`, `max_tokens`, `stop`, `seed`, \
-                  `reasoning`, `tools`, `output`, `cache`, `timeout`, `fallback`";
+                  `reasoning`, `tools`, `output`, `cache`, `timeout`, `retries`, `fallback`";
     let options = fields.strip_prefix("`messages`, ").unwrap();
     let hi = || Value::from("Hi");
     let cases = [

@@ -132,7 +132,8 @@ fn a_model_without_a_known_price_needs_leave_where_cost_is_limited() {
     let (base_url, asked) = model();
     let refused = run(&folder, "openai/unheard-of", &base_url, &["--max-cost=1"]);
     let error = "the price of openai/unheard-of is not known, and the run has a cost limit of $1.0000";
-    assert_eq!((refused.code, refused.stdout.as_str()), (0, format!("nil\t{error}\n").as_str()));
+    assert_eq!((refused.code, refused.stdout.as_str()), (2, ""));
+    assert!(refused.stderr.contains(&format!("error: {error}\n  at spell.luau:1\n")), "{}", refused.stderr);
     assert_eq!(asked.load(Ordering::SeqCst), 0);
     let allowed = run(&folder, "openai/unheard-of", &base_url, &["--max-cost=1", "--allow-unpriced"]);
     let used = "note: 1 model call, 10→10 tokens, cost unknown, TIME\n";

@@ -322,7 +322,7 @@ fn batch_files_goes_on_when_a_file_fails_in(lang: &str) {
     let folder = texts(3);
     folder.write("texts/empty.txt", "");
     fs::write(folder.path().join("texts/bytes.txt"), [0xff, 0xfe]).unwrap();
-    let place = if lang == "ts" { "main.ts:44:15" } else { "main.luau:59" };
+    let place = if lang == "ts" { "main.ts:44:15" } else { "main.luau:52" };
     let told = format!(
         "error: texts/bytes.txt: `texts/bytes.txt` is not UTF-8 text, from byte 0\n\
          error: texts/empty.txt: the file is empty\n\

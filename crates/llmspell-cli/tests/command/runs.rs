@@ -300,7 +300,7 @@ fn step_names_reach_no_terminal_and_no_recording_unescaped() {
         "post.luau",
         &spell.replace(
             r#"storage.write("key", "value")"#,
-            "http.post(params.url, 'x', {timeout = 0.2}) while true do end",
+            "pcall(http.post, params.url, 'x', {timeout = 0.2}) while true do end",
         ),
     );
     assert_eq!(

@@ -16,8 +16,8 @@ local answers = promise.map({"one", "two"}, function(word)
 end):await()
 local kept = spell.step("keep", function() storage.set("answers", answers) return 2 end)
 llm.stream_chat("three", function(piece) end)
-print(http.get("http://127.0.0.1:1/?token=query-canary"))
-llm.chat("x", {model = "no-such-model"})
+print(pcall(http.get, "http://127.0.0.1:1/?token=query-canary"))
+pcall(llm.chat, "x", {model = "no-such-model"})
 return kept
 "#;
 

@@ -96,7 +96,7 @@ fn luau(calls: Calls, rounds: usize) -> String {
         let word = if at == 0 { "if" } else { "elseif" };
         let _ = write!(
             choice,
-            "{word} i % {} == {at} then allowed = {allowed:?} value, failure = {call} ",
+            "{word} i % {} == {at} then allowed = {allowed:?} done, value, failure = pcall(function() return {call} end) ",
             calls.len()
         );
     }
@@ -110,9 +110,9 @@ fn luau(calls: Calls, rounds: usize) -> String {
             local fresh = "granted/fresh" .. round
             promise.map(table.create({AT_ONCE}, 0), function(_, i)
                 local each = `granted/each{{round}}/inner/{{i}}`
-                local allowed, value, failure
+                local allowed, done, value, failure
                 {choice} end
-                if type(value) == "table" and value.retryable ~= nil then failure = value end
+                if not done then failure = value end
                 if failure and not allowed:find(failure.kind, 1, true) then
                     table.insert(failures, failure.kind .. ": " .. failure.message)
                 end

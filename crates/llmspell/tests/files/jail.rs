@@ -14,7 +14,7 @@ fn script(bridge: &str, path: &str) -> String {
         local bridge, path, lines = {bridge}, "{path}", {{}}
         for _, name in {{"read", "read_bytes", "write", "append", "list", "glob", "stat", "exists", "remove"}} do
             if bridge[name] then
-                local value, err = bridge[name](path, if name == "write" or name == "append" then "x" else nil)
+                local done, value, err = pcall(bridge[name], path, if name == "write" or name == "append" then "x" else nil)
                 err = err or value
                 table.insert(lines, name .. ": " .. (if type(err) == "table" and err.kind then err.kind .. ": " .. err.message .. " | " .. tostring(err.hint)
                     else json.encode(value)))

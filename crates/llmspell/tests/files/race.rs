@@ -40,14 +40,15 @@ fn what_is_swapped_for_a_link_is_never_followed() {
                 for _, path in {"granted/in/secret.txt", "granted/file.txt"} do
                     local text, err = fs.read(path)
                     came[text or err.kind] = true
-                    local info = fs.stat(path)
+                    local info, _ = fs.stat(path)
                     came[tostring(info and info.size)] = true
                 end
-                came[table.concat(fs.glob("granted/in/*.txt") or {"refused"}, " ")] = true
-                fs.write("granted/in/new.txt", "x")
-                fs.append("granted/in/more.txt", "x")
-                fs.remove("granted/in/new.txt")
-                fs.append("granted/file.txt", "")
+                local found, _ = fs.glob("granted/in/*.txt")
+                came[table.concat(found or {"refused"}, " ")] = true
+                pcall(fs.write, "granted/in/new.txt", "x")
+                pcall(fs.append, "granted/in/more.txt", "x")
+                pcall(fs.remove, "granted/in/new.txt")
+                pcall(fs.append, "granted/file.txt", "")
             end
             return came"#,
         );
