@@ -18,6 +18,7 @@ mod lexer;
 mod reader;
 
 use std::collections::HashSet;
+use std::rc::Rc;
 
 pub(super) use self::reader::MAX_NESTING;
 
@@ -27,7 +28,7 @@ pub(super) struct CallSites {
     /// Sorted by line.
     calls: Vec<CallSite>,
     /// The names of the functions that the source defines, those in tables included.
-    functions: HashSet<String>,
+    functions: HashSet<Rc<str>>,
 }
 
 #[derive(Debug)]
@@ -38,18 +39,19 @@ struct CallSite {
     site: Site,
 }
 
-/// A called function, as far as the source tells.
+/// A called function, as far as the source tells. Calls of one name share its text, because a source may call a long name
+/// many times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Callee {
     /// A global, or its field: `print`, `table.pack`. Of a longer path, only the two ends count. A local variable that
     /// is set to a global stands for it.
-    Global { root: String, field: Option<String> },
+    Global { root: Rc<str>, field: Option<Rc<str>> },
     /// A function that a statement defines: `local function name`.
-    Function(String),
+    Function(Rc<str>),
     /// `object:name`.
-    Method(String),
+    Method(Rc<str>),
     /// A variable or field of unknown value.
-    Variable(String),
+    Variable(Rc<str>),
     /// The result of an expression.
     Expression,
 }
@@ -71,8 +73,8 @@ impl Callee {
     /// Returns the callee that is reached by a field of this value.
     fn field(&self, name: &str) -> Self {
         match self {
-            Self::Global { root, .. } => Self::Global { root: root.clone(), field: Some(name.to_owned()) },
-            _ => Self::Variable(name.to_owned()),
+            Self::Global { root, .. } => Self::Global { root: Rc::clone(root), field: Some(name.into()) },
+            _ => Self::Variable(name.into()),
         }
     }
 }
@@ -168,13 +170,11 @@ impl CallSites {
             (FailureResults::NilAndError, Site::Default) => failed.before == 0 && failed.has_default,
             (FailureResults::NilAndError, Site::LastItem) => true,
             (FailureResults::NilAndError, Site::Argument { callee, is_first, is_last }) => match callee {
-                Callee::Global { root, field } if is_native(root) => {
-                    match (root.as_str(), field.as_deref()) {
-                        ("assert", None) => *is_first && failed.before == 0,
-                        ("select", None) | ("table", Some("pack")) => *is_last,
-                        _ => false,
-                    }
-                }
+                Callee::Global { root, field } if is_native(root) => match (&**root, field.as_deref()) {
+                    ("assert", None) => *is_first && failed.before == 0,
+                    ("select", None) | ("table", Some("pack")) => *is_last,
+                    _ => false,
+                },
                 // The method of an object of the host, or of a text, unless the source has a method of that name.
                 Callee::Method(name) if !self.functions.contains(name) => false,
                 _ => *is_last,

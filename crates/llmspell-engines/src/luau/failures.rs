@@ -137,13 +137,15 @@ fn walk(host: &LuauVmState, lua: &Lua, function: &FailingFunction, has_default: 
         match room(host, lua, &file, line, failed) {
             Some(Room::Yes) => return FailureRoute::Returned,
             Some(Room::No) => break,
+            // The VM calls a metamethod, and there is no call on the line of the caller.
+            Some(Room::Caller(_)) if caller.as_deref().is_some_and(|name| name.starts_with("__")) => break,
             Some(Room::Caller(values)) => (name, before) = (caller, values),
             Some(Room::Unclear) => return FailureRoute::Raised(Some(split_the_line(failed.name, line))),
             None => return FailureRoute::Raised(Some(too_deep(&file))),
         }
         level += 1;
         let outer = past_prelude(lua, level);
-        if outer > level && matches!(frame(lua, outer), Some(Frame::Script { .. })) {
+        if outer > level {
             // The prelude called a module, of which it keeps one value. It runs everything else by `xpcall`.
             break;
         }

@@ -191,6 +191,8 @@ fn a_module_has_no_room() {
     });
     let error = stage.eval("local lib, err = require('./lib')").unwrap_err();
     assert_eq!(shown(&error), "lib.luau:1: busy [overloaded]");
+    let caught = stage.eval("local ok, err = pcall(require, './lib') assert(not ok) return err.kind");
+    assert_eq!(caught.unwrap(), "overloaded".into());
 }
 
 #[test]
@@ -214,6 +216,8 @@ fn a_failure_is_raised_where_luau_calls_a_function_for_a_built_in() {
     // An async function cannot wait there.
     let cases = [
         "local t = setmetatable({}, {__index = function() return host.get() end}) return t.x",
+        "local m = {f = function(x) return x end} local t = setmetatable({}, {__index = function() return host.get() end})
+         local a, b = m.f(t.x)",
         "local t = setmetatable({}, {__tostring = function() return host.get() end}) print(t)",
         "table.sort({1, 2}, function() return host.get() end)",
         "string.gsub('a', 'a', function() return host.get() end)",

@@ -7,6 +7,7 @@
 mod expressions;
 
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use self::expressions::Expression;
 use super::lexer::{Token, TokenKind, tokens};
@@ -45,7 +46,7 @@ struct Reader<'a> {
     /// What a call of each local variable calls. The innermost variable of a name is last.
     callees: HashMap<&'a str, Vec<Callee>>,
     calls: Vec<CallSite>,
-    functions: HashSet<String>,
+    functions: HashSet<Rc<str>>,
 }
 
 impl<'a> Reader<'a> {
@@ -127,12 +128,12 @@ impl<'a> Reader<'a> {
     }
 
     fn declare_variable(&mut self, name: &'a str) {
-        self.declare(name, Callee::Variable(name.to_owned()));
+        self.declare(name, Callee::Variable(name.into()));
     }
 
     fn resolve(&self, name: &str) -> Callee {
         let local = self.callees.get(name).and_then(|callees| callees.last());
-        local.cloned().unwrap_or_else(|| Callee::Global { root: name.to_owned(), field: None })
+        local.cloned().unwrap_or_else(|| Callee::Global { root: name.into(), field: None })
     }
 
     // Statements.
@@ -249,15 +250,15 @@ impl<'a> Reader<'a> {
             is_method |= self.next().is(":");
             name = self.name()?;
         }
-        self.functions.insert(name.to_owned());
+        self.functions.insert(name.into());
         self.function_body(is_method)
     }
 
     fn local(&mut self) -> Option<()> {
         if self.take("function") {
             let name = self.name()?;
-            self.functions.insert(name.to_owned());
-            self.declare(name, Callee::Function(name.to_owned()));
+            self.functions.insert(name.into());
+            self.declare(name, Callee::Function(name.into()));
             return self.function_body(false);
         }
         let mut names = vec![self.typed_name()?];
@@ -273,9 +274,9 @@ impl<'a> Reader<'a> {
         for name in names {
             let value = values.next().unwrap_or_default();
             if value.is_function {
-                self.functions.insert(name.to_owned());
+                self.functions.insert(name.into());
             }
-            self.declare(name, value.callee.unwrap_or_else(|| Callee::Variable(name.to_owned())));
+            self.declare(name, value.callee.unwrap_or_else(|| Callee::Variable(name.into())));
         }
         Some(())
     }
@@ -315,7 +316,7 @@ impl<'a> Reader<'a> {
                 if value.is_function
                     && let Some(name) = target.callee.as_ref().and_then(Callee::name)
                 {
-                    self.functions.insert(name.to_owned());
+                    self.functions.insert(name.into());
                 }
             }
         } else if COMPOUND.iter().any(|symbol| self.take(symbol)) {

@@ -1,9 +1,11 @@
 //! The table of call sites. In each source, `get` is the function that fails.
 
+use std::rc::Rc;
+
 use llmspell_core::Source;
 
 use super::super::compile::{self, ChunkCache};
-use super::{CallSites, FailedCall, FailureResults, MAX_NESTING, Room};
+use super::{CallSites, Callee, FailedCall, FailureResults, MAX_NESTING, Room};
 
 /// The globals that the host defines.
 fn is_native(name: &str) -> bool {
@@ -306,5 +308,16 @@ fn whatever_is_read_ends() {
         for to in from..source.len() {
             let _ = CallSites::read(&source[from..to]);
         }
+    }
+}
+
+#[test]
+fn calls_of_one_name_share_its_text() {
+    // Each call of `a` is a call of the long name.
+    let source = format!("local {name}; local a = {name}; a() a() a()", name = "x".repeat(1_000));
+    let calls = CallSites::read(&source).unwrap().calls;
+    let Callee::Variable(first) = &calls[0].callee else { panic!("{:?}", calls[0].callee) };
+    for call in &calls {
+        assert!(matches!(&call.callee, Callee::Variable(name) if Rc::ptr_eq(name, first)));
     }
 }

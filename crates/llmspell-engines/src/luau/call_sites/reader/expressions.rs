@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
         if token.kind == TokenKind::Name && self.ahead(1).is("=") {
             self.at += 2;
             if self.expression()?.is_function {
-                self.functions.insert(token.text.to_owned());
+                self.functions.insert(token.text.into());
             }
             return Some(Expression::default());
         }
@@ -200,7 +200,7 @@ impl<'a> Reader<'a> {
                     }
                     ":" => {
                         self.next();
-                        callee = Callee::Method(self.name()?.to_owned());
+                        callee = Callee::Method(self.name()?.into());
                         // The arguments follow, after types perhaps.
                         continue;
                     }
