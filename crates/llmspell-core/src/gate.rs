@@ -10,8 +10,8 @@
 //!    answer is read from the journal only when the script receives it.
 //! 4. If the effect is not idempotent, it waits until the record of the start is durable (write-ahead).
 //! 5. It performs the effect with a [`Permit`], which only this module makes. Cancelling the run cancels the effect.
-//! 6. It gives the answer the next sequence number and records it. The script receives the answer when the [answer
-//!    sequencer](crate::sequencer) releases it, and not before its record is durable.
+//! 6. It gives the answer the next sequence number and records it. The script receives the answer when the answer
+//!    sequencer (`sequencer.rs`) releases it, and not before its record is durable.
 //!
 //! For `llm.chat("hi")`, the second call of a script, these cases are possible:
 //!
@@ -22,7 +22,7 @@
 //! | another request under `main#2` | fails with kind `replay` and names the first difference | no |
 //! | a start of `main#2` without an end | depends on the journal: a resumed run decides, a replay fails | if repeated |
 //!
-//! A streamed answer ([`Chunks`]) passes steps 1 to 5 once, and step 6 with each chunk. Chunks are recorded as they
+//! A streamed answer (`Chunks`) passes steps 1 to 5 once, and step 6 with each chunk. Chunks are recorded as they
 //! arrive. A crash loses at most the chunks that no later durable record depends on.
 //!
 //! # What the gate does not do
