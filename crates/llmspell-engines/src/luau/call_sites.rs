@@ -17,7 +17,7 @@
 mod lexer;
 mod reader;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 pub(super) use self::reader::MAX_NESTING;
@@ -27,8 +27,9 @@ pub(super) use self::reader::MAX_NESTING;
 pub(super) struct CallSites {
     /// Sorted by line.
     calls: Vec<CallSite>,
-    /// The names of the functions that the source defines, those in tables included.
-    functions: HashSet<Rc<str>>,
+    /// How many arguments the functions of the source take, by name: fields of tables included, and `self` counted. Of
+    /// several functions of one name, the one that takes most counts.
+    functions: HashMap<Rc<str>, usize>,
 }
 
 #[derive(Debug)]
@@ -90,8 +91,8 @@ enum Site {
     Default,
     /// The last value of an assignment, with the number of targets that are left for it.
     Targets(usize),
-    /// An argument of a call.
-    Argument { callee: Callee, is_first: bool, is_last: bool },
+    /// An argument of a call, after `before` others.
+    Argument { callee: Callee, before: usize, is_last: bool },
     /// The last item of a table.
     LastItem,
     /// The last value of `return`, after that many others.
@@ -138,11 +139,11 @@ impl CallSites {
         reader::read(source)
     }
 
-    /// Returns whether the calls of a function on a line have room for its failure. `is_native` says of a global whether
-    /// the host defines it.
+    /// Returns whether the calls of a function on a line have room for its failure. `is_native` tells whether the host
+    /// defines a global.
     ///
-    /// The call is found by its name. If no call on the line has the name, the function was reached by a variable, so
-    /// all calls count whose function is not known.
+    /// Calls of the function's name decide. If the line has none, the script called the function through a variable.
+    /// Then all calls on the line decide, except those that certainly call another function.
     pub(super) fn room(&self, line: u32, failed: FailedCall<'_>, is_native: &dyn Fn(&str) -> bool) -> Room {
         let start = self.calls.partition_point(|call| call.line < line);
         let on_line = || self.calls[start..].iter().take_while(|call| call.line == line);
@@ -169,19 +170,25 @@ impl CallSites {
             (_, Site::Targets(targets)) => *targets >= failed.before + 2,
             (FailureResults::NilAndError, Site::Default) => failed.before == 0 && failed.has_default,
             (FailureResults::NilAndError, Site::LastItem) => true,
-            (FailureResults::NilAndError, Site::Argument { callee, is_first, is_last }) => match callee {
+            (FailureResults::NilAndError, Site::Argument { callee, before, is_last }) => match callee {
                 Callee::Global { root, field } if is_native(root) => match (&**root, field.as_deref()) {
-                    ("assert", None) => *is_first && failed.before == 0,
+                    ("assert", None) => *before == 0 && failed.before == 0,
                     ("select", None) | ("table", Some("pack")) => *is_last,
                     _ => false,
                 },
-                // The method of an object of the host, or of a text, unless the source has a method of that name.
-                Callee::Method(name) if !self.functions.contains(name) => false,
-                _ => *is_last,
+                _ => *is_last && self.takes(callee, before + failed.before + 2),
             },
             _ => false,
         };
         if has_room { Room::Yes } else { Room::No }
+    }
+
+    /// Returns whether the source defines a function of this name that takes so many arguments. A function that the
+    /// source does not define may be one of the host, which ignores an error or takes it for a value.
+    fn takes(&self, callee: &Callee, arguments: usize) -> bool {
+        let of_self = usize::from(matches!(callee, Callee::Method(_)));
+        let known = callee.name().and_then(|name| self.functions.get(name));
+        known.is_some_and(|takes| *takes >= arguments + of_self)
     }
 }
 

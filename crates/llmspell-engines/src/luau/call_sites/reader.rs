@@ -6,7 +6,7 @@
 
 mod expressions;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use self::expressions::Expression;
@@ -26,7 +26,7 @@ pub(super) fn read(source: &str) -> Option<CallSites> {
         locals: Vec::new(),
         callees: HashMap::new(),
         calls: Vec::new(),
-        functions: HashSet::new(),
+        functions: HashMap::new(),
     };
     reader.block()?;
     if reader.peek().kind != TokenKind::End {
@@ -46,7 +46,7 @@ struct Reader<'a> {
     /// What a call of each local variable calls. The innermost variable of a name is last.
     callees: HashMap<&'a str, Vec<Callee>>,
     calls: Vec<CallSite>,
-    functions: HashSet<Rc<str>>,
+    functions: HashMap<Rc<str>, usize>,
 }
 
 impl<'a> Reader<'a> {
@@ -129,6 +129,11 @@ impl<'a> Reader<'a> {
 
     fn declare_variable(&mut self, name: &'a str) {
         self.declare(name, Callee::Variable(name.into()));
+    }
+
+    fn define(&mut self, name: &str, takes: usize) {
+        let known = self.functions.entry(name.into()).or_default();
+        *known = takes.max(*known);
     }
 
     fn resolve(&self, name: &str) -> Callee {
@@ -250,16 +255,18 @@ impl<'a> Reader<'a> {
             is_method |= self.next().is(":");
             name = self.name()?;
         }
-        self.functions.insert(name.into());
-        self.function_body(is_method)
+        let takes = self.function_body(is_method)?;
+        self.define(name, takes);
+        Some(())
     }
 
     fn local(&mut self) -> Option<()> {
         if self.take("function") {
             let name = self.name()?;
-            self.functions.insert(name.into());
             self.declare(name, Callee::Function(name.into()));
-            return self.function_body(false);
+            let takes = self.function_body(false)?;
+            self.define(name, takes);
+            return Some(());
         }
         let mut names = vec![self.typed_name()?];
         while self.take(",") {
@@ -273,8 +280,8 @@ impl<'a> Reader<'a> {
         let mut values = values.into_iter();
         for name in names {
             let value = values.next().unwrap_or_default();
-            if value.is_function {
-                self.functions.insert(name.into());
+            if let Some(takes) = value.takes {
+                self.define(name, takes);
             }
             self.declare(name, value.callee.unwrap_or_else(|| Callee::Variable(name.into())));
         }
@@ -313,10 +320,10 @@ impl<'a> Reader<'a> {
             let values = self.expressions()?;
             self.assign(&values, targets.len());
             for (target, value) in targets.iter().zip(&values) {
-                if value.is_function
+                if let Some(takes) = value.takes
                     && let Some(name) = target.callee.as_ref().and_then(Callee::name)
                 {
-                    self.functions.insert(name.into());
+                    self.define(name, takes);
                 }
             }
         } else if COMPOUND.iter().any(|symbol| self.take(symbol)) {
@@ -349,7 +356,8 @@ impl<'a> Reader<'a> {
 
     // Functions.
 
-    fn function_body(&mut self, is_method: bool) -> Option<()> {
+    /// Reads a function from its parameters on. Returns how many arguments it takes, `self` included.
+    fn function_body(&mut self, is_method: bool) -> Option<usize> {
         if self.peek().is("<") {
             self.skip_brackets()?;
         }
@@ -357,9 +365,11 @@ impl<'a> Reader<'a> {
         if is_method {
             self.declare_variable("self");
         }
+        let mut is_variadic = false;
         self.expect("(")?;
         while !self.take(")") {
             if self.take("...") {
+                is_variadic = true;
                 if self.take(":") {
                     self.type_()?;
                 }
@@ -369,12 +379,14 @@ impl<'a> Reader<'a> {
             }
             self.take(",");
         }
+        let takes = if is_variadic { usize::MAX } else { self.locals.len() - locals };
         if self.take(":") {
             self.type_()?;
         }
         self.block()?;
         self.forget_locals(locals);
-        self.expect("end")
+        self.expect("end")?;
+        Some(takes)
     }
 
     // Types.
@@ -382,7 +394,7 @@ impl<'a> Reader<'a> {
     fn type_declaration(&mut self) -> Option<()> {
         if self.take("function") {
             self.name()?;
-            return self.function_body(false);
+            return self.function_body(false).map(drop);
         }
         self.name()?;
         if self.peek().is("<") {

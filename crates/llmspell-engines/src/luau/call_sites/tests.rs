@@ -48,13 +48,6 @@ fn room_for_a_value_and_an_error() {
         "local t = {host.get()}",
         "local t = {1, host.get(),}",
         "local t = {x = 1; host.get();}",
-        "use(host.get())",
-        "use(1, host.get())",
-        "print(use(host.get()))",
-        "util.use(host.get())",
-        "uses[1](host.get())",
-        "(use)(host.get())",
-        "make()(host.get())",
         "local value, err = object:get()",
         "local value, err = make():get {}",
         "local value, err = host.get 'text'",
@@ -68,11 +61,20 @@ fn room_for_a_value_and_an_error() {
         "local fetch = host.get local value, err = fetch()",
         "local h = host local value, err = h.get()",
         "local value, err = host['get']()",
-        "local function use() end use(host.get())",
-        "function m.use() end x:use(host.get())",
-        "local m = {use = function(self) end} m:use(host.get())",
-        "m.use = function(self) end m:use(host.get())",
-        "local print = function() end print(host.get())",
+        "local value, err = host[name]()",
+        "local function use(value, err) end use(host.get())",
+        "local function use(value, err) end print(use(host.get()))",
+        "local function use(...) end use(1, 2, host.get())",
+        "local function use(n, value, err) end use(1, host.get())",
+        "use(host.get()) function use(value, err) end",
+        "local use = function(value, err) end use(host.get())",
+        "use = function(value, err) end use(host.get())",
+        "function m.use(value, err) end m.use(host.get())",
+        "function m:use(value, err) end x:use(host.get())",
+        "local m = {use = function(self, value, err) end} m:use(host.get())",
+        "m.use = function(self, value, err) end m:use(host.get())",
+        "m.use = function(self, value, err) end local use = m.use use(m, host.get())",
+        "local print = function(value, err) end print(host.get())",
         "local f = function() local value, err = host.get() end",
         "@native local function f() local value, err = host.get() end",
         "for i = 1, 2 do local value, err = host.get() end",
@@ -106,7 +108,20 @@ fn no_room_for_an_error() {
         "local p = print p(host.get())",
         "local s = string s.format('%s', host.get())",
         "string['format']('%s', host.get())",
-        "use(host.get(), 1)",
+        // The source does not define the function, so it may be one of the host.
+        "use(host.get())",
+        "util.use(host.get())",
+        "uses[1](host.get())",
+        "make()(host.get())",
+        "local function run(use) use(host.get()) end",
+        "m.say = print m.say(host.get())",
+        "local say = if x then print else nil say(host.get())",
+        // The function takes the value alone.
+        "local function use(value) end use(host.get())",
+        "local function use(n, value) end use(1, host.get())",
+        "function m:use(value) end m:use(host.get())",
+        "local m = {use = function(self, value) end} m:use(host.get())",
+        "local function use(value, err) end use(host.get(), 1)",
         "select(host.get(), 1)",
         "assert(x, host.get())",
         "local t = {host.get(), 1}",
@@ -158,8 +173,21 @@ fn the_caller_decides_about_what_is_returned() {
     check(caller(1), GET, &["return 1, host.get()"]);
     check(caller(3), FailedCall { before: 2, ..GET }, &["return 1, host.get()"]);
     let second = FailedCall { before: 1, ..GET };
-    check(Room::Yes, second, &["local a, value, err = get()", "use(get())", "local t = {get()}"]);
-    check(Room::No, second, &["local value, err = get()", "assert(get())", "local x = get() or ''"]);
+    check(
+        Room::Yes,
+        second,
+        &["local a, value, err = get()", "function use(a, value, err) end use(get())", "local t = {get()}"],
+    );
+    check(
+        Room::No,
+        second,
+        &[
+            "local value, err = get()",
+            "function use(a, value) end use(get())",
+            "assert(get())",
+            "local x = get() or ''",
+        ],
+    );
 }
 
 #[test]

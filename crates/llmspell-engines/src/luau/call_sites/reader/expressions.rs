@@ -14,7 +14,8 @@ pub(super) struct Expression {
     pub(super) call: Option<usize>,
     /// What a call of the expression would call, if it is a path of names.
     pub(super) callee: Option<Callee>,
-    pub(super) is_function: bool,
+    /// How many arguments the expression takes if it is a function.
+    pub(super) takes: Option<usize>,
 }
 
 impl<'a> Reader<'a> {
@@ -88,8 +89,8 @@ impl<'a> Reader<'a> {
             }
             "function" => {
                 self.next();
-                self.function_body(false)?;
-                Some(Expression { is_function: true, ..Expression::default() })
+                let takes = self.function_body(false)?;
+                Some(Expression { takes: Some(takes), ..Expression::default() })
             }
             "if" => {
                 self.next();
@@ -156,8 +157,8 @@ impl<'a> Reader<'a> {
         }
         if token.kind == TokenKind::Name && self.ahead(1).is("=") {
             self.at += 2;
-            if self.expression()?.is_function {
-                self.functions.insert(token.text.into());
+            if let Some(takes) = self.expression()?.takes {
+                self.define(token.text, takes);
             }
             return Some(Expression::default());
         }
@@ -194,8 +195,9 @@ impl<'a> Reader<'a> {
                         self.expression()?;
                         let is_text = key.kind == TokenKind::Text && self.ahead(0).is("]");
                         self.expect("]")?;
-                        let name = if is_text { key.text.trim_matches(['"', '\'']) } else { "" };
-                        (callee, call) = (callee.field(name), None);
+                        let name = key.text.trim_matches(['"', '\'']);
+                        let field = if is_text { callee.field(name) } else { Callee::Expression };
+                        (callee, call) = (field, None);
                         continue;
                     }
                     ":" => {
@@ -215,7 +217,7 @@ impl<'a> Reader<'a> {
             call = Some(self.call(std::mem::replace(&mut callee, Callee::Expression))?);
         }
         let callee = call.is_none().then_some(callee).filter(|callee| *callee != Callee::Expression);
-        Some(Expression { call, callee, is_function: false })
+        Some(Expression { call, callee, takes: None })
     }
 
     /// Reads the arguments of a call. Returns the number of the call.
@@ -240,8 +242,8 @@ impl<'a> Reader<'a> {
         let values = self.expressions()?;
         self.expect(")")?;
         for (at, value) in values.iter().enumerate() {
-            let (is_first, is_last) = (at == 0, at + 1 == values.len());
-            self.set(value, Site::Argument { callee: callee.clone(), is_first, is_last });
+            let is_last = at + 1 == values.len();
+            self.set(value, Site::Argument { callee: callee.clone(), before: at, is_last });
         }
         Some(())
     }
