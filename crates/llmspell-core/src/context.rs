@@ -12,7 +12,7 @@
 //! | to print or log | [`console()`](Context::console), [`log`](Context::log) | charged to the `output` limit |
 //! | memory on the host | [`hold`](Context::hold) | charged to the `memory` limit |
 //! | values that last as long as the run | [`state`](Context::state) | free |
-//! | work that goes on after the method has returned | [`beside`](Context::beside) | part of the run |
+//! | to continue work after it returns | [`beside`](Context::beside) | finished before the run ends |
 //!
 //! For example, the method that implements `llm.chat` ends in `cx.models().chat(request).await`.
 //!
@@ -152,7 +152,7 @@ impl Context {
         self.ledger.used()
     }
 
-    /// Returns the context of a child run with these permissions and limits. It is cancelled with its parent.
+    /// Creates the context of a child run with its own permissions and limits. Cancelling this run cancels the child.
     #[must_use]
     pub fn child(&self, spell: SpellInfo, permissions: Permissions, limits: Limits) -> Self {
         let parent = &self.run;

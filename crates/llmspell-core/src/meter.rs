@@ -308,10 +308,10 @@ impl Meter {
         self.state().err().unwrap_or_else(Error::cancelled)
     }
 
-    /// Charges bytes that are about to be printed or logged.
+    /// Charges bytes to the `output` limit before they are printed or logged.
     ///
     /// # Errors
-    /// Returns an error when the `output` limit is reached.
+    /// When the bytes exceed what is left of the limit.
     pub fn charge_output(&self, bytes: u64) -> Result<()> {
         self.charge(&self.output, bytes, self.limits.output, Limit::Output)
     }

@@ -12,13 +12,13 @@ use crate::value::{Map, Value};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogLevel {
-    /// Useful for the spell's author.
+    /// Details for the author of the spell.
     Debug,
-    /// Information about normal operation.
+    /// A normal event, such as the start of a task.
     Info,
-    /// Something needs attention.
+    /// A problem that the spell survived.
     Warn,
-    /// Something failed.
+    /// A failure.
     Error,
 }
 

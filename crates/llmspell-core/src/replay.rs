@@ -106,9 +106,9 @@ fn difference(then: &EffectRequest, now: &EffectRequest) -> String {
 pub struct Difference<'a> {
     /// The path of the difference, such as `messages[1].text`; empty if the whole values differ.
     pub path: String,
-    /// The part of the first value.
+    /// The first value's part at this path; `None` if it has none.
     pub then: Option<&'a Value>,
-    /// The part of the second value.
+    /// The second value's part at this path; `None` if it has none.
     pub now: Option<&'a Value>,
 }
 

@@ -102,12 +102,12 @@ impl Drop for RunningStep<'_> {
 }
 
 impl Context {
-    /// Performs a named step, unless this run has completed it before, possibly before it was resumed. Returns the
-    /// result of the work, which must be data and is stored under the name. A failed step is not stored.
+    /// Runs work under a name at most once in a run, across resumes. Returns the result, which must be data: it is
+    /// stored under the name, and a second call returns it without doing the work. A failure is not stored.
     ///
     /// # Errors
-    /// The error of the work. Also when the name is empty or too long, a step of that name is in progress, or the
-    /// result is not data.
+    /// The error of the work, or an error when the name is empty or too long, a step of that name is in progress, or
+    /// the result is not data.
     pub async fn step<F>(&self, name: &str, work: impl FnOnce(Self) -> F) -> Result<Value>
     where
         F: Future<Output = Result<Value>>,

@@ -56,7 +56,7 @@ const LIMITS: [&str; 9] = [
     r"limit(?: for this model)? (?:is|of) N",
     r"less than N tokens",
     r"\[1, N\]",
-    // Without `b`, so that "exceeded by 12 tokens" is no limit.
+    // The gap excludes the letter `b`: in "context window exceeded by 12 tokens", 12 is not the limit.
     r"(?:context length|context size|context window|token limit|prompt length|model length)[^0-9b]{0,40}N",
 ];
 

@@ -1,4 +1,4 @@
-//! The fallback chain of a call: which model is called next when one cannot answer.
+//! The fallback chain of a call: the models to call, one after the other, until one answers.
 //!
 //! A call moves on to the next model only if its provider is at fault (rate limit, overload, network, timeout, bad
 //! answer) and no chunk of an answer has been delivered. Errors of the request, and of the configuration, end the call.

@@ -185,13 +185,13 @@ impl ReplyBuilder {
         self.answer.add_reasoning(text);
     }
 
-    /// Sets why the model stopped, with the provider's words about it.
+    /// Records why the model stopped, and the provider's explanation.
     pub(crate) fn stopped(&mut self, cause: StopCause, details: impl IntoIterator<Item = String>) {
         self.stop = Some(cause);
         self.finish_details.extend(details.into_iter().filter(|detail| !detail.trim().is_empty()));
     }
 
-    /// Sets that the model finished for this reason.
+    /// Records the finish reason.
     pub(crate) fn finished(&mut self, reason: FinishReason) {
         self.stop = Some(StopCause::Finished(reason));
     }

@@ -334,7 +334,7 @@ async fn answers_are_cached_by_request_and_age() {
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How a run of a retention test ends.
+/// The state in which a retention test leaves a run.
 #[derive(Clone, Copy)]
 enum Ending {
     Done,
@@ -343,7 +343,7 @@ enum Ending {
     Running,
 }
 
-/// Adds a run with one answer of this size, which begins now.
+/// Adds a run that started at the current time of the test's clock and has one answer of `size` bytes.
 async fn add_run(stores: &Stores, id: &str, ending: Ending, size: usize) {
     let Stores { store, clock, .. } = stores;
     let run = NewRun { started: clock.now(), ..new_run(id) };

@@ -1,4 +1,4 @@
-//! Traces: a run's effects can be watched as they happen, and exported to a collector.
+//! `--trace` shows each effect as it happens, and `OTEL_EXPORTER_OTLP_ENDPOINT` exports the run as a trace.
 
 use std::io::Write as _;
 use std::net::TcpListener;

@@ -77,7 +77,7 @@ pub struct HttpRequest {
     pub headers: HeaderFields,
     /// The body; may be empty.
     pub body: Bytes,
-    /// The time limit for the whole exchange, including redirects and the body.
+    /// The time limit for the request and its response, with all redirects and the whole body.
     pub timeout: Duration,
     /// Whether redirects are followed. If not, a redirect is the response.
     pub follow: bool,

@@ -13,7 +13,7 @@ pub const MAX_KEY: usize = 1024;
 
 /// Stores values by key, and files, for one spell. Values are JSON texts.
 ///
-/// When a write completes, the data survives the end of the process. Writes are atomic.
+/// Writes are atomic. A write that has completed survives a crash of the process.
 pub trait Storage: Send + Sync {
     /// Returns the value of a key. Its size is taken from `room` before it is read.
     fn get(

@@ -8,7 +8,7 @@ use crate::effect::EffectRequest;
 use crate::error::{Error, ErrorKind, Result};
 
 impl Context {
-    /// Returns the clock, behind the gate.
+    /// Returns the gated view of the clock.
     #[must_use]
     pub fn clock(&self) -> GatedClock<'_> {
         GatedClock(self)
@@ -59,7 +59,7 @@ impl GatedClock<'_> {
 }
 
 impl Context {
-    /// Returns the source of randomness, behind the gate.
+    /// Returns the gated view of the source of randomness.
     #[must_use]
     pub fn random(&self) -> GatedRandom<'_> {
         GatedRandom(self)

@@ -9,7 +9,7 @@ use crate::event::{Event, ProgressUpdate};
 use crate::memory_reservation::MemoryReservation;
 
 impl Context {
-    /// Returns the console, behind the gate.
+    /// Returns the gated view of the console.
     #[must_use]
     pub fn console(&self) -> GatedConsole<'_> {
         GatedConsole(self)

@@ -11,7 +11,7 @@ use crate::effect::{EffectRequest, Permit};
 use crate::error::{Error, ErrorKind, Result};
 
 impl Context {
-    /// Returns a capability of the embedding program, behind the gate.
+    /// Returns the gated view of a capability of the embedding program.
     ///
     /// # Errors
     /// When the program has not put it into the [`World`](crate::World).

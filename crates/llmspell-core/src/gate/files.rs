@@ -41,7 +41,7 @@ pub(super) fn text(bytes: Vec<u8>, shown: &str) -> Result<String> {
 }
 
 impl Context {
-    /// Returns the files, behind the gate.
+    /// Returns the gated view of the files.
     #[must_use]
     pub fn files(&self) -> GatedFiles<'_> {
         GatedFiles(self)

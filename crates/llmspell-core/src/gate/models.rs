@@ -43,7 +43,7 @@ struct NamedModel<'a> {
 }
 
 impl Context {
-    /// Returns the language models, behind the gate.
+    /// Returns the gated view of the language models.
     #[must_use]
     pub fn models(&self) -> GatedModels<'_> {
         GatedModels(self)
@@ -84,8 +84,8 @@ impl<'a> GatedModels<'a> {
         let (models, default) = (self.capability()?, self.0.default_model());
         match (provider, model) {
             (None, None) => models.resolve(None, default),
-            // A slash alone does not indicate a provider, because some model names contain one. But such a name is most
-            // likely a provider that does not exist, and `resolve` explains that best.
+            // A name without a slash is a model of the default provider. A name with a slash goes to `resolve` alone:
+            // its first part is usually a provider, and `resolve` reports one that does not exist.
             (None, Some(model)) if default.is_some() && !model.contains('/') => {
                 let provider = models.resolve(None, default)?.provider;
                 models.resolve(Some(&provider), Some(model))

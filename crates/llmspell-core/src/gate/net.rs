@@ -40,7 +40,7 @@ struct RecordedRequest<'a> {
 }
 
 impl Context {
-    /// Returns the network, behind the gate.
+    /// Returns the gated view of the network.
     #[must_use]
     pub fn net(&self) -> GatedNet<'_> {
         GatedNet(self)
@@ -57,8 +57,8 @@ impl<'a> GatedNet<'a> {
     /// The body is charged to the run's `memory` limit until the second part of the result is dropped.
     ///
     /// # Errors
-    /// When the request is invalid, its host or one of its addresses is not granted, there is no response, the body is
-    /// too large, or the run ends.
+    /// When the request is invalid, the user has not granted its host or one of the host's addresses, the server does
+    /// not answer, the body is too large, or the run ends.
     pub async fn fetch(&self, request: HttpRequest) -> Result<(HttpResponse, MemoryReservation)> {
         let net = self.capability()?;
         let call = GrantedRequest::new(request, self.0)?;

@@ -21,7 +21,7 @@ struct StorageChange<'a> {
 }
 
 impl Context {
-    /// Returns the spell's storage, behind the gate.
+    /// Returns the gated view of the spell's storage.
     #[must_use]
     pub fn storage(&self) -> GatedStorage<'_> {
         GatedStorage(self)
@@ -147,7 +147,7 @@ impl GatedStorage<'_> {
     /// Returns whether a file or a folder exists.
     ///
     /// # Errors
-    /// When the path is outside the storage.
+    /// When the path leads out of the spell's storage.
     pub async fn exists(&self, path: &str) -> Result<bool> {
         let (storage, inner) = (self.capability()?, inner(path)?);
         let ask = EffectRequest::new("storage", "exists", &path)?;

@@ -1,4 +1,5 @@
-//! Answers of another form than the request asked for. They are paid for, so they are used.
+//! Servers that answer in another form than requested, such as JSON instead of a stream. The client reads the answer and
+//! does not ask again, because the user has paid for it.
 
 use llmspell_llm::ProtocolKind::*;
 

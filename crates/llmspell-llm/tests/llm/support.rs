@@ -129,8 +129,8 @@ pub(crate) fn frames(protocol: ProtocolKind, chunks: &[Json]) -> String {
         .collect()
 }
 
-/// Returns an answer whose text arrives in these pieces, with a finish reason in the API's own words. For the Responses
-/// API that is the status, or the reason of an incomplete answer.
+/// Returns an answer with the text in `pieces`, one per chunk of the stream. `finish` is the finish reason in the API's
+/// own terms. The Responses API has none: there, `finish` is the status or the reason of an incomplete answer.
 pub(crate) fn said(protocol: ProtocolKind, pieces: &[&str], finish: &str) -> Sample {
     let text = pieces.concat();
     let (whole, stream): (Json, Vec<Json>) = match protocol {

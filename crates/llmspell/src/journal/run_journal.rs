@@ -7,7 +7,7 @@
 //! | the effect with its end | returns the recorded answer, or where to read it if it is large |
 //! | chunks of a streamed answer without an end | delivers them again, and then the stream fails |
 //! | a start without an end (in doubt) | follows the user's decision, [`InDoubt`] |
-//! | nothing, or an end that the resume tries again | performs the effect and records it |
+//! | nothing, or a failure that this resume retries | performs the effect and records it |
 //!
 //! New records go to the [writer](super::writer). An idempotent effect is recorded when it ends. An effect that is not
 //! idempotent is also recorded before it happens (write-ahead).

@@ -21,8 +21,8 @@ use crate::terminal::{self, escape_name};
 
 /// Resumes a run where it stopped
 ///
-/// The run has its original parameters, permissions and model; its limits start anew. Recorded effects are not
-/// performed again, and printed lines are not printed again. If the run had succeeded, only its value is printed.
+/// The run keeps its parameters, permissions and model, and gets its full limits again. It repeats no recorded effect
+/// and prints no line twice. A run that had succeeded prints only its value.
 #[derive(Debug, Args)]
 pub(super) struct ResumeArgs {
     /// The run's id, or a unique prefix

@@ -195,7 +195,8 @@ impl SqliteStore {
         }
     }
 
-    /// Removes all rows of removed runs, and returns their pages to the file system.
+    /// Deletes the rows that removed runs have left, and returns the free pages to the file system, however
+    /// long that takes.
     pub(super) fn finish_removal(&self) -> Result<()> {
         while !self.remove_rows(self.now(), Instant::now() + SLICE)? {}
         while !self.return_pages(Instant::now() + SLICE)? {}

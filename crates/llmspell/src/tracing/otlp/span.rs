@@ -98,7 +98,7 @@ impl<'a> SpanBuilder<'a> {
         Self { run, content }
     }
 
-    /// Returns the span of the run.
+    /// Returns the root span, which covers the whole run.
     pub(super) fn run(&self) -> Span {
         let (spell, outcome) = (self.run.spell, self.run.outcome);
         let mut span = self.span("main", &format!("spell {}", spell.name), SpanKind::Internal);
@@ -117,7 +117,7 @@ impl<'a> SpanBuilder<'a> {
         span
     }
 
-    /// Returns the span of a task.
+    /// Returns the span of a task or a named step, a child of its parent task's span.
     pub(super) fn task(&self, task: &str, (began, ended): Times) -> Span {
         let name = if task.starts_with("step(") { task.to_owned() } else { format!("task {task}") };
         let mut span = self.span(task, &name, SpanKind::Internal);
