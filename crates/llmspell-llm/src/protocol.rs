@@ -13,10 +13,10 @@ mod responses;
 
 use std::borrow::Cow;
 
-use llmspell_core::chat::{ChatRequest, ModelInfo, Part};
+use llmspell_core::chat::{ChatRequest, ModelInfo, Part, ToolSpec};
 use llmspell_core::embed::EmbedRequest;
 use llmspell_core::{Error, ErrorKind, Result};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::config::ProviderConfig;
 use crate::event_decoder::StreamFormat;
@@ -127,6 +127,16 @@ impl ObjectBuilder {
     fn json(self) -> Json {
         Json::Object(self.0)
     }
+}
+
+/// Returns a tool in the form of Chat Completions, which Ollama shares.
+fn function_tool(tool: &ToolSpec) -> Json {
+    let function = json!({
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": parameters(&tool.parameters),
+    });
+    json!({"type": "function", "function": function})
 }
 
 /// Returns the schema of a tool's arguments as all APIs accept it: an object with `properties`, also for a tool without

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 
 use super::history::{CallIds, History};
 use super::openai::{bearer, stop_cause};
-use super::{ObjectBuilder, Protocol, misplaced, named_models, output, parameters, text, vector};
+use super::{ObjectBuilder, Protocol, function_tool, misplaced, named_models, output, text, vector};
 use crate::config::ProviderConfig;
 use crate::event_decoder::StreamFormat;
 use crate::provider::StructuredOutput;
@@ -49,14 +49,7 @@ impl Protocol for OllamaChat {
         for message in &request.messages {
             write(message, history.parts(message), &mut names, &mut messages)?;
         }
-        let tools: Vec<Json> = request
-            .tools
-            .iter()
-            .map(|tool| {
-                let function = json!({"name": tool.name, "description": tool.description, "parameters": parameters(&tool.parameters)});
-                json!({"type": "function", "function": function})
-            })
-            .collect();
+        let tools: Vec<Json> = request.tools.iter().map(function_tool).collect();
         let options = ObjectBuilder::default()
             .set_some("temperature", request.temperature)
             .set_some("top_p", request.top_p)

@@ -10,7 +10,7 @@ use llmspell_core::embed::EmbedRequest;
 use serde_json::{Value as Json, json};
 
 use super::history::{CallIds, History};
-use super::{ObjectBuilder, Protocol, empty, misplaced, named_models, output, parameters, text, vector};
+use super::{ObjectBuilder, Protocol, empty, function_tool, misplaced, named_models, output, text, vector};
 use crate::config::ProviderConfig;
 use crate::model_rules;
 use crate::provider::StructuredOutput;
@@ -47,14 +47,7 @@ impl Protocol for OpenAiChat {
         for message in &request.messages {
             write_message(message, &mut history, &mut messages)?;
         }
-        let tools: Vec<Json> = request
-            .tools
-            .iter()
-            .map(|tool| {
-                let function = json!({"name": tool.name, "description": tool.description, "parameters": parameters(&tool.parameters)});
-                json!({"type": "function", "function": function})
-            })
-            .collect();
+        let tools: Vec<Json> = request.tools.iter().map(function_tool).collect();
         let body = ObjectBuilder::default()
             .set_some("model", request.model.as_deref())
             .set("messages", messages)
